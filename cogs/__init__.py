@@ -1,0 +1,1 @@
+"""Discord's surface: one family of commands a file."""

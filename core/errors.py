@@ -1,0 +1,73 @@
+"""One tree of errors. Each carries the sentence that its reader sees; raised deep, caught once at the edge."""
+
+
+class DarkroomError(Exception):
+    """Something a person has to be told. `sentence` says what was wrong and what would be right."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class ConfigError(DarkroomError):
+    """The program cannot start like this; the sentence names the setting and its cure."""
+
+
+class AlreadyRunning(DarkroomError):
+    """Another process holds this data folder."""
+
+
+class Refused(DarkroomError):
+    """A member's wish that cannot be granted now. Nothing was queued and nothing was charged.
+
+    `prompt`, when there is one, is what was typed: the answer then carries a button that opens it for correction.
+    """
+
+    def __init__(self, sentence: str, *, prompt: str | None = None) -> None:
+        super().__init__(sentence)
+        self.prompt = prompt
+
+
+class PromptError(Refused):
+    """The prompt does not parse. `word` is the offending word, `start` its place (a character index) in the prompt."""
+
+    def __init__(self, sentence: str, *, prompt: str, word: str, start: int) -> None:
+        super().__init__(sentence, prompt=prompt)
+        self.word = word
+        self.start = start
+
+
+class NotAllowed(Refused):
+    """A rule of the owner or of the server forbids it. `rule` names which."""
+
+    def __init__(self, sentence: str, *, rule: str, prompt: str | None = None) -> None:
+        super().__init__(sentence, prompt=prompt)
+        self.rule = rule
+
+
+class QueueFull(Refused):
+    """The member's or the server's cap is reached."""
+
+
+class QuotaSpent(Refused):
+    """The plan's fast time does not cover this job. `renews_at`: seconds since the epoch."""
+
+    def __init__(self, sentence: str, *, renews_at: float, prompt: str | None = None) -> None:
+        super().__init__(sentence, prompt=prompt)
+        self.renews_at = renews_at
+
+
+class DiskFull(Refused):
+    """There is no room to keep another result."""
+
+
+class NotYours(Refused):
+    """Someone else's job."""
+
+
+class Gone(Refused):
+    """The job or picture that a button names is not there any more."""
+
+
+class FrameError(DarkroomError):
+    """A frame on the worker's wire that cannot be read; the connection is closed."""

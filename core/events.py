@@ -1,0 +1,231 @@
+"""All that a worker can say, and all that it can be told, as frozen values.
+
+Job events and job orders carry (job, attempt): whoever hears a late one compares attempts and drops it.
+GPU time is in milliseconds of the device, never of the wall.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from core.job import MadeWith, Request
+
+PROTOCOL = 1
+
+
+class Phase(StrEnum):
+    """What a worker is doing right now; each phase has its own deadline (`PHASE_DEADLINE_SECONDS`)."""
+
+    IDLE = "idle"
+    LOADING = "loading"
+    COMPILING = "compiling"
+    ENCODING = "encoding"
+    STEPPING = "stepping"
+    DECODING = "decoding"
+
+
+#: How long a worker may stay in one phase *without progress* before it counts as hung, in seconds. Heartbeats carry how
+#: long the current phase has lasted, so a worker whose heartbeat thread lives while its loop hangs is found too.
+PHASE_DEADLINE_SECONDS = {
+    Phase.IDLE: float("inf"),
+    Phase.LOADING: 1800.0,
+    Phase.COMPILING: 1800.0,
+    Phase.ENCODING: 120.0,
+    Phase.STEPPING: 120.0,
+    Phase.DECODING: 120.0,
+}
+HEARTBEAT_SECONDS = 1.0
+
+
+class FailureKind(StrEnum):
+    """Why a worker gave a job up."""
+
+    INVALID = "invalid"  # this job can never work here (size, sampler, broken source)
+    OUT_OF_MEMORY = "out_of_memory"  # not even with one row
+    ERROR = "error"  # an exception while computing it
+
+
+# --- what a worker says about itself -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What the loaded model is and can do; the bot keeps the last one to speak before a worker is there."""
+
+    name: str
+    family: str
+    digest: str
+    dtype: str
+    native: int  # the side in pixels of its native square
+    multiple: int  # width and height are multiples of this
+    steps: int
+    guidance: float
+    sampler: str
+    samplers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """First word of a worker: answers the door's challenge. `proof` = HMAC-SHA256(key, challenge) in hex."""
+
+    protocol: int
+    version: str
+    proof: str
+    name: str
+    pid: int
+    device: str
+    memory_mb: int
+    max_rows: int  # rows that fit in one forward at the native size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The model is loaded: orders can be computed from now on. Orders sent before wait inside the worker."""
+
+    model: ModelInfo
+    load_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadFailed:
+    """The model cannot be loaded; the sentence says why and what to do. The worker exits after it."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """Sent every HEARTBEAT_SECONDS by a thread of its own. `jobs`: (job, attempt) in the worker's hands.
+
+    `phase_seconds`: for how long this phase has made no progress. `computing`: the jobs of the forward (or encode or
+    decode) going on, for telling who was on the GPU when a worker is lost.
+    """
+
+    phase: Phase
+    phase_seconds: float
+    jobs: tuple[tuple[str, int], ...] = ()
+    computing: tuple[str, ...] = ()
+    busy_ms: int = 0  # device time since the worker started: Σ jobs' gpu_ms + Σ house
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HouseTime:
+    """Device time that no job pays: `cause` is load, warmup, preview, padding, oom, …"""
+
+    cause: str
+    gpu_ms: int
+
+
+# --- what a worker says about a job --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The job's rows entered the loop."""
+
+    job: str
+    attempt: int
+    made_with: MadeWith
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """`step` of `steps` is done for the slowest of the job's rows; `preview` is a small JPEG of the grid or empty."""
+
+    job: str
+    attempt: int
+    step: int
+    steps: int
+    gpu_ms: int  # so far, in this attempt
+    preview: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One finished picture: lossless PNG."""
+
+    job: str
+    attempt: int
+    index: int
+    png: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """All pictures were sent. `gpu_ms`: all that this attempt measured for the job."""
+
+    job: str
+    attempt: int
+    gpu_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The worker gives the job up; it stays alive and serves the others."""
+
+    job: str
+    attempt: int
+    kind: FailureKind
+    sentence: str
+    gpu_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """The job left the loop because it was told to."""
+
+    job: str
+    attempt: int
+    gpu_ms: int
+
+
+# --- what a worker is told -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """First word of the door: prove that you know the key. `nonce` in hex."""
+
+    protocol: int
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """The proof was right."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submit:
+    """Compute `indices` (0-based pictures) of `request`. `source` is a PNG for requests with strength < 1, else empty.
+
+    `previews`: whether anybody watches.
+    """
+
+    job: str
+    attempt: int
+    request: Request
+    indices: tuple[int, ...]
+    previews: bool = True
+    source: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """Drop the job before the next step. Answered by Cancelled, or by Done when it was too late."""
+
+    job: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shutdown:
+    """Finish nothing, exit soon."""
+
+
+JobEvent = Started | Progress | Picture | Done | Failed | Cancelled
+WorkerEvent = Hello | Ready | LoadFailed | Heartbeat | HouseTime
+Event = JobEvent | WorkerEvent
+Order = Challenge | Welcome | Submit | Cancel | Shutdown
+Message = Event | Order

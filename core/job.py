@@ -1,0 +1,207 @@
+"""What a job is: its request, its states and the legal ways between them.
+
+Pure values. Knows nothing of how they are stored, shown or computed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any, Self
+
+
+class Kind(StrEnum):
+    """What a job makes. More kinds will follow; a row with an unknown kind is a newer program's."""
+
+    GRID = "grid"
+    VARIATION = "variation"
+    CROP = "crop"
+
+
+class Lane(StrEnum):
+    """Which queue a job waits in. `TURBO` has its place in the order; nothing admits to it yet."""
+
+    TURBO = "turbo"
+    FAST = "fast"
+    RELAX = "relax"
+
+
+class State(StrEnum):
+    """Where a job is in its life."""
+
+    PREPARING = "preparing"
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    HELD = "held"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+#: The table of legal transitions. `running -> queued` is a lost worker, a drain or a restart.
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.PREPARING: frozenset({State.QUEUED, State.DONE, State.FAILED, State.CANCELLED}),
+    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED, State.FAILED}),
+    State.RUNNING: frozenset({State.QUEUED, State.DONE, State.HELD, State.FAILED, State.CANCELLED}),
+    State.HELD: frozenset({State.DONE, State.CANCELLED}),
+    State.DONE: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+
+#: States that nothing leaves any more.
+FINAL: frozenset[State] = frozenset(state for state, following in TRANSITIONS.items() if not following)
+
+
+class PayerKind(StrEnum):
+    """Who an account belongs to."""
+
+    MEMBER = "member"
+    TEAM = "team"
+
+
+HOME = "home"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Whose GPU time: a member or a team, in one server or at "home" (the owner's own plan, used in DMs)."""
+
+    kind: PayerKind
+    server: str
+    id: str
+
+    def key(self) -> str:
+        """The account as one string, e.g. `member:1234:5678`."""
+        return f"{self.kind}:{self.server}:{self.id}"
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """The reverse of `key`. Raises ValueError for anything else."""
+        kind, server, payer = key.split(":")
+        return cls(kind=PayerKind(kind), server=server, id=payer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Every number that decides a picture, but those that the worker's own build adds (`MadeWith`).
+
+    Picture `index` of a job (0-based) draws its noise from the seed `seed + index` (modulo 2**32): the same request on the
+    same class of device gives the same picture, alone or in company.
+    """
+
+    prompt: str
+    negative: str = ""
+    width: int  # pixels
+    height: int  # pixels
+    seed: int  # 0 … 2**32 - 1
+    steps: int
+    guidance: float
+    sampler: str  # a name of catalogue.SAMPLERS
+    count: int = 4  # pictures
+    stop: int = 100  # per cent of the steps after which the x0 estimate is the picture
+    strength: float = 1.0  # 1 = from noise alone; less = that share of the steps, starting near the source picture
+    model: str  # the name in the catalogue
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Ignores keys that it does not know: a newer program may have written them."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{key: value for key, value in data.items() if key in known})
+
+    def steps_to_run(self) -> int:
+        """Forward steps that this request costs a picture: fewer when it starts near a source or stops early."""
+        started = max(1, round(self.steps * self.strength))
+        skipped = self.steps - max(1, round(self.steps * self.stop / 100))
+        return max(1, started - skipped)
+
+    def work(self) -> int:
+        """Pixels × steps × pictures: what the cap on one job counts, and what prices are estimated from."""
+        return self.width * self.height * self.steps_to_run() * self.count
+
+    def batch_key(self) -> str:
+        """Rows with the same key can share a forward: model and size. Steps, seed, sampler, guidance may differ."""
+        return f"{self.model}:{self.width}x{self.height}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeWith:
+    """What the worker's build adds to a request; written into the row when the job starts."""
+
+    model: str
+    digest: str  # of the weights
+    dtype: str
+    device: str
+    engine: str  # version of the engine
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Ignores keys that it does not know."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{key: value for key, value in data.items() if key in known})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The picture that a job starts from: picture `index` (0-based) of job `job`."""
+
+    job: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Where on Discord a job was asked for, and so where its result belongs. Ids are snowflakes as text."""
+
+    guild: str | None
+    channel: str
+    message: str | None  # the progress message, once known
+    interaction: str
+    token: str  # the interaction's token: a secret for 15 minutes, never logged
+    token_expires_at: float  # seconds since the epoch
+    locale: str = "en-US"
+    private: bool = False
+
+    def __repr__(self) -> str:
+        return f"Where(guild={self.guild}, channel={self.channel}, message={self.message}, interaction={self.interaction})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One row of the queue as a value. Times are seconds since the epoch, GPU time is milliseconds."""
+
+    id: str  # at most 20 characters of [0-9a-z]: fits a nonce and a custom id
+    kind: Kind
+    state: State
+    lane: Lane
+    account: Account
+    user: str  # who asked, a snowflake
+    where: Where
+    typed: str  # the prompt as typed
+    request: Request
+    source: Source | None = None
+    attempt: int = 0  # of being computed: goes up at each claim, guards every later statement
+    strikes: int = 0  # worker deaths while computing this job alone; three are enough
+    solo: bool = False  # must run alone next time: its last batch was lost
+    multiplier: float = 1.0
+    reserved_ms: int = 0
+    gpu_ms: int | None = None  # measured, once finished
+    charged_ms: int | None = None
+    made_with: MadeWith | None = None
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    failure: str | None = None  # the sentence its reader sees
+    notes: tuple[str, ...] = ()  # small lines said at admission ("ignored: --chaos")
+
+    @property
+    def is_final(self) -> bool:
+        """True when nothing will change this job's outcome any more."""
+        return self.state in FINAL

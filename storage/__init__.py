@@ -1,0 +1,1 @@
+"""The only SQL of Darkroom. Knows nothing of Discord and of GPUs."""

@@ -1,0 +1,1 @@
+"""One file a family of models: encode, denoise a batch of rows, decode."""
