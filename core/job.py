@@ -191,6 +191,7 @@ class Job:
     strikes: int = 0  # worker deaths while computing this job alone; three are enough
     solo: bool = False  # must run alone next time: its last batch was lost
     multiplier: float = 1.0
+    estimate_ms: int = 0  # quoted GPU time, before the lane's price: what fair order and waiting times count
     reserved_ms: int = 0
     gpu_ms: int | None = None  # measured, once finished
     charged_ms: int | None = None
