@@ -1,0 +1,256 @@
+"""The one table of what may stand behind `--`: it makes the parser, the help and the documentation.
+
+Pure. Knows how a value reads, not what a request does with it.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from core.catalogue import SAMPLERS
+
+MAX_SEED = 2**32 - 1
+MAX_STEPS = 100
+MAX_COUNT = 4
+
+
+class Reader(Protocol):
+    """Reads one value."""
+
+    def read(self, text: str) -> Any:
+        """The value. Raises ValueError when it is none of the allowed ones."""
+
+    def shown(self) -> str:
+        """What is allowed, as words in a sentence: "a whole number from 1 to 4"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number."""
+
+    low: int
+    high: int
+
+    def read(self, text: str) -> int:
+        """Digits only, so that `1e3`, `٣` and `1_000` are refused."""
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not self.low <= int(text) <= self.high:
+            raise ValueError(text)
+        return int(text)
+
+    def shown(self) -> str:
+        """In words."""
+        return f"a whole number from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number; the decimal sign is a point or a comma."""
+
+    low: float
+    high: float
+
+    def read(self, text: str) -> float:
+        """Plain decimals only."""
+        if not re.fullmatch(r"[0-9]{0,6}(?:[.,][0-9]{1,6})?", text) or not text:
+            raise ValueError(text)
+        value = float(text.replace(",", "."))
+        if not self.low <= value <= self.high:
+            raise ValueError(text)
+        return value
+
+    def shown(self) -> str:
+        """In words."""
+        return f"a number from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Width to height, no longer than `longest` to one."""
+
+    longest: float
+
+    def read(self, text: str) -> tuple[float, float]:
+        """`16:9`, `16x9` and `16/9` are the same."""
+        match = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)[:x/]([0-9]{1,5}(?:\.[0-9]{1,3})?)", text.lower())
+        if match is None:
+            raise ValueError(text)
+        across, down = float(match[1]), float(match[2])
+        if across <= 0 or down <= 0 or abs(math.log(across / down)) > math.log(self.longest) + 1e-9:
+            raise ValueError(text)
+        return across, down
+
+    def shown(self) -> str:
+        """In words."""
+        return f"a ratio from 1:{self.longest:g} to {self.longest:g}:1, like 16:9"
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def read(self, text: str) -> str:
+        """Spellings that mean the same are taken: `Euler-A`, `DPM++_2M`."""
+        plain = text.lower().replace("-", "_").replace("+", "p")
+        if plain not in self.words:
+            raise ValueError(text)
+        return plain
+
+    def shown(self) -> str:
+        """In words."""
+        return "one of " + ", ".join(self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Free words up to the next parameter, separated by commas."""
+
+    longest: int
+
+    def read(self, text: str) -> str:
+        """The words with single spaces."""
+        plain = ", ".join(part for raw in text.split(",") if (part := " ".join(raw.split())))
+        if not plain or len(plain) > self.longest:
+            raise ValueError(text)
+        return plain
+
+    def shown(self) -> str:
+        """In words."""
+        return f"words separated by commas, up to {self.longest} characters"
+
+
+class Takes(Enum):
+    """How many words belong to a parameter."""
+
+    NOTHING = 0
+    ONE = 1
+    ALL = 2  # up to the next parameter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One row of the table."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    takes: Takes = Takes.ONE
+    reader: Reader | None = None  # None for flags
+    default: str
+    example: str
+    help: str  # one line, ends with a full stop
+
+
+PARAMETERS: tuple[Parameter, ...] = (
+    Parameter(
+        name="ar",
+        aliases=("aspect",),
+        reader=Ratio(4),
+        default="1:1",
+        example="--ar 16:9",
+        help="Width to height.",
+    ),
+    Parameter(
+        name="no",
+        aliases=("negative",),
+        takes=Takes.ALL,
+        reader=Words(500),
+        default="nothing",
+        example="--no people, text",
+        help="What should not be in the picture.",
+    ),
+    Parameter(
+        name="seed",
+        reader=Whole(0, MAX_SEED),
+        default="random",
+        example="--seed 7",
+        help="The same seed and settings make the same picture.",
+    ),
+    Parameter(
+        name="count",
+        aliases=("pictures",),
+        reader=Whole(1, MAX_COUNT),
+        default="4",
+        example="--count 1",
+        help="How many pictures.",
+    ),
+    Parameter(
+        name="steps",
+        reader=Whole(1, MAX_STEPS),
+        default="the model's own",
+        example="--steps 30",
+        help="More steps take longer and are often finer.",
+    ),
+    Parameter(
+        name="quality",
+        aliases=("q",),
+        reader=Number(0.25, 4),
+        default="1",
+        example="--quality 2",
+        help="Multiplies the steps: 0.5 is a sketch, 2 takes twice the time.",
+    ),
+    Parameter(
+        name="cfg",
+        aliases=("guidance", "scale"),
+        reader=Number(1, 30),
+        default="the model's own",
+        example="--cfg 6.5",
+        help="How closely the prompt is followed.",
+    ),
+    Parameter(
+        name="sampler",
+        reader=OneOf(tuple(SAMPLERS)),
+        default="the model's own",
+        example="--sampler dpmpp_2m",
+        help="How noise becomes a picture.",
+    ),
+    Parameter(
+        name="stop",
+        reader=Whole(10, 100),
+        default="100",
+        example="--stop 60",
+        help="Ends early, at this per cent: softer shapes for less time.",
+    ),
+    Parameter(
+        name="fast",
+        takes=Takes.NOTHING,
+        default="your setting",
+        example="--fast",
+        help="This one in the fast lane: uses fast time.",
+    ),
+    Parameter(
+        name="relax",
+        takes=Takes.NOTHING,
+        default="your setting",
+        example="--relax",
+        help="This one in the relax lane: free, after the others.",
+    ),
+)
+
+#: Every name and alias, with its row.
+BY_NAME: Mapping[str, Parameter] = {
+    name: parameter for parameter in PARAMETERS for name in (parameter.name, *parameter.aliases)
+}
+
+#: What people know from Midjourney and what means nothing here yet: passed over with one small line.
+IGNORED: Mapping[str, Takes] = {
+    **dict.fromkeys(("chaos", "c", "stylize", "s", "weird", "w", "exp", "v", "version"), Takes.ONE),
+    **dict.fromkeys(("iw", "sw", "sv", "cw", "ow", "repeat", "r", "motion", "bs", "end", "h", "zoom"), Takes.ONE),
+    **dict.fromkeys(("niji", "style", "sref", "cref", "oref", "edit", "p", "profile"), Takes.ALL),
+    **dict.fromkeys(("tile", "raw", "hd", "draft", "preview", "turbo", "stealth", "public"), Takes.NOTHING),
+    **dict.fromkeys(("video", "loop", "creative", "test", "testp", "beta", "hq", "vibe"), Takes.NOTHING),
+    **dict.fromkeys(("uplight", "upbeta", "upanime", "sameseed", "newclip", "nostretch", "old"), Takes.NOTHING),
+}
+
+
+def table() -> str:
+    """The parameters as a Markdown table, for the documentation."""
+    rows = ["| parameter | takes | default | |", "|---|---|---|---|"]
+    for parameter in PARAMETERS:
+        names = ", ".join(f"`--{name}`" for name in (parameter.name, *parameter.aliases))
+        takes = parameter.reader.shown() if parameter.reader else "–"
+        rows.append(f"| {names} | {takes} | {parameter.default} | {parameter.help} |")
+    return "\n".join(rows) + "\n"
