@@ -1,0 +1,27 @@
+# What can be done with Darkroom. `make run` is all that trying it out needs.
+.PHONY: help run test check bench install-run install-dev
+.DEFAULT_GOAL := help
+PYTHON_BIN := .venv/bin/python
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1: \2/p' Makefile
+
+run: install-run ## start: on Discord with DISCORD_TOKEN in .env, else in the sandbox, and print its address
+	@exec $(PYTHON_BIN) scripts/start.py
+
+test: install-dev ## all tests; ends with the ten slowest
+	@$(PYTHON_BIN) -m pytest
+
+check: install-dev ## format, lint, types
+	@$(PYTHON_BIN) -m ruff format --check --quiet . || { echo 'To mend the format: $(PYTHON_BIN) -m ruff format .'; exit 1; }
+	@$(PYTHON_BIN) -m ruff check .
+	@$(PYTHON_BIN) -m mypy
+
+bench: install-dev ## every benchmark at its default size: a table, then a line of JSON
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; PYTHONPATH=. $(PYTHON_BIN) "$$script" || exit 1; done
+
+install-run:
+	@scripts/install.sh bot worker
+
+install-dev:
+	@scripts/install.sh bot worker dev
