@@ -1,0 +1,127 @@
+"""Reads one setting's text as a value, or says what is wrong and what would be right. Knows no setting by name."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from core.errors import ConfigError
+
+Reader = Callable[[str, str], object]
+
+
+def whole(low: int, high: int) -> Callable[[str, str], int]:
+    """A whole number from `low` to `high`."""
+
+    def read(name: str, text: str) -> int:
+        if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
+            raise ConfigError(f"{name} is “{text}”. It has to be a whole number from {low} to {high}.")
+        return int(text)
+
+    return read
+
+
+def number(low: float, high: float) -> Callable[[str, str], float]:
+    """A number from `low` to `high`, with a point for fractions."""
+
+    def read(name: str, text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise ConfigError(f"{name} is “{text}”. It has to be a number from {low:g} to {high:g}.")
+        return value
+
+    return read
+
+
+def one_of(choices: Collection[str]) -> Callable[[str, str], str]:
+    """One of some words; capitals do not matter."""
+
+    def read(name: str, text: str) -> str:
+        if text.lower() not in choices:
+            raise ConfigError(f"{name} is “{text}”. It has to be one of: {', '.join(choices)}.")
+        return text.lower()
+
+    return read
+
+
+def device(name: str, text: str) -> str:
+    """auto, cpu, cuda or cuda:N."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text.lower()):
+        raise ConfigError(f"{name} is “{text}”. It has to be auto, cpu, cuda, or cuda:0 for the first of several GPUs.")
+    return text.lower()
+
+
+def url(name: str, text: str) -> str:
+    """An http address without trailing slashes; empty stays empty."""
+    address = text.rstrip("/").removesuffix("/api/v10").rstrip("/")
+    try:
+        parts = urlsplit(address)
+        good = not address or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigError(f"{name} is “{text}”. It has to be an address such as http://127.0.0.1:8800, or empty.")
+    return address
+
+
+def token(name: str, text: str) -> str:
+    """A bot's token; the words around it that people copy along are taken off. The message never repeats it."""
+    value = text.strip().strip("\"'").removeprefix("Bot ").strip()
+    if re.search(r"\s", value) or not value.isascii():
+        raise ConfigError(f"{name} has spaces or foreign letters in it. Copy the token again from the bot's page.")
+    return value
+
+
+def snowflakes(name: str, text: str) -> frozenset[str]:
+    """Discord ids, separated by commas or spaces."""
+    found = [word for word in re.split(r"[\s,;]+", text) if word]
+    for word in found:
+        if not re.fullmatch(r"\d{15,20}", word):
+            raise ConfigError(
+                f"{name} has “{word}” in it. It takes ids, 15 to 20 digits each, separated by commas: "
+                "switch on Discord's developer mode and choose Copy ID."
+            )
+    return frozenset(found)
+
+
+def snowflakes_or_all(name: str, text: str) -> frozenset[str] | None:
+    """`all` as None, or ids."""
+    return None if text.strip().lower() == "all" else snowflakes(name, text)
+
+
+def words(_name: str, text: str) -> tuple[str, ...]:
+    """Terms separated by commas or line ends; lines that begin with # are remarks."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    return tuple(term.strip() for line in lines for term in line.split(",") if term.strip())
+
+
+def word_file(name: str, text: str) -> tuple[str, ...]:
+    """Terms in a text file."""
+    if not text:
+        return ()
+    try:
+        return words(name, Path(text).expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name} names {text}, which cannot be read as text ({error}). Correct the path.") from error
+
+
+def listen(name: str, text: str) -> tuple[str, int] | None:
+    """host:port as a pair; empty as None."""
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise ConfigError(f"{name} is “{text}”. It has to be host:port, such as 0.0.0.0:8801, or empty.")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """True for addresses that only this machine reaches."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

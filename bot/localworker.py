@@ -1,0 +1,160 @@
+"""Keeps one worker process alive on this machine. Knows how to start, kill and replace it, not what it computes."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import shlex
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import deque
+from collections.abc import Callable
+
+from bot.config import ROOT, Config
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
+#: After a model that cannot be loaded: somebody has to change something first.
+LOAD_FAILED_WAIT_SECONDS = 60.0
+#: From the start of the process to its handshake; importing torch from a cold, slow disk takes its time.
+CONNECT_SECONDS = 300.0
+#: The worker leaves the bot its share of the cores.
+NICENESS = 5
+
+
+class LocalWorker:
+    """`changed` is called when `process`, `sentence` or `trying` changed."""
+
+    def __init__(self, config: Config, *, address: str, model: str, key: str, changed: Callable[[], None]) -> None:
+        self.process: Process | None = None
+        self.sentence = ""  # why the last one ended, for people
+        self.connected = asyncio.Event()
+        self._command = _command(config, address, model)
+        self._key = key
+        self._changed = changed
+        self._was_ready = False
+        self._load_failed = False
+        self._tail: deque[str] = deque(maxlen=5)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs, if any."""
+        return self.process.pid if self.process and self.process.returncode is None else None
+
+    def ready(self) -> None:
+        """Its model is loaded: the next end of it is an accident, not a crash loop."""
+        self._was_ready = True
+        self.sentence = ""
+
+    def load_failed(self, sentence: str) -> None:
+        """It said that its model cannot be loaded."""
+        self._load_failed = True
+        self.sentence = sentence
+
+    def kill(self) -> None:
+        """At once; what it started dies with it."""
+        if self.process is not None and self.process.returncode is None:
+            _kill_group(self.process.pid)
+
+    async def run(self) -> None:
+        """Starts the worker, and another one each time it ends, until cancelled."""
+        wait = FIRST_WAIT_SECONDS
+        while True:
+            await self._one_life()
+            wait = FIRST_WAIT_SECONDS if self._was_ready else min(LONGEST_WAIT_SECONDS, wait * 2)
+            pause = LOAD_FAILED_WAIT_SECONDS if self._load_failed else wait * random.uniform(0.8, 1.0)
+            log.info("The next worker starts in %.1f s.", pause)
+            await asyncio.sleep(pause)
+
+    async def _one_life(self) -> None:
+        self._was_ready = self._load_failed = False
+        self.connected.clear()
+        try:
+            self.process = await self._start()
+        except OSError as error:
+            self.sentence = f"The worker cannot be started ({error})."
+            log.error("%s The command was %s.", self.sentence, shlex.join(self._command))
+            self._changed()
+            return
+        self._changed()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._forward_log(self.process))
+                watch = group.create_task(self._expect_connection())
+                code = await self.process.wait()
+                watch.cancel()
+                _kill_group(self.process.pid)  # what it started would hold the log's pipe open
+        finally:
+            self.kill()
+        if not self._load_failed:
+            self.sentence = self._epitaph(code)
+        log.warning("%s", self.sentence)
+        self._changed()
+
+    async def _start(self) -> Process:
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=ROOT,
+            env={**_environment(), "DARKROOM_WORKER_KEY": self._key},
+            # A Ctrl+C in the terminal is the bot's: it tells the worker when the running jobs are safe.
+            start_new_session=True,
+        )
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+        log.info("The worker starts.", extra={"pid": process.pid})
+        return process
+
+    async def _expect_connection(self) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self.connected.wait()
+        except TimeoutError:
+            log.error("The worker did not connect within %d s.", CONNECT_SECONDS)
+            self.kill()
+
+    async def _forward_log(self, process: Process) -> None:
+        assert process.stdout is not None
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:  # a line longer than the buffer; its rest follows
+                continue
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip()
+            self._tail.append(text)
+            log.info("worker: %s", text)
+
+    def _epitaph(self, code: int) -> str:
+        if code < 0:
+            return f"The worker was ended by {signal.Signals(-code).name}."
+        said = next((line for line in reversed(self._tail) if line.strip()), "it said nothing")
+        return f"The worker ended with code {code}: {said[:200]}"
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _command(config: Config, address: str, model: str) -> list[str]:
+    given = shlex.split(config.worker_command)
+    command = given or [sys.executable, "-m", "worker"]
+    command += ["--connect", address, "--local", "--device", config.device, "--dtype", config.dtype]
+    command += ["--model", model]
+    if config.threads:
+        command += ["--threads", str(config.threads)]
+    if config.rows:
+        command += ["--rows", str(config.rows)]
+    return command
+
+
+def _environment() -> dict[str, str]:
+    """The worker needs no token, so it gets none."""
+    return {name: value for name, value in os.environ.items() if name != "DISCORD_TOKEN"}

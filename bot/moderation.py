@@ -1,0 +1,66 @@
+"""Allowed or not, and by which rule of the owner. Pure: knows nothing of plans, queues or Discord's objects."""
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+
+from bot.config import Config
+from core.errors import NotAllowed
+from core.job import Job
+
+
+class Moderation:
+    """`owners` is shared and grows at login, when Discord tells who owns the application."""
+
+    def __init__(self, config: Config, owners: Collection[str]) -> None:
+        self._guilds = config.guilds
+        self._channels = config.channels
+        self._owners = owners
+        self._blocked = _pattern(config.blocked)
+
+    def is_owner(self, user: str) -> bool:
+        """May do everything."""
+        return user in self._owners
+
+    def check_place(self, user: str, guild: str | None, channel: str, parent: str | None = None) -> None:
+        """Raises NotAllowed where the bot does not serve. `parent`: the channel that a thread belongs to."""
+        if self.is_owner(user):
+            return
+        if guild is not None and self._guilds is not None and guild not in self._guilds:
+            raise NotAllowed("This server is not served yet. The bot's owner can add it.", rule="DARKROOM_GUILDS")
+        if guild is not None and self._channels is not None and not {channel, parent} & self._channels:
+            here = ", ".join(f"<#{known}>" for known in sorted(self._channels))
+            raise NotAllowed(f"Darkroom does not work in this channel. Try {here}.", rule="DARKROOM_CHANNELS")
+
+    def check_text(self, *texts: str, prompt: str | None = None) -> None:
+        """Raises NotAllowed, which names the term, when a blocked one stands in a text as a whole word."""
+        if self._blocked is None:
+            return
+        for text in texts:
+            if found := self._blocked.search(_plain(text)):
+                raise NotAllowed(
+                    f"“{found.group()}” is not allowed here. Leave it out and run the prompt again.",
+                    rule="DARKROOM_BLOCKED",
+                    prompt=prompt,
+                )
+
+    def may_manage(self, user: str, job: Job, *, guild: str | None, manage_messages: bool) -> bool:
+        """May cancel or delete: whoever asked for it, owners, and moderators of the server that the job is in."""
+        if user == job.user or self.is_owner(user):
+            return True
+        return manage_messages and guild is not None and guild == job.where.guild
+
+
+def _plain(text: str) -> str:
+    """One spelling for look-alikes: full-width letters, capitals, accents, invisible characters, runs of spaces."""
+    decomposed = unicodedata.normalize("NFKD", text).casefold()
+    kept = (c for c in decomposed if unicodedata.category(c) not in ("Mn", "Cf"))
+    return re.sub(r"[\s_]+", " ", unicodedata.normalize("NFKC", "".join(kept)))
+
+
+def _pattern(terms: Iterable[str]) -> re.Pattern[str] | None:
+    plain = sorted({_plain(term).strip() for term in terms} - {""}, key=len, reverse=True)
+    if not plain:
+        return None
+    # Whole words only: "ass" must not block "grass". \b would fail beside signs such as "+".
+    return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(term) for term in plain) + r")(?!\w)")

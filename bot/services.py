@@ -1,0 +1,53 @@
+"""What the bot's parts share: one value, put together in bot/main.py. Decides nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from core.cost import Plan
+
+from bot.config import Config
+from bot.hub import Hub
+from core.catalogue import Model
+
+if TYPE_CHECKING:
+    from storage.deliveries import Deliveries
+    from storage.jobs import Jobs
+    from storage.ledger import Ledger
+    from storage.results import Results
+    from storage.settings import Settings
+
+    from bot.admission import Admission
+    from bot.moderation import Moderation
+    from bot.pictures import Pictures
+    from bot.scheduler import Scheduler
+    from storage.database import Database
+
+Clock = Callable[[], float]
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """`clock` is seconds since the epoch; `new_id` makes job ids; `new_seed` makes seeds of pictures, 0 … 2**32 - 1.
+
+    `model` is what the worker last said it has loaded, before that what the configuration lets expect.
+    """
+
+    config: Config
+    clock: Clock
+    new_id: Callable[[], str]
+    new_seed: Callable[[], int]
+    db: "Database"
+    jobs: "Jobs"
+    deliveries: "Deliveries"
+    ledger: "Ledger"
+    results: "Results"
+    settings: "Settings"
+    hub: Hub
+    pictures: "Pictures"
+    moderation: "Moderation"
+    scheduler: "Scheduler"
+    admission: "Admission"
+    plan: Plan
+    model: Model
+    owners: set[str] = field(default_factory=set)  # snowflakes; the client adds the application's owners at login

@@ -1,0 +1,55 @@
+"""Finds out what the configured model is, without loading it. Knows diffusers' folder format, never torch."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bot.config import ROOT
+from core.catalogue import POSTCARD, SD15, Model
+from core.errors import ConfigError
+
+
+def expected(setting: str) -> Model:
+    """The model that DARKROOM_MODEL names, as far as can be told before a worker loads it. Raises ConfigError."""
+    if setting == POSTCARD.name:
+        return replace(POSTCARD, path=str(ROOT / POSTCARD.path))
+    folder = Path(setting).expanduser()
+    if folder.is_dir():
+        return _from_folder(folder.absolute())
+    if setting.startswith((".", "/", "~")) or setting.count("/") != 1:
+        raise ConfigError(
+            f"DARKROOM_MODEL is “{setting}”, and there is no such folder. It has to be postcard, a folder in "
+            "diffusers' format, or a hub id such as owner/name."
+        )
+    return replace(SD15, name=setting.rpartition("/")[2].lower(), path=setting)
+
+
+def _from_folder(folder: Path) -> Model:
+    if not (folder / "model_index.json").is_file():
+        raise ConfigError(f"DARKROOM_MODEL names {folder}, without a model_index.json: it is not a diffusers folder.")
+    unet, vae = _read(folder / "unet" / "config.json"), _read(folder / "vae" / "config.json")
+    shrink = 2 ** (len(vae.get("block_out_channels", (1, 1, 1, 1))) - 1)
+    size = unet.get("sample_size", 64)
+    native = int(size if isinstance(size, int) else size[0]) * shrink
+    # A UNet halves the latents at every level but the last.
+    multiple = shrink * 2 ** (len(unet.get("block_out_channels", (1, 1, 1, 1))) - 1)
+    return replace(
+        SD15,
+        name=folder.name.lower(),
+        path=str(folder),
+        native=native,
+        multiple=multiple,
+        min_side=max(multiple, native // 2),
+        max_side=native * 2,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error}). The model's folder is not complete; fetch it again."
+        ) from error
+    return data if isinstance(data, dict) else {}

@@ -1,0 +1,330 @@
+"""A worker process without a model: speaks the real wire, computes nothing, and fails on demand.
+
+    python -m tests.harness.fake_worker --connect unix:/path --step-ms 50 --die poison:3
+
+Same request, same bytes. Every job in its hands advances one step per tick, as rows of one batch do. Knows core only.
+"""
+
+import argparse
+import asyncio
+import colorsys
+import contextlib
+import ctypes
+import hashlib
+import io
+import logging
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image
+
+from core import events, wire
+from core.catalogue import POSTCARD, SAMPLERS
+from core.job import MadeWith, Request
+from core.proof import prove
+
+log = logging.getLogger("fake_worker")
+FAULTS = ("die", "hang", "freeze", "oom", "error")
+
+
+@dataclass(slots=True)
+class Running:
+    """One job in the loop."""
+
+    order: events.Submit
+    step: int = 0
+    gpu_ms: int = 0
+
+    @property
+    def steps(self) -> int:
+        return self.order.request.steps_to_run()
+
+
+@dataclass(slots=True)
+class Fault:
+    """Happens to a job whose prompt has `word`, when `step` steps are done."""
+
+    kind: str
+    word: str
+    step: int
+
+
+@dataclass(slots=True)
+class FakeWorker:
+    """The loop: orders in, events out. See `main` for what the options mean."""
+
+    options: argparse.Namespace
+    faults: list[Fault]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    running: dict[str, Running] = field(default_factory=dict)
+    phase: events.Phase = events.Phase.LOADING
+    phase_began: float = field(default_factory=time.monotonic)
+    busy_ms: int = 0
+    waiting: list[events.Submit] = field(default_factory=list)
+    there: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def send(self, message: events.Message) -> None:
+        self.writer.write(wire.encode(message))
+
+    async def run(self) -> None:
+        orders = self.orders()
+        await self.shake_hands(orders)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.beat())
+            group.create_task(self.listen(orders))
+            group.create_task(self.compute())
+
+    async def orders(self):
+        splitter = wire.Splitter()
+        while chunk := await self.reader.read(1 << 16):
+            for message in splitter.feed(chunk):
+                yield message
+
+    async def shake_hands(self, orders) -> None:
+        challenge = await anext(orders)
+        self.send(
+            events.Hello(
+                protocol=events.PROTOCOL,
+                version="fake",
+                proof=prove(os.environ.get("DARKROOM_WORKER_KEY", ""), challenge.nonce),
+                name=f"fake-{os.getpid()}",
+                pid=os.getpid(),
+                device="cpu",
+                memory_mb=1024,
+                max_rows=self.options.rows or 8,
+            )
+        )
+        await anext(orders)
+
+    async def listen(self, orders) -> None:
+        async for order in orders:
+            if isinstance(order, events.Submit):
+                self.waiting.append(order)
+            elif isinstance(order, events.Cancel):
+                self.cancel(order)
+            elif isinstance(order, events.Shutdown):
+                sys.exit(0)
+            self.there.set()
+        log.info("The bot is gone.")
+        os._exit(0)
+
+    def cancel(self, order: events.Cancel) -> None:
+        """A job that is not here any more was answered by its Done."""
+        waiting = [other for other in self.waiting if other.job == order.job]
+        gone = self.running.pop(order.job, None)
+        if waiting or gone:
+            self.waiting = [other for other in self.waiting if other.job != order.job]
+            spent = gone.gpu_ms if gone else 0
+            self.send(events.Cancelled(job=order.job, attempt=order.attempt, gpu_ms=spent))
+
+    async def beat(self) -> None:
+        while True:
+            self.send(
+                events.Heartbeat(
+                    phase=self.phase,
+                    phase_seconds=time.monotonic() - self.phase_began,
+                    jobs=tuple((r.order.job, r.order.attempt) for r in self.running.values()),
+                    computing=tuple(self.running),
+                    busy_ms=self.busy_ms,
+                )
+            )
+            await asyncio.sleep(self.options.heartbeat_ms / 1000)
+
+    async def load(self) -> None:
+        await asyncio.sleep(self.options.load_seconds)
+        if self.options.load_fails:
+            self.send(events.LoadFailed(sentence=self.options.load_fails))
+            await self.writer.drain()
+            os._exit(1)
+        info = events.ModelInfo(
+            name=POSTCARD.name,
+            family="sd",
+            digest="0" * 64,
+            dtype="float32",
+            native=POSTCARD.native,
+            multiple=POSTCARD.multiple,
+            steps=POSTCARD.steps,
+            guidance=POSTCARD.guidance,
+            sampler=POSTCARD.sampler,
+            samplers=tuple(SAMPLERS),
+        )
+        self.send(events.Ready(model=info, load_ms=int(self.options.load_seconds * 1000)))
+
+    async def compute(self) -> None:
+        await self.load()
+        while True:
+            self.admit()
+            if not self.running:
+                self.enter(events.Phase.IDLE)
+                self.there.clear()
+                await self.there.wait()
+                continue
+            self.enter(events.Phase.STEPPING)
+            for job in list(self.running.values()):
+                await self.misbehave(job)
+            await asyncio.sleep(self.options.step_ms / 1000)
+            self.book(max(1, round(self.options.step_ms)))
+            for job in list(self.running.values()):
+                self.advance(job)
+            await self.writer.drain()
+
+    def admit(self) -> None:
+        for order in self.waiting:
+            self.running[order.job] = Running(order)
+            made = MadeWith(model=POSTCARD.name, digest="0" * 64, dtype="float32", device="cpu", engine="fake")
+            self.send(events.Started(job=order.job, attempt=order.attempt, made_with=made))
+        self.waiting.clear()
+
+    def enter(self, phase: events.Phase) -> None:
+        self.phase, self.phase_began = phase, time.monotonic()
+
+    def book(self, spent_ms: int) -> None:
+        """Shares a tick among the jobs in it, to the last millisecond."""
+        self.busy_ms += spent_ms
+        share, rest = divmod(spent_ms, len(self.running) or 1)
+        for place, job in enumerate(self.running.values()):
+            job.gpu_ms += share + (place < rest)
+
+    def advance(self, job: Running) -> None:
+        order = job.order
+        if order.job not in self.running:
+            return
+        job.step += 1
+        preview = b""
+        if order.previews and job.step % self.options.preview_every == 0 and job.step < job.steps:
+            preview = draw_preview(order.request, job.step)
+        self.send(
+            events.Progress(
+                job=order.job,
+                attempt=order.attempt,
+                step=job.step,
+                steps=job.steps,
+                gpu_ms=job.gpu_ms,
+                preview=preview,
+            )
+        )
+        if job.step >= job.steps:
+            self.finish(job)
+
+    def finish(self, job: Running) -> None:
+        order = job.order
+        del self.running[order.job]
+        for index in order.indices:
+            picture = draw_picture(replace(order.request, count=1), index, hashlib.sha256(order.source).hexdigest())
+            self.send(events.Picture(job=order.job, attempt=order.attempt, index=index, png=picture))
+        self.send(events.Done(job=order.job, attempt=order.attempt, gpu_ms=job.gpu_ms))
+
+    async def misbehave(self, job: Running) -> None:
+        for fault in self.faults:
+            if fault.word in job.order.request.prompt and fault.step == job.step and self.may_fail():
+                log.info("Told to %s at step %d of %s.", fault.kind, job.step, job.order.job)
+                await self.fail(fault.kind, job)
+
+    def may_fail(self) -> bool:
+        """With --once FILE only the first fault of all processes that share the file happens."""
+        if not self.options.once:
+            return True
+        try:
+            Path(self.options.once).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    async def fail(self, kind: str, job: Running) -> None:
+        if kind == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif kind == "hang":
+            await asyncio.Event().wait()
+        elif kind == "freeze":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        else:
+            why = events.FailureKind.OUT_OF_MEMORY if kind == "oom" else events.FailureKind.ERROR
+            del self.running[job.order.job]
+            self.send(
+                events.Failed(
+                    job=job.order.job,
+                    attempt=job.order.attempt,
+                    kind=why,
+                    sentence="The picture does not fit.",
+                    gpu_ms=job.gpu_ms,
+                )
+            )
+
+
+@lru_cache(maxsize=256)
+def draw_picture(request: Request, index: int, source: str) -> bytes:
+    """A plain card whose colour is the request's digest: same request, same bytes."""
+    digest = hashlib.sha256(f"{request}{index}{source}".encode()).digest()
+    top, bottom = (tuple(int(255 * c) for c in colorsys.hsv_to_rgb(digest[i] / 255, 0.6, 0.9)) for i in (0, 1))
+    card = Image.new("RGB", (1, 2))
+    card.putdata([top, bottom])
+    file = io.BytesIO()
+    card.resize((request.width, request.height), Image.Resampling.NEAREST).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+@lru_cache(maxsize=256)
+def draw_preview(request: Request, step: int) -> bytes:
+    """A small JPEG that gets lighter."""
+    shade = int(255 * step / max(1, request.steps))
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), (shade, shade, 255 - shade)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Options of the real worker are taken too and mean nothing, but --connect, --rows and --local."""
+    parser = argparse.ArgumentParser(prog="fake_worker")
+    parser.add_argument("--connect", required=True, help="unix:PATH or HOST:PORT")
+    parser.add_argument("--local", action="store_true", help="die with the parent")
+    parser.add_argument("--rows", type=int, default=8)
+    for ignored in ("--model", "--device", "--dtype", "--threads"):
+        parser.add_argument(ignored)
+    parser.add_argument("--step-ms", type=float, default=10.0)
+    parser.add_argument("--heartbeat-ms", type=float, default=1000 * events.HEARTBEAT_SECONDS)
+    parser.add_argument("--preview-every", type=int, default=2)
+    parser.add_argument("--load-seconds", type=float, default=0.0)
+    parser.add_argument("--load-fails", default="", help="say this instead of loading, and exit")
+    parser.add_argument("--once", default="", help="a file: only the first fault happens, and makes it")
+    for fault in FAULTS:
+        parser.add_argument(f"--{fault}", action="append", default=[], metavar="WORD:STEP")
+    return parser.parse_args(arguments)
+
+
+async def connect(where: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Dials the bot's door."""
+    if where.startswith("unix:"):
+        return await asyncio.open_unix_connection(where.removeprefix("unix:"))
+    host, _, port = where.rpartition(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def work(options: argparse.Namespace) -> None:
+    """Until the connection ends or the worker is told to stop."""
+    faults = []
+    for kind in FAULTS:
+        for told in getattr(options, kind):
+            word, _, step = told.partition(":")
+            faults.append(Fault(kind, word, int(step or 0)))
+    reader, writer = await connect(options.connect)
+    with contextlib.suppress(ConnectionError, StopAsyncIteration):
+        await FakeWorker(options, faults, reader, writer).run()
+
+
+def main() -> None:
+    """The process."""
+    logging.basicConfig(level="INFO", format="%(levelname)s fake worker: %(message)s", stream=sys.stderr)
+    options = parse(sys.argv[1:])
+    if options.local and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    asyncio.run(work(options))
+
+
+if __name__ == "__main__":
+    main()
