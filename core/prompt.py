@@ -4,6 +4,7 @@ Pure. Knows the model's sizes and defaults from what it is given; knows no plan,
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -57,9 +58,9 @@ class _Piece:
 
 
 def clean(typed: str) -> str:
-    """`typed` without what no database, font or model wants: control characters, halves of surrogate pairs."""
-    whole = typed.encode("utf-8", "ignore").decode()
-    return "".join(c for c in whole if c.isprintable() or c in "\n\t\u200d").strip()
+    """`typed` without what no database, font or reader wants: control signs, unseen marks, halves of surrogates."""
+    unwanted = ("Cc", "Cf", "Cs")
+    return "".join(c for c in typed if c in "\n\t\u200d" or unicodedata.category(c) not in unwanted).strip()
 
 
 def parse(text: str, *, model: Model, defaults: Defaults, seed: int) -> Parsed:

@@ -1,0 +1,94 @@
+"""Small pieces of text as people see them on Discord: prompts made harmless, times, sizes, links. Pure."""
+
+import re
+import unicodedata
+
+from core.job import Job, Request
+
+# What can start or end something in the middle of a line: emphasis, code, spoilers, mentions, links (also bare ones).
+_SIGNS = re.compile(r"([\\*_~`|\[\]<>/])")
+_ORDINALS = ("Next", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth", "Tenth")
+_SLUG = re.compile(r"[^a-z0-9]+")
+
+
+def harmless(text: str, most: int) -> str:
+    """`text` as one line that Discord shows as it is: no markdown, mention, link or emoji code in it works.
+
+    Signs are escaped, so nothing inside can end the bold around it; an @ is parted from its word, because Discord looks
+    for @everyone in ways that escapes do not stop. At most `most` characters *after* escaping, cut with "…".
+    """
+    parts: list[str] = []
+    left = most - 1
+    for character in " ".join(text.split()):
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs") and character != "\u200d":
+            continue
+        part = "@\u200b" if character == "@" else _SIGNS.sub(r"\\\1", character)
+        if len(part) > left:
+            parts.append("…")
+            break
+        left -= len(part)
+        parts.append(part)
+    return "".join(parts)
+
+
+def code_block(text: str) -> str:
+    """`text` in a block of code that it cannot leave; `from_code_block` gives it back."""
+    return "```\n" + text.replace("``", "`\u200b`").replace("``", "`\u200b`") + "\n```"
+
+
+def from_code_block(block: str) -> str:
+    """What `code_block` was given."""
+    return block.removeprefix("```").removesuffix("```").strip("\n").replace("\u200b", "")
+
+
+def place_in_line(place: int) -> str:
+    """1 is the next one: "Next in line", "Third in line", "14th in line"."""
+    if place <= len(_ORDINALS):
+        return f"{_ORDINALS[max(1, place) - 1]} in line"
+    ending = "th" if place % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return f"{place}{ending} in line"
+
+
+def when(at: float) -> str:
+    """A moment that Discord keeps counting by itself: "in 40 seconds"."""
+    return f"<t:{round(at)}:R>"
+
+
+def day(at: float) -> str:
+    """A moment as a date in the reader's own language."""
+    return f"<t:{round(at)}:D>"
+
+
+def gpu_time(ms: int) -> str:
+    """GPU time in the unit that fits it: "0.8 s", "12 s", "3.5 min", "1 h 40 min"."""
+    seconds = ms / 1000
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.1f} min".replace(".0 ", " ")
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
+
+
+def settings(request: Request) -> str:
+    """The settings on one line: "256×256 · 20 steps · seed 7"."""
+    parts = [f"{request.width}×{request.height}", f"{request.steps} steps", f"seed {request.seed}"]
+    if request.stop < 100:
+        parts.append(f"stopped at {request.stop} %")
+    if request.negative:
+        parts.append(f"without {harmless(request.negative, 200)}")
+    return " · ".join(parts)
+
+
+def link(job: Job) -> str | None:
+    """Where the job's message stands, as an address that Discord opens; None when it has none."""
+    if job.where.message is None:
+        return None
+    return f"https://discord.com/channels/{job.where.guild or '@me'}/{job.where.channel}/{job.where.message}"
+
+
+def file_name(job: Job, ending: str) -> str:
+    """A name for the job's picture that says what it shows: `a-red-boat-k3j2….png`."""
+    words = _SLUG.sub("-", job.request.prompt.lower()).strip("-")[:40].strip("-") or "picture"
+    return f"{words}-{job.id}{ending}"
