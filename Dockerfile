@@ -26,7 +26,7 @@ COPY --from=install-worker /opt/venv /opt/venv
 COPY core ./core
 COPY worker ./worker
 COPY models/postcard ./models/postcard
-USER darkroom
+USER 10001
 VOLUME /models
 # The bot hears this process's heartbeat each second and says in /info and in its own health check when it is gone;
 # an import of torch every half minute would cost the pictures more than it could tell.
@@ -43,7 +43,7 @@ COPY storage ./storage
 COPY bot ./bot
 COPY cogs ./cogs
 COPY bot.py ./
-USER darkroom
+USER 10001
 VOLUME /data
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 CMD ["python", "bot.py", "health"]
 CMD ["python", "bot.py"]
