@@ -1,0 +1,120 @@
+// The chosen command above the entry: its name, its option fields, and what else could be added.
+// The entry itself holds the main text option, so a typed line and a filled form are one thing.
+import { el, fill, byId, icon } from "./dom.js";
+import { createField } from "./options.js";
+import { mainOption } from "./commands.js";
+import { api } from "./api.js";
+
+const ATTACHMENT = 11;
+
+export class CommandForm {
+  command = null;
+  main = null;
+  #fields = new Map();
+
+  constructor({ state, entry, onLeave }) {
+    this.state = state;
+    this.entry = entry;
+    this.onLeave = onLeave;
+    this.box = byId("command-form");
+    this.box.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  open(command) {
+    this.command = command;
+    this.main = mainOption(command);
+    this.#fields = new Map();
+    for (const option of command.options) if (option.required && option !== this.main) this.#add(option);
+    this.#draw();
+  }
+
+  close() {
+    this.command = this.main = null;
+    this.#fields.clear();
+    fill(this.box);
+    this.box.hidden = true;
+  }
+
+  #key(event) {
+    if (event.key === "Enter" && event.target.matches("input") && !event.isComposing) {
+      event.preventDefault();
+      this.entry.form.requestSubmit();
+    }
+    if (event.key === "Escape") this.onLeave();
+  }
+
+  #ask = async (option, value) => {
+    const options = {};
+    for (const [name, field] of this.#fields) {
+      const given = name === option.name ? undefined : await field.read();
+      if (given !== undefined) options[name] = given;
+    }
+    if (this.main && this.entry.value) options[this.main.name] = this.entry.value;
+    const body = { as: this.state.me.id, channel: this.state.channel.id, name: this.command.name, option: option.name, value, options };
+    return (await api.autocomplete(body)).choices ?? [];
+  };
+
+  #add(option) {
+    const remove = (gone) => {
+      this.#fields.delete(gone.name);
+      this.#draw();
+      this.entry.focus();
+    };
+    const field = createField(option, { state: this.state, ask: this.#ask, remove, onChange: () => {} });
+    this.#fields.set(option.name, field);
+    return field;
+  }
+
+  #draw() {
+    const rest = this.command.options.filter((option) => option !== this.main && !this.#fields.has(option.name));
+    const leave = el("button", { type: "button", class: "icon-button tiny", "aria-label": `Leave /${this.command.name}`, on: { click: () => this.onLeave() } }, icon("close"));
+    const offer = (option) => el("button", { type: "button", class: "offer", title: option.description, on: { click: () => {
+      const field = this.#add(option);
+      this.#draw();
+      field.focus();
+    } } }, icon("plus"), option.name);
+    fill(this.box,
+      el("div", { class: "command-head" }, el("b", {}, `/${this.command.name}`), el("span", {}, this.command.description), leave),
+      this.#fields.size || rest.length ? el("div", { class: "command-options" }, [...this.#fields.values()].map((field) => field.element), rest.map(offer)) : null);
+    this.box.hidden = false;
+  }
+
+  /** Gives a dropped or pasted file to the first file option that has none; false when there is no such option. */
+  async takeFile(file) {
+    for (const option of this.command?.options ?? []) {
+      if (option.type !== ATTACHMENT) continue;
+      const field = this.#fields.get(option.name) ?? this.#add(option);
+      if ((await field.read()) !== undefined) continue;
+      this.#draw();
+      field.set(file);
+      return true;
+    }
+    return false;
+  }
+
+  /** Puts typed text where it belongs when the command has no free text option. */
+  takeRest(text) {
+    const option = this.command.options.find((one) => one.required) ?? this.command.options[0];
+    if (!option) return;
+    const field = this.#fields.get(option.name) ?? this.#add(option);
+    this.#draw();
+    field.set(text);
+  }
+
+  /** The options as the interface wants them, or the name of the first required one that is missing. */
+  async read() {
+    const options = {};
+    const text = this.entry.value.trim();
+    if (this.main && text) options[this.main.name] = text;
+    for (const [name, field] of this.#fields) {
+      const value = await field.read();
+      if (value !== undefined) options[name] = value;
+    }
+    const missing = this.command.options.find((option) => option.required && options[option.name] === undefined);
+    return { options, missing };
+  }
+
+  focus(option) {
+    (option === this.main ? this.entry : this.#fields.get(option.name) ?? this.entry).focus();
+  }
+}

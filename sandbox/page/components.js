@@ -1,0 +1,90 @@
+// Draws a message's components: rows, buttons, selects, and Components V2 in simple form.
+// What a press does is told by `press(component, values)`; this file knows nothing of interactions.
+import { el, icon } from "./dom.js";
+import { rich, safeLink } from "./rich.js";
+import { colour } from "./embeds.js";
+import { isPicture, local } from "./pictures.js";
+import { openLightbox } from "./lightbox.js";
+import { choicesOf } from "./choices.js";
+
+const STYLES = { 1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "link" };
+
+// Signs that some fonts lack or draw loudly: drawn as icons of ours; the accessible name stays the sign.
+const DRAWN = { "🔄": "turn", "🔁": "turn", "ⓘ": "info", "ℹ️": "info", "ℹ": "info" };
+
+const emojiText = (emoji) => emoji && DRAWN[emoji.name] ? icon(DRAWN[emoji.name]) : emoji && el("span", { class: "emoji", "aria-hidden": emoji.id ? undefined : "true" }, emoji.id ? `:${emoji.name}:` : emoji.name);
+
+function button(data, context) {
+  const inside = [emojiText(data.emoji), data.label && (DRAWN[data.label] ? icon(DRAWN[data.label]) : el("span", {}, data.label))];
+  const style = `button ${STYLES[data.style] ?? "secondary"}`;
+  const label = data.label ? (DRAWN[data.label] && data.label) : data.emoji?.name;
+  if (data.style === 5) {
+    const link = safeLink(data.url ?? "", [inside, icon("link")]);
+    link.className = style;
+    return link;
+  }
+  const node = el("button", { type: "button", class: style, disabled: data.disabled, "aria-label": label, title: label, data: { customId: data.custom_id } }, inside);
+  node.addEventListener("click", () => context.press(data, undefined, node));
+  return node;
+}
+
+function select(data, context) {
+  const many = (data.max_values ?? 1) > 1;
+  const options = choicesOf(data, context.world());
+  const node = el("select", { class: "select", multiple: many, disabled: data.disabled, "aria-label": data.placeholder || "Choose", data: { customId: data.custom_id } });
+  if (!many) node.append(el("option", { value: "", disabled: true, selected: !options.some((option) => option.default) }, data.placeholder || "Choose one"));
+  for (const option of options) {
+    const words = [option.emoji?.id ? "" : option.emoji?.name, option.label, option.description && `– ${option.description}`].filter(Boolean).join(" ");
+    node.append(el("option", { value: option.value, selected: option.default }, words));
+  }
+  const send = () => context.press(data, [...node.selectedOptions].map((option) => option.value).filter(Boolean), node);
+  if (!many) {
+    node.addEventListener("change", send);
+    return node;
+  }
+  return el("span", { class: "select-many" }, node, el("button", { type: "button", class: "button secondary", disabled: data.disabled, on: { click: send } }, "Apply"));
+}
+
+function section(data, context) {
+  const accessory = data.accessory?.type === 11 ? thumbnail(data.accessory) : component(data.accessory ?? {}, context);
+  return el("div", { class: "v2-section" }, el("div", { class: "v2-texts" }, each(data.components, context)), accessory);
+}
+
+function media(item, className) {
+  const file = { ...item.media, filename: item.description || (item.media?.url ?? "").split("/").pop().split("?")[0], description: item.description };
+  const image = el("img", { src: local(file.proxy_url || file.url), alt: item.description || "", loading: "lazy" });
+  return el("button", { type: "button", class: className, "aria-label": `Open ${file.filename || "picture"}`, on: { click: () => openLightbox([file], 0) } }, image);
+}
+
+const thumbnail = (data) => media(data, "v2-thumbnail");
+
+function gallery(data) {
+  return el("div", { class: "v2-gallery", data: { count: data.items?.length ?? 0 } }, (data.items ?? []).map((item) => media(item, "v2-picture")));
+}
+
+function fileLink(data) {
+  const name = data.name || (data.file?.url ?? "").split("/").pop().split("?")[0];
+  if (isPicture({ filename: name })) return media({ media: data.file, description: name }, "v2-picture");
+  return el("a", { class: "file-card", href: local(data.file?.url), download: name }, icon("file"), name);
+}
+
+function component(data, context) {
+  switch (data.type) {
+    case 1: return el("div", { class: "row" }, each(data.components, context));
+    case 2: return button(data, context);
+    case 3: case 5: case 6: case 7: case 8: return select(data, context);
+    case 9: return section(data, context);
+    case 10: return el("div", { class: "v2-text" }, rich(data.content, context.names));
+    case 11: return thumbnail(data);
+    case 12: return gallery(data);
+    case 13: return fileLink(data);
+    case 14: return el("hr", { class: `v2-line ${data.divider === false ? "bare" : ""} ${data.spacing === 2 ? "wide" : ""}` });
+    case 17: return el("div", { class: "v2-container", vars: data.accent_color ? { "--edge": colour(data.accent_color) } : {} }, each(data.components, context));
+    default: return null;
+  }
+}
+
+const each = (list, context) => (list ?? []).map((data) => component(data, context));
+
+/** The components of one message as elements. */
+export const components = (list, context) => each(list, context);

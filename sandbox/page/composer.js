@@ -1,0 +1,206 @@
+// Where a person writes: messages, replies, slash commands. Enter sends. Knows nothing of how answers are shown.
+import { el, fill, byId, icon } from "./dom.js";
+import { api } from "./api.js";
+import { CommandForm } from "./command_form.js";
+import { CommandList } from "./command_list.js";
+import { leaves, matching, split } from "./commands.js";
+import { readFiles } from "./files.js";
+import { displayName } from "./names.js";
+import { notice } from "./interactions.js";
+import { Tray } from "./tray.js";
+
+export class Composer {
+  #reply = null;
+  #editing = null;
+  #last = "";
+
+  constructor({ state, interactions }) {
+    this.state = state;
+    this.interactions = interactions;
+    this.entry = byId("entry");
+    this.tray = new Tray();
+    this.form = new CommandForm({ state, entry: this.entry, onLeave: () => this.#leaveCommand() });
+    this.list = new CommandList({ entry: this.entry, choose: (command) => this.#enterCommand(command, "") });
+    this.entry.addEventListener("input", () => this.#typed());
+    this.entry.addEventListener("keydown", (event) => this.#key(event));
+    this.entry.addEventListener("blur", () => setTimeout(() => this.list.hide(), 150));
+    this.entry.addEventListener("paste", (event) => event.clipboardData.files.length && (event.preventDefault(), this.#files(event.clipboardData.files)));
+    byId("composer").addEventListener("submit", (event) => (event.preventDefault(), this.#send()));
+    this.#wireFiles();
+    state.addEventListener("place", () => this.#placeholder());
+  }
+
+  get #commands() {
+    return leaves(this.state.world.commands);
+  }
+
+  #wireFiles() {
+    const picker = byId("picker");
+    byId("attach").addEventListener("click", () => picker.click());
+    picker.addEventListener("change", () => {
+      this.#files(picker.files);
+      picker.value = "";
+    });
+    const main = byId("main");
+    main.addEventListener("dragover", (event) => event.dataTransfer.types.includes("Files") && (event.preventDefault(), main.classList.add("dropping")));
+    main.addEventListener("dragleave", (event) => main.contains(event.relatedTarget) || main.classList.remove("dropping"));
+    main.addEventListener("drop", (event) => {
+      event.preventDefault();
+      main.classList.remove("dropping");
+      this.#files(event.dataTransfer.files);
+    });
+  }
+
+  async #files(list) {
+    for (const file of [...list]) if (!(this.form.command && (await this.form.takeFile(file)))) this.tray.add([file]);
+    this.entry.focus();
+  }
+
+  #placeholder() {
+    const { command, main } = this.form;
+    const where = this.state.channel ? `Message #${this.state.channel.name}` : "No channel";
+    this.entry.placeholder = command ? (main ? (main.description ?? "") : "Press Enter to send") : innerWidth > 560 ? `${where}, or type / for commands` : "Type / for commands";
+    byId("entry-label").textContent = main?.name ?? "";
+    byId("entry-label").hidden = !main;
+    this.entry.readOnly = Boolean(command && !main);
+    this.#grow();
+  }
+
+  #grow() {
+    this.entry.style.height = "auto";
+    this.entry.style.height = `${Math.min(this.entry.scrollHeight, 180)}px`;
+  }
+
+  #typed() {
+    this.#grow();
+    if (this.form.command) return;
+    const text = this.entry.value;
+    const found = split(this.#commands, text);
+    if (found && /\s/.test(text.trimStart().slice(found.command.name.length + 1, found.command.name.length + 2))) {
+      const longer = this.#commands.some((command) => command.name.startsWith(`${found.command.name} ${found.rest}`.trimEnd() + " "));
+      if (!longer) return this.#enterCommand(found.command, found.rest);
+    }
+    if (/^\/[^\n]*$/.test(text)) this.list.show(matching(this.#commands, text));
+    else this.list.hide();
+  }
+
+  #enterCommand(command, rest) {
+    this.list.hide();
+    this.form.open(command);
+    this.entry.value = this.form.main ? rest : "";
+    if (!this.form.main && rest) this.form.takeRest(rest);
+    this.#placeholder();
+    const first = command.options.find((option) => option.required);
+    if (this.form.main || !first) this.entry.focus();
+    else this.form.focus(first);
+  }
+
+  #leaveCommand() {
+    this.form.close();
+    this.#placeholder();
+    this.entry.focus();
+  }
+
+  #key(event) {
+    if (event.isComposing || this.list.key(event)) return;
+    if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      this.#send();
+    } else if (event.key === "Escape" && this.form.command) this.#leaveCommand();
+    else if (event.key === "Escape") this.#about(null);
+    else if (event.key === "Backspace" && this.form.command && !this.entry.value) {
+      event.preventDefault();
+      this.#leaveCommand();
+    } else if (event.key === "ArrowUp" && !this.entry.value && this.#last && !this.form.command) {
+      event.preventDefault();
+      this.entry.value = this.#last;
+      this.#typed();
+    }
+  }
+
+  async #send() {
+    if (!this.state.me || !this.state.channel) return;
+    if (!this.form.command) {
+      const found = split(this.#commands, this.entry.value);
+      if (found) this.#enterCommand(found.command, found.rest);
+    }
+    return this.form.command ? this.#sendCommand() : this.#sendMessage();
+  }
+
+  async #sendCommand() {
+    const { command } = this.form;
+    const { options, missing } = await this.form.read();
+    if (missing) {
+      notice(`/${command.name} needs “${missing.name}”: ${missing.description ?? "fill it in"}`);
+      return this.form.focus(missing);
+    }
+    const typed = `/${command.name} ${this.entry.value}`.trim();
+    this.#last = typed;
+    this.entry.value = "";
+    this.#leaveCommand();
+    const taken = await this.interactions.command(command.name, options);
+    if (!taken && !this.entry.value && !this.form.command) {
+      const again = split(this.#commands, typed);
+      if (again) this.#enterCommand(again.command, again.rest);
+    }
+  }
+
+  async #sendMessage() {
+    const content = this.entry.value.trim();
+    if (!content && !this.tray.files.length) return;
+    if (/^\/[a-z]/i.test(content) && !this.#editing) return this.#unknownCommand(content);
+    const files = this.tray.files;
+    const [reply, editing] = [this.#reply, this.#editing];
+    this.#last = content;
+    this.entry.value = "";
+    this.tray.clear();
+    this.#about(null);
+    this.#grow();
+    this.list.hide();
+    const as = this.state.me.id;
+    try {
+      if (editing) await api.rewrite(editing.id, as, content);
+      else await api.say({ as, channel: this.state.channel.id, content: content || undefined, files: files.length ? await readFiles(files) : undefined, reply_to: reply?.id });
+    } catch (refusal) {
+      notice(refusal.message);
+      if (!this.entry.value) this.entry.value = content;
+      this.tray.add(files);
+    }
+  }
+
+  #unknownCommand(line) {
+    const name = line.split(/\s/)[0];
+    const near = matching(this.#commands, name)[0] ?? matching(this.#commands, name.slice(0, 3))[0];
+    if (!this.#commands.length) return notice("The bot has registered no commands yet. Is it running?");
+    notice(near ? `There is no ${name}. Did you mean /${near.name}?` : `There is no ${name}. Type / to see what there is.`);
+  }
+
+  #about(words, { reply = null, editing = null } = {}) {
+    this.#reply = reply;
+    this.#editing = editing;
+    const box = byId("about");
+    const cancel = el("button", { type: "button", class: "icon-button tiny", "aria-label": "Cancel", on: { click: () => this.#about(null) } }, icon("close"));
+    fill(box, words ? [el("span", {}, words), cancel] : []);
+    box.hidden = !words;
+  }
+
+  reply(message) {
+    this.#about(`Replying to ${displayName(message.author)}`, { reply: message });
+    this.entry.focus();
+  }
+
+  edit(message) {
+    this.#about("Editing your message", { editing: message });
+    this.entry.value = message.content;
+    this.#grow();
+    this.entry.focus();
+  }
+
+  /** Puts a line into the entry, as if it had been typed. */
+  suggest(line) {
+    this.form.close();
+    this.entry.value = line;
+    this.#typed();
+    this.entry.focus();
+  }
+}

@@ -1,0 +1,106 @@
+// Starts interactions and shows what came of them: a message, a form, silence, a refusal. Draws little itself.
+import { el, byId } from "./dom.js";
+import { api } from "./api.js";
+import { openModal } from "./modal.js";
+
+const NOTICE_MS = 9000;
+const SHOW_WAITING_AFTER_MS = 350;
+
+let noticeTimer = 0;
+
+/** A short sentence above the composer that leaves by itself. */
+export function notice(sentence) {
+  const box = byId("notice");
+  clearTimeout(noticeTimer);
+  box.replaceChildren(el("p", {}, sentence));
+  box.hidden = false;
+  noticeTimer = setTimeout(() => (box.hidden = true), NOTICE_MS);
+}
+
+export class Interactions {
+  constructor({ state, timeline }) {
+    this.state = state;
+    this.timeline = timeline;
+  }
+
+  get #bot() {
+    return this.state.world.application?.name ?? "The bot";
+  }
+
+  silence() {
+    const online = this.state.world.application?.online;
+    return online === false ? `${this.#bot} is offline. Start it, then try again.` : `${this.#bot} did not answer in time.`;
+  }
+
+  #why(error) {
+    const reason = typeof error === "string" ? error : error?.message;
+    return !reason || /did not respond/.test(reason) ? this.silence() : `${this.#bot}'s answer was refused: ${reason}`;
+  }
+
+  #arrived(response) {
+    const message = response?.message;
+    if (message && response.kind !== "modal" && message.channel_id === this.state.channel?.id) {
+      this.timeline.put({ ...message, ephemeral: message.ephemeral ?? response.ephemeral });
+    }
+  }
+
+  /** Runs `start`; true when the sandbox took it. `silent` is told when nobody answered. */
+  async #run(start, silent) {
+    const who = this.state.me.id;
+    try {
+      const answer = await start();
+      const { response } = answer;
+      if (who !== this.state.me?.id) return true;
+      if (response?.kind === "none") silent(this.#why(response.error));
+      else if (response?.kind === "modal") this.#modal(answer);
+      else this.#arrived(response);
+      return true;
+    } catch (refusal) {
+      notice(refusal.message);
+      return false;
+    }
+  }
+
+  #modal({ interaction, response }) {
+    const as = this.state.me.id;
+    openModal(response.modal, {
+      world: () => this.state.world,
+      submit: (values) => this.#run(() => api.modal({ as, interaction, values }), notice),
+      dismiss: () => api.modal({ as, interaction, dismiss: true }).catch(() => {}),
+    });
+  }
+
+  async #waiting(words, start) {
+    const line = byId("waiting");
+    const timer = setTimeout(() => {
+      line.replaceChildren(el("span", { class: "dots", "aria-hidden": "true" }, el("i"), el("i"), el("i")), words);
+      line.hidden = false;
+    }, SHOW_WAITING_AFTER_MS);
+    try {
+      return await start();
+    } finally {
+      clearTimeout(timer);
+      line.hidden = true;
+    }
+  }
+
+  command(name, options) {
+    const body = { as: this.state.me.id, channel: this.state.channel.id, name, options };
+    return this.#waiting(`/${name} is on its way to ${this.#bot}`, () => this.#run(() => api.command(body), notice));
+  }
+
+  contextMenu(name, target) {
+    const body = { as: this.state.me.id, channel: this.state.channel.id, name, ...target };
+    return this.#waiting(`${name} is on its way to ${this.#bot}`, () => this.#run(() => api.contextMenu(body), notice));
+  }
+
+  async press(view, component, values, node) {
+    view.note(null);
+    node.classList.add("busy");
+    node.setAttribute("aria-busy", "true");
+    const body = { as: this.state.me.id, message: view.message.id, custom_id: component.custom_id, values };
+    await this.#run(() => api.press(body), (sentence) => view.note(sentence));
+    node.classList.remove("busy");
+    node.removeAttribute("aria-busy");
+  }
+}

@@ -1,0 +1,130 @@
+// Puts the page together: state, timeline, composer, sidebar, inspector and the live line. The composition root.
+import { byId, icon } from "./dom.js";
+import { api } from "./api.js";
+import { connect } from "./live.js";
+import { Composer } from "./composer.js";
+import { showHistory } from "./history.js";
+import { Inspector } from "./inspector.js";
+import { Interactions, notice } from "./interactions.js";
+import { messageEntries, openMenu } from "./menu.js";
+import { pickEmoji } from "./reactions.js";
+import { Sidebar } from "./sidebar.js";
+import { State } from "./state.js";
+import { Timeline } from "./timeline.js";
+
+const WORLD_AGAIN_MS = 250;
+const WORLD_POLL_MS = 4000;
+
+const state = new State();
+const said = (refusal) => notice(refusal.message);
+
+const fetchMessage = async (id) => (await fetchMessages()).find((message) => message.id === id);
+const fetchMessages = async () => {
+  const answer = await api.messages(state.me.id, state.channel.id);
+  return Array.isArray(answer) ? answer : answer.messages;
+};
+
+const context = {
+  names: state.names,
+  world: () => state.world,
+  press: (view, component, values, node) => interactions.press(view, component, values, node),
+  react: (message, emoji, remove) => api.react({ as: state.me.id, message: message.id, emoji, remove: remove || undefined }).catch(said),
+  menu: (view, anchor, event) => openMenu(anchor, messageEntries(view, { state, actions }), event),
+  history: (view, anchor) => showHistory(anchor, view.message, state.names, fetchMessage).catch(said),
+  dismiss: (view) => timeline.dismiss(view.message.id),
+  jump: (id) => timeline.jump(id),
+};
+const timeline = new Timeline(context);
+const interactions = new Interactions({ state, timeline });
+const composer = new Composer({ state, interactions });
+const inspector = new Inspector();
+new Sidebar({ state, onUserApp: (name, member) => interactions.contextMenu(name, { user: member.id }) });
+
+const actions = {
+  app: (name, message) => interactions.contextMenu(name, { message: message.id }),
+  reply: (message) => composer.reply(message),
+  edit: (message) => composer.edit(message),
+  pick: (view) => pickEmoji(view.article.querySelector(".more"), (emoji) => context.react(view.message, emoji, false)),
+  remove: (message) => api.remove(message.id, state.me.id).catch(said),
+};
+
+// While a snapshot is under way, events wait: a snapshot must not undo what is newer than it.
+let waiting = null;
+let snapshotTurn = 0;
+
+async function loadMessages(afresh) {
+  if (!state.me || !state.channel) return timeline.load([], { afresh });
+  const turn = ++snapshotTurn;
+  waiting = waiting ?? [];
+  if (afresh) timeline.clear();
+  try {
+    const messages = await fetchMessages();
+    if (turn !== snapshotTurn) return;
+    timeline.load(messages, { afresh });
+  } catch (refusal) {
+    if (turn === snapshotTurn) said(refusal);
+  } finally {
+    if (turn === snapshotTurn) {
+      const late = waiting;
+      waiting = null;
+      late.forEach(apply);
+    }
+  }
+}
+
+function apply({ name, body }) {
+  if (!body) return;
+  if (name === "MESSAGE_DELETE") timeline.remove(body.id);
+  else if (body.channel_id === state.channel?.id) timeline.put(body);
+}
+
+let worldTimer = 0;
+function worldSoon() {
+  clearTimeout(worldTimer);
+  worldTimer = setTimeout(loadWorld, WORLD_AGAIN_MS);
+}
+
+let known = "";
+async function loadWorld() {
+  const world = await api.state().catch(() => null);
+  if (!world) return;
+  const text = JSON.stringify(world);
+  if (text === known) return;
+  known = text;
+  state.setWorld(world);
+}
+
+function onEntry(entry) {
+  inspector.push(entry);
+  if (entry.kind !== "event") return void (/\/commands/.test(entry.route ?? "") && worldSoon());
+  if (/^MESSAGE_(CREATE|UPDATE|DELETE)$/.test(entry.name)) waiting ? waiting.push(entry) : apply(entry);
+  else if (/REACTION/.test(entry.name)) reactionsSoon(entry.body);
+  else if (!/^(INTERACTION|TYPING)/.test(entry.name)) worldSoon();
+}
+
+let reactionTimer = 0;
+function reactionsSoon(body) {
+  if (body?.channel_id !== state.channel?.id) return;
+  clearTimeout(reactionTimer);
+  reactionTimer = setTimeout(() => loadMessages(false), 60);
+}
+
+byId("send").append(icon("send"));
+byId("attach").append(icon("plus"));
+byId("who").addEventListener("change", (event) => state.go({ person: state.people().find((one) => one.id === event.target.value) }));
+byId("try-it").addEventListener("click", () => composer.suggest("/imagine a red boat on the sea at sunset"));
+state.addEventListener("place", () => loadMessages(true));
+state.addEventListener("world", () => timeline.redraw());
+
+connect({
+  onEntry,
+  onOpen: async () => {
+    byId("offline").hidden = true;
+    const first = !state.me;
+    await loadWorld();
+    if (!first) await loadMessages(false);
+    inspector.catchUp();
+  },
+  onDown: () => (byId("offline").hidden = false),
+});
+setInterval(() => document.visibilityState === "visible" && byId("offline").hidden && loadWorld(), WORLD_POLL_MS);

@@ -1,0 +1,132 @@
+// The list of messages of one channel: order, days, grouping, staying at the bottom. Draws nothing of a message itself.
+import { el, fill, byId, icon } from "./dom.js";
+import { MessageView } from "./message.js";
+import { bornAt, displayName, older } from "./names.js";
+import { dayWords } from "./time.js";
+import { plain } from "./rich.js";
+
+const GROUP_MS = 5 * 60 * 1000;
+const NEAR_BOTTOM_PX = 80;
+const HIDDEN = "darkroom.sandbox.dismissed";
+
+export class Timeline {
+  views = new Map();
+  #stuck = true;
+  #dismissed = new Set(JSON.parse(sessionStorage.getItem(HIDDEN) ?? "[]"));
+
+  constructor(context) {
+    this.context = context;
+    this.scroller = byId("scroller");
+    this.list = byId("messages");
+    this.empty = byId("empty");
+    this.jumpDown = byId("jump-down");
+    this.jumpDown.append(icon("down"));
+    this.jumpDown.addEventListener("click", () => this.toBottom());
+    this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    new ResizeObserver(() => this.#stuck && this.toBottom()).observe(this.list);
+    new ResizeObserver(() => this.#stuck && this.toBottom()).observe(this.scroller);
+  }
+
+  toBottom() {
+    this.#stuck = true;
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.jumpDown.hidden = true;
+  }
+
+  #scrolled() {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
+    this.#stuck = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
+    if (this.#stuck) this.jumpDown.hidden = true;
+  }
+
+  /** May the one who looks see it? Private messages reach one person only. */
+  #visible(message) {
+    if (this.#dismissed.has(message.id)) return false;
+    const only = message.visible_to;
+    return !message.ephemeral || only === undefined || only === null || [only].flat().includes(this.context.names.me);
+  }
+
+  /** Shows exactly these messages, keeping the elements of those that are there already. */
+  load(messages, { afresh = false } = {}) {
+    if (afresh) this.clear();
+    const wanted = new Set(messages.map((message) => message.id));
+    for (const id of [...this.views.keys()]) if (!wanted.has(id)) this.remove(id);
+    for (const message of messages) this.put(message, { quiet: true });
+    this.#showEmpty();
+    if (afresh) this.toBottom();
+  }
+
+  clear() {
+    this.views.clear();
+    fill(this.list);
+    this.#stuck = true;
+  }
+
+  put(message, { quiet = false } = {}) {
+    if (!this.#visible(message)) return;
+    const view = this.views.get(message.id);
+    if (view) return view.update({ ...view.message, ...message });
+    const fresh = new MessageView(message, this.context);
+    const ids = [...this.views.keys()];
+    const after = ids.findLast((id) => older(id, message.id) < 0);
+    const before = after ? this.views.get(after).element.nextSibling : this.list.firstChild;
+    this.list.insertBefore(fresh.element, before);
+    this.views.set(message.id, fresh);
+    if (after !== ids.at(-1)) this.views = new Map([...this.views].sort((a, b) => older(a[0], b[0])));
+    this.#group();
+    this.#showEmpty();
+    if (!quiet) this.#announce(message);
+  }
+
+  remove(id) {
+    this.views.get(id)?.element.remove();
+    if (this.views.delete(id)) this.#group();
+    this.#showEmpty();
+  }
+
+  dismiss(id) {
+    this.#dismissed.add(id);
+    sessionStorage.setItem(HIDDEN, JSON.stringify([...this.#dismissed].slice(-500)));
+    this.remove(id);
+  }
+
+  redraw() {
+    for (const view of this.views.values()) view.redraw();
+  }
+
+  jump(id) {
+    const view = this.views.get(id);
+    if (!view) return;
+    view.article.scrollIntoView({ block: "center" });
+    view.article.focus({ preventScroll: true });
+    view.article.classList.remove("flash");
+    requestAnimationFrame(() => view.article.classList.add("flash"));
+  }
+
+  #showEmpty() {
+    this.empty.hidden = this.views.size > 0;
+  }
+
+  #announce(message) {
+    byId("announcer").textContent = `${displayName(message.author)}: ${plain(message.content, this.context.names).slice(0, 200) || "a new message"}`;
+    if (message.author.id === this.context.names.me) this.toBottom();
+    else if (!this.#stuck) this.jumpDown.hidden = false;
+  }
+
+  #group() {
+    let previous = null;
+    let day = "";
+    for (const view of this.views.values()) {
+      const { message } = view;
+      const born = bornAt(message.id);
+      const today = dayWords(born);
+      view.day.hidden = today === day;
+      if (today !== day) view.day.replaceChildren(el("span", {}, today));
+      const joined = previous && today === day && previous.author.id === message.author.id && born - bornAt(previous.id) < GROUP_MS
+        && !message.message_reference && !message.interaction_metadata && !message.interaction && !message.ephemeral && !previous.ephemeral;
+      view.article.classList.toggle("joined", Boolean(joined));
+      previous = message;
+      day = today;
+    }
+  }
+}
