@@ -1,1 +1,1 @@
-"""One file a family of models: encode, denoise a batch of rows, decode."""
+"""Families of models. One file each; `base.Family` says what a newcomer has to bring."""

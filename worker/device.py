@@ -1,0 +1,89 @@
+"""The device that computes: which one, at which precision, with how much memory, and how it says "no more".
+
+Knows nothing of models or jobs.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+
+import torch
+
+from core.errors import ConfigError
+
+_NO_MEMORY = re.compile(r"not enough memory|can't allocate memory|out of memory|failed to allocate", re.IGNORECASE)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """Where tensors live, their precision, the memory there in MB and how many rows one forward may hold."""
+
+    place: torch.device
+    dtype: torch.dtype
+    memory_mb: int
+    max_rows: int
+    name: str
+
+    @property
+    def dtype_name(self) -> str:
+        """E.g. `bfloat16`."""
+        return str(self.dtype).removeprefix("torch.")
+
+
+def choose(device: str, dtype: str, rows: int) -> Device:
+    """The device for the settings' words; `auto` takes CUDA when there is one. Raises ConfigError with the cure."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        return _cuda(device, dtype, rows)
+    if device != "cpu":
+        raise ConfigError(f"DARKROOM_DEVICE is {device!r}; it can be auto, cpu, cuda or cuda:N.")
+    chosen = _dtype("float32" if dtype == "auto" else dtype)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    return Device(place=torch.device("cpu"), dtype=chosen, memory_mb=memory, max_rows=rows or 8, name="cpu")
+
+
+def _cuda(device: str, dtype: str, rows: int) -> Device:
+    if not torch.cuda.is_available():
+        raise ConfigError("No CUDA device answers: check nvidia-smi and the driver, or set DARKROOM_DEVICE=cpu.")
+    try:
+        place = torch.device(device)
+        found = torch.cuda.get_device_properties(place)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        count = torch.cuda.device_count()
+        raise ConfigError(f"DARKROOM_DEVICE is {device!r}, but this machine has {count} CUDA device(s).") from error
+    best = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    memory = found.total_memory >> 20
+    room = rows or (16 if memory > 20_000 else 8 if memory > 9_000 else 4)
+    chosen = _dtype(best if dtype == "auto" else dtype)
+    return Device(place=place, dtype=chosen, memory_mb=memory, max_rows=room, name=found.name)
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name not in DTYPES:
+        raise ConfigError(f"DARKROOM_DTYPE is {name!r}; it can be auto, {', '.join(DTYPES)}.")
+    return DTYPES[name]
+
+
+def prepare(device: Device, threads: int) -> None:
+    """Sets what holds for the whole process: threads, and the same kernels for the same work every time."""
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = device.dtype != torch.float32
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for every way in which torch says that memory is full."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))
+
+
+def free_cache(device: Device) -> None:
+    """Gives cached blocks back, so that the next, smaller try finds them."""
+    if device.place.type == "cuda":
+        torch.cuda.empty_cache()

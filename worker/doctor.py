@@ -1,0 +1,59 @@
+"""python -m worker doctor: tries what the worker will need and says what is missing, each with its cure."""
+
+import importlib.metadata
+import sys
+from time import monotonic
+
+from core.errors import DarkroomError
+from worker.settings import Settings
+
+_NEEDED = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
+
+
+def report(settings: Settings) -> int:
+    """Prints one line a finding; 0 when a worker would work, else 1."""
+    if not (_libraries() and _computes(settings)):
+        return 1
+    print("All is well: this worker can make pictures.")
+    return 0
+
+
+def _libraries() -> bool:
+    whole = True
+    for name in _NEEDED:
+        try:
+            print(f"ok       {name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            print(f"MISSING  {name}: `make run` installs it, or `pip install '.[worker]'`.")
+            whole = False
+    return whole
+
+
+def _computes(settings: Settings) -> bool:
+    import torch
+
+    from worker.device import choose, prepare
+    from worker.models import load
+
+    try:
+        device = choose(settings.device, settings.dtype, settings.rows)
+        prepare(device, settings.threads)
+        print(f"ok       device {device.name}: {device.memory_mb} MB, {device.dtype_name}, {device.max_rows} rows")
+        began = monotonic()
+        loaded = load(settings.model, device)
+        print(f"ok       model {loaded.info.name} ({loaded.info.digest}) in {monotonic() - began:.1f} s")
+        family = loaded.family
+        side = family.native // family.factor
+        latents = torch.zeros(1, family.channels, side, side, device=device.place)
+        text = family.encode_prompt("a test")[None]
+        family.denoise(latents, torch.ones(1, device=device.place), text)
+        family.decode(latents[0])
+        print(f"ok       one step and one decode at {family.native}×{family.native}")
+    except DarkroomError as error:
+        print(f"FAILED   {error.sentence}")
+        return False
+    except Exception as error:
+        print(f"FAILED   a step of the model: {error}", file=sys.stdout)
+        print("         Another DARKROOM_DTYPE or DARKROOM_DEVICE=cpu may help.")
+        return False
+    return True

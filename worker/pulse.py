@@ -1,0 +1,69 @@
+"""The worker's pulse: what the loop is doing and for how long nothing has come of it, said from a thread of its own.
+
+A loop that hangs cannot say so; this thread can. Knows nothing of models or of the wire.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from core.events import HEARTBEAT_SECONDS, Heartbeat, Phase
+
+
+class Pulse:
+    """Written by the loop, read by the heartbeat thread. `clock` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._phase = Phase.IDLE
+        self._since = clock()
+        self._jobs: tuple[tuple[str, int], ...] = ()
+        self._computing: tuple[str, ...] = ()
+        self._busy_ms = 0
+
+    @contextmanager
+    def doing(self, phase: Phase, computing: tuple[str, ...] = ()) -> Iterator[None]:
+        """The block is this phase; its end is progress."""
+        self._set(phase, computing)
+        try:
+            yield
+        finally:
+            self._set(Phase.IDLE, ())
+
+    def progress(self) -> None:
+        """Something was finished: the phase's clock starts again."""
+        with self._lock:
+            self._since = self._clock()
+
+    def holding(self, jobs: tuple[tuple[str, int], ...], busy_ms: int) -> None:
+        """Notes the jobs in the worker's hands and its device time so far."""
+        with self._lock:
+            self._jobs, self._busy_ms = jobs, busy_ms
+
+    def beat(self) -> Heartbeat:
+        """The heartbeat of this moment."""
+        with self._lock:
+            seconds = self._clock() - self._since
+            return Heartbeat(
+                phase=self._phase,
+                phase_seconds=round(seconds, 3),
+                jobs=self._jobs,
+                computing=self._computing,
+                busy_ms=self._busy_ms,
+            )
+
+    def start(self, say: Callable[[Heartbeat], None], every: float = HEARTBEAT_SECONDS) -> None:
+        """Beats for ever in a daemon thread."""
+
+        def run() -> None:
+            tick = threading.Event()
+            while not tick.wait(every):
+                say(self.beat())
+
+        threading.Thread(target=run, name="heartbeat", daemon=True).start()
+
+    def _set(self, phase: Phase, computing: tuple[str, ...]) -> None:
+        with self._lock:
+            self._phase, self._computing, self._since = phase, computing, self._clock()

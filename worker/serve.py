@@ -1,0 +1,127 @@
+"""Wires the worker's parts together: one thread reads the wire, one runs the loop, one beats, one writes.
+
+Each part does its own job; this one knows only who is given what, and how the process ends.
+"""
+
+import ctypes
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from dataclasses import dataclass, field
+from time import monotonic
+from types import FrameType
+from typing import NoReturn
+
+from core.errors import DarkroomError
+from core.events import PROTOCOL, Hello, LoadFailed, Phase, Ready
+from worker import VERSION
+from worker.device import Device, choose, prepare
+from worker.engine import Engine
+from worker.link import Link
+from worker.meter import Meter
+from worker.models import load
+from worker.orders import Order
+from worker.pulse import Pulse
+from worker.settings import Settings
+
+log = logging.getLogger("darkroom.worker")
+
+_PR_SET_PDEATHSIG = 1
+EX_CONFIG = 78
+LAST_WORD_SECONDS = 15.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """What the engine's thread is made of."""
+
+    settings: Settings
+    device: Device
+    link: Link
+    pulse: Pulse = field(default_factory=Pulse)
+    inbox: "queue.SimpleQueue[Order]"
+
+
+def serve(settings: Settings) -> NoReturn:
+    """Works until the connection ends (`local`) or until told to stop. Raises ConfigError before it has begun."""
+    assert settings.address is not None
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    if settings.local:
+        die_with_parent()
+    os.nice(settings.nice)
+    device = choose(settings.device, settings.dtype, settings.rows)
+    prepare(device, settings.threads)
+
+    def hello(proof: str) -> Hello:
+        return Hello(
+            protocol=PROTOCOL, version=VERSION, proof=proof, name=socket.gethostname(), pid=os.getpid(),
+            device=device.name, memory_mb=device.memory_mb, max_rows=device.max_rows,
+        )  # fmt: skip
+
+    inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
+    link = Link(settings.address, settings.key, hello, inbox)
+    parts = Parts(settings=settings, device=device, link=link, inbox=inbox)
+    parts.pulse.start(link.say)
+    threading.Thread(target=_generate, args=(parts,), name="engine", daemon=True).start()
+    try:
+        link.run(once=settings.local)
+    except (OSError, DarkroomError) as error:
+        log.error("%s", error)
+        leave(1)
+    leave(0)
+
+
+def _generate(parts: Parts) -> None:
+    """The engine's thread. Without it the process is of no use, so it takes the process along."""
+    try:
+        load_and_run(parts)
+    except DarkroomError as error:
+        log.error("%s", error.sentence)
+        parts.link.announce(LoadFailed(sentence=error.sentence))
+        parts.link.flush(LAST_WORD_SECONDS)
+        leave(EX_CONFIG)
+    except BaseException:
+        log.exception("The engine stopped.")
+    leave(1)
+
+
+def load_and_run(parts: Parts) -> None:
+    """Loads the model, says so, and runs the loop. Raises CannotLoad."""
+    settings, device, pulse = parts.settings, parts.device, parts.pulse
+    meter = Meter.for_device(device.place)
+    began = monotonic()
+    log.info("Loading %s on %s in %s.", settings.model, device.name, device.dtype_name)
+    with pulse.doing(Phase.LOADING):
+        with meter.measure() as measured:
+            measured.house("load")
+            loaded = load(settings.model, device, pulse.progress)
+        pulse.progress()
+        engine = Engine(loaded, device, meter, pulse, parts.link.say, parts.inbox)
+    load_ms = round((monotonic() - began) * 1000)
+    log.info("%s (%s) is loaded after %d ms.", loaded.info.name, loaded.info.digest, load_ms)
+    parts.link.announce(Ready(model=loaded.info, load_ms=load_ms))
+    engine.run()
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    leave(0)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process now: nothing here needs saving, for the bot requeues what this worker held.
+
+    No interpreter shutdown: it would wait for threads that are deep inside a forward.
+    """
+    logging.shutdown()
+    os._exit(code)
+
+
+def die_with_parent() -> None:
+    """Asks Linux for SIGKILL when the bot dies; elsewhere the end of the connection has to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
