@@ -69,7 +69,7 @@ class Database:
     @asynccontextmanager
     async def open(cls, folder: Path, *, clock: Callable[[], float] = time.time) -> AsyncIterator[Self]:
         """Opens, and makes where needed, the database of a data folder. Raises AlreadyRunning, ConfigError."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  once, before anything runs
         with _only_process(folder):
             path = folder / FILE
             path.touch(mode=0o600)  # prompts and tokens are nobody else's; -wal and -shm inherit this

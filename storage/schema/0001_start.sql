@@ -94,7 +94,7 @@ CREATE TABLE job (
 
 CREATE INDEX job_queued ON job (lane, account, batch_key, seq) WHERE state = 'queued';
 CREATE INDEX job_live ON job (account, lane, state) WHERE state IN ('preparing', 'queued', 'running');
-CREATE INDEX job_running ON job (boot) WHERE state = 'running';
+CREATE INDEX job_running ON job (account) WHERE state = 'running';
 CREATE INDEX job_message ON job (message) WHERE message IS NOT NULL;
 CREATE INDEX job_dedupe ON job (dedupe, created_at) WHERE dedupe IS NOT NULL;
 CREATE INDEX job_source ON job (source_job, source_index) WHERE source_job IS NOT NULL;

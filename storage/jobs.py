@@ -1,0 +1,251 @@
+"""The queue: one method per transition of a job, each one guarded statement. Knows nothing of Discord and of workers.
+
+None means "no longer yours": the row is not in the state, or not in the attempt, that the caller believes in. Ending a
+job settles its account, books its GPU time and fills the outbox in the same transaction. A life, in short:
+
+    async with Database.open(folder) as db:
+        ledger = Ledger(db)
+        jobs = Jobs(db, ledger)
+        await jobs.new_boot("boot1")
+        async with db.transaction() as tx:
+            await ledger.renew(tx, job.account, plan, db.clock())
+            mine = await jobs.submit(tx, job)              # mine.id != job.id: it was a double
+        claimed = await jobs.claim(boot="boot1", worker="w1", room=Room())
+        await jobs.started(claimed.id, claimed.attempt, made_with)
+        await jobs.finish(claimed.id, claimed.attempt, gpu_ms=812)
+        for delivery in await Deliveries(db).undelivered(db.clock()):
+            ...
+
+Leases are not here: they are monotonic, in the scheduler's memory, so that a clock that jumps cannot end one. Across
+restarts the boot id is the guard: `new_boot` takes back whatever an older boot was running.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from core.fairness import RELAX_SHARE, Room, fits
+from core.job import Job, MadeWith, State
+from storage.database import Database, Tx
+from storage.deliveries import Deliveries, Tell
+from storage.ledger import Ledger
+from storage.lookups import Counts, Lookups, Place
+from storage.rows import job_columns, job_of, waiting_of
+from storage.turns import Turns
+
+__all__ = ["Counts", "Dedupe", "Jobs", "Place", "Room"]
+
+DOUBLE_PRESS_SECONDS = 3.0
+STRIKES = 3
+POISON = "The worker stopped three times while computing this job alone, so it was given up. Nothing was charged."
+UNPREPARED = "Darkroom restarted while it was storing this job's input. Nothing was charged; please run it again."
+
+_MINE = "id = :job AND state = 'running' AND attempt = :attempt"
+_WAITS = "id = :job AND state IN ('preparing', 'queued')"
+_FREE_HANDS = "boot = NULL, worker = NULL, heard_at = NULL, started_at = NULL"
+# min(measured × multiplier, rounded up, reserved): the same as core.cost.price_ms.
+_FLOOR = "CAST(:gpu_ms * multiplier AS INTEGER)"
+_CHARGE = f"min(reserved_ms, {_FLOOR} + (:gpu_ms * multiplier > {_FLOOR}))"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dedupe:
+    """What makes two presses of a button the same."""
+
+    parent: str
+    verb: str
+    index: int
+    presser: str
+
+    def key(self) -> str:
+        """As it stands in the row."""
+        return f"{self.parent}:{self.verb}:{self.index}:{self.presser}"
+
+
+class Jobs(Lookups):
+    """See the module. `relax_share`: the share of GPU time that relax is guaranteed."""
+
+    def __init__(self, db: Database, ledger: Ledger, *, relax_share: float = RELAX_SHARE) -> None:
+        super().__init__(db, Turns(relax_share))
+        self._ledger = ledger
+        self._outbox = Deliveries(db)
+
+    async def new_boot(self, boot: str) -> list[Job]:
+        """A new life of the bot: what older ones were running waits again, uncounted; what they prepared fails."""
+        async with self._db.transaction() as tx:
+            await tx.execute("INSERT INTO boot (id, started_at) VALUES (:boot, :now)", self._now(boot=boot))
+            orphans = await tx.execute(
+                f"UPDATE job SET state = 'queued', {_FREE_HANDS} WHERE state = 'running' AND boot <> :boot RETURNING *",
+                {"boot": boot},
+            )
+            for row in orphans:
+                await self._lose(tx, row, row["attempt_ms"])
+            for row in await tx.execute("SELECT id FROM job WHERE state = 'preparing'"):
+                await self._end(tx, _WAITS, State.FAILED, 0, job=row["id"], failure=UNPREPARED)
+        return [job_of(row) for row in orphans]
+
+    async def submit(self, tx: Tx, job: Job, *, ordinal: int = 0, dedupe: Dedupe | None = None) -> Job:
+        """Inserts a queued or preparing job and reserves its price; raises NotEnough.
+
+        Returns the job that is there already when the same interaction came twice, or the same button was pressed twice
+        within DOUBLE_PRESS_SECONDS and the first press's job was not cancelled or failed.
+        """
+        if job.state not in (State.QUEUED, State.PREPARING):
+            raise ValueError(f"A job enters as queued or preparing, not as {job.state}.")
+        await self._ledger.open_account(tx, job.account)
+        columns = job_columns(job) | {"ordinal": ordinal, "dedupe": dedupe.key() if dedupe else None}
+        double = "dedupe = :dedupe AND abs(created_at - :created_at) < :window AND state NOT IN ('cancelled', 'failed')"
+        params = columns | {"window": DOUBLE_PRESS_SECONDS}
+        row = await tx.one(
+            f"INSERT INTO job ({', '.join(columns)}) SELECT {', '.join(f':{name}' for name in columns)}"
+            f" WHERE NOT EXISTS (SELECT 1 FROM job WHERE {double})"
+            " ON CONFLICT (interaction, ordinal) DO NOTHING RETURNING *",
+            params,
+        )
+        if row is None:
+            same = f"SELECT * FROM job WHERE (interaction = :interaction AND ordinal = :ordinal) OR ({double})"
+            return job_of((await tx.execute(same, params))[0])
+        if job.reserved_ms > 0:
+            await self._ledger.reserve(tx, job.account, job.id, job.reserved_ms, self._db.clock())
+        await self._turns.arrived(tx, waiting_of(row))
+        return job_of(row)
+
+    async def release_prepared(self, job: str) -> Job | None:
+        """Its inputs are stored: it may be claimed."""
+        return await self._update("state = 'queued' WHERE id = :job AND state = 'preparing'", job=job)
+
+    async def finish_at_once(self, tx: Tx, job: str) -> Job | None:
+        """A prepared job that needed no GPU (a crop of a kept picture) is done."""
+        return await self._end(tx, "id = :job AND state = 'preparing'", State.DONE, 0, job=job)
+
+    async def claim(self, *, boot: str, worker: str, room: Room) -> Job | None:
+        """Gives the next job in the fair order to a worker; None when none waits or the next one does not fit yet."""
+        async with self._db.transaction() as tx:
+            turn = await self._turns.next(tx, room)
+            if turn is None or not fits(turn.waiting, room):
+                return None
+            row = await tx.one(
+                "UPDATE job SET state = 'running', attempt = attempt + 1, boot = :boot, worker = :worker,"
+                " heard_at = :now, attempt_ms = 0, booked_ms = estimate_ms, contended = :contended"
+                " WHERE id = :job AND state = 'queued' RETURNING *",
+                self._now(job=turn.waiting.job, boot=boot, worker=worker, contended=int(turn.contended)),
+            )
+            if row is None:
+                return None
+            await self._turns.keep(tx, turn.updates)
+        return job_of(row)
+
+    async def started(self, job: str, attempt: int, made_with: MadeWith) -> Job | None:
+        """Its rows entered the worker's loop."""
+        made = json.dumps(made_with.to_dict())
+        change = f"started_at = :now, heard_at = :now, made_with = :made WHERE {_MINE}"
+        return await self._update(change, job=job, attempt=attempt, made=made)
+
+    async def renew(self, heard: Iterable[tuple[str, int, int]]) -> set[str]:
+        """Notes (job, attempt, GPU ms so far) of what a worker has in hand; returns the ids that are still its own."""
+        mine: set[str] = set()
+        async with self._db.transaction() as tx:
+            for job, attempt, gpu_ms in heard:
+                row = await tx.one(
+                    f"UPDATE job SET heard_at = :now, attempt_ms = max(attempt_ms, :gpu_ms) WHERE {_MINE} RETURNING id",
+                    self._now(job=job, attempt=attempt, gpu_ms=gpu_ms),
+                )
+                if row is not None:
+                    mine.add(job)
+        return mine
+
+    async def finish(self, job: str, attempt: int, gpu_ms: int) -> Job | None:
+        """All its pictures are kept: done, charged, and in the outbox."""
+        async with self._db.transaction() as tx:
+            return await self._end(tx, _MINE, State.DONE, gpu_ms, job=job, attempt=attempt)
+
+    async def fail(self, job: str, attempt: int | None, sentence: str, *, gpu_ms: int = 0) -> Job | None:
+        """Given up, free of charge. Without an attempt: a job that waits and can never run here."""
+        guard = _WAITS if attempt is None else _MINE
+        async with self._db.transaction() as tx:
+            return await self._end(tx, guard, State.FAILED, gpu_ms, job=job, attempt=attempt, failure=sentence)
+
+    async def cancel_waiting(self, job: str) -> Job | None:
+        """Cancelled before it ran. A running one is cancelled by its worker: see `cancelled`."""
+        async with self._db.transaction() as tx:
+            return await self._end(tx, _WAITS, State.CANCELLED, 0, job=job)
+
+    async def cancelled(self, job: str, attempt: int, gpu_ms: int) -> Job | None:
+        """It left the worker because somebody cancelled it; what was measured is charged."""
+        async with self._db.transaction() as tx:
+            return await self._end(tx, _MINE, State.CANCELLED, gpu_ms, job=job, attempt=attempt)
+
+    async def requeue(
+        self, job: str, attempt: int, *, strike: bool = False, solo: bool = False, lost_ms: int | None = None
+    ) -> Job | None:
+        """Its worker was lost or is needed otherwise: it waits again; what was computed is the house's.
+
+        `strike`: the worker died computing this job alone; the third ends it. `solo`: it must run alone next time.
+        `lost_ms`: GPU time of the lost attempt; by default what `renew` heard last.
+        """
+        params = {"job": job, "attempt": attempt, "strike": int(strike), "solo": int(solo), "limit": STRIKES}
+        async with self._db.transaction() as tx:
+            row = await tx.one(
+                f"UPDATE job SET state = 'queued', strikes = strikes + :strike, solo = max(solo, :solo), {_FREE_HANDS}"
+                f" WHERE {_MINE} AND strikes + :strike < :limit RETURNING *",
+                params,
+            )
+            if row is not None:
+                await self._lose(tx, row, row["attempt_ms"] if lost_ms is None else lost_ms)
+                return job_of(row)
+            row = await tx.one(f"UPDATE job SET strikes = :limit WHERE {_MINE} RETURNING attempt_ms", params)
+            if row is None:
+                return None
+            lost = row["attempt_ms"] if lost_ms is None else lost_ms
+            return await self._end(tx, _MINE, State.FAILED, lost, job=job, attempt=attempt, failure=POISON)
+
+    async def set_message(self, job: str, message: str) -> None:
+        """The message that shows the job."""
+        async with self._db.transaction() as tx:
+            await tx.execute("UPDATE job SET message = :message WHERE id = :job", {"job": job, "message": message})
+
+    async def _update(self, change: str, **params: Any) -> Job | None:
+        async with self._db.transaction() as tx:
+            row = await tx.one(f"UPDATE job SET {change} RETURNING *", self._now(**params))
+        return None if row is None else job_of(row)
+
+    async def _end(self, tx: Tx, guard: str, state: State, gpu_ms: int, *, failure: str | None = None,
+                   **params: Any) -> Job | None:  # fmt: skip
+        """The one way into a final state: transition, settlement, usage, fairness and outbox together."""
+        charge = "0" if state is State.FAILED else _CHARGE
+        row = await tx.one(
+            f"UPDATE job SET state = :state, gpu_ms = :gpu_ms, charged_ms = {charge}, failure = :failure,"
+            f" worker = NULL, finished_at = :now WHERE {guard} RETURNING *",
+            self._now(state=state, gpu_ms=gpu_ms, failure=failure, **params),
+        )
+        if row is None:
+            return None
+        await self._ledger.settle(tx, row["id"], row["charged_ms"], state, self._db.clock())
+        if guard == _MINE:
+            await self._book(tx, row, state, gpu_ms)
+            await self._turns.corrected(tx, row, 0 if state is State.FAILED else gpu_ms)
+        await self._outbox.put(tx, row["id"], _TELLS[state])
+        return job_of(row)
+
+    async def _book(self, tx: Tx, row: sqlite3.Row, state: State, gpu_ms: int) -> None:
+        """Measured time: the house's when the job failed or beyond the quote, else the account's (free in relax)."""
+        quoted = gpu_ms if row["multiplier"] == 0 else int(row["reserved_ms"] / row["multiplier"])
+        own = 0 if state is State.FAILED else min(gpu_ms, quoted)
+        if state is not State.FAILED:
+            await self._ledger.book(tx, "account", state, own, job=row["id"], attempt=row["attempt"])
+        if gpu_ms > own:
+            cause = "failed" if state is State.FAILED else "over quote"
+            await self._ledger.book(tx, "house", cause, gpu_ms - own, job=row["id"], attempt=row["attempt"])
+
+    async def _lose(self, tx: Tx, row: sqlite3.Row, lost_ms: int) -> None:
+        if lost_ms > 0:
+            await self._ledger.book(tx, "house", "lost", lost_ms, job=row["id"], attempt=row["attempt"])
+        await self._turns.corrected(tx, row, 0)
+
+    def _now(self, **params: Any) -> dict[str, Any]:
+        return {"now": self._db.clock(), **params}
+
+
+_TELLS = {State.DONE: Tell.RESULT, State.FAILED: Tell.FAILURE, State.CANCELLED: Tell.CANCELLED}

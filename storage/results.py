@@ -1,0 +1,100 @@
+"""Which pictures are kept, which may go. Knows file names and sizes; never touches a file."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from storage.database import Database, Tx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """Picture `index` (0-based) of a job. `pruned`: its file is gone; it can be rendered again from the job's row."""
+
+    job: str
+    index: int
+    file: str  # a name inside the pictures folder
+    bytes: int
+    sha256: str
+    pruned: bool
+
+
+class Results:
+    """See the module."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def add(self, job: str, index: int, file: str, size: int, sha256: str, *, tx: Tx | None = None) -> None:
+        """Notes that a picture's file is on the disk: new, the same once more, or rendered again after pruning."""
+        params = {"job": job, "number": index, "file": file, "bytes": size, "sha256": sha256, "now": self._db.clock()}
+        sql = (
+            "INSERT INTO picture (job, number, file, bytes, sha256, created_at, used_at)"
+            " VALUES (:job, :number, :file, :bytes, :sha256, :now, :now) ON CONFLICT (job, number) DO UPDATE"
+            " SET file = excluded.file, bytes = excluded.bytes, sha256 = excluded.sha256, pruned = 0, used_at = :now"
+        )
+        if tx is not None:
+            await tx.execute(sql, params)
+            return
+        async with self._db.transaction() as own:
+            await own.execute(sql, params)
+
+    async def of(self, job: str) -> list[Picture]:
+        """A job's pictures in order, pruned ones too."""
+        rows = await self._db.read("SELECT * FROM picture WHERE job = :job ORDER BY number", {"job": job})
+        return [_picture(row) for row in rows]
+
+    async def get(self, job: str, index: int) -> Picture | None:
+        """One picture's row."""
+        rows = await self._db.read(
+            "SELECT * FROM picture WHERE job = :job AND number = :number", {"job": job, "number": index}
+        )
+        return _picture(rows[0]) if rows else None
+
+    async def total_bytes(self) -> int:
+        """What the kept pictures take on the disk."""
+        rows = await self._db.read("SELECT coalesce(sum(bytes), 0) AS bytes FROM picture WHERE pruned = 0")
+        return int(rows[0]["bytes"])
+
+    async def prune_candidates(self, over_bytes: int) -> list[Picture]:
+        """Kept pictures to let go, longest unused first, until `over_bytes` are free.
+
+        Never one of a job that lives or is not delivered yet, nor one that a living job starts from.
+        """
+        rows = await self._db.read(
+            "SELECT * FROM (SELECT picture.*, sum(bytes) OVER (ORDER BY used_at, job, number) - bytes AS before"
+            " FROM picture WHERE pruned = 0"
+            " AND NOT EXISTS (SELECT 1 FROM job WHERE job.id = picture.job"
+            "                 AND state IN ('preparing', 'queued', 'running', 'held'))"
+            " AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.job = picture.job AND state = 'pending')"
+            " AND NOT EXISTS (SELECT 1 FROM job WHERE source_job = picture.job AND source_index = picture.number"
+            "                 AND state IN ('preparing', 'queued', 'running')))"
+            " WHERE before < :over ORDER BY used_at, job, number",
+            {"over": over_bytes},
+        )
+        return [_picture(row) for row in rows]
+
+    async def mark_pruned(self, job: str, index: int) -> None:
+        """Its file is about to go (mark first: a row without a file is worse than a file without a row)."""
+        await self._set("pruned = 1", job, index)
+
+    async def touch(self, job: str, index: int) -> None:
+        """It was used just now."""
+        await self._set("used_at = :now", job, index)
+
+    async def _set(self, change: str, job: str, index: int) -> None:
+        async with self._db.transaction() as tx:
+            await tx.execute(
+                f"UPDATE picture SET {change} WHERE job = :job AND number = :number",
+                {"job": job, "number": index, "now": self._db.clock()},
+            )
+
+
+def _picture(row: sqlite3.Row) -> Picture:
+    return Picture(
+        job=row["job"],
+        index=row["number"],
+        file=row["file"],
+        bytes=row["bytes"],
+        sha256=row["sha256"],
+        pruned=bool(row["pruned"]),
+    )

@@ -1,0 +1,100 @@
+"""Keeps the fairness counters beside the queue. Decides nothing: core/fairness.py does; knows nothing of quotas.
+
+All writes belong to a larger transaction: counters move in the same one as the job that moves them.
+"""
+
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable
+
+from core.fairness import RELAX_SHARE, Room, Scope, Service, Turn, Updates, Waiting, arrive, choose, correct
+from core.job import Lane
+from storage.database import Params, Tx
+from storage.rows import waiting_of
+
+Fetch = Callable[[str, Params | None], Awaitable[list[sqlite3.Row]]]
+
+# Columns of a waiting job, and the two counters that its turn depends on.
+_WAITING = """
+    SELECT job.seq, job.id, job.lane, job.account, job.batch_key, job.estimate_ms, job.rows, job.solo,
+           served.ms AS account_ms, keyed.ms AS key_ms
+    FROM job
+    LEFT JOIN service AS served ON served.scope = 'account' AND served.lane = job.lane AND served.name = job.account
+    LEFT JOIN service AS keyed ON keyed.scope = 'key' AND keyed.lane = job.lane
+                              AND keyed.name = job.account || '|' || job.batch_key
+"""
+_HEADS = f"""{_WAITING}
+    WHERE job.seq IN (SELECT min(seq) FROM job WHERE state = 'queued' GROUP BY lane, account, batch_key)
+      AND (:cap IS NULL OR job.account NOT IN
+          (SELECT account FROM job WHERE state = 'running' GROUP BY account HAVING count(*) >= :cap))
+"""
+_LANES = "SELECT scope, lane, name, ms FROM service WHERE scope IN ('lane', 'credit')"
+
+
+class Turns:
+    """See the module. `share`: relax's guaranteed share of GPU time."""
+
+    def __init__(self, share: float = RELAX_SHARE) -> None:
+        self.share = share
+
+    async def next(self, tx: Tx, room: Room) -> Turn | None:
+        """Whose turn it is among the heads of the queue; accounts at their cap of running jobs are passed over."""
+        heads, service = await self._load(tx.execute, _HEADS, {"cap": room.running_per_account})
+        return choose(heads, service, share=self.share)
+
+    async def queue(self, fetch: Fetch) -> tuple[list[Waiting], Service]:
+        """All waiting jobs and the counters that decide their order."""
+        return await self._load(fetch, f"{_WAITING} WHERE job.state = 'queued'", {})
+
+    async def arrived(self, tx: Tx, waiting: Waiting) -> None:
+        """A job joined its lane; its row is already there."""
+        live = await tx.execute(
+            "SELECT DISTINCT batch_key FROM job WHERE account = :account AND lane = :lane AND id <> :job"
+            " AND state IN ('preparing', 'queued', 'running')",
+            {"account": waiting.account, "lane": waiting.lane, "job": waiting.job},
+        )
+        service = await self._counters(tx, waiting)
+        await self.keep(tx, arrive(waiting, {row["batch_key"] for row in live}, service))
+
+    async def corrected(self, tx: Tx, row: sqlite3.Row, measured_ms: int) -> None:
+        """An attempt ended: `row` still says what was booked for it."""
+        ended = waiting_of(row)
+        service = await self._counters(tx, ended)
+        updates = correct(ended, row["booked_ms"], measured_ms, bool(row["contended"]), service, share=self.share)
+        await self.keep(tx, updates)
+
+    async def keep(self, tx: Tx, updates: Updates) -> None:
+        """Writes counters."""
+        if updates:
+            await tx.execute(
+                "INSERT INTO service (scope, lane, name, ms)"
+                " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),"
+                "        CAST(json_extract(value, '$[3]') AS REAL) FROM json_each(:updates) WHERE true"
+                " ON CONFLICT DO UPDATE SET ms = excluded.ms",
+                {"updates": json.dumps([[*counter, ms] for counter, ms in updates.items()])},
+            )
+
+    async def _load(self, fetch: Fetch, sql: str, params: Params) -> tuple[list[Waiting], Service]:
+        waiting: list[Waiting] = []
+        service: dict[tuple[Scope, Lane, str], float] = {}
+        for row in await fetch(sql, params):
+            waiting.append(waiting_of(row))
+            account, key = waiting[-1].counters
+            service[account] = row["account_ms"] or 0.0
+            service[key] = row["key_ms"] or 0.0
+        return waiting, service | _service_of(await fetch(_LANES, None))
+
+    async def _counters(self, tx: Tx, waiting: Waiting) -> Service:
+        """The lanes' counters, the account's in this lane, and those of all its batch keys."""
+        rows = await tx.execute(
+            f"{_LANES} UNION ALL SELECT scope, lane, name, ms FROM service"
+            " WHERE scope = 'account' AND lane = :lane AND name = :account"
+            " UNION ALL SELECT scope, lane, name, ms FROM service"
+            " WHERE scope = 'key' AND lane = :lane AND name >= :account || '|' AND name < :account || '}'",
+            {"lane": waiting.lane, "account": waiting.account},
+        )
+        return _service_of(rows)
+
+
+def _service_of(rows: list[sqlite3.Row]) -> dict[tuple[Scope, Lane, str], float]:
+    return {(Scope(row["scope"]), Lane(row["lane"]), row["name"]): row["ms"] for row in rows}
