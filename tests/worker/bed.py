@@ -1,0 +1,120 @@
+"""A bed for the engine: orders in, events in a list, turns taken one by one by the test itself."""
+
+import io
+import queue
+import threading
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from core.events import Cancel, Done, Event, Failed, HouseTime, JobEvent, Picture, Progress, Submit
+from core.job import Request
+from worker.device import Device, choose
+from worker.engine import Engine
+from worker.meter import Meter
+from worker.models import Loaded
+from worker.orders import Stop
+from worker.pulse import Pulse
+
+E = TypeVar("E")
+PATIENCE = 60.0  # seconds until a test gives up
+
+
+def request(**changes: Any) -> Request:
+    """A small grid, with these numbers changed."""
+    plain = Request(
+        prompt="a red boat", width=64, height=64, seed=7, steps=6, guidance=5.0, sampler="euler", count=2, model="tiny"
+    )
+    return replace(plain, **changes)
+
+
+def pixels(picture: bytes) -> np.ndarray:
+    """A PNG or JPEG as integers [h, w, 3]."""
+    with Image.open(io.BytesIO(picture)) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+class Bed:
+    """One engine. `say` may come from several threads."""
+
+    def __init__(self, loaded: Loaded, rows: int = 8, device: Device | None = None) -> None:
+        self.events: list[Event] = []
+        self._news = threading.Condition()
+        self.device = replace(device or choose("cpu", "float32", 0), max_rows=rows)
+        self.meter, self.pulse = Meter.for_device(self.device.place), Pulse()
+        self.engine = Engine(loaded, self.device, self.meter, self.pulse, self._say, queue.SimpleQueue())
+
+    def _say(self, event: Event) -> None:
+        with self._news:
+            self.events.append(event)
+            self._news.notify_all()
+
+    def submit(self, job: str, wish: Request, attempt: int = 1, **more: Any) -> None:
+        """Orders a job."""
+        indices = more.pop("indices", tuple(range(wish.count)))
+        self.engine.inbox.put(Submit(job=job, attempt=attempt, request=wish, indices=indices, **more))
+
+    def cancel(self, job: str, attempt: int = 1) -> None:
+        """Orders its end."""
+        self.engine.inbox.put(Cancel(job=job, attempt=attempt))
+
+    def ticks(self, count: int) -> None:
+        """Turns of the loop. There must be something to do."""
+        for _ in range(count):
+            self.engine.tick()
+
+    def finish(self, *jobs: str) -> None:
+        """Turns until these jobs have had their last word."""
+        while not all(self._computed(job) for job in jobs):
+            self.engine.tick()
+        for job in jobs:
+            self.wait(lambda job=job: self.last(job) is not None)
+
+    def _computed(self, job: str) -> bool:
+        return job not in self.engine._tasks and self.engine.inbox.empty()
+
+    def wait(self, true: Any) -> None:
+        """Until an event makes it true."""
+        with self._news:
+            assert self._news.wait_for(true, PATIENCE), self.events
+
+    def last(self, job: str) -> JobEvent | None:
+        """The job's last word, if it was said."""
+        words = [event for event in self.of(job) if not isinstance(event, Progress | Picture)]
+        return words[-1] if words and type(words[-1]).__name__ in {"Done", "Failed", "Cancelled"} else None
+
+    def of(self, job: str) -> list[Any]:
+        """All that was said about a job."""
+        return [event for event in list(self.events) if getattr(event, "job", None) == job]
+
+    def pictures(self, job: str) -> list[bytes]:
+        """Its PNGs by index."""
+        found = {event.index: event.png for event in self.of(job) if isinstance(event, Picture)}
+        return [found[index] for index in sorted(found)]
+
+    def previews(self, job: str) -> list[Progress]:
+        """Its progress that carries a picture."""
+        return [event for event in self.of(job) if isinstance(event, Progress) and event.preview]
+
+    def house_ms(self) -> int:
+        """All that the house was told to pay."""
+        return sum(event.gpu_ms for event in self.events if isinstance(event, HouseTime))
+
+    def render(self, wish: Request, job: str = "a", **more: Any) -> list[bytes]:
+        """One job alone, to its end: its pictures."""
+        self.submit(job, wish, **more)
+        self.finish(job)
+        assert isinstance(self.last(job), Done), self.last(job)
+        return self.pictures(job)
+
+    def failure(self, job: str) -> Failed:
+        """How it failed."""
+        word = self.last(job)
+        assert isinstance(word, Failed), self.of(job)
+        return word
+
+    def stop(self) -> None:
+        """Ends a loop that runs in a thread."""
+        self.engine.inbox.put(Stop())

@@ -1,0 +1,53 @@
+"""The tiny checkpoint, loaded once, and beds for engines on it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.worker.bed import Bed
+from tests.worker.checkpoint import make
+from worker.device import choose
+from worker.models import Loaded, load
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """diffusers' schedulers hand torch tensors to numpy in a way that numpy 2 deprecates; nothing here can change it."""
+    known = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(known)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Beside the other tests a second thread costs more than it brings."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that predicts noise, as Stable Diffusion 1.5 does."""
+    return make(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def loaded(folder: Path) -> Loaded:
+    """That checkpoint on the CPU in float32."""
+    return load(str(folder), choose("cpu", "float32", 0))
+
+
+@pytest.fixture
+def bed(loaded: Loaded) -> Bed:
+    """An engine of eight rows on it."""
+    return Bed(loaded)
+
+
+@pytest.fixture
+def beds(loaded: Loaded) -> Callable[..., Bed]:
+    """Makes more of them."""
+    return lambda **how: Bed(loaded, **how)
