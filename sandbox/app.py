@@ -1,0 +1,66 @@
+"""Builds one sandbox's web application and runs it on an address. Knows neither the command line nor the bot's process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.control.events import LISTENERS, Listeners
+from sandbox.control.server import add_control
+from sandbox.files import add_files
+from sandbox.rest.server import add_routes
+from sandbox.state import Config, Sandbox
+
+BODY_BYTES = 128 * 1024 * 1024
+
+
+def build(sandbox: Sandbox) -> web.Application:
+    """All routes of one sandbox."""
+    app = web.Application(client_max_size=BODY_BYTES)
+    app[LISTENERS] = Listeners()
+    app.router.add_get("/gateway", sandbox.gateway.serve)
+    app.router.add_get("/gateway/", sandbox.gateway.serve)
+    add_control(app, sandbox)
+    add_routes(app, sandbox)
+    add_files(app, sandbox)
+    app.on_shutdown.append(_hang_up(sandbox))
+    return app
+
+
+def _hang_up(sandbox: Sandbox) -> Any:
+    async def close(app: web.Application) -> None:
+        await sandbox.gateway.close()
+        for socket in tuple(app[LISTENERS]):
+            await socket.close(code=1001)
+
+    return close
+
+
+@asynccontextmanager
+async def running(data: Path, *, host: str = "127.0.0.1", port: int = 0, **config: Any) -> AsyncIterator[Sandbox]:
+    """A sandbox that answers on `sandbox.config.base` until the block ends. Port 0 takes a free one."""
+    listener = _listen(host, port)
+    shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ("", "0.0.0.0") else host
+    base = f"http://{shown}:{listener.getsockname()[1]}"
+    sandbox = Sandbox(Config(data=data, base=base, **config))
+    runner = web.AppRunner(build(sandbox), access_log=None, shutdown_timeout=1, handler_cancellation=True)
+    try:
+        await runner.setup()
+        await web.SockSite(runner, listener, backlog=512).start()
+        yield sandbox
+    finally:
+        await runner.cleanup()
+        sandbox.close()
+        listener.close()
+
+
+def _listen(host: str, port: int) -> Any:
+    import socket
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    return listener

@@ -1,0 +1,61 @@
+"""Runs the bot as a child process and says when it ends. Restarts nothing. Knows of the bot only its file and environment."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+STOP_SECONDS = 25
+PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """On Linux: what the child runs before it becomes the bot, so that it gets SIGTERM when the sandbox is killed."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    parent = os.getpid()
+
+    def prepare() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # it was killed between the fork and the line above
+            os._exit(1)
+
+    return prepare
+
+
+class BotProcess:
+    """The bot of one sandbox."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, base: str, token: str, *, program: Path) -> "BotProcess":
+        """Start `bot.py` against this sandbox, with the same Python and the rest of the environment."""
+        environment = os.environ | {"DISCORD_API_URL": base, "DISCORD_TOKEN": token}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(program), env=environment, cwd=program.parent, preexec_fn=_die_with_parent()
+        )
+        return cls(process)
+
+    async def ended(self) -> str:
+        """Wait for its end; a sentence about it."""
+        code = await self._process.wait()
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        return f"The bot {how}; the sandbox goes on. Start it again with python bot.py, or stop both with Ctrl+C."
+
+    async def stop(self) -> None:
+        """SIGTERM, 25 seconds to put things in order, then SIGKILL."""
+        if self._process.returncode is not None:
+            return
+        self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            print("The bot did not stop in time and is killed.", flush=True)
+            self._process.kill()
+            await self._process.wait()

@@ -1,0 +1,88 @@
+"""Messages as a person writes and reads them."""
+
+from typing import Any
+
+from sandbox import messages
+from sandbox.control.ask import Ask, Route, is_thread, upload_of, visible
+from sandbox.errors import ControlError
+from sandbox.kinds import Json
+from sandbox.messages import CONTENT_FIELDS, REPLY, message_object, pings
+from sandbox.world import World
+
+
+def shown(world: World, record: Json) -> Json:
+    """A message with what its edits were: `history` holds every state, oldest first, the present one last."""
+    now = {"at_ms": int((record["edited_at"] or record["at"]) * 1000)}
+    now |= {name: record[name] for name in CONTENT_FIELDS if name != "embeds"}
+    history = [*world.revisions.get(record["id"], []), now]
+    hidden = record["visible_to"] is not None
+    return message_object(world, record) | {"edits": record["edits"], "history": history, "ephemeral": hidden}
+
+
+async def write(ask: Ask) -> Any:
+    user = ask.person()
+    channel = ask.seen_channel(user)
+    world = ask.world
+    files = [upload_of(file, ask.sandbox) for file in ask.body.get("files") or []]
+    content = str(ask.body.get("content") or "")
+    if not content.strip() and not files:
+        raise ControlError("empty_message", "An empty message cannot be sent.")
+    if len(content) > 2000:
+        raise ControlError("too_long", "A message has at most 2000 characters.")
+    needed = [
+        "send_messages_in_threads" if is_thread(channel) else "send_messages",
+        *(["attach_files"] if files else []),
+    ]
+    if not world.may(user["id"], channel, *needed):
+        raise ControlError("not_permitted", f"{user['global_name']} may not write here.", status=403)
+    replied = ask.seen_message(user, ask.body["reply_to"]) if ask.body.get("reply_to") else None
+    fields: Json = pings(world, channel, content, None, replied)
+    if replied:
+        reference = {"message_id": replied["id"], "channel_id": channel["id"]}
+        reference |= {"guild_id": channel["guild_id"]} if channel["guild_id"] else {}
+        fields |= {"type": REPLY, "reference": reference}
+    kept = [ask.sandbox.files.keep(world, channel["id"], file) for file in files]
+    made = messages.create(world, channel, user["id"], content=content, attachments=kept, **fields)
+    return shown(world, made)
+
+
+async def change(ask: Ask) -> Any:
+    user = ask.person()
+    record = ask.seen_message(user)
+    if record["author_id"] != user["id"]:
+        raise ControlError("not_the_author", "Only its author may edit a message.", status=403)
+    content = str(ask.need("content"))
+    if len(content) > 2000 or not (content.strip() or record["attachments"]):
+        raise ControlError("bad_content", "A message has 1 to 2000 characters.")
+    messages.edit(ask.world, record, content=content)
+    return {}
+
+
+async def delete(ask: Ask) -> Any:
+    """Delete a message, or dismiss one that only this person sees (the bot is not told)."""
+    user = ask.person()
+    record = ask.seen_message(user)
+    channel = ask.world.tables["channel"][record["channel_id"]]
+    own = user["id"] in (record["author_id"], record["visible_to"])
+    if not own and not ask.world.may(user["id"], channel, "manage_messages"):
+        raise ControlError("not_permitted", "This is somebody else's message.", status=403)
+    messages.delete(ask.world, record)
+    return {}
+
+
+async def read(ask: Ask) -> Any:
+    """Oldest first, those after an id if one is given."""
+    user = ask.person(ask.query.get("as") or ask.need("as"))
+    channel = ask.seen_channel(user, ask.query.get("channel") or ask.need("channel"))
+    after = int(ask.query.get("after") or 0)
+    records = ask.world.messages_in(channel["id"])
+    seen = (r for r in records if int(r["id"]) > after and visible(ask.world, r, user))
+    return [shown(ask.world, record) for record in seen]
+
+
+ROUTES: list[Route] = [
+    ("GET", "/messages", read),
+    ("POST", "/messages", write),
+    ("PATCH", "/messages/{id}", change),
+    ("DELETE", "/messages/{id}", delete),
+]

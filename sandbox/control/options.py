@@ -1,0 +1,119 @@
+"""What a person typed into a command's options, as the client would send it: checked by type, range and choice."""
+
+from typing import Any
+
+from sandbox.control.ask import Ask, upload_of
+from sandbox.errors import ControlError
+from sandbox.kinds import Json
+from sandbox.objects import member_object, partial_channel, role_object, user_object
+from sandbox.validate.commands import (
+    ATTACHMENT,
+    BOOLEAN,
+    CHANNEL,
+    INTEGER,
+    MENTIONABLE,
+    NUMBER,
+    ROLE,
+    STRING,
+    USER_OPTION,
+)
+
+
+class Resolved:
+    """The objects that options name, collected for the interaction's `resolved`."""
+
+    def __init__(self, ask: Ask, user: Json, channel: Json) -> None:
+        self.ask, self.user, self.channel = ask, user, channel
+        self.found: Json = {}
+
+    def _keep(self, kind: str, key: str, value: Json) -> str:
+        self.found.setdefault(kind, {})[key] = value
+        return key
+
+    def person(self, value: Any) -> str:
+        world, user = self.ask.world, self.ask.user(value)
+        member = world.member(self.channel["guild_id"], user["id"])
+        if member:
+            bits = str(world.allowed(user["id"], self.channel))
+            self._keep("members", user["id"], member_object(world, member, with_user=False) | {"permissions": bits})
+        return self._keep("users", user["id"], user_object(user))
+
+    def role(self, value: Any) -> str:
+        role = self.ask.role(value, self.ask.guild(self.channel["guild_id"]))
+        return self._keep("roles", role["id"], role_object(self.ask.world, role))
+
+    def place(self, value: Any, kinds: list[int] | None) -> str:
+        channel = self.ask.seen_channel(self.user, value)
+        if kinds and channel["type"] not in kinds:
+            raise ControlError("wrong_channel_type", f"{channel['name']} is not of the kind that is asked for.")
+        return self._keep("channels", channel["id"], partial_channel(self.ask.world, channel, self.user["id"]))
+
+    def either(self, value: Any) -> str:
+        try:
+            return self.person(value)
+        except ControlError:
+            return self.role(value)
+
+    def file(self, value: Any) -> str:
+        upload = upload_of(value, self.ask.sandbox)
+        made = self.ask.sandbox.files.keep(self.ask.world, self.channel["id"], upload, ephemeral=True)
+        return self._keep("attachments", made["id"], made)
+
+
+def options_of(declared: list[Json], given: Json, resolved: Resolved, *, focused: str | None = None) -> list[Json]:
+    """The options as the gateway sends them. While one is focused (autocomplete), nothing is required yet."""
+    known = {option["name"]: option for option in declared}
+    if unknown := set(given) - set(known):
+        raise ControlError("unknown_option", f"This command has no option {', '.join(sorted(unknown))}.")
+    missing = [o["name"] for o in declared if o.get("required") and given.get(o["name"]) is None]
+    if missing and focused is None:
+        raise ControlError("missing_option", f"{missing[0]} is required.")
+    found = []
+    for name, option in known.items():
+        value = given.get(name)
+        if name == focused:
+            text = "" if value is None else value
+            found.append({"name": name, "type": option["type"], "value": text, "focused": True})
+        elif value is not None:
+            found.append({"name": name, "type": option["type"], "value": _value(option, value, resolved)})
+    return found
+
+
+def _value(option: Json, value: Any, resolved: Resolved) -> Any:
+    kind = option["type"]
+    if kind in (STRING, INTEGER, NUMBER):
+        return _plain(option, value)
+    if kind == BOOLEAN:
+        if not isinstance(value, bool):
+            raise _wrong(option, "true or false")
+        return value
+    if kind == CHANNEL:
+        return resolved.place(value, option.get("channel_types"))
+    ways = {USER_OPTION: resolved.person, ROLE: resolved.role, MENTIONABLE: resolved.either, ATTACHMENT: resolved.file}
+    return ways[kind](value)
+
+
+def _plain(option: Json, value: Any) -> Any:
+    """Text and numbers, in their bounds, among the choices where there are any (by name or by value)."""
+    if choices := option.get("choices"):
+        chosen = next((c for c in choices if value in (c["value"], c["name"])), None)
+        if chosen is None:
+            raise _wrong(option, "one of " + ", ".join(str(c["name"]) for c in choices))
+        return chosen["value"]
+    if option["type"] == STRING:
+        if not isinstance(value, str):
+            raise _wrong(option, "text")
+        if not max(option.get("min_length") or 0, 1) <= len(value) <= (option.get("max_length") or 6000):
+            bounds = f"{option.get('min_length') or 1} to {option.get('max_length') or 6000}"
+            raise _wrong(option, f"{bounds} characters long")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int if option["type"] == INTEGER else int | float):
+        raise _wrong(option, "a whole number" if option["type"] == INTEGER else "a number")
+    least, most = option.get("min_value", -(2**53)), option.get("max_value", 2**53)
+    if not least <= value <= most:
+        raise _wrong(option, f"from {least} to {most}")
+    return value
+
+
+def _wrong(option: Json, wanted: str) -> ControlError:
+    return ControlError("bad_option", f"{option['name']} must be {wanted}.")

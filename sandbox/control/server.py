@@ -1,0 +1,77 @@
+"""The way of every control call: guard, body, handler, JSON. Knows no call itself."""
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.control import (
+    admin,
+    components,
+    context,
+    entities,
+    events,
+    invoke,
+    messages,
+    modals,
+    reactions,
+    state,
+    wait,
+)
+from sandbox.control.ask import Ask, Handler, Route
+from sandbox.control.guard import check
+from sandbox.errors import ControlError
+from sandbox.state import Sandbox
+
+ROUTES: list[Route] = [
+    *state.ROUTES,
+    *entities.ROUTES,
+    *invoke.ROUTES,
+    *context.ROUTES,
+    *components.ROUTES,
+    *modals.ROUTES,
+    *messages.ROUTES,
+    *reactions.ROUTES,
+    *wait.ROUTES,
+    *admin.ROUTES,
+]
+
+
+def add_control(app: web.Application, sandbox: Sandbox) -> None:
+    for method, route, handler in ROUTES:
+        app.router.add_route(method, "/control" + route, _endpoint(sandbox, handler))
+    app.router.add_get("/control/events", events.endpoint(sandbox))
+    app.router.add_route("*", "/control/{rest:.*}", _endpoint(sandbox, _unknown))
+
+
+async def _unknown(ask: Ask) -> Any:
+    raise ControlError("unknown_call", f"There is no control call {ask.params['rest']}.", status=404)
+
+
+def _endpoint(sandbox: Sandbox, handler: Handler) -> Any:
+    async def serve(request: web.Request) -> web.Response:
+        try:
+            check(request)
+            ask = Ask(sandbox=sandbox, params=request.match_info, query=request.query, body=await _body(request))
+            return _json(await handler(ask), 200)
+        except ControlError as error:
+            return _json(error.body(), error.status)
+        finally:
+            sandbox.world.commit()
+
+    return serve
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    raw = await request.read()
+    try:
+        body = json.loads(raw) if raw else {}
+    except ValueError:
+        raise ControlError("bad_json", "The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise ControlError("bad_json", "The body must be an object.")
+    return body
+
+
+def _json(data: Any, status: int) -> web.Response:
+    return web.Response(body=json.dumps(data).encode(), status=status, content_type="application/json")

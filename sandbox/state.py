@@ -1,0 +1,91 @@
+"""One sandbox: all its parts, made once and wired. Knows neither routes nor processes."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sandbox.attachments import Files
+from sandbox.buckets import Buckets
+from sandbox.clock import Clock
+from sandbox.faults import Faults
+from sandbox.gateway import Gateway
+from sandbox.interactions import Desk
+from sandbox.kinds import Event
+from sandbox.limits import Limits, changed
+from sandbox.seed import seed
+from sandbox.store import Store
+from sandbox.transcript import Transcript
+from sandbox.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What is set at the start. `base` is the address that the sandbox has for the outside."""
+
+    data: Path
+    base: str
+    token: str = "sandbox"
+    name: str = "Darkroom"
+    privileged_intents: bool = False
+
+
+class Sandbox:
+    """The parts, by name. `limits` are kept in the world, so that they too outlive a restart."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.clock = Clock()
+        self.transcript = Transcript(self.clock)
+        self.store = Store(config.data / "world.sqlite3")
+        self.world = World(self.store, self.clock, config.base)
+        self.files = Files(config.data / "attachments")
+        self.buckets, self.faults = Buckets(), Faults()
+        self.desk = Desk(self.world, self.clock)
+        token, privileged = config.token, config.privileged_intents
+        self.gateway = Gateway(self.world, self.clock, self.transcript, token=token, privileged=privileged)
+        self.world.listeners += [self._note, self.gateway.tell]
+        if self.world.load():
+            self._sweep()
+        else:
+            seed(self.world, config.name)
+        saved = self.world.get("meta", "limits")
+        self.use(changed(Limits(), saved["value"]) if saved else Limits())
+
+    def _note(self, event: Event) -> None:
+        body = event.body | ({"visible_to": event.visible_to} if event.visible_to else {})
+        self.transcript.add("event", name=event.name, body=body)
+
+    def _sweep(self) -> None:
+        """Files of earlier edits and deleted messages are kept until the next start, which is this one."""
+        records = self.world.tables["message"].values()
+        self.files.sweep({str(item["id"]) for record in records for item in record["attachments"]})
+
+    @property
+    def limits(self) -> Limits:
+        return self.desk.limits
+
+    def use(self, limits: Limits) -> None:
+        self.desk.limits = self.gateway.limits = limits
+
+    def set_limits(self, wanted: dict[str, Any]) -> Limits:
+        self.use(changed(self.limits, wanted))
+        self.world.put("meta", "limits", {"value": asdict(self.limits)})
+        self.world.commit()
+        return self.limits
+
+    async def reset(self) -> None:
+        """The starting world again; the bot is disconnected and identifies anew. Its own id and its commands stay, since
+        it would not register them again."""
+        await self.gateway.act("disconnect", resumable=False)
+        bot, commands = self.world.bot_id, self.world.all("command")
+        self.world.clear()
+        for command in commands:
+            if not command.get("guild_id"):
+                self.world.put("command", command["id"], command)
+        self.files.clear()
+        self.buckets, self.faults = Buckets(), Faults()
+        self.use(Limits())
+        seed(self.world, self.config.name, bot_id=bot)
+
+    def close(self) -> None:
+        self.store.close()

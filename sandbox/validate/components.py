@@ -1,0 +1,161 @@
+"""Rules for buttons, selects and layouts in messages. Pure: a body in, problems out."""
+
+from typing import Any
+
+from sandbox.kinds import Json
+from sandbox.validate.tree import Path, Problems
+
+ROW, BUTTON, STRING, TEXT_INPUT, USER, ROLE, MENTIONABLE, CHANNEL, SECTION, TEXT = range(1, 11)
+THUMBNAIL, GALLERY, FILE, SEPARATOR, CONTAINER, LABEL, UPLOAD = 11, 12, 13, 14, 17, 18, 19
+SELECTS = (STRING, USER, ROLE, MENTIONABLE, CHANNEL)
+LAYOUT = (ROW, SECTION, TEXT, GALLERY, FILE, SEPARATOR, CONTAINER)
+LINK, PREMIUM = 5, 6
+
+
+class Seen:
+    """What must be unique or bounded over a whole message."""
+
+    def __init__(self) -> None:
+        self.custom_ids: set[str] = set()
+        self.count = 0
+        self.characters = 0
+
+
+def check_components(problems: Problems, components: Any, *, v2: bool, path: Path = ("components",)) -> None:
+    """A message's components: five rows of the old kind, or a layout of at most forty parts."""
+    if components is None or not problems.count(path, components, 40 if v2 else 5):
+        return
+    seen = Seen()
+    for place, part in enumerate(components):
+        _part(problems, (*path, place), part, LAYOUT if v2 else (ROW,), seen)
+    if v2 and seen.count > 40:
+        problems.add(path, "BASE_TYPE_MAX_LENGTH", "The total number of components must be 40 or fewer.")
+    if seen.characters > 4000:
+        problems.add(path, "BASE_TYPE_MAX_LENGTH", "The total displayable text must be 4000 or fewer in length.")
+
+
+def _part(problems: Problems, path: Path, part: Any, allowed: tuple[int, ...], seen: Seen) -> None:
+    if not isinstance(part, dict) or part.get("type") not in allowed:
+        words = f'Value of field "type" must be one of {set(allowed)}.'
+        problems.add((*path, "type"), "UNION_TYPE_CHOICES", words)
+        return
+    seen.count += 1
+    kind = part["type"]
+    if kind == ROW:
+        _row(problems, path, part, seen)
+    elif kind == BUTTON:
+        _button(problems, path, part, seen)
+    elif kind in SELECTS:
+        check_select(problems, path, part, seen)
+    elif kind == SECTION:
+        _section(problems, path, part, seen)
+    elif kind == TEXT:
+        problems.text((*path, "content"), part.get("content"), 4000, least=1, required=True)
+        seen.characters += len(str(part.get("content", "")))
+    elif kind == CONTAINER:
+        _children(problems, path, part, tuple(k for k in LAYOUT if k != CONTAINER), seen, most=40)
+    else:
+        _media(problems, path, part)
+
+
+def _children(problems: Problems, path: Path, part: Json, allowed: tuple[int, ...], seen: Seen, *, most: int) -> None:
+    children = part.get("components")
+    if problems.count((*path, "components"), children, most, least=1):
+        for place, child in enumerate(children or []):
+            _part(problems, (*path, "components", place), child, allowed, seen)
+
+
+def _row(problems: Problems, path: Path, part: Json, seen: Seen) -> None:
+    _children(problems, path, part, (BUTTON, *SELECTS), seen, most=5)
+    children = [child for child in part.get("components") or [] if isinstance(child, dict)]
+    if len(children) > 1 and any(child.get("type") in SELECTS for child in children):
+        problems.add((*path, "components"), "COMPONENT_LAYOUT_WIDTH_EXCEEDED", "A select fills its row alone.")
+
+
+def _section(problems: Problems, path: Path, part: Json, seen: Seen) -> None:
+    _children(problems, path, part, (TEXT,), seen, most=3)
+    _part(problems, (*path, "accessory"), part.get("accessory"), (BUTTON, THUMBNAIL), seen)
+
+
+def _media(problems: Problems, path: Path, part: Json) -> None:
+    if part["type"] == GALLERY:
+        items = part.get("items")
+        if problems.count((*path, "items"), items, 10, least=1):
+            for place, item in enumerate(items or []):
+                _link(problems, (*path, "items", place, "media"), item.get("media"))
+    elif part["type"] in (FILE, THUMBNAIL):
+        field = "file" if part["type"] == FILE else "media"
+        _link(problems, (*path, field), part.get(field))
+
+
+def _link(problems: Problems, path: Path, media: Any) -> None:
+    url = media.get("url") if isinstance(media, dict) else None
+    if not isinstance(url, str) or not url.startswith(("attachment://", "http://", "https://")):
+        problems.add((*path, "url"), "URL_TYPE_INVALID_URL", "Not a well formed URL.")
+
+
+def check_custom_id(problems: Problems, path: Path, part: Json, seen: Seen) -> None:
+    value = part.get("custom_id")
+    problems.text((*path, "custom_id"), value, 100, least=1, required=True)
+    if isinstance(value, str):
+        if value in seen.custom_ids:
+            words = "Component custom id cannot be duplicated"
+            problems.add((*path, "custom_id"), "COMPONENT_CUSTOM_ID_DUPLICATED", words)
+        seen.custom_ids.add(value)
+
+
+def _button(problems: Problems, path: Path, part: Json, seen: Seen) -> None:
+    style = part.get("style")
+    if style not in range(1, 7):
+        problems.add((*path, "style"), "BASE_TYPE_CHOICES", "Value must be one of (1, 2, 3, 4, 5, 6).")
+    problems.text((*path, "label"), part.get("label"), 80)
+    if style == LINK:
+        if part.get("custom_id"):
+            problems.add(
+                path,
+                "BUTTON_COMPONENT_CUSTOM_ID_URL_MUTUALLY_EXCLUSIVE",
+                "A custom id and url cannot both be specified",
+            )
+        if not str(part.get("url") or "").startswith(("http://", "https://", "discord://")):
+            problems.add((*path, "url"), "URL_TYPE_INVALID_URL", "Not a well formed URL.")
+        problems.text((*path, "url"), part.get("url"), 512)
+    elif style == PREMIUM:
+        if not part.get("sku_id"):
+            problems.required((*path, "sku_id"))
+    else:
+        check_custom_id(problems, path, part, seen)
+    if style != PREMIUM and not part.get("label") and not part.get("emoji"):
+        problems.add(path, "BUTTON_COMPONENT_INVALID_LABEL_AND_EMOJI", "A button must have a label or an emoji")
+
+
+def check_select(problems: Problems, path: Path, part: Json, seen: Seen) -> None:
+    """A select menu, in a message or under a modal's label."""
+    check_custom_id(problems, path, part, seen)
+    problems.text((*path, "placeholder"), part.get("placeholder"), 150)
+    problems.number((*path, "min_values"), part.get("min_values"), 0, 25)
+    problems.number((*path, "max_values"), part.get("max_values"), 1, 25)
+    if part["type"] == STRING:
+        check_options(problems, (*path, "options"), part.get("options"), most=25)
+        most = part.get("max_values") or 1
+        if isinstance(part.get("options"), list) and most > len(part["options"]):
+            words = "The max values cannot exceed the number of options"
+            problems.add((*path, "max_values"), "SELECT_COMPONENT_MAX_VALUES_EXCEEDS_OPTIONS", words)
+
+
+def check_options(problems: Problems, path: Path, options: Any, *, most: int, least: int = 1) -> None:
+    """The options of a select or of a group of choices."""
+    if not problems.count(path, options, most, least=least):
+        return
+    values: set[Any] = set()
+    for place, option in enumerate(options):
+        here = (*path, place)
+        if not isinstance(option, dict):
+            problems.add(here, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+            continue
+        problems.text((*here, "label"), option.get("label"), 100, least=1, required=True)
+        problems.text((*here, "value"), option.get("value"), 100, least=1, required=True)
+        problems.text((*here, "description"), option.get("description"), 100)
+        if option.get("value") in values:
+            words = "The specified option value is already used"
+            problems.add((*here, "value"), "SELECT_COMPONENT_OPTION_VALUE_DUPLICATED", words)
+        values.add(option.get("value"))
