@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -9,15 +10,17 @@ from dotenv import dotenv_values
 ROOT = Path(__file__).parents[1]
 
 
-def command(settings: dict[str, str | None]) -> list[str]:
+def command(settings: Mapping[str, str]) -> list[str]:
     """The command line for these settings: the bot alone with a token, else the sandbox with its bot."""
-    if (settings.get("DISCORD_TOKEN") or "").strip():
+    if settings.get("DISCORD_TOKEN", "").strip():
         return [sys.executable, "bot.py"]
     return [sys.executable, "-m", "sandbox", "--port", settings.get("DARKROOM_PORT") or "8800", "--with-bot"]
 
 
 if __name__ == "__main__":
     os.chdir(ROOT)
-    argv = command({**dotenv_values(ROOT / ".env"), **os.environ})
+    # The sandbox reads no .env of its own, and has to agree with the bot about where the data lies.
+    settings = {**{name: value for name, value in dotenv_values(".env").items() if value is not None}, **os.environ}
+    argv = command(settings)
     # In place of this process, so that Ctrl-C and SIGTERM reach the program itself.
-    os.execv(argv[0], argv)  # noqa: S606 - a list of our own words
+    os.execve(argv[0], argv, settings)  # noqa: S606 - a list of our own words
