@@ -38,7 +38,7 @@ class Ledger:
     async def renew(self, tx: Tx, account: Account, plan: Plan, now: float) -> None:
         """Lazily grants what the plan gives for this calendar month, and ends what is over."""
         start, end = period_of(now)
-        await self.grant(tx, account, source=f"plan {plan.name}", period_start=start,
+        await self.grant(tx, account, source="plan", period_start=start,
                          amount_ms=plan.fast_ms_per_period, expires_at=end)  # fmt: skip
         await self.expire(tx, now)
 

@@ -15,18 +15,34 @@ from storage.rows import waiting_of
 Fetch = Callable[[str, Params | None], Awaitable[list[sqlite3.Row]]]
 
 # Columns of a waiting job, and the two counters that its turn depends on.
-_WAITING = """
+_COLUMNS = """
     SELECT job.seq, job.id, job.lane, job.account, job.batch_key, job.estimate_ms, job.rows, job.solo,
            served.ms AS account_ms, keyed.ms AS key_ms
-    FROM job
+"""
+_COUNTERS = """
     LEFT JOIN service AS served ON served.scope = 'account' AND served.lane = job.lane AND served.name = job.account
     LEFT JOIN service AS keyed ON keyed.scope = 'key' AND keyed.lane = job.lane
                               AND keyed.name = job.account || '|' || job.batch_key
 """
-_HEADS = f"""{_WAITING}
-    WHERE job.seq IN (SELECT min(seq) FROM job WHERE state = 'queued' GROUP BY lane, account, batch_key)
-      AND (:cap IS NULL OR job.account NOT IN
-          (SELECT account FROM job WHERE state = 'running' GROUP BY account HAVING count(*) >= :cap))
+_QUEUE = f"{_COLUMNS} FROM job {_COUNTERS} WHERE job.state = 'queued'"
+# The heads of the accounts that each lane served least, ranked as core.fairness.choose ranks them: with thousands of
+# members waiting, only a few rows are read whole and become values.
+_HEADS = f"""
+    WITH member AS (
+        SELECT lane, account, min(seq) AS oldest FROM job
+        WHERE state = 'queued' AND (:cap IS NULL OR account NOT IN
+              (SELECT account FROM job WHERE state = 'running' GROUP BY account HAVING count(*) >= :cap))
+        GROUP BY lane, account
+    ), ranked AS (
+        SELECT member.lane, member.account,
+               row_number() OVER (PARTITION BY member.lane ORDER BY coalesce(service.ms, 0.0), oldest) AS rank
+        FROM member LEFT JOIN service
+          ON service.scope = 'account' AND service.lane = member.lane AND service.name = member.account
+    ), head AS (
+        SELECT min(job.seq) AS seq FROM ranked JOIN job ON job.lane = ranked.lane AND job.account = ranked.account
+        WHERE ranked.rank <= 8 AND job.state = 'queued' GROUP BY job.lane, job.account, job.batch_key
+    )
+    {_COLUMNS} FROM head JOIN job ON job.seq = head.seq {_COUNTERS}
 """
 _LANES = "SELECT scope, lane, name, ms FROM service WHERE scope IN ('lane', 'credit')"
 
@@ -44,7 +60,7 @@ class Turns:
 
     async def queue(self, fetch: Fetch) -> tuple[list[Waiting], Service]:
         """All waiting jobs and the counters that decide their order."""
-        return await self._load(fetch, f"{_WAITING} WHERE job.state = 'queued'", {})
+        return await self._load(fetch, _QUEUE, {})
 
     async def arrived(self, tx: Tx, waiting: Waiting) -> None:
         """A job joined its lane; its row is already there."""
