@@ -1,0 +1,182 @@
+"""From a person's wish to a job's first answer: read it, admit it, answer, watch. Knows Discord's interactions.
+
+A refused prompt travels inside the refusal's own message, so its buttons work after any restart; so does a modal, which
+is recognised by its custom id and not by an object in memory.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import discord
+
+from bot.admission import Pressed, Wish
+from bot.buttons import view_of
+from bot.doors import token_end
+from bot.render import Card, JobView, render_job
+from bot.trouble import REQUEST_ERRORS, already_answered
+from bot.words import from_code_block, link
+from core.errors import NotAllowed, Refused
+from core.job import Job, Kind, Lane, Request, Source, Where
+from core.prompt import MAX_TYPED, Defaults, clean, parse
+
+if TYPE_CHECKING:
+    from bot.client import DarkroomBot
+
+    Interaction = discord.Interaction[DarkroomBot]
+
+log = logging.getLogger(__name__)
+
+MODAL = "ask:prompt"
+_MODAL_SECONDS = 900.0
+
+
+async def imagine(interaction: "Interaction", typed: str, *, lane: Lane | None = None) -> None:
+    """A prompt, as typed. `lane` overrules what it says."""
+    services = interaction.client.services
+    typed = clean(typed)
+    with carrying(typed):
+        parsed = parse(typed, model=services.model, defaults=Defaults(), seed=services.new_seed())
+        notes = (f"Ignored: {', '.join(parsed.ignored)}",) if parsed.ignored else ()
+        chosen = lane or parsed.lane
+        await run(interaction, Kind.GRID, typed, parsed.request, lane=chosen, notes=notes)
+
+
+async def run(
+    interaction: "Interaction",
+    kind: Kind,
+    typed: str,
+    request: Request,
+    *,
+    lane: Lane | None = None,
+    source: Source | None = None,
+    pressed: Pressed | None = None,
+    notes: tuple[str, ...] = (),
+) -> None:
+    """Admits a wish and answers with its job's message."""
+    services = interaction.client.services
+    where = where_of(interaction)
+    user = str(interaction.user.id)
+    wish = Wish(
+        kind=kind,
+        lane=lane or await usual_lane(interaction.client, user),
+        user=user,
+        account=services.admission.account(user, where.guild),
+        where=where,
+        typed=typed,
+        request=request,
+        source=source,
+        pressed=pressed,
+        notes=notes,
+    )
+    with carrying(typed):
+        job = await services.admission.submit(wish)
+    await answer(interaction, job)
+
+
+async def answer(interaction: "Interaction", job: Job) -> None:
+    """The first answer, which becomes the job's message. When it fails, the result still comes, as a new message."""
+    bot = interaction.client
+    if job.where.interaction != str(interaction.id):
+        there = link(job) or "its message"
+        await interaction.response.send_message(f"That is under way already: {there}", ephemeral=True)
+        return
+    card = first_card(await bot.look(job, None))
+    try:
+        response = await interaction.response.send_message(card.content, view=view_of(card))
+        message = str(response.message_id) if response.message_id else None
+    except REQUEST_ERRORS as error:
+        if not already_answered(error):
+            log.warning(
+                "A first answer failed (%s); its result will come as a new message.", error, extra={"job": job.id}
+            )
+        message = None
+    if message is None:
+        return
+    await bot.services.jobs.set_message(job.id, message)
+    bot.editor.follow(replace(job, where=replace(job.where, message=message)), card)
+
+
+def first_card(view: JobView) -> Card:
+    """What the first answer shows. A job that is done at once has no picture yet: it comes with the next edit."""
+    card = render_job(view)
+    return Card(content=card.content) if view.job.is_final else card
+
+
+async def usual_lane(bot: "DarkroomBot", user: str) -> Lane:
+    """The lane that this person has chosen with /fast or /relax."""
+    chosen = (await bot.services.settings.member(user)).get("lane")
+    return Lane.RELAX if chosen == Lane.RELAX else Lane.FAST
+
+
+def where_of(interaction: "Interaction") -> Where:
+    """Where a job of this interaction belongs. Raises NotAllowed where we do not serve or cannot post later."""
+    bot = interaction.client
+    guild = str(interaction.guild_id) if interaction.guild_id else None
+    if interaction.channel_id is None or interaction.context.private_channel:
+        raise NotAllowed("This works in servers and in direct messages with me.", rule="place")
+    if guild is not None and bot.get_guild(int(guild)) is None:
+        raise NotAllowed("I am not a member of this server, so I could not post a result here.", rule="place")
+    parent = str(interaction.channel.parent_id) if isinstance(interaction.channel, discord.Thread) else None
+    bot.services.moderation.check_place(str(interaction.user.id), guild, str(interaction.channel_id), parent)
+    return Where(
+        guild=guild,
+        channel=str(interaction.channel_id),
+        message=None,
+        interaction=str(interaction.id),
+        token=interaction.token,
+        token_expires_at=token_end(bot.services.clock(), bot.services.config.token_seconds),
+        locale=str(interaction.locale),
+    )
+
+
+@contextmanager
+def carrying(typed: str) -> Iterator[None]:
+    """Every refusal inside carries the prompt, so that it can be corrected and run."""
+    try:
+        yield
+    except Refused as error:
+        error.prompt = error.prompt or typed
+        raise
+
+
+async def press(interaction: "Interaction", verb: str) -> None:
+    """A button of a refusal."""
+    typed = _refused_prompt(interaction)
+    if verb == "relax":
+        await imagine(interaction, typed, lane=Lane.RELAX)
+    else:
+        await interaction.response.send_modal(_modal(typed))
+
+
+async def submitted(interaction: "Interaction") -> None:
+    """A corrected prompt comes back."""
+    data = cast("Mapping[str, Any]", interaction.data or {})
+    await imagine(interaction, _value(data.get("components", ())) or "")
+
+
+def _refused_prompt(interaction: "Interaction") -> str:
+    embeds: Sequence[discord.Embed] = interaction.message.embeds if interaction.message else ()
+    return from_code_block(embeds[0].description or "") if embeds else ""
+
+
+def _modal(typed: str) -> discord.ui.Modal:
+    modal = discord.ui.Modal(title="Fix and run", timeout=_MODAL_SECONDS, custom_id=MODAL)
+    field: discord.ui.TextInput[discord.ui.Modal] = discord.ui.TextInput(
+        style=discord.TextStyle.paragraph, default=typed[:MAX_TYPED], max_length=MAX_TYPED, custom_id="prompt"
+    )
+    modal.add_item(discord.ui.Label(text="Prompt", description="Words first, then --parameters.", component=field))
+    return modal
+
+
+def _value(components: Any) -> str | None:
+    """The prompt's text somewhere in a modal's answer."""
+    for component in components:
+        if component.get("custom_id") == "prompt":
+            return str(component.get("value", ""))
+        inner = [component["component"]] if "component" in component else component.get("components", ())
+        if (found := _value(inner)) is not None:
+            return found
+    return None

@@ -1,0 +1,235 @@
+"""Tells Discord how jobs ended: each of them once, whatever dies in between, for as long as it may succeed.
+
+Works off the outbox that finishing a job wrote. `begin` is recorded before each try, so a later life knows that an
+earlier one may have got through, and looks before it posts again:
+an edit may be repeated; a new message carries the job's id as nonce, and its buttons name the job.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+import discord
+
+from bot.budget import Budget, Weight
+from bot.doors import Doors, FileMaker
+from bot.editor import Editor
+from bot.hub import Hub
+from bot.parcel import Parcel
+from bot.render import Card, JobView, render_job
+from bot.trouble import REQUEST_ERRORS, Trouble, trouble
+from core.job import Job, Kind, Lane, State
+from storage.deliveries import Deliveries, Delivery, Way
+from storage.jobs import Jobs
+
+_T = TypeVar("_T")
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 8
+_IDLE_SECONDS = 30.0
+_LONGEST_BACKOFF = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """`new_after`: seconds after which a result comes as a new message. `give_up`: seconds of trying in vain."""
+
+    new_after: float
+    give_up: float = 86_400.0
+
+
+class DeliveryLoop:
+    """Posts what is due. `clock` is seconds since the epoch."""
+
+    def __init__(
+        self,
+        client: discord.Client,
+        jobs: Jobs,
+        deliveries: Deliveries,
+        parcel: Parcel,
+        hub: Hub,
+        doors: Doors,
+        editor: Editor,
+        budget: Budget,
+        patience: Patience,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._jobs = jobs
+        self._deliveries = deliveries
+        self._parcel = parcel
+        self._hub = hub
+        self._doors = doors
+        self._editor = editor
+        self._budget = budget
+        self._patience = patience
+        self._clock = clock
+        self._due = asyncio.Event()
+        self._busy: set[str] = set()
+        self._held: dict[str, int] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def run(self) -> None:
+        """Works until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            while True:
+                self._due.clear()
+                for delivery in await self._deliveries.undelivered(self._clock()):
+                    if delivery.job not in self._busy:
+                        self._busy.add(delivery.job)
+                        tasks.create_task(self._guarded(delivery))
+                await self._until_due()
+
+    async def _listen(self) -> None:
+        with self._hub.watch() as news:
+            async for item in news:
+                if isinstance(item, Job) and item.is_final:
+                    self._due.set()
+
+    async def _until_due(self) -> None:
+        following = await self._deliveries.next_due()
+        wait = _IDLE_SECONDS if following is None else max(0.05, min(_IDLE_SECONDS, following - self._clock()))
+        if self._busy:
+            wait = max(wait, 1.0)  # what is due is probably in hand already; its end wakes us
+        try:
+            await asyncio.wait_for(self._due.wait(), wait)
+        except TimeoutError:
+            return
+
+    async def _guarded(self, delivery: Delivery) -> None:
+        """One delivery; whatever goes wrong concerns this one only."""
+        try:
+            async with self._slots:
+                await self._deliver(delivery)
+        except Exception:
+            log.exception("A result could not be posted for a reason of our own.", extra={"job": delivery.job})
+            await self._deliveries.retry(delivery.job, self._clock() + _backoff(delivery.tries + 1), "unexpected")
+        finally:
+            self._busy.discard(delivery.job)
+            self._due.set()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        job = await self._jobs.get(delivery.job)
+        if job is None:
+            await self._deliveries.undeliverable(delivery.job, "its job is not there")
+            return
+        await self._editor.leave(job.id)
+        begun = await self._deliveries.begin(job.id, delivery.way or self._way(job))
+        if begun is None:
+            return
+        try:
+            message = await self._post(job, begun)
+        except REQUEST_ERRORS as error:
+            await self._later_or_never(job, begun, error)
+        else:
+            await self._deliveries.posted(job.id, message)
+            log.info("The result was posted.", extra={"job": job.id})
+
+    def _way(self, job: Job) -> Way:
+        """Edits notify nobody, so what took long comes as a new message that mentions who asked."""
+        took = (job.finished_at or self._clock()) - job.created_at
+        if job.state is State.CANCELLED or job.kind is Kind.CROP:
+            return Way.EDIT
+        return Way.EDIT if took <= self._patience.new_after and job.lane is not Lane.RELAX else Way.NEW
+
+    async def _post(self, job: Job, begun: Delivery) -> str:
+        """The id of the message that now shows how the job ended."""
+        if job.where.message is None:  # a crash came between the answer and its id
+            job = replace(job, where=replace(job.where, message=await self._doors.original(job.where)))
+        card = render_job(JobView(job=job))
+        if begun.way is Way.EDIT and job.where.message is not None:
+            try:
+                return await self._edit(job, card)
+            except discord.NotFound as error:
+                if trouble(error) is not Trouble.MESSAGE_GONE:
+                    raise
+                if job.state is State.CANCELLED:
+                    return job.where.message  # cancelled and deleted: there is nothing left to say
+                await self._deliveries.change_way(job.id, Way.NEW)
+                job = replace(job, where=replace(job.where, message=None))
+        return await self._post_anew(job, card, again=begun.tries > 1)
+
+    async def _edit(self, job: Job, card: Card) -> str:
+        assert job.where.message is not None
+        await self._by_size(job, lambda files: self._doors.edit(job.where, card, files))
+        return job.where.message
+
+    async def _post_anew(self, job: Job, card: Card, *, again: bool) -> str:
+        progress = job.where.message
+        posted = None
+        if again or progress is None:
+            found = await self._doors.look(job)
+            posted, progress = found.result, progress or found.progress
+        if posted is None:
+            posted = await self._send(job, card)
+        if progress is not None and progress != posted:
+            await self._take_away(job, progress)
+        return posted
+
+    async def _send(self, job: Job, card: Card) -> str:
+        reply_to = await self._message_of_source(job)
+        send = partial(self._doors.send, job.where, card, nonce=job.id, mention=job.user, reply_to=reply_to)
+        return await self._by_size(job, send)
+
+    async def _by_size(self, job: Job, put: Callable[[list[FileMaker]], Awaitable[_T]]) -> _T:
+        """Puts the result's file, or a smaller one where Discord finds it too large."""
+        refused: Exception | None = None
+        async for parcel in self._parcel.tries(job):
+            await self._budget.turn(Weight.RESULT)
+            try:
+                return await put(parcel.makers)
+            except REQUEST_ERRORS as error:
+                if trouble(error) is not Trouble.TOO_LARGE:
+                    raise
+                parcel.refuse()
+                refused = error
+        assert refused is not None
+        raise refused
+
+    async def _message_of_source(self, job: Job) -> str | None:
+        source = await self._jobs.get(job.source.job) if job.source is not None else None
+        same = source is not None and source.where.channel == job.where.channel
+        return source.where.message if source is not None and same else None
+
+    async def _take_away(self, job: Job, progress: str) -> None:
+        try:
+            await self._doors.delete(job.where, progress)
+        except REQUEST_ERRORS as error:
+            log.warning("A progress message stays behind: %s", error, extra={"job": job.id})
+
+    async def _later_or_never(self, job: Job, begun: Delivery, error: Exception) -> None:
+        """Tries again while that may help; else tells who asked in a direct message, or at the next /info."""
+        sort = trouble(error)
+        waited = self._clock() - (job.finished_at or job.created_at)
+        hopeless = sort in (Trouble.CHANNEL_GONE, Trouble.REFUSED, Trouble.TOO_LARGE)
+        if not hopeless and waited < self._patience.give_up:
+            seconds = _backoff(begun.tries)
+            log.info("Posting is tried again in %.0f s (%s).", seconds, error, extra={"job": job.id})
+            await self._deliveries.retry(job.id, self._clock() + seconds, sort.name)
+            return
+        log.warning("A result cannot be posted: %s", error, extra={"job": job.id})
+        await self._deliveries.undeliverable(job.id, sort.name)
+        await self._tell(job)
+
+    async def _tell(self, job: Job) -> None:
+        """Sends the result as a direct message. Where that is not possible either, /info says it."""
+        try:
+            direct = await self._client.create_dm(discord.Object(int(job.user)))
+            where = replace(job.where, guild=None, channel=str(direct.id), message=None, token_expires_at=0.0)
+            card = render_job(JobView(job=job))
+            line = "-# This could not be posted where you asked for it, so here it is."
+            await self._send(replace(job, where=where), replace(card, content=f"{card.content}\n{line}"))
+        except REQUEST_ERRORS as error:
+            log.info("No direct message either (%s); /info will tell.", error, extra={"job": job.id})
+        else:
+            await self._deliveries.told(job.id)
+
+
+def _backoff(tries: int) -> float:
+    """Seconds until the next try: 1, 2, 4, … up to five minutes."""
+    return float(min(_LONGEST_BACKOFF, 2.0 ** min(tries - 1, 20)))

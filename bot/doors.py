@@ -1,0 +1,175 @@
+"""The two ways to a job's message: the interaction's webhook while its token lives, then the channel.
+
+Raises what discord.py raises (see bot/trouble.py). Knows nothing of when and why a message changes.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import discord
+
+from bot.buttons import view_of
+from bot.render import Card, Verb
+from bot.trouble import REQUEST_ERRORS, Trouble, trouble
+from core.job import Job, Where
+
+#: Makes a file anew for each try: a discord.File is read once.
+FileMaker = Callable[[], discord.File]
+
+#: The token is given up this share of its life before its end, so that no request arrives a moment too late.
+TOKEN_MARGIN = 1 / 15
+_LOOK_BACK = 100
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Messages of ours about a job that stand in its channel, as ids."""
+
+    progress: str | None = None
+    result: str | None = None
+
+
+class Doors:
+    """Both doors. `clock` is seconds since the epoch."""
+
+    def __init__(self, client: discord.Client, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._clock = clock
+        self._dead: dict[str, None] = {}  # interactions whose token was refused, oldest first
+
+    async def edit(self, where: Where, card: Card, files: Sequence[FileMaker] | None = None) -> None:
+        """Makes the message show `card`. `files` replaces its attachments; None leaves them."""
+        assert where.message is not None
+        message = int(where.message)
+
+        async def through_webhook(webhook: discord.Webhook) -> None:
+            await webhook.edit_message(message, **_shown(card, files))
+
+        async def through_channel(channel: discord.PartialMessageable) -> None:
+            await channel.get_partial_message(message).edit(**_shown(card, files))
+
+        await self._through(where, through_webhook, through_channel)
+
+    async def delete(self, where: Where, message: str) -> None:
+        """Takes a message away; one that is gone already is fine."""
+
+        async def through_webhook(webhook: discord.Webhook) -> None:
+            await webhook.delete_message(int(message))
+
+        async def through_channel(channel: discord.PartialMessageable) -> None:
+            await channel.get_partial_message(int(message)).delete()
+
+        try:
+            await self._through(where, through_webhook, through_channel)
+        except discord.NotFound:
+            return
+
+    async def send(
+        self,
+        where: Where,
+        card: Card,
+        files: Sequence[FileMaker],
+        *,
+        nonce: str,
+        mention: str,
+        reply_to: str | None = None,
+    ) -> str:
+        """Posts a new message that mentions one person, and returns its id.
+
+        Discord answers a second one with the same nonce within a few minutes with the first.
+        """
+        channel = self.channel(where)
+        more: dict[str, Any] = {}
+        if reply_to is not None:
+            more["reference"] = discord.MessageReference(
+                message_id=int(reply_to), channel_id=int(where.channel), fail_if_not_exists=False
+            )
+        message = await channel.send(
+            card.content,
+            files=[make() for make in files],
+            view=view_of(card),
+            nonce=nonce,
+            allowed_mentions=discord.AllowedMentions(users=[discord.Object(int(mention))], replied_user=False),
+            **more,
+        )
+        return str(message.id)
+
+    async def original(self, where: Where) -> str | None:
+        """The id of the interaction's first answer, asked for by token; None when there is none or no way to know."""
+        webhook = self._webhook(where)
+        if webhook is None:
+            return None
+        try:
+            message = await webhook.fetch_message("@original")  # type: ignore[arg-type]
+        except discord.HTTPException as error:
+            if trouble(error) is Trouble.LATER:
+                raise
+            return None
+        return str(message.id)
+
+    async def look(self, job: Job) -> Found:
+        """Messages about the job that an earlier life of this program may have posted."""
+        found = Found()
+        try:
+            async for message in self._recent(job.where):
+                ids = {item.custom_id for row in message.components for item in getattr(row, "children", ())}
+                if f"job:{job.id}:{Verb.INFO}" in ids:
+                    found = Found(progress=found.progress, result=str(message.id))
+                elif f"job:{job.id}:{Verb.CANCEL}" in ids:
+                    found = Found(progress=str(message.id), result=found.result)
+        except discord.Forbidden:
+            return found  # without Read Message History the nonce has to do
+        return found
+
+    def channel(self, where: Where) -> discord.PartialMessageable:
+        """The job's channel, by its id alone."""
+        guild = int(where.guild) if where.guild else None
+        return self._client.get_partial_messageable(int(where.channel), guild_id=guild)
+
+    async def _recent(self, where: Where) -> AsyncIterator[discord.Message]:
+        mine = self._client.user
+        since = discord.Object(int(where.interaction))
+        async for message in self.channel(where).history(limit=_LOOK_BACK, after=since, oldest_first=True):
+            if mine is not None and message.author.id == mine.id:
+                yield message
+
+    async def _through(self, where: Where, by_webhook: Any, by_channel: Any) -> None:
+        webhook = self._webhook(where)
+        if webhook is not None:
+            try:
+                await by_webhook(webhook)
+                return
+            except REQUEST_ERRORS as error:
+                if trouble(error) is not Trouble.TOKEN_DEAD:
+                    raise
+                self._remember_dead(where)
+        await by_channel(self.channel(where))
+
+    def _webhook(self, where: Where) -> discord.Webhook | None:
+        application = self._client.application_id
+        if application is None or where.interaction in self._dead or self._clock() >= where.token_expires_at:
+            return None
+        return discord.Webhook.partial(application, where.token, client=self._client)
+
+    def _remember_dead(self, where: Where) -> None:
+        self._dead[where.interaction] = None
+        if len(self._dead) > _REMEMBERED:
+            del self._dead[next(iter(self._dead))]
+
+
+def token_end(created_at: float, token_seconds: float) -> float:
+    """Until when a token that began at `created_at` is used."""
+    return created_at + token_seconds * (1 - TOKEN_MARGIN)
+
+
+def _shown(card: Card, files: Sequence[FileMaker] | None) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "content": card.content,
+        "view": view_of(card),
+        "allowed_mentions": discord.AllowedMentions.none(),
+    }
+    if files is not None:
+        shown["attachments"] = [make() for make in files]
+    return shown

@@ -1,0 +1,186 @@
+"""Keeps each live job's message up to date: newest state wins, and nothing here ever holds up those who decide.
+
+One task a message waits for its turn and sends what is true then. The last state is not the editor's: bot/delivery.py
+posts it, after `leave`. Knows nothing of storage; asks the scheduler where a job stands.
+"""
+
+import asyncio
+import contextlib
+import io
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import discord
+
+from bot.budget import Budget, Weight
+from bot.doors import Doors, FileMaker
+from bot.hub import Hub, WorkerState
+from bot.render import Card, JobView, render_job
+from bot.trouble import REQUEST_ERRORS, Trouble, trouble
+from core.events import Progress
+from core.job import Job, State
+
+log = logging.getLogger(__name__)
+
+#: After an hour Discord limits edits of a message: then only changes of state are shown.
+OLD_SECONDS = 3300.0
+_AFTER_TROUBLE_SECONDS = 5.0
+_STOP_SECONDS = 5.0
+_FINAL_TROUBLE = (Trouble.MESSAGE_GONE, Trouble.CHANNEL_GONE, Trouble.FORBIDDEN, Trouble.REFUSED)
+
+#: Adds place and times, as they are now, to a job.
+Look = Callable[[Job, Progress | None], Awaitable[JobView]]
+
+
+class _Live:
+    """One message that changes."""
+
+    def __init__(self, job: Job, card: Card | None) -> None:
+        self.job = job
+        self.progress: Progress | None = None
+        self.shown = card
+        self.preview: bytes | None = b"" if card is not None else None  # what is attached now; None when nobody knows
+        self.weight: Weight | None = None  # of what has not been shown yet
+        self.news = asyncio.Event()
+        self.sending = asyncio.Lock()
+        self.task: asyncio.Task[None] | None = None
+
+    def over(self) -> bool:
+        """The rest is delivery's."""
+        return self.job.is_final
+
+    def tell(self, weight: Weight) -> None:
+        """There is something to show."""
+        self.weight = weight if self.weight is None else min(weight, self.weight)
+        self.news.set()
+
+
+class Editor:
+    """`pause`: seconds between two edits of a message. `refresh`: seconds after which a place in line is looked up."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        doors: Doors,
+        budget: Budget,
+        look: Look,
+        *,
+        clock: Callable[[], float],
+        pause: float = 2.5,
+        refresh: float = 20.0,
+    ) -> None:
+        self._hub = hub
+        self._doors = doors
+        self._budget = budget
+        self._look = look
+        self._clock = clock
+        self._pause = pause
+        self._refresh = refresh
+        self._lives: dict[str, _Live] = {}
+
+    def follow(self, job: Job, card: Card | None) -> None:
+        """Keeps the job's message up to date from now on; `card` is what it shows already, None when nobody knows."""
+        if job.id in self._lives or job.is_final or job.where.message is None:
+            return
+        live = _Live(job, card)
+        live.progress = self._hub.latest(job.id)
+        if card is None:
+            live.tell(Weight.PLACE)
+        live.task = asyncio.create_task(self._keep(live), name=f"edit-{job.id}")
+        self._lives[job.id] = live
+
+    async def leave(self, job_id: str) -> None:
+        """Stops touching the job's message; returns when an edit under way has ended."""
+        live = self._lives.pop(job_id, None)
+        if live is None or live.task is None:
+            return
+        async with live.sending:
+            live.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await live.task
+
+    async def run(self) -> None:
+        """Hands the hub's news to the messages' tasks; ends them when it is cancelled."""
+        try:
+            with self._hub.watch() as news:
+                async for item in news:
+                    self._hand_out(item)
+        finally:
+            leaving = [asyncio.create_task(self.leave(job_id)) for job_id in list(self._lives)]
+            if leaving:
+                await asyncio.wait(leaving, timeout=_STOP_SECONDS)
+
+    def _hand_out(self, item: Job | Progress | WorkerState) -> None:
+        if isinstance(item, WorkerState):
+            for live in self._lives.values():
+                if live.job.state is State.QUEUED:
+                    live.tell(Weight.CHANGE)
+        elif isinstance(item, Progress):
+            if (watched := self._lives.get(item.job)) is not None:
+                watched.progress = item
+                watched.tell(Weight.PREVIEW)
+        elif (watched := self._lives.get(item.id)) is not None:
+            watched.job = replace(item, where=watched.job.where)
+            if item.state is not State.RUNNING:
+                watched.progress = None
+            watched.tell(Weight.CHANGE)
+
+    async def _keep(self, live: _Live) -> None:
+        try:
+            while not live.over():
+                await self._until_news(live)
+                await self._budget.turn(live.weight if live.weight is not None else Weight.PLACE)
+                if live.over():
+                    return
+                live.weight = None
+                live.news.clear()
+                if not await self._show(live):
+                    return
+        except Exception:
+            log.exception(
+                "A message is no longer kept up to date; its result will still be posted.", extra=_names(live)
+            )
+        finally:
+            if self._lives.get(live.job.id) is live:
+                del self._lives[live.job.id]
+
+    async def _until_news(self, live: _Live) -> None:
+        """Returns when there is something to show, or when a waiting job's place may have changed."""
+        waiting = live.job.state is State.QUEUED and not self._is_old(live.job)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(live.news.wait(), self._refresh if waiting else None)
+
+    async def _show(self, live: _Live) -> bool:
+        """Sends what is true now, if that is new. False when the message cannot be edited any more."""
+        old = self._is_old(live.job)
+        progress = None if old else live.progress
+        card = render_job(await self._look(live.job, progress))
+        preview = progress.preview if progress is not None else b""
+        if (card == live.shown and preview == live.preview) or live.over():
+            return True
+        files = None if preview == live.preview else _attached(preview)
+        try:
+            async with live.sending:
+                await self._doors.edit(live.job.where, card, files)
+        except REQUEST_ERRORS as error:
+            if trouble(error) in _FINAL_TROUBLE:
+                log.info("A job's message cannot be edited any more (%s).", trouble(error).name, extra=_names(live))
+                return False
+            await asyncio.sleep(_AFTER_TROUBLE_SECONDS)
+            live.tell(Weight.CHANGE)
+            return True
+        live.shown, live.preview = card, preview
+        await asyncio.sleep(self._pause)
+        return True
+
+    def _is_old(self, job: Job) -> bool:
+        return self._clock() - job.created_at > OLD_SECONDS
+
+
+def _attached(preview: bytes) -> list[FileMaker]:
+    return [lambda: discord.File(io.BytesIO(preview), "developing.jpg")] if preview else []
+
+
+def _names(live: _Live) -> dict[str, str]:
+    return {"job": live.job.id}

@@ -1,0 +1,146 @@
+"""What the buttons under a job do: each is a new interaction, which admits a job or asks the scheduler.
+
+The row says everything; the button only names it.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import discord
+
+from bot import asking
+from bot.admission import Pressed
+from bot.buttons import view_of
+from bot.render import Button, Verb, render_info
+from bot.trouble import REQUEST_ERRORS
+from core.errors import Gone, NotYours
+from core.job import Job, Kind, Lane, Request, Source, State
+from core.parameters import MAX_COUNT, MAX_SEED
+from core.prompt import Defaults, parse
+
+if TYPE_CHECKING:
+    from bot.client import DarkroomBot
+
+    Interaction = discord.Interaction[DarkroomBot]
+
+#: How far a variation goes from its picture: 0 would be a copy, 1 something new.
+VARIATION_STRENGTH = 0.6
+
+
+async def press(interaction: "Interaction", button: Button) -> None:
+    """Does what the button says."""
+    job = await interaction.client.services.jobs.get(button.job)
+    if job is None:
+        raise Gone("That job is not known here any more.")
+    match button.verb:
+        case Verb.UPSCALE:
+            await _upscale(interaction, job, button)
+        case Verb.VARY:
+            await _vary(interaction, job, button)
+        case Verb.AGAIN:
+            await _again(interaction, job, button)
+        case Verb.INFO:
+            await _info(interaction, job)
+        case Verb.CANCEL:
+            await _cancel(interaction, job)
+        case Verb.DELETE:
+            await _delete(interaction, job)
+
+
+async def cancel(bot: "DarkroomBot", job: Job) -> str:
+    """Cancels a job; the sentence says what became of it."""
+    if job.is_final:
+        return "That job has ended already. ⓘ under it can delete it."
+    after = await bot.services.scheduler.cancel(job.id)
+    return "Cancelled." if after is not None and after.is_final else "It stops at its next step."
+
+
+def check_may_manage(interaction: "Interaction", job: Job) -> None:
+    """Raises NotYours unless it is the person's own job, or they are an owner or a moderator of its server."""
+    if not may_manage(interaction, job):
+        raise NotYours("Only who asked for it, and moderators, can do that.")
+
+
+def may_manage(interaction: "Interaction", job: Job) -> bool:
+    """Whether this person may cancel and delete the job."""
+    return interaction.client.services.moderation.may_manage(
+        str(interaction.user.id),
+        job,
+        guild=str(interaction.guild_id) if interaction.guild_id else None,
+        manage_messages=interaction.permissions.manage_messages,
+    )
+
+
+async def _upscale(interaction: "Interaction", job: Job, button: Button) -> None:
+    source = _picture(job, button)
+    request = replace(job.request, count=1, seed=(job.request.seed + source.index) % (MAX_SEED + 1))
+    await _run(interaction, job, button, Kind.CROP, request, source)
+
+
+async def _vary(interaction: "Interaction", job: Job, button: Button) -> None:
+    services = interaction.client.services
+    source = _picture(job, button)
+    if job.request.model != services.model.name:
+        raise Gone("That picture was made with another model, so it cannot be varied now.")
+    request = replace(
+        job.request, count=MAX_COUNT, seed=services.new_seed(), strength=VARIATION_STRENGTH, model=services.model.name
+    )
+    await _run(interaction, job, button, Kind.VARIATION, request, source)
+
+
+async def _again(interaction: "Interaction", job: Job, button: Button) -> None:
+    services = interaction.client.services
+    seed = services.new_seed()
+    if job.request.model == services.model.name:
+        request, kind, source = replace(job.request, seed=seed), job.kind, job.source
+    else:  # another model has other sizes and defaults: read the prompt anew
+        fresh = parse(job.typed, model=services.model, defaults=Defaults(), seed=seed).request
+        request, kind, source = replace(fresh, seed=seed), Kind.GRID, None
+    await _run(interaction, job, button, kind, request, source)
+
+
+async def _run(
+    interaction: "Interaction", job: Job, button: Button, kind: Kind, request: Request, source: Source | None
+) -> None:
+    lane = Lane.RELAX if button.relax else None
+    pressed = Pressed(parent=job.id, verb=button.verb, index=button.index)
+    await asking.run(interaction, kind, job.typed, request, lane=lane, source=source, pressed=pressed)
+
+
+def _picture(job: Job, button: Button) -> Source:
+    """The picture that the button is about. Raises Gone when there is none."""
+    if job.state is not State.DONE or button.index is None or button.index >= job.request.count:
+        raise Gone("There is no such picture.")
+    return Source(job=job.id, index=button.index)
+
+
+async def _info(interaction: "Interaction", job: Job) -> None:
+    jobs = interaction.client.services.jobs
+    parent = await jobs.get(job.source.job) if job.source is not None else None
+    card = render_info(job, parent, may_delete=may_manage(interaction, job))
+    await interaction.response.send_message(card.content, view=view_of(card), ephemeral=True, suppress_embeds=True)
+
+
+async def _cancel(interaction: "Interaction", job: Job) -> None:
+    check_may_manage(interaction, job)
+    if job.is_final:
+        raise Gone("That job has ended already.")
+    await cancel(interaction.client, job)
+    await interaction.response.defer()  # the job's own message tells the rest
+
+
+async def _delete(interaction: "Interaction", job: Job) -> None:
+    check_may_manage(interaction, job)
+    bot = interaction.client
+    if not job.is_final:
+        await cancel(bot, job)
+    await bot.editor.leave(job.id)
+    await bot.services.pictures.forget(job)
+    if job.where.message is not None:
+        try:
+            await bot.doors.delete(job.where, job.where.message)
+        except REQUEST_ERRORS as error:
+            bot.log.warning("A message could not be deleted: %s", error, extra={"job": job.id})
+            await interaction.response.edit_message(content="Its pictures are deleted; the message is not.", view=None)
+            return
+    await interaction.response.edit_message(content="Deleted.", view=None)
