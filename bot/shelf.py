@@ -1,13 +1,15 @@
 """Finds out what the configured model is, without loading it. Knows diffusers' folder format, never torch."""
 
+import contextlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from bot.config import ROOT
 from core.catalogue import POSTCARD, SD15, Model
 from core.errors import ConfigError
+from storage.settings import Settings
 
 
 def expected(setting: str) -> Model:
@@ -23,6 +25,20 @@ def expected(setting: str) -> Model:
             "diffusers' format, or a hub id such as owner/name."
         )
     return replace(SD15, name=setting.rpartition("/")[2].lower(), path=setting)
+
+
+async def remember(settings: Settings, model: Model) -> None:
+    """Keeps what a worker said of its model, for the starts at which no worker has spoken yet."""
+    await settings.put_state("model", asdict(model))
+
+
+async def remembered(settings: Settings, model: Model) -> Model:
+    """`model` as a worker knew it at an earlier start, where it is still the configured one."""
+    stored = await settings.state("model")
+    if isinstance(stored, dict) and stored.get("path") == model.path:
+        with contextlib.suppress(TypeError, ValueError):
+            return replace(Model.from_dict(stored), sizes=model.sizes)
+    return model
 
 
 def _from_folder(folder: Path) -> Model:

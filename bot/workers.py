@@ -170,6 +170,7 @@ class Door:
             link.beat = message
         elif isinstance(message, events.Ready):
             link.model = message.model
+            link.beat = events.Heartbeat(phase=events.Phase.IDLE, phase_seconds=0.0)
             log.info("Worker %s has loaded %s in %.1f s.", link.id, message.model.name, message.load_ms / 1000)
             if self.local and link.pid == self.local.pid:
                 self.local.ready()

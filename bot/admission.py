@@ -1,0 +1,218 @@
+"""May this person run this now? Rules first, then quota and insert in one transaction.
+
+Knows plans, prices and storage; knows nothing of Discord or workers.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bot.hub import Hub
+from bot.moderation import Moderation
+from bot.pictures import Pictures
+from bot.rates import Rates
+from bot.scheduler import Scheduler
+from core.cost import MULTIPLIER, Plan, period_of, price_ms
+from core.errors import Gone, QueueFull, QuotaSpent, Refused
+from core.job import HOME, Account, Job, Kind, Lane, PayerKind, Request, Source, State, Where
+from storage.database import Database, Tx
+from storage.jobs import Dedupe, Jobs
+from storage.ledger import Ledger, NotEnough
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pressed:
+    """The button that asked: two presses of one person on one button within seconds are one wish."""
+
+    parent: str
+    verb: str
+    index: int | None = None
+
+    def by(self, presser: str) -> Dedupe:
+        """As the queue's key. A button that names no picture counts as one of its own."""
+        index = -1 if self.index is None else self.index
+        return Dedupe(parent=self.parent, verb=self.verb, index=index, presser=presser)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What somebody wants, parsed. For a crop `request` is the source job's, with count 1."""
+
+    kind: Kind
+    lane: Lane
+    user: str
+    account: Account
+    where: Where
+    typed: str
+    request: Request
+    source: Source | None = None
+    pressed: Pressed | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purse:
+    """What an account has. `renews_at`: seconds since the epoch."""
+
+    plan: Plan
+    balance_ms: int
+    renews_at: float
+    running: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What admission works with. `queue`: jobs that may wait at once, everybody's together."""
+
+    db: Database
+    jobs: Jobs
+    ledger: Ledger
+    pictures: Pictures
+    rates: Rates
+    moderation: Moderation
+    scheduler: Scheduler
+    hub: Hub
+    plan: Plan
+    queue: int
+    clock: Callable[[], float]
+    new_id: Callable[[], str]
+
+
+class Admission:
+    """`submit` is the only way into the queue."""
+
+    def __init__(self, tools: Counters) -> None:
+        self._tools = tools
+        self._closed = ""
+
+    def close(self, sentence: str) -> None:
+        """From now on everybody hears this."""
+        self._closed = sentence
+
+    def account(self, user: str, guild: str | None) -> Account:
+        """Who pays for what `user` runs there."""
+        return Account(kind=PayerKind.MEMBER, server=guild or HOME, id=user)
+
+    async def price_ms(self, request: Request, lane: Lane) -> int:
+        """What would be reserved."""
+        return price_ms(self._tools.rates.estimate_ms(request), MULTIPLIER[lane])
+
+    async def purse(self, account: Account) -> Purse:
+        """What the account has now; grants this month's time when that did not happen yet."""
+        now = self._tools.clock()
+        async with self._tools.db.transaction() as tx:
+            await self._tools.ledger.renew(tx, account, self._tools.plan, now)
+        counts = await self._tools.jobs.counts(account)
+        return Purse(
+            plan=self._tools.plan,
+            balance_ms=await self._tools.ledger.balance(account, now),
+            renews_at=period_of(now)[1],
+            running=counts.running,
+            waiting=counts.waiting,
+        )
+
+    async def submit(self, wish: Wish) -> Job:
+        """The new job, queued, or done at once for the crop of a kept picture. The same wish twice: the first's job.
+
+        Raises NotAllowed, QueueFull, QuotaSpent, DiskFull, Gone or Refused; nothing was queued or charged then.
+        """
+        if self._closed:
+            raise Refused(self._closed, prompt=wish.typed)
+        self._tools.moderation.check_text(wish.request.prompt, wish.request.negative, prompt=wish.typed)
+        self._check_work(wish)
+        await self._tools.pictures.check_room()
+        job, kept = await self._job(wish)
+        dedupe = wish.pressed and wish.pressed.by(wish.user)
+        try:
+            async with self._tools.db.transaction() as tx:
+                stored = await self._insert(tx, job, dedupe or None, at_once=kept)
+        except NotEnough as error:
+            raise _spent(error, wish, renews_at=period_of(job.created_at)[1]) from None
+        if stored.id == job.id:
+            log.info("A job was admitted.", extra={"job": job.id, "kind": job.kind, "lane": job.lane})
+            self._tools.hub.changed(stored)
+            self._tools.scheduler.kick()
+        return stored
+
+    async def _insert(self, tx: Tx, job: Job, dedupe: Dedupe | None, *, at_once: bool) -> Job:
+        tools = self._tools
+        await tools.ledger.renew(tx, job.account, tools.plan, job.created_at)
+        if not at_once:
+            await self._check_caps(tx, job)
+        stored = await tools.jobs.submit(tx, job, dedupe=dedupe)
+        if at_once and stored.id == job.id:
+            return await tools.jobs.finish_at_once(tx, job.id) or stored
+        return stored
+
+    def _check_work(self, wish: Wish) -> None:
+        most = self._tools.plan.max_work
+        if wish.kind is not Kind.CROP and wish.request.work() > most:
+            raise Refused(
+                f"That is too much for one job: {wish.request.work() / 1e6:.0f} megapixel steps, and {most / 1e6:.0f} "
+                "are allowed. Take fewer --steps, a smaller --count, or a smaller picture.",
+                prompt=wish.typed,
+            )
+
+    async def _check_caps(self, tx: Tx, job: Job) -> None:
+        tools = self._tools
+        waiting = (await tools.jobs.counts(job.account, tx=tx)).waiting
+        if waiting >= tools.plan.waiting:
+            raise QueueFull(
+                f"You have {waiting} jobs waiting, and that is as many as one person may have. "
+                "Try again when one of them has started.",
+                prompt=job.typed,
+            )
+        if await tools.jobs.waiting_total(tx=tx) >= tools.queue:
+            raise QueueFull("The queue is full for now. Try again in a few minutes.", prompt=job.typed)
+
+    async def _job(self, wish: Wish) -> tuple[Job, bool]:
+        """The row to be, and whether its picture is there already."""
+        source = await self._tools.pictures.root(wish.source) if wish.source else None
+        kept = False
+        if source is not None:
+            kept = await self._check_source(source) and wish.kind is Kind.CROP
+        multiplier = 0.0 if wish.kind is Kind.CROP else MULTIPLIER[wish.lane]
+        estimate = 0 if kept else self._tools.rates.estimate_ms(wish.request)
+        job = Job(
+            id=self._tools.new_id(),
+            kind=wish.kind,
+            state=State.PREPARING if kept else State.QUEUED,
+            lane=wish.lane,
+            account=wish.account,
+            user=wish.user,
+            where=wish.where,
+            typed=wish.typed,
+            request=wish.request,
+            source=source,
+            multiplier=multiplier,
+            estimate_ms=estimate,
+            reserved_ms=price_ms(estimate, multiplier),
+            created_at=self._tools.clock(),
+            notes=wish.notes,
+        )
+        return job, kept
+
+    async def _check_source(self, source: Source) -> bool:
+        """Whether the picture is kept; a use of it. Raises Gone when not even its job is there."""
+        if await self._tools.pictures.use(source.job, source.index) is not None:
+            return True
+        if await self._tools.jobs.get(source.job) is None:
+            raise Gone("That picture is gone, and so is its job.")
+        return False
+
+
+def _spent(error: NotEnough, wish: Wish, *, renews_at: float) -> QuotaSpent:
+    return QuotaSpent(
+        f"Your fast time does not cover this: {_span(error.balance_ms)} left, about {_span(error.needed_ms)} needed. "
+        f"It renews <t:{renews_at:.0f}:R>; in relax it runs free of charge.",
+        renews_at=renews_at,
+        prompt=wish.typed,
+    )
+
+
+def _span(ms: int) -> str:
+    seconds = max(0, round(ms / 1000))
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"

@@ -1,0 +1,48 @@
+"""Points discord.py at the configured Discord and finds out whether that one answers. Logs nobody in."""
+
+import asyncio
+import time
+from urllib.parse import urlsplit
+
+import aiohttp
+import discord
+import yarl
+
+from core.errors import DarkroomError
+
+DISCORD = "https://discord.com"
+_TRY_SECONDS = 60.0
+
+
+class Unreachable(DarkroomError):
+    """Discord does not answer."""
+
+
+def point_at(url: str) -> None:
+    """Makes every request and the gateway of this process go to `url`; empty is the real Discord."""
+    if not url:
+        return
+    parts = urlsplit(url)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    discord.http.Route.BASE = f"{url}/api/v10"
+    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"{scheme}://{parts.netloc}{parts.path}/gateway")
+    discord.asset.Asset.BASE = url
+
+
+async def until_reachable(url: str, *, seconds: float = _TRY_SECONDS) -> None:
+    """Waits for an answer of any kind. Raises Unreachable when there is none in `seconds`."""
+    base = url or DISCORD
+    until, wait = time.monotonic() + seconds, 0.1
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10), trust_env=True) as session:
+        while True:
+            try:
+                async with session.get(f"{base}/api/v10/gateway"):
+                    return
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                if time.monotonic() + wait > until:
+                    raise Unreachable(
+                        f"{base} does not answer ({error or type(error).__name__}). Check the network"
+                        + (" and DISCORD_API_URL." if url else ", a proxy, and Discord's own status page.")
+                    ) from error
+            await asyncio.sleep(wait)
+            wait = min(5.0, wait * 2)

@@ -1,0 +1,51 @@
+"""Writes and reads the sign of life that a container's health check looks at. Knows nothing of what the bot does."""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+_EVERY_SECONDS, _STALE_SECONDS = 5.0, 30.0
+
+
+def _path(folder: Path) -> Path:
+    return folder / "health.json"
+
+
+async def keep_writing(folder: Path, look: Callable[[], Mapping[str, Any]]) -> None:
+    """Writes what `look` says every few seconds, until cancelled."""
+    while True:
+        try:
+            await asyncio.to_thread(_write, folder, {**look(), "pid": os.getpid(), "at": time.time()})
+        except OSError as error:
+            log.warning("The sign of life could not be written (%s).", error)
+        await asyncio.sleep(_EVERY_SECONDS)
+
+
+def check(folder: Path, now: float) -> tuple[bool, str]:
+    """Whether a bot on this data folder lives and is connected, and a sentence about it."""
+    try:
+        said = json.loads(_path(folder).read_text(encoding="utf-8"))
+        age = abs(now - float(said["at"]))
+        connected, worker = bool(said["connected"]), str(said["worker"])
+    except FileNotFoundError:
+        return False, f"No bot has run on {folder} yet."
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return False, f"The sign of life in {folder} cannot be read ({error})."
+    if age > _STALE_SECONDS:
+        return False, f"The bot on {folder} gave its last sign of life {age:.0f} s ago."
+    if not connected:
+        return False, "The bot runs, but Discord does not answer it."
+    return True, f"The bot runs and is connected; its worker is {worker}."
+
+
+def _write(folder: Path, said: Mapping[str, Any]) -> None:
+    half = _path(folder).with_suffix(".half")
+    half.write_text(json.dumps(said), encoding="utf-8")
+    half.replace(_path(folder))

@@ -1,0 +1,28 @@
+"""The rules for a lost worker: who is suspected, who runs alone next time. Pure.
+
+An attempt counts only when the worker died while computing that job alone. A worker that dies with several jobs proves
+nothing about any of them, so each of those runs alone the next time: a poisonous job then harms only itself.
+"""
+
+from collections.abc import Sequence
+
+from bot.flights import Flight, Lost
+
+#: A far worker's lost connection is no death. But one that is lost this often with the same job alone is.
+DISCONNECTS = 5
+
+
+def judge(flights: Sequence[Flight], *, died: bool, meant: bool, disconnects: int = 0) -> dict[str, Lost]:
+    """What each of the lost worker's jobs gets. `died`: its process ended or hung; `meant`: we told it to go.
+
+    `disconnects`: how often the connection was lost before while the only job here ran alone.
+    """
+    if meant:
+        return {flight.id: Lost(solo=flight.job.solo, why="The worker was stopped.") for flight in flights}
+    suspects = [flight for flight in flights if flight.ordered]
+    alone = len(suspects) == 1
+    strike = alone and (died or disconnects >= DISCONNECTS)
+    return {
+        flight.id: Lost(strike=strike and flight.ordered, solo=flight.ordered, why="The worker was lost.")
+        for flight in flights
+    }

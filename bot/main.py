@@ -1,0 +1,298 @@
+"""The composition root: opens all, wires all, runs all, closes all. Decides nothing about jobs."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from bot import health, logs
+from bot.admission import Admission, Counters
+from bot.config import Config
+from bot.hub import Hub
+from bot.moderation import Moderation
+from bot.pictures import Pictures
+from bot.rates import Rates
+from bot.scheduler import Scheduler, Tools
+from bot.services import Clock, Services
+from bot.shelf import expected, remember, remembered
+from bot.workers import SILENT_SECONDS, Door
+from core.catalogue import from_info
+from core.cost import Plan
+from core.errors import AlreadyRunning, ConfigError, DarkroomError
+from core.events import PHASE_DEADLINE_SECONDS, ModelInfo, Phase
+from storage.database import Database
+from storage.deliveries import Deliveries
+from storage.jobs import Jobs
+from storage.ledger import Ledger
+from storage.results import Results
+from storage.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Of the seconds that a stop may take, these are for posting what is done and for closing.
+_POSTING_SECONDS, _CLOSING_SECONDS = 3.0, 3.0
+EXIT_OK, EXIT_FAILED, EXIT_CONFIG, EXIT_RUNNING, EXIT_DISCORD = 0, 1, 2, 3, 4
+_ID_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def new_id() -> str:
+    """A job's id: unguessable, fits a nonce and a button's custom id."""
+    return "".join(secrets.choice(_ID_LETTERS) for _ in range(16))
+
+
+def new_seed() -> int:
+    """For a prompt that names none."""
+    return random.randrange(2**32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What runs below Discord's surface."""
+
+    services: Services
+    door: Door
+
+    async def run(self) -> None:
+        """Until cancelled. The scheduler is there before the first worker knocks."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.services.scheduler.run())
+            tasks.create_task(self.door.run())
+
+    async def drain(self, seconds: float) -> None:
+        """Refuses what is new, ends or puts back what runs."""
+        self.services.admission.close("Darkroom is restarting. Try again in a minute; what is in the queue stays.")
+        await self.services.scheduler.drain(seconds)
+
+
+def plan_of(config: Config) -> Plan:
+    """The one plan that everybody has."""
+    return Plan(
+        name="default",
+        fast_ms_per_period=round(config.fast_minutes * 60_000),
+        running=config.running,
+        waiting=config.waiting,
+        max_work=round(config.max_work * 1e6),
+    )
+
+
+@asynccontextmanager
+async def build(
+    config: Config,
+    *,
+    clock: Clock = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+    new_id: Callable[[], str] = new_id,
+    new_seed: Callable[[], int] = new_seed,
+    deadlines: Mapping[Phase, float] = PHASE_DEADLINE_SECONDS,
+    silent_seconds: float = SILENT_SECONDS,
+) -> AsyncIterator[Parts]:
+    """All parts but the client of Discord, wired; takes back what an earlier start left running.
+
+    Raises ConfigError, AlreadyRunning.
+    """
+    model, plan, hub, owners = expected(config.model), plan_of(config), Hub(), set(config.owners)
+    async with Database.open(config.data, clock=clock) as db:
+        ledger, settings, results = Ledger(db), Settings(db), Results(db)
+        model = await remembered(settings, model)
+        jobs = Jobs(db, ledger, relax_share=config.relax_share)
+        pictures = Pictures(
+            config.data / "pictures",
+            results,
+            jobs,
+            limit_bytes=round(config.disk_gb * 1e9),
+            free_bytes=config.disk_free_mb * 1_000_000,
+        )
+        rates = Rates(config, settings, model.name)
+        door = Door(
+            config,
+            model=model.path,
+            clock=clock,
+            monotonic=monotonic,
+            deadlines=deadlines,
+            silent_seconds=silent_seconds,
+        )
+
+        async def loaded(info: ModelInfo) -> None:
+            services.model = from_info(info, model.path, services.model)
+            await remember(settings, services.model)
+
+        scheduler = Scheduler(
+            Tools(
+                jobs=jobs,
+                ledger=ledger,
+                settings=settings,
+                pictures=pictures,
+                hub=hub,
+                door=door,
+                rates=rates,
+                plan=plan,
+                boot=new_id(),
+                model=loaded,
+                clock=clock,
+                monotonic=monotonic,
+            )
+        )
+        moderation = Moderation(config, owners)
+        admission = Admission(
+            Counters(
+                db=db,
+                jobs=jobs,
+                ledger=ledger,
+                pictures=pictures,
+                rates=rates,
+                moderation=moderation,
+                scheduler=scheduler,
+                hub=hub,
+                plan=plan,
+                queue=config.queue,
+                clock=clock,
+                new_id=new_id,
+            )
+        )
+        services = Services(
+            config=config,
+            clock=clock,
+            new_id=new_id,
+            new_seed=new_seed,
+            db=db,
+            jobs=jobs,
+            deliveries=Deliveries(db),
+            ledger=ledger,
+            results=results,
+            settings=settings,
+            hub=hub,
+            pictures=pictures,
+            moderation=moderation,
+            scheduler=scheduler,
+            admission=admission,
+            plan=plan,
+            model=model,
+            owners=owners,
+        )
+        await scheduler.begin()
+        yield Parts(services=services, door=door)
+
+
+async def serve(config: Config) -> None:
+    """The bot, from start to SIGTERM. Raises DarkroomError for whatever a person has to mend."""
+    import discord
+
+    from bot.client import DarkroomBot
+    from bot.discord_url import point_at, until_reachable
+
+    config.need_token()
+    point_at(config.api_url)
+    with _signals() as stop:
+        async with build(config) as parts, DarkroomBot(parts.services) as bot:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    running = [
+                        tasks.create_task(parts.run(), name="parts"),
+                        tasks.create_task(bot.background(), name="background"),
+                        tasks.create_task(health.keep_writing(config.data, lambda: _signs(parts, bot)), name="health"),
+                    ]
+                    await until_reachable(config.api_url)
+                    running.append(tasks.create_task(bot.start(config.token), name="discord"))
+                    await stop.wait()
+                    await _stop(parts, config.stop_seconds)
+                    await bot.close()
+                    for task in running:
+                        task.cancel()
+            except* discord.LoginFailure:
+                raise ConfigError(
+                    "Discord does not accept DISCORD_TOKEN. Copy it again: your application → Bot → Reset Token."
+                ) from None
+    log.info("The bot has stopped.")
+
+
+async def _stop(parts: Parts, seconds: float) -> None:
+    log.info("The bot stops; running jobs may end within %.0f s, the others wait for the next start.", seconds)
+    await parts.drain(max(0.0, seconds - _POSTING_SECONDS - _CLOSING_SECONDS))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_POSTING_SECONDS):
+            # The outbox is the truth; nobody tells when it is empty.
+            while await parts.services.deliveries.undelivered(parts.services.clock()):
+                await asyncio.sleep(0.05)  # noqa: ASYNC110
+
+
+def _signs(parts: Parts, bot: Any) -> dict[str, Any]:
+    state = parts.services.scheduler.worker_state()
+    return {"connected": bot.is_ready(), "worker": "paused" if state.paused else str(state.status)}
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[asyncio.Event]:
+    """An event that the first SIGTERM or SIGINT sets; the second ends the process at once, which loses nothing."""
+    stop = asyncio.Event()
+
+    def heard() -> None:
+        if stop.is_set():
+            os._exit(EXIT_FAILED)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, heard)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first error of a group of them."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _complain(sentence: str) -> None:
+    print(f"darkroom: {sentence}", file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The process: `python bot.py [doctor | health]`. Returns its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words not in ([], ["doctor"], ["health"]):
+        _complain("use it as: python bot.py, python bot.py doctor, or python bot.py health")
+        return EXIT_CONFIG
+    try:
+        config = Config.from_env()
+        logs.set_up(config.log, config.secrets())
+        if words == ["health"]:
+            well, sentence = health.check(config.data, time.time())
+            print(sentence)
+            return EXIT_OK if well else EXIT_FAILED
+        if words == ["doctor"]:
+            from bot.doctor import examine
+
+            return asyncio.run(examine(config))
+        asyncio.run(serve(config))
+    except BaseException as error:
+        return _exit_code(_first(error))
+    return EXIT_OK
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_OK
+    if not isinstance(error, DarkroomError):
+        log.critical("The bot ended by a mistake of ours.", exc_info=error)
+        return EXIT_FAILED
+    _complain(error.sentence)
+    if isinstance(error, ConfigError):
+        return EXIT_CONFIG
+    return EXIT_RUNNING if isinstance(error, AlreadyRunning) else EXIT_DISCORD
+
+
+__all__ = ["Parts", "build", "main", "serve"]

@@ -1,0 +1,152 @@
+"""Keeps finished pictures, lossless, in files under the data folder. Knows nothing of Discord, queues or workers.
+
+A file is whole or not there: written beside its place, synced, renamed; its row is written after it. A file that is
+missing or damaged counts as pruned: whoever needs it has it rendered again from its job's row.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from core.errors import DiskFull
+from core.job import Job, Kind, Source
+from storage.jobs import Jobs
+from storage.results import Picture, Results
+
+log = logging.getLogger(__name__)
+
+_MB = 1_000_000
+
+
+class Pictures:
+    """`limit_bytes`: kept at most, oldest use goes first. `free_bytes`: with less free disk nothing new is taken."""
+
+    def __init__(self, folder: Path, results: Results, jobs: Jobs, *, limit_bytes: int, free_bytes: int) -> None:
+        self._folder = folder
+        self._results = results
+        self._jobs = jobs
+        self._limit_bytes = limit_bytes
+        self._free_bytes = free_bytes
+
+    async def keep(self, job_id: str, index: int, png: bytes) -> None:
+        """Stores one finished picture (0-based index); again after pruning is fine. Raises OSError, DiskFull."""
+        name = f"{job_id[:2]}/{job_id}-{index}.png"
+        digest = await asyncio.to_thread(_write, self._folder / name, png)
+        await self._results.add(job_id, index, name, len(png), digest)
+
+    async def read(self, job_id: str, index: int) -> bytes | None:
+        """The PNG, or None when it is not kept (any more)."""
+        row = await self._results.get(job_id, index)
+        if row is None or row.pruned:
+            return None
+        png = await asyncio.to_thread(_read, self._folder / row.file, row.sha256)
+        if png is None:
+            log.warning("A picture's file is missing or damaged; it will be rendered again.", extra={"job": job_id})
+            await self._results.mark_pruned(job_id, index)
+        return png
+
+    async def use(self, job_id: str, index: int) -> bytes | None:
+        """As `read`, and counts as a use: it is pruned later than others."""
+        png = await self.read(job_id, index)
+        if png is not None:
+            await self._results.touch(job_id, index)
+        return png
+
+    async def results(self, job: Job) -> tuple[bytes, ...] | None:
+        """A done job's pictures in order; a crop's is its source's. None when one is missing."""
+        sources = (
+            [job.source] if job.kind is Kind.CROP else [Source(job=job.id, index=i) for i in range(job.request.count)]
+        )
+        found = [await self.read(source.job, source.index) for source in sources if source is not None]
+        complete = tuple(png for png in found if png is not None)
+        return complete if complete and len(complete) == len(sources) else None
+
+    async def root(self, source: Source) -> Source:
+        """The picture itself: a crop has none of its own, it shows its source's."""
+        seen: set[str] = set()
+        while source.job not in seen:
+            seen.add(source.job)
+            job = await self._jobs.get(source.job)
+            if job is None or job.kind is not Kind.CROP or job.source is None:
+                return source
+            source = job.source
+        return source
+
+    async def forget(self, job: Job) -> None:
+        """Removes a job's own files; its row stays."""
+        for picture in await self._results.of(job.id):
+            await self._remove(picture)
+
+    async def prune(self) -> int:
+        """Removes pictures until the limit holds again; returns how many."""
+        over = await self._results.total_bytes() - self._limit_bytes
+        if over <= 0:
+            return 0
+        victims = await self._results.prune_candidates(over)
+        for picture in victims:
+            await self._remove(picture)
+        if victims:
+            log.info("%d pictures were pruned; their buttons render them again.", len(victims))
+        return len(victims)
+
+    async def check_room(self) -> None:
+        """Raises DiskFull while the disk has less free space than the configuration asks for."""
+        free = await asyncio.to_thread(_free_bytes, self._folder)
+        if free < self._free_bytes:
+            raise DiskFull(
+                f"The disk is nearly full ({free // _MB} MB free), so no new job is taken. "
+                "Please tell the bot's owner; what is in the queue will finish."
+            )
+
+    async def sweep(self) -> None:
+        """Removes what a killed process left half written."""
+        await asyncio.to_thread(_sweep, self._folder)
+
+    async def _remove(self, picture: Picture) -> None:
+        # The row first: a row without its file would only cost a look, a file without its row would stay for ever.
+        await self._results.mark_pruned(picture.job, picture.index)
+        await asyncio.to_thread((self._folder / picture.file).unlink, missing_ok=True)
+
+
+def _write(path: Path, png: bytes) -> str:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    half = path.with_suffix(".half")
+    try:
+        with half.open("wb") as file:
+            file.write(png)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return hashlib.sha256(png).hexdigest()
+
+
+def _read(path: Path, sha256: str) -> bytes | None:
+    try:
+        png = path.read_bytes()
+    except OSError:
+        return None
+    return png if hashlib.sha256(png).hexdigest() == sha256 else None
+
+
+def _free_bytes(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _sweep(folder: Path) -> None:
+    for half in folder.glob("*/*.half"):
+        half.unlink(missing_ok=True)
