@@ -63,7 +63,8 @@ class Engine:
         self._finished: deque[Row] = deque()
         self._room = device.max_rows
         self._calm = 0
-        with self._meter.measure() as measured, torch.inference_mode():
+        pulse.watch(self._reporter.held, lambda: meter.busy_ms)
+        with meter.measure() as measured, torch.inference_mode():
             measured.house("warmup")
             self._sketcher = Sketcher.fit(self._family)
 
@@ -103,8 +104,8 @@ class Engine:
 
     def _obey(self, order: Submit | Cancel | Drop) -> None:
         if isinstance(order, Drop):
+            self._reporter.forget_all()
             for task in list(self._tasks.values()):
-                self._reporter.forget(task.id)
                 self._remove(task)
         elif isinstance(order, Cancel):
             self._cancel(order)
@@ -306,11 +307,10 @@ class Engine:
         return self._meter.close(task.id)
 
     def _account(self) -> None:
-        """Tells what the house pays, and the pulse what is in hand."""
+        """Tells what the house pays."""
         self._meter.settle(keep=1 if self._rows else 0)
         for cause, gpu_ms in self._meter.take_house().items():
             self._say(HouseTime(cause=cause, gpu_ms=gpu_ms))
-        self._pulse.holding(self._reporter.held(), self._meter.busy_ms)
 
 
 def _shares(rows: list[Row]) -> dict[str, int]:

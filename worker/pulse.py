@@ -19,9 +19,9 @@ class Pulse:
         self._lock = threading.Lock()
         self._phase = Phase.IDLE
         self._since = clock()
-        self._jobs: tuple[tuple[str, int], ...] = ()
         self._computing: tuple[str, ...] = ()
-        self._busy_ms = 0
+        self._held: Callable[[], tuple[tuple[str, int], ...]] = tuple
+        self._busy_ms: Callable[[], int] = int
 
     @contextmanager
     def doing(self, phase: Phase, computing: tuple[str, ...] = ()) -> Iterator[None]:
@@ -37,22 +37,19 @@ class Pulse:
         with self._lock:
             self._since = self._clock()
 
-    def holding(self, jobs: tuple[tuple[str, int], ...], busy_ms: int) -> None:
-        """Notes the jobs in the worker's hands and its device time so far."""
+    def watch(self, held: Callable[[], tuple[tuple[str, int], ...]], busy_ms: Callable[[], int]) -> None:
+        """From now on asks these for the jobs in the worker's hands and its device time so far, at each beat."""
         with self._lock:
-            self._jobs, self._busy_ms = jobs, busy_ms
+            self._held, self._busy_ms = held, busy_ms
 
     def beat(self) -> Heartbeat:
         """The heartbeat of this moment."""
         with self._lock:
-            seconds = self._clock() - self._since
-            return Heartbeat(
-                phase=self._phase,
-                phase_seconds=round(seconds, 3),
-                jobs=self._jobs,
-                computing=self._computing,
-                busy_ms=self._busy_ms,
-            )
+            phase, seconds, computing = self._phase, self._clock() - self._since, self._computing
+            held, busy_ms = self._held, self._busy_ms
+        return Heartbeat(
+            phase=phase, phase_seconds=round(seconds, 3), jobs=held(), computing=computing, busy_ms=busy_ms()
+        )
 
     def start(self, say: Callable[[Heartbeat], None], every: float = HEARTBEAT_SECONDS) -> None:
         """Beats for ever in a daemon thread."""

@@ -59,9 +59,14 @@ class Reporter:
             return True
 
     def forget(self, job: str) -> None:
-        """Nothing more about this job; nobody listens any more."""
+        """Nothing more about this job's present attempt."""
         with self._lock:
             self._open.pop(job, None)
+
+    def forget_all(self) -> None:
+        """Nobody listens any more."""
+        with self._lock:
+            self._open.clear()
 
     def is_open(self, job: str) -> bool:
         """True while a last word about this job is still to come."""

@@ -13,7 +13,7 @@ from worker.models import Loaded, load
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """diffusers' schedulers hand torch tensors to numpy in a way that numpy 2 deprecates; nothing here can change it."""
+    """diffusers' schedulers hand torch tensors to numpy in a way that numpy 2 deprecates."""
     known = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
     for item in items:
         if Path(__file__).parent in item.path.parents:

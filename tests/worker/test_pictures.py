@@ -1,4 +1,4 @@
-"""The pictures are the right ones: the same every time, hardly changed by company, and those of diffusers' own pipeline."""
+"""The right pictures: the same every time, hardly changed by company, and those of diffusers' own pipeline."""
 
 from collections.abc import Callable
 from pathlib import Path

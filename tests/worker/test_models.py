@@ -1,0 +1,111 @@
+"""Checkpoints load, or one sentence says why not and what to do."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.worker.checkpoint import make
+from worker.device import choose, is_out_of_memory
+from worker.digest import digest
+from worker.models import CannotLoad, load, locate
+
+CPU = choose("cpu", "float32", 0)
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    """The checkpoint, to be broken."""
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+def test_a_checkpoint_says_what_it_is(folder: Path) -> None:
+    info = load(str(folder), CPU).info
+    assert (info.name, info.family, info.native, info.multiple, info.dtype) == ("tiny", "sd", 64, 64, "float32")
+    assert info.samplers == ("euler", "euler_a", "dpmpp_2m")
+
+
+def test_the_digest_names_the_weights_and_nothing_else(folder: Path, copy: Path, tmp_path: Path) -> None:
+    before = load(str(folder), CPU).info.digest
+    assert load(str(copy), CPU).info.digest == before
+    other = make(tmp_path / "other", seed=1)
+    assert load(str(other), CPU).info.digest != before
+
+
+def test_a_large_file_is_sampled_but_its_header_and_its_end_count(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    with path.open("wb") as file:
+        file.truncate(70 << 20)
+    before = digest(tmp_path, [path])
+    for place in (5, (70 << 20) - 5):
+        with path.open("r+b") as file:
+            file.seek(place)
+            file.write(b"x")
+        after = digest(tmp_path, [path])
+        assert after != before
+        before = after
+
+
+def test_progress_is_told_while_loading(folder: Path) -> None:
+    told: list[int] = []
+    load(str(folder), CPU, lambda: told.append(1))
+    assert len(told) >= 4
+
+
+def test_half_precision_loads(folder: Path) -> None:
+    assert load(str(folder), choose("cpu", "bfloat16", 0)).info.dtype == "bfloat16"
+
+
+def test_a_name_that_is_nothing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CannotLoad, match="DARKROOM_MODEL"):
+        locate(str(tmp_path / "nowhere"))
+
+
+def test_a_hub_id_that_is_not_in_the_cache_is_said_when_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(CannotLoad, match="local cache"):
+        load("nobody/nothing", CPU)
+
+
+def test_a_folder_of_another_kind_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CannotLoad, match="model_index"):
+        load(str(tmp_path), CPU)
+
+
+def test_pickled_weights_are_never_loaded(copy: Path) -> None:
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save({}, weights.with_name("diffusion_pytorch_model.bin"))
+    weights.unlink()
+    with pytest.raises(CannotLoad, match="safetensors"):
+        load(str(copy), CPU)
+
+
+def test_a_broken_download_is_one_sentence(copy: Path) -> None:
+    weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CannotLoad, match="Is the download whole"):
+        load(str(copy), CPU)
+
+
+def test_a_prediction_that_no_sampler_here_knows_is_said(copy: Path) -> None:
+    path = copy / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "prediction_type": "flow_prediction"}))
+    with pytest.raises(CannotLoad, match="flow_prediction"):
+        load(str(copy), CPU)
+
+
+def test_the_safety_checker_is_never_touched(copy: Path) -> None:
+    (copy / "safety_checker").mkdir()
+    (copy / "safety_checker" / "pytorch_model.bin").write_bytes(b"not to be read")
+    load(str(copy), CPU)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("x"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")],
+)
+def test_all_ways_of_being_out_of_memory_are_known(error: BaseException) -> None:
+    assert is_out_of_memory(error)
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))
