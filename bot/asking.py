@@ -71,9 +71,9 @@ async def run(
         pressed=pressed,
         notes=notes,
     )
-    with carrying(typed):
+    with carrying(typed), interaction.client.answers.pending(where.interaction):
         job = await services.admission.submit(wish)
-    await answer(interaction, job)
+        await answer(interaction, job)
 
 
 async def answer(interaction: "Interaction", job: Job) -> None:

@@ -14,6 +14,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot import asking
+from bot.answers import Answers
 from bot.budget import Budget
 from bot.buttons import AskButton, JobButton, refusal_view
 from bot.delivery import DeliveryLoop, Patience
@@ -69,6 +70,7 @@ class DarkroomBot(commands.Bot):
         self.services = services
         self.log = log
         self.lateness = Lateness(services.clock)
+        self.answers = Answers()
         self.doors = Doors(self, services.clock)
         budget = Budget(services.config.edits_per_second)
         self.editor = Editor(services.hub, self.doors, budget, self.look, clock=services.clock)
@@ -80,6 +82,7 @@ class DarkroomBot(commands.Bot):
             services.hub,
             self.doors,
             self.editor,
+            self.answers,
             budget,
             Patience(new_after=services.config.new_message_after),
             clock=services.clock,

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import discord
 
+from bot.answers import Answers
 from bot.budget import Budget, Weight
 from bot.doors import Doors, FileMaker
 from bot.editor import Editor
@@ -53,6 +54,7 @@ class DeliveryLoop:
         hub: Hub,
         doors: Doors,
         editor: Editor,
+        answers: Answers,
         budget: Budget,
         patience: Patience,
         *,
@@ -65,6 +67,7 @@ class DeliveryLoop:
         self._hub = hub
         self._doors = doors
         self._editor = editor
+        self._answers = answers
         self._budget = budget
         self._patience = patience
         self._clock = clock
@@ -118,6 +121,8 @@ class DeliveryLoop:
         if job is None:
             await self._deliveries.undeliverable(delivery.job, "its job is not there")
             return
+        if await self._answers.settled(job.where.interaction):
+            job = await self._jobs.get(job.id) or job
         await self._editor.leave(job.id)
         begun = await self._deliveries.begin(job.id, delivery.way or self._way(job))
         if begun is None:

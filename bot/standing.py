@@ -7,7 +7,7 @@ from bot.admission import Purse
 from bot.asking import usual_lane
 from bot.hub import Status, WorkerState
 from bot.outlook import Estimate
-from bot.words import day, gpu_time, harmless, link, place_in_line, when
+from bot.words import day, harmless, link, minutes, place_in_line, when
 from core.cost import grids_left
 from core.job import Job, Lane, State
 from core.prompt import Defaults, parse
@@ -60,7 +60,7 @@ def shown(standing: Standing) -> str:
     purse = standing.purse
     grids = "" if standing.grids is None else f", about {standing.grids} grids at your settings"
     lines = [
-        f"**Fast time** {gpu_time(purse.balance_ms)} left of {gpu_time(purse.plan.fast_ms_per_period)}{grids}",
+        f"**Fast time** {minutes(purse.balance_ms)} of {minutes(purse.plan.fast_ms_per_period)} min left{grids}",
         f"-# renews {day(purse.renews_at)} ({when(purse.renews_at)})",
         f"**Lane** {standing.lane} · **Plan** {purse.plan.name}: "
         f"{purse.plan.running} running and {purse.plan.waiting} waiting at once",

@@ -71,6 +71,11 @@ def gpu_time(ms: int) -> str:
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
 
 
+def minutes(ms: int) -> str:
+    """Minutes without their unit: "0.4", "7.5", "199"."""
+    return f"{ms / 60_000:.1f}".removesuffix(".0") if ms < 600_000 else f"{ms // 60_000}"
+
+
 def settings(request: Request) -> str:
     """The settings on one line: "256×256 · 20 steps · seed 7"."""
     parts = [f"{request.width}×{request.height}", f"{request.steps} steps", f"seed {request.seed}"]
