@@ -12,7 +12,7 @@ from pathlib import Path
 from sandbox.app import running
 from sandbox.botprocess import BotProcess
 
-TOKEN = "sandbox"
+TOKEN = "sandbox"  # noqa: S105 - the word that every local bot logs in with
 BOT = Path(__file__).resolve().parent.parent / "bot.py"
 
 

@@ -1,4 +1,4 @@
-"""Builds one sandbox's web application and runs it on an address. Knows neither the command line nor the bot's process."""
+"""Builds one sandbox's web application and runs it on an address. Knows no command line and no bot."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +13,7 @@ from sandbox.files import add_files
 from sandbox.rest.server import add_routes
 from sandbox.state import Config, Sandbox
 
+ANYWHERE = ("", "0.0.0.0")  # noqa: S104 - only compared with
 BODY_BYTES = 128 * 1024 * 1024
 
 
@@ -32,7 +33,7 @@ def build(sandbox: Sandbox) -> web.Application:
 def _hang_up(sandbox: Sandbox) -> Any:
     async def close(app: web.Application) -> None:
         await sandbox.gateway.close()
-        for socket in tuple(app[LISTENERS]):
+        for socket in tuple(app[LISTENERS].sockets):
             await socket.close(code=1001)
 
     return close
@@ -42,7 +43,7 @@ def _hang_up(sandbox: Sandbox) -> Any:
 async def running(data: Path, *, host: str = "127.0.0.1", port: int = 0, **config: Any) -> AsyncIterator[Sandbox]:
     """A sandbox that answers on `sandbox.config.base` until the block ends. Port 0 takes a free one."""
     listener = _listen(host, port)
-    shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ("", "0.0.0.0") else host
+    shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ANYWHERE else host
     base = f"http://{shown}:{listener.getsockname()[1]}"
     sandbox = Sandbox(Config(data=data, base=base, **config))
     runner = web.AppRunner(build(sandbox), access_log=None, shutdown_timeout=1, handler_cancellation=True)

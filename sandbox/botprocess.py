@@ -1,4 +1,4 @@
-"""Runs the bot as a child process and says when it ends. Restarts nothing. Knows of the bot only its file and environment."""
+"""Runs the bot as a child process and says when it ends. Restarts nothing. Knows of the bot only its file."""
 
 import asyncio
 import ctypes

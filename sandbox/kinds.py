@@ -6,6 +6,13 @@ from typing import Any
 Json = dict[str, Any]
 
 
+def without_none(value: Any) -> Any:
+    """A body without the fields that are null: senders write null for "not given"."""
+    if isinstance(value, dict):
+        return {name: without_none(item) for name, item in value.items() if item is not None}
+    return [without_none(item) for item in value] if isinstance(value, list) else value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
     """A file as it came in: its name, its type as the sender claimed it, its bytes."""

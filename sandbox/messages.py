@@ -1,8 +1,8 @@
 """Makes, changes and shows messages. Checks no permissions and no limits: its callers have done that.
 
-A message record: id, channel_id, guild_id, author_id, type, content, at, edited_at, flags, embeds, attachments, components,
-mentions and mention_roles (ids), mention_everyone, nonce, reference, reactions (emoji: user ids), visible_to (for ephemeral
-ones), interaction_id and metadata (for answers), edits (count), thread_id.
+A message record: id, channel_id, guild_id, author_id, type, content, at, edited_at, flags, embeds, attachments,
+components, mentions and mention_roles (ids), mention_everyone, nonce, reference, reactions (emoji: user ids),
+visible_to (for ephemeral ones), interaction_id and metadata (for answers), edits (count), thread_id.
 """
 
 import re
@@ -129,18 +129,15 @@ def for_bot(body: Json, bot_id: str, *, direct: bool, content_intent: bool) -> J
 def pings(world: World, channel: Json, content: str, wanted: Json | None, replied: Json | None) -> Json:
     """Who a text notifies under allowed_mentions: `mentions`, `mention_roles`, `mention_everyone`."""
     rules: Json = {"parse": ["users", "roles", "everyone"], "replied_user": True} if wanted is None else wanted
-    parse, users, roles = rules.get("parse", []), [], []
-    for key in re.findall(r"<@!?(\d+)>", content):
-        if key in world.tables["user"] and ("users" in parse or key in map(str, rules.get("users", []))):
-            users.append(key)
-    for key in re.findall(r"<@&(\d+)>", content):
-        if key in world.tables["role"] and ("roles" in parse or key in map(str, rules.get("roles", []))):
-            roles.append(key)
+    parse, known = rules.get("parse", []), world.tables
+    named = {kind: {str(key) for key in rules.get(kind) or []} for kind in ("users", "roles")}
+    users = [key for key in re.findall(r"<@!?(\d+)>", content) if "users" in parse or key in named["users"]]
+    roles = [key for key in re.findall(r"<@&(\d+)>", content) if "roles" in parse or key in named["roles"]]
     if replied is not None and rules.get("replied_user", False):
         users.append(replied["author_id"])
     everyone = "everyone" in parse and bool(re.search(r"@(everyone|here)\b", content)) and channel["type"] != DM
     return {
-        "mentions": list(dict.fromkeys(users)),
-        "mention_roles": list(dict.fromkeys(roles)),
+        "mentions": [key for key in dict.fromkeys(users) if key in known["user"]],
+        "mention_roles": [key for key in dict.fromkeys(roles) if key in known["role"]],
         "mention_everyone": everyone,
     }

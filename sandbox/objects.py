@@ -5,6 +5,15 @@ from sandbox.kinds import Json
 from sandbox.world import DM, THREADS, World
 
 MESSAGE_CONTENT_LIMITED = 1 << 19
+# Fields of a guild that a sandbox has no use for.
+NOTHING = """
+icon description home_header splash discovery_splash banner application_id afk_channel_id system_channel_id
+widget_channel_id vanity_url_code rules_channel_id safety_alerts_channel_id public_updates_channel_id incidents_data
+"""
+ZERO = """
+system_channel_flags verification_level mfa_level explicit_content_filter premium_tier nsfw_level
+premium_subscription_count default_message_notifications
+"""
 
 
 def user_object(user: Json) -> Json:
@@ -62,13 +71,7 @@ def partial_channel(world: World, channel: Json, user_id: str) -> Json:
 
 def guild_object(world: World, guild: Json) -> Json:
     found: Json = {"id": guild["id"], "name": guild["name"], "owner_id": guild["owner_id"], "preferred_locale": "en-US"}
-    nothing = (
-        "icon description home_header splash discovery_splash banner application_id afk_channel_id system_channel_id "
-    )
-    nothing += "widget_channel_id vanity_url_code rules_channel_id safety_alerts_channel_id public_updates_channel_id "
-    found |= dict.fromkeys((nothing + "incidents_data").split())
-    zero = "system_channel_flags verification_level mfa_level explicit_content_filter premium_tier nsfw_level "
-    found |= dict.fromkeys((zero + "premium_subscription_count default_message_notifications").split(), 0)
+    found |= dict.fromkeys(NOTHING.split()) | dict.fromkeys(ZERO.split(), 0)
     found |= {"region": "deprecated", "afk_timeout": 300, "widget_enabled": False, "nsfw": False}
     found |= {"max_presences": None, "max_members": 500_000, "max_stage_video_channel_users": 50}
     found |= {"max_video_channel_users": 25, "premium_progress_bar_enabled": False}
@@ -76,13 +79,14 @@ def guild_object(world: World, guild: Json) -> Json:
     return found | {"features": [], "emojis": [], "stickers": [], "roles": roles}
 
 
-def guild_create(world: World, guild: Json) -> Json:
+def guild_create(world: World, guild: Json, *, joined: bool = False) -> Json:
     """What the gateway tells of a guild: all channels, even hidden ones; of the members, as without the members intent,
-    only the bot itself."""
+    only the bot itself. A guild that it just joined has no word about being available."""
     bot = world.member(guild["id"], world.bot_id)
     channels = world.channels_of(guild["id"])
     empty: Json = {name: [] for name in ["presences", "voice_states", "stage_instances", "guild_scheduled_events"]}
-    found = guild_object(world, guild) | empty | {"soundboard_sounds": [], "large": False, "unavailable": False}
+    found = guild_object(world, guild) | empty | {"soundboard_sounds": [], "large": False}
+    found |= {} if joined else {"unavailable": False}
     found |= {"joined_at": iso(bot["joined"]) if bot else None, "member_count": len(world.members_of(guild["id"]))}
     found["members"] = [member_object(world, bot)] if bot else []
     found["channels"] = [channel_object(world, c) for c in channels if c["type"] not in THREADS]

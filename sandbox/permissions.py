@@ -4,19 +4,32 @@ from collections.abc import Iterable
 
 from sandbox.kinds import Json
 
-NAMES = ["create_instant_invite", "kick_members", "ban_members", "administrator", "manage_channels", "manage_guild", "add_reactions", "view_audit_log", "priority_speaker", "stream", "view_channel", "send_messages", "send_tts_messages", "manage_messages", "embed_links", "attach_files", "read_message_history", "mention_everyone", "use_external_emojis", "view_guild_insights", "connect", "speak", "mute_members", "deafen_members", "move_members", "use_vad", "change_nickname", "manage_nicknames", "manage_roles", "manage_webhooks", "manage_expressions", "use_application_commands", "request_to_speak", "manage_events", "manage_threads", "create_public_threads", "create_private_threads", "use_external_stickers", "send_messages_in_threads", "use_embedded_activities", "moderate_members", "view_creator_monetization_analytics", "use_soundboard", "create_expressions", "create_events", "use_external_sounds", "send_voice_messages", "_47", "_48", "send_polls", "use_external_apps", "pin_messages", "bypass_slowmode"]
+# In the order of their bits.
+_WORDS = """
+create_instant_invite kick_members ban_members administrator manage_channels manage_guild add_reactions view_audit_log
+priority_speaker stream view_channel send_messages send_tts_messages manage_messages embed_links attach_files
+read_message_history mention_everyone use_external_emojis view_guild_insights connect speak mute_members deafen_members
+move_members use_vad change_nickname manage_nicknames manage_roles manage_webhooks manage_expressions
+use_application_commands request_to_speak manage_events manage_threads create_public_threads create_private_threads
+use_external_stickers send_messages_in_threads use_embedded_activities moderate_members
+view_creator_monetization_analytics use_soundboard create_expressions create_events use_external_sounds
+send_voice_messages _47 _48 send_polls use_external_apps pin_messages bypass_slowmode
+"""
+NAMES = _WORDS.split()
 BIT = {name: 1 << place for place, name in enumerate(NAMES)}
 ALL = sum(bit for name, bit in BIT.items() if not name.startswith("_"))
-EVERYONE = sum(
-    BIT[name]
-    for name in ["view_channel", "send_messages", "embed_links", "attach_files", "read_message_history", "add_reactions", "use_external_emojis", "use_application_commands", "create_public_threads", "create_private_threads", "send_messages_in_threads", "change_nickname", "connect", "speak", "stream", "use_vad", "use_external_apps", "send_voice_messages", "send_polls", "create_instant_invite"]
-)
+_GIVEN_TO_ALL = """
+view_channel send_messages embed_links attach_files read_message_history add_reactions use_external_emojis
+use_application_commands create_public_threads create_private_threads send_messages_in_threads change_nickname
+connect speak stream use_vad use_external_apps send_voice_messages send_polls create_instant_invite
+"""
+EVERYONE = sum(BIT[name] for name in _GIVEN_TO_ALL.split())
 # What a person's direct channel with the bot allows both of them.
 DIRECT = EVERYONE & ~sum(BIT[n] for n in ("create_public_threads", "create_private_threads", "change_nickname"))
 
 
 def base(guild: Json, member: Json, roles: Iterable[Json]) -> int:
-    """Permissions in the guild as a whole: those of everyone and of the member's roles; owner and administrator: all."""
+    """Permissions in the guild as a whole: of everyone and of the member's roles; owner and administrator have all."""
     if guild["owner_id"] == member["user_id"]:
         return ALL
     mine = {guild["id"], *member["roles"]}

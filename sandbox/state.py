@@ -24,7 +24,7 @@ class Config:
 
     data: Path
     base: str
-    token: str = "sandbox"
+    token: str = "sandbox"  # noqa: S105 - the word that every local bot logs in with
     name: str = "Darkroom"
     privileged_intents: bool = False
 
@@ -74,8 +74,8 @@ class Sandbox:
         return self.limits
 
     async def reset(self) -> None:
-        """The starting world again; the bot is disconnected and identifies anew. Its own id and its commands stay, since
-        it would not register them again."""
+        """The starting world again; the bot is disconnected and identifies anew. Its own id and its commands stay,
+        since it would not register them again."""
         await self.gateway.act("disconnect", resumable=False)
         bot, commands = self.world.bot_id, self.world.all("command")
         self.world.clear()

@@ -70,7 +70,7 @@ def _owners(ask: Ask, record: Json, channel: Json) -> Json:
 
 
 def chosen(part: Json, values: list[Any], resolved: Resolved) -> list[str]:
-    """The values of a select: within its numbers, among its options (by value or by label), or the ids of what is named."""
+    """The values of a select: within its numbers, among its options (by value or label), or ids of what is named."""
     least, most = part.get("min_values", 1), part.get("max_values", 1)
     if not least <= len(values) <= most:
         raise ControlError("bad_values", f"Choose {least} to {most}.")

@@ -38,7 +38,7 @@ def _only(ask: Ask, *names: str) -> None:
 
 
 async def create_guild(ask: Ask) -> Any:
-    """A guild with a channel `general`; everybody who is in the first guild joins it, and the bot unless bot is false."""
+    """A guild with a channel `general`; all who are in the first guild join it, and the bot unless `bot` is false."""
     _only(ask, "name", "owner", "bot")
     world, name = ask.world, str(ask.need("name"))
     if any(guild["name"] == name for guild in world.all("guild")):
@@ -52,7 +52,7 @@ async def create_guild(ask: Ask) -> Any:
             add_member(world, guild["id"], member["user_id"], [])
     if ask.body.get("bot", True):
         invite_bot(world, guild["id"])
-        world.emit(Event(name="GUILD_CREATE", body=guild_create(world, guild), guild_id=guild["id"]))
+        world.emit(Event(name="GUILD_CREATE", body=guild_create(world, guild, joined=True), guild_id=guild["id"]))
     return guild_state(world, guild)
 
 
@@ -167,7 +167,7 @@ async def create_member(ask: Ask) -> Any:
         raise ControlError("name_taken", f"{name} is a member already.")
     if user["bot"]:
         member = invite_bot(world, guild["id"])
-        world.emit(Event(name="GUILD_CREATE", body=guild_create(world, guild), guild_id=guild["id"]))
+        world.emit(Event(name="GUILD_CREATE", body=guild_create(world, guild, joined=True), guild_id=guild["id"]))
         return member_state(world, member)
     roles = [ask.role(key, guild)["id"] for key in ask.body.get("roles") or []]
     member = add_member(world, guild["id"], user["id"], roles)

@@ -1,10 +1,10 @@
 """WS /control/events: every change as it happens, as the transcript's entries, from the moment of connecting.
 
-Each frame is one entry, {n, at_ms, kind, …}. Those of kind "request" are what the bot asked; `GET transcript` has them in
-full, here they come without body and answer. Those of kind "event" have a name and a body:
+Each frame is one entry, {n, at_ms, kind, …}. Those of kind "request" are what the bot asked; here they come without
+body and answer, which `GET transcript` has. Those of kind "event" have a name and a body:
 
-MESSAGE_CREATE, MESSAGE_UPDATE  the message object, with guild_id, ephemeral, visible_to (the one person who may see it, or
-                                null) and edits. A loading answer ("is thinking") has flags & 128.
+MESSAGE_CREATE, MESSAGE_UPDATE  the message object, with guild_id, ephemeral, visible_to (the one person who may see it,
+                                or null) and edits. A loading answer ("is thinking") has flags & 128.
 MESSAGE_DELETE                  {id, channel_id, guild_id, visible_to?}
 MESSAGE_REACTION_ADD, _REMOVE   {user_id, channel_id, message_id, emoji: {id, name}, …}
 TYPING_START                    {channel_id, user_id, timestamp}
@@ -30,7 +30,14 @@ from sandbox.errors import ControlError
 from sandbox.kinds import Json
 from sandbox.state import Sandbox
 
-Listeners = set[web.WebSocketResponse]
+
+class Listeners:
+    """The open sockets of pages, to be closed with the sandbox."""
+
+    def __init__(self) -> None:
+        self.sockets: set[web.WebSocketResponse] = set()
+
+
 LISTENERS = web.AppKey("listeners", Listeners)
 
 
@@ -44,14 +51,14 @@ def endpoint(sandbox: Sandbox) -> Callable[[web.Request], Awaitable[web.StreamRe
         await socket.prepare(request)
         queue: asyncio.Queue[Json] = asyncio.Queue()
         writer = asyncio.get_running_loop().create_task(_write(socket, queue))
-        request.app[LISTENERS].add(socket)
+        request.app[LISTENERS].sockets.add(socket)
         sandbox.transcript.listeners.append(queue.put_nowait)
         try:
             async for _ in socket:
                 pass
         finally:
             sandbox.transcript.listeners.remove(queue.put_nowait)
-            request.app[LISTENERS].discard(socket)
+            request.app[LISTENERS].sockets.discard(socket)
             writer.cancel()
         return socket
 

@@ -49,9 +49,10 @@ def _check_context(command: Json, channel: Json) -> None:
     contexts = command["contexts"]
     if contexts is None:
         contexts = [0, 1, 2] if command["dm_permission"] else [0]
-    if command.get("guild_id") or (1 if direct else 0) not in contexts:
-        if not (command.get("guild_id") and not direct):
-            raise ControlError("wrong_context", f"{command['name']} is not offered here.", status=403)
+    if command.get("guild_id"):
+        contexts = [0]
+    if (1 if direct else 0) not in contexts:
+        raise ControlError("wrong_context", f"{command['name']} is not offered here.", status=403)
     if command["nsfw"] and not (channel["nsfw"] or direct):
         raise ControlError("age_limit", f"{command['name']} is for age-restricted channels only.", status=403)
 

@@ -1,6 +1,7 @@
 """The way of every control call: guard, body, handler, JSON. Knows no call itself."""
 
 import json
+import logging
 from typing import Any
 
 from aiohttp import web
@@ -23,6 +24,7 @@ from sandbox.control.guard import check
 from sandbox.errors import ControlError
 from sandbox.state import Sandbox
 
+log = logging.getLogger(__name__)
 ROUTES: list[Route] = [
     *state.ROUTES,
     *entities.ROUTES,
@@ -56,6 +58,10 @@ def _endpoint(sandbox: Sandbox, handler: Handler) -> Any:
             return _json(await handler(ask), 200)
         except ControlError as error:
             return _json(error.body(), error.status)
+        except Exception:
+            log.exception("the sandbox itself failed", extra={"call": f"{request.method} {request.path}"})
+            failed = ControlError("failed", "The sandbox itself failed; its log says how.", status=500)
+            return _json(failed.body(), 500)
         finally:
             sandbox.world.commit()
 

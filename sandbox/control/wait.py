@@ -1,8 +1,8 @@
 """POST wait: hold until a message is as wanted, by listening and not by asking again.
 
-`until` may hold: message (an id, to look at this one only), content_contains, button (the label's beginning, emoji or custom
-id of a component that can be used), attachments (exactly so many), deleted (this message is gone). Without `message` the
-newest one that fits is answered.
+`until` may hold: message (an id, to look at this one only), content_contains, button (the label's beginning, emoji or
+custom id of a component that can be used), attachments (exactly so many), deleted (this message is gone). Without
+`message` the newest one that fits is answered.
 """
 
 import asyncio

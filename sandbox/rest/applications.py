@@ -1,7 +1,7 @@
 """The application itself and its commands."""
 
 from sandbox.errors import refuse
-from sandbox.kinds import Event, Json, Reply
+from sandbox.kinds import Event, Json, Reply, without_none
 from sandbox.objects import application_object
 from sandbox.rest.call import Call, Route
 from sandbox.validate.commands import check_commands
@@ -72,7 +72,7 @@ def _made(call: Call, wanted: Json, guild_id: str | None, old: dict[tuple[int, s
     for name in ("name_localizations", "description_localizations"):
         found[name] = wanted.get(name)
     if wanted.get("options"):
-        found["options"] = wanted["options"]
+        found["options"] = without_none(wanted["options"])
     return found | ({"guild_id": guild_id} if guild_id else {})
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from sandbox import messages
 from sandbox.errors import refuse
 from sandbox.interactions import AUTOCOMPLETE, COMMAND, COMPONENT, MODAL
-from sandbox.kinds import Json, Reply
+from sandbox.kinds import Json, Reply, without_none
 from sandbox.messages import CHAT_COMMAND, CONTEXT_COMMAND, EPHEMERAL, LOADING, REPLY
 from sandbox.rest import compose
 from sandbox.rest.call import Call, Route
@@ -123,6 +123,7 @@ def _choices(call: Call, record: Json, data: Json) -> Json:
 
 
 def _modal(call: Call, record: Json, data: Json) -> Json:
+    data = without_none(data)
     check_modal(data)
     call.sandbox.desk.change(record, answered=SHOW_MODAL, modal=data, open=True)
     return {"modal": {"title": data["title"], "custom_id": data["custom_id"], "fields": fields_of(data)}}

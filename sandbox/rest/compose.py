@@ -100,10 +100,9 @@ def _kept_files(record: Json, body: Json) -> list[Json]:
     if "attachments" not in body:
         return list(record["attachments"])
     by_id = {item["id"]: item for item in record["attachments"]}
-    kept = [
+    return [
         by_id[str(item["id"])] | _description(item) for item in body["attachments"] or [] if str(item["id"]) in by_id
     ]
-    return kept
 
 
 def _description(item: Json) -> Json:

@@ -12,7 +12,7 @@ EMBED_TEXTS = (("title", 256), ("description", 4096))
 
 
 def check_message(body: Any, files: int, *, flags: int, prefix: Path = (), existing: Json | None = None) -> None:
-    """Refuse a body that Discord would refuse. `existing` is the message that an edit changes; `flags` those after it."""
+    """Refuse a body that Discord would refuse. `existing` is what an edit changes; `flags` are those after it."""
     if not isinstance(body, dict):
         raise refuse("invalid_json")
     problems = Problems()

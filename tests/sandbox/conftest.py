@@ -1,0 +1,32 @@
+"""A sandbox in this process, with and without a bot in it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.sandbox import Running, running_sandbox
+from tests.sandbox import referee
+from tests.sandbox.bot import Bot, joined
+from tests.sandbox.rest import Rest
+
+
+@pytest.fixture
+async def sandbox(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running_sandbox(tmp_path / "sandbox") as running:
+        yield running
+
+
+@pytest.fixture
+async def bot(sandbox: Running) -> AsyncIterator[Bot]:
+    """A discord.py bot; what was said between the two is held against the vendor's description at the end."""
+    async with joined(sandbox.url) as bot:
+        yield bot
+        if not referee.missing():
+            assert referee.check(await sandbox.control.transcript()) == []
+
+
+@pytest.fixture
+async def rest(sandbox: Running) -> AsyncIterator[Rest]:
+    async with Rest(sandbox) as rest:
+        yield rest
