@@ -1,0 +1,127 @@
+"""Whose turn it is, on real rows: fair between members, true after a restart, quick with a long queue."""
+
+import time
+
+from core.fairness import Room
+from core.job import Lane, State
+from storage.database import Database
+from tests.storage.conftest import Store, job_maker
+
+
+async def serve(store, times, cost=None):
+    """Claims and finishes jobs; returns whose they were."""
+    users = []
+    for _ in range(times):
+        job = await store.claim()
+        users.append(job.user)
+        await store.jobs.finish(job.id, job.attempt, job.estimate_ms if cost is None else cost(job))
+    return users
+
+
+async def test_a_member_with_many_jobs_does_not_hold_the_others_up(store):
+    for _ in range(5):
+        await store.admit(user="alice")
+    await store.admit(user="bob")
+    await store.admit(user="carol")
+    assert await serve(store, 7) == ["alice", "bob", "carol", "alice", "alice", "alice", "alice"]
+
+
+async def test_the_counters_survive_a_restart(tmp_path, clock):
+    make, served = job_maker(), []
+    for life in range(3):
+        async with Database.open(tmp_path, clock=clock) as db:
+            store = Store(db=db, clock=clock, make=make, boot=f"boot{life}")
+            await store.jobs.new_boot(store.boot)
+            if life == 0:
+                for _ in range(6):
+                    await store.admit(user="alice", estimate=2000)
+                for _ in range(12):
+                    await store.admit(user="bob", estimate=1000)
+            served += await serve(store, 6)
+            assert await store.ledger.audit() == []
+    assert sorted(served) == ["alice"] * 6 + ["bob"] * 12
+    for cut in range(3, 18, 3):  # at any time alice, with jobs of twice the size, had half as many
+        assert abs(2 * served[:cut].count("alice") - served[:cut].count("bob")) <= 3
+
+
+async def test_who_is_charged_less_than_estimated_is_next_sooner(store):
+    for _ in range(8):
+        await store.admit(user="alice", estimate=1000)
+        await store.admit(user="bob", estimate=1000)
+    users = await serve(store, 9, cost=lambda job: 200 if job.user == "bob" else 1000)
+    assert users.count("bob") >= 6
+
+
+async def test_a_lost_attempt_is_not_held_against_its_member(store):
+    for _ in range(2):
+        await store.admit(user="alice")
+        await store.admit(user="bob")
+    first = await store.claim()
+    assert first.user == "alice"
+    await store.jobs.requeue(first.id, first.attempt)
+    assert (await store.claim()).id == first.id
+
+
+async def test_fast_goes_before_relax_and_relax_still_gets_its_tenth(store):
+    store.plan = store.plan.__class__(name="large", fast_ms_per_period=10**9, running=3, waiting=99, max_work=1)
+    for _ in range(40):
+        await store.admit(user="alice", estimate=1000)
+    for _ in range(6):
+        await store.admit(user="bob", lane=Lane.RELAX, estimate=1000)
+    users = await serve(store, 40)
+    assert users[0] == "alice"
+    assert 3 <= users.count("bob") <= 5
+
+
+async def test_a_member_at_the_cap_of_running_jobs_is_passed_over(store):
+    for _ in range(3):
+        await store.admit(user="alice")
+    late = await store.admit(user="bob")
+    room = Room(running_per_account=2)
+    assert [(await store.claim(room)).user for _ in range(3)] == ["alice", "bob", "alice"]
+    assert await store.jobs.claim(boot="boot1", worker="w", room=room) is None
+    await store.jobs.finish(late.id, 1, 10)
+    assert await store.jobs.claim(boot="boot1", worker="w", room=room) is None  # bob's end frees nothing for alice
+
+
+async def test_nobody_overtakes_a_job_that_has_to_wait_for_room(store):
+    await store.admit(user="alice", count=4)
+    await store.admit(user="bob", count=1)
+    assert await store.jobs.claim(boot="boot1", worker="w", room=Room(rows=2, alone=False)) is None
+    assert (await store.claim(Room(rows=2, alone=True))).user == "alice"  # an idle worker takes it row by row
+
+
+async def test_a_job_that_must_run_alone_waits_for_an_empty_worker(store):
+    job = await store.running()
+    await store.jobs.requeue(job.id, 1, solo=True)
+    assert await store.jobs.claim(boot="boot1", worker="w", room=Room(alone=False)) is None
+    assert (await store.claim(Room(alone=True))).solo
+
+
+async def test_places_follow_the_order_in_which_jobs_are_served(store):
+    for user in ("alice", "alice", "bob", "carol", "bob"):
+        await store.admit(user=user, estimate=500)
+    places = await store.jobs.places()
+    foretold = sorted(places, key=lambda job: places[job].place)
+    assert [places[job].ahead_ms for job in foretold] == [0, 500, 1000, 1500, 2000]
+    served = []
+    while (job := await store.jobs.claim(boot="boot1", worker="w", room=Room())) is not None:
+        served.append(job.id)
+        await store.jobs.finish(job.id, job.attempt, job.estimate_ms)
+    assert served == foretold
+    assert await store.jobs.places() == {}
+
+
+async def test_with_two_thousand_jobs_waiting_a_claim_still_takes_milliseconds(store):
+    async with store.db.transaction() as tx:
+        for n in range(2000):
+            lane = Lane.RELAX if n % 2 else Lane.FAST
+            job = store.make(user=f"u{n % 500}", lane=lane, estimate=0, width=256 + 64 * (n % 3))
+            await store.jobs.submit(tx, job)
+    took = []
+    for _ in range(20):
+        begin = time.perf_counter()
+        job = await store.claim(Room(running_per_account=3))
+        took.append(time.perf_counter() - begin)
+        assert job.state is State.RUNNING
+    assert sorted(took)[10] < 0.05, took  # about 3 ms on a quiet machine
