@@ -20,6 +20,8 @@ class Unreachable(DarkroomError):
 
 def point_at(url: str) -> None:
     """Makes every request and the gateway of this process go to `url`; empty is the real Discord."""
+    # Darkroom does not speak in voice channels, so nobody has to hear what is missing for that.
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     if not url:
         return
     parts = urlsplit(url)

@@ -1,0 +1,156 @@
+"""Says before the first start what is missing or wrong, each with its cure, and where to invite the bot.
+
+Changes nothing. The half that needs torch is the worker's own: `python -m worker doctor`.
+"""
+
+import importlib.util
+import os
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bot.config import Config
+from bot.discord_url import DISCORD
+from bot.shelf import expected
+from core.errors import AlreadyRunning, ConfigError
+from storage.database import Database
+from storage.ledger import Ledger
+
+#: View, send, send in threads, embed, attach, read history, use other servers' emoji.
+PERMISSIONS = (1 << 10) | (1 << 11) | (1 << 38) | (1 << 14) | (1 << 15) | (1 << 16) | (1 << 18)
+_MB = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line. `ok` None: worth knowing."""
+
+    ok: bool | None
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{ {True: 'ok   ', False: 'WRONG', None: '·    '}[self.ok] } {self.sentence}"
+
+
+async def examine(config: Config) -> int:
+    """Prints every finding; 0 when nothing is wrong, else 1."""
+    wrong = 0
+    async for finding in _findings(config):
+        print(finding)
+        wrong += finding.ok is False
+    print("Everything is in place." if not wrong else f"{wrong} to mend.")
+    return 1 if wrong else 0
+
+
+async def _findings(config: Config) -> AsyncIterator[Finding]:
+    yield _model(config)
+    yield _folder(config.data)
+    yield _room(config)
+    yield await _database(config)
+    yield _worker(config)
+    async for finding in _discord(config):
+        yield finding
+
+
+def _model(config: Config) -> Finding:
+    try:
+        model = expected(config.model)
+    except ConfigError as error:
+        return Finding(False, error.sentence)
+    if config.model == "postcard" and not (Path(model.path) / "model_index.json").is_file():
+        return Finding(False, f"The shipped model is not in {model.path}. Clone the whole repository again.")
+    return Finding(True, f"The model is {model.name}, {model.native}×{model.native} pixels.")
+
+
+def _folder(data: Path) -> Finding:
+    there = data
+    while not there.exists():
+        there = there.parent
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Finding(False, f"{data} cannot be written. Give this user the folder, or set DARKROOM_DATA to another.")
+    return Finding(True, f"The data folder is {data}.")
+
+
+def _room(config: Config) -> Finding:
+    there = config.data
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free // _MB
+    if free < config.disk_free_mb:
+        return Finding(
+            False,
+            f"Only {free} MB are free, and DARKROOM_DISK_FREE_MB asks for {config.disk_free_mb}. Free some space.",
+        )
+    return Finding(True, f"{free} MB are free for pictures and the database.")
+
+
+async def _database(config: Config) -> Finding:
+    if not (config.data / "darkroom.sqlite3").exists():
+        return Finding(None, "There is no database yet; the first start makes it.")
+    try:
+        async with Database.open(config.data) as db:
+            wrong = await Ledger(db).audit()
+    except AlreadyRunning:
+        return Finding(True, "A bot runs on this data folder, so its database is left alone.")
+    except (ConfigError, sqlite3.Error, OSError) as error:
+        return Finding(False, f"The database cannot be opened: {error}")
+    if wrong:
+        return Finding(
+            False, f"The ledger does not add up: {'; '.join(wrong[:3])}. Keep a copy of the data and report it."
+        )
+    return Finding(True, "The database opens, and its ledger adds up.")
+
+
+def _worker(config: Config) -> Finding:
+    if config.worker == "none":
+        if config.worker_listen is None:
+            return Finding(None, "No worker is started here, and none can dial in: DARKROOM_WORKER_LISTEN is empty.")
+        return Finding(True, f"Workers dial {config.worker_listen[0]}:{config.worker_listen[1]}.")
+    missing = [name for name in ("torch", "diffusers", "transformers") if importlib.util.find_spec(name) is None]
+    if missing and not config.worker_command:
+        return Finding(
+            False,
+            f"The worker needs {', '.join(missing)}. Run scripts/install.sh worker, or set DARKROOM_WORKER=none on this machine.",
+        )
+    return Finding(True, "A worker is started here. `python -m worker doctor` examines its half.")
+
+
+async def _discord(config: Config) -> AsyncIterator[Finding]:
+    if not config.token:
+        yield Finding(
+            None, "There is no DISCORD_TOKEN, so `make run` starts the sandbox. Put one into .env for Discord."
+        )
+        return
+    try:
+        application = await _application(config)
+    except ConfigError as error:
+        yield Finding(False, error.sentence)
+        return
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        yield Finding(False, f"{config.api_url or DISCORD} does not answer ({error}). Check the network.")
+        return
+    yield Finding(True, f"Discord knows the bot as {application.get('name')}.")
+    if not application.get("bot_public", True):
+        yield Finding(None, "The bot is private: only its owner can add it to servers.")
+    link = f"{DISCORD}/oauth2/authorize?client_id={application['id']}&scope=bot+applications.commands"
+    yield Finding(None, f"Invite it with {link}&permissions={PERMISSIONS}")
+
+
+async def _application(config: Config) -> dict[str, Any]:
+    headers = {"Authorization": f"Bot {config.token}", "User-Agent": "DiscordBot (darkroom, 0)"}
+    timeout = aiohttp.ClientTimeout(total=15)
+    url = f"{config.api_url or DISCORD}/api/v10/oauth2/applications/@me"
+    async with (
+        aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
+        session.get(url, headers=headers) as response,
+    ):
+        if response.status == 401:
+            raise ConfigError("Discord does not accept DISCORD_TOKEN. Reset it on the bot's page and copy it again.")
+        response.raise_for_status()
+        found: dict[str, Any] = await response.json()
+        return found
