@@ -41,5 +41,6 @@ export const api = {
   say: (body) => call("POST", "messages", body),
   rewrite: (id, as, content) => call("PATCH", `messages/${id}`, { as, content }),
   remove: (id, as) => call("DELETE", `messages/${id}`, { as }),
+  direct: (as) => call("POST", "channels", { as, type: "dm" }),
   react: (body) => call("POST", "reactions", body),
 };

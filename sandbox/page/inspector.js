@@ -14,7 +14,14 @@ const FILTERS = {
 };
 
 function title(entry) {
-  return entry.kind === "request" ? `${entry.method ?? ""} ${(entry.route ?? entry.name ?? "").replace(/^\/api\/v\d+/, "")}` : (entry.name ?? "event");
+  return entry.kind === "request" ? `${entry.method ?? ""} ${(entry.template ?? entry.route ?? entry.name ?? "").replace(/^\/api\/v\d+/, "")}` : (entry.name ?? "event");
+}
+
+/** Live requests come without their bodies; the transcript has them. */
+async function whole(entry) {
+  if (entry.kind === "event" || entry.body !== undefined || entry.answer !== undefined) return entry;
+  const entries = await api.transcript(entry.n - 1).catch(() => []);
+  return entries.find((one) => one.n === entry.n) ?? entry;
 }
 
 function row(entry) {
@@ -22,9 +29,11 @@ function row(entry) {
   const took = entry.ms !== undefined && entry.ms !== null ? el("span", { class: "took" }, `${Math.round(entry.ms)} ms`) : null;
   const body = el("pre", { tabIndex: 0 });
   const details = el("details", { class: entry.status === 429 ? "entry limited" : trouble(entry) ? "entry trouble" : "entry" },
-    el("summary", {}, el("time", {}, formatted(entry.at_ms, "T")), status, el("span", { class: "entry-title" }, title(entry)), took), body);
-  details.addEventListener("toggle", () => {
-    if (details.open && !body.textContent) body.textContent = JSON.stringify({ bucket: entry.bucket, body: entry.body }, null, 2);
+    el("summary", {}, el("time", {}, formatted(entry.at_ms, "T")), status, el("span", { class: "entry-title" }, title(entry).split(/(?=\/)/).flatMap((part) => [el("wbr"), part])), took), body);
+  details.addEventListener("toggle", async () => {
+    if (!details.open || body.textContent) return;
+    const { route, query, bucket, body: sent, answer } = await whole(entry);
+    body.textContent = JSON.stringify({ route, query, bucket, body: sent, answer }, null, 2);
   });
   return details;
 }

@@ -1,4 +1,5 @@
-// Starts interactions and shows what came of them: a message, a form, silence, a refusal. Draws little itself.
+// Starts interactions and shows what came of them: a form, silence, a refusal. Messages that answer come by the live
+// line alone: what a call hands back may be older than what the line has told already.
 import { el, byId } from "./dom.js";
 import { api } from "./api.js";
 import { openModal } from "./modal.js";
@@ -18,9 +19,8 @@ export function notice(sentence) {
 }
 
 export class Interactions {
-  constructor({ state, timeline }) {
+  constructor({ state }) {
     this.state = state;
-    this.timeline = timeline;
   }
 
   get #bot() {
@@ -37,13 +37,6 @@ export class Interactions {
     return !reason || /did not respond/.test(reason) ? this.silence() : `${this.#bot}'s answer was refused: ${reason}`;
   }
 
-  #arrived(response) {
-    const message = response?.message;
-    if (message && response.kind !== "modal" && message.channel_id === this.state.channel?.id) {
-      this.timeline.put({ ...message, ephemeral: message.ephemeral ?? response.ephemeral });
-    }
-  }
-
   /** Runs `start`; true when the sandbox took it. `silent` is told when nobody answered. */
   async #run(start, silent) {
     const who = this.state.me.id;
@@ -53,7 +46,6 @@ export class Interactions {
       if (who !== this.state.me?.id) return true;
       if (response?.kind === "none") silent(this.#why(response.error));
       else if (response?.kind === "modal") this.#modal(answer);
-      else this.#arrived(response);
       return true;
     } catch (refusal) {
       notice(refusal.message);

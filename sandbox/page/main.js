@@ -35,10 +35,10 @@ const context = {
   jump: (id) => timeline.jump(id),
 };
 const timeline = new Timeline(context);
-const interactions = new Interactions({ state, timeline });
+const interactions = new Interactions({ state });
 const composer = new Composer({ state, interactions });
 const inspector = new Inspector();
-new Sidebar({ state, onUserApp: (name, member) => interactions.contextMenu(name, { user: member.id }) });
+new Sidebar({ state, onUserApp: (name, member) => interactions.contextMenu(name, { user: member.id }), onDirect: openDirect });
 
 const actions = {
   app: (name, message) => interactions.contextMenu(name, { message: message.id }),
@@ -84,6 +84,16 @@ function worldSoon() {
   worldTimer = setTimeout(loadWorld, WORLD_AGAIN_MS);
 }
 
+async function openDirect() {
+  try {
+    const channel = await api.direct(state.me.id);
+    await loadWorld();
+    state.go({ channel });
+  } catch (refusal) {
+    said(refusal);
+  }
+}
+
 let known = "";
 async function loadWorld() {
   const world = await api.state().catch(() => null);
@@ -98,15 +108,9 @@ function onEntry(entry) {
   inspector.push(entry);
   if (entry.kind !== "event") return void (/\/commands/.test(entry.route ?? "") && worldSoon());
   if (/^MESSAGE_(CREATE|UPDATE|DELETE)$/.test(entry.name)) waiting ? waiting.push(entry) : apply(entry);
-  else if (/REACTION/.test(entry.name)) reactionsSoon(entry.body);
-  else if (!/^(INTERACTION|TYPING)/.test(entry.name)) worldSoon();
-}
-
-let reactionTimer = 0;
-function reactionsSoon(body) {
-  if (body?.channel_id !== state.channel?.id) return;
-  clearTimeout(reactionTimer);
-  reactionTimer = setTimeout(() => loadMessages(false), 60);
+  else if (/^MESSAGE_REACTION_(ADD|REMOVE)$/.test(entry.name)) timeline.react(entry.body, entry.name.endsWith("ADD"));
+  else if (entry.name === "INTERACTION_CREATE") state.names.learnCommand(entry.body);
+  else if (!/^(INTERACTION|TYPING|MESSAGE_REACTION)/.test(entry.name)) worldSoon();
 }
 
 byId("send").append(icon("send"));

@@ -46,7 +46,7 @@ function ticks(data, id, type) {
 
 function tick(data, id) {
   const box = el("input", { id, type: "checkbox", checked: data.default ?? data.value });
-  return [box, () => [String(box.checked)]];
+  return [box, () => box.checked];
 }
 
 function field(data, world) {

@@ -7,7 +7,7 @@ const OFFERED = ["👍", "❤️", "🔥", "🎉", "😂", "😮", "👀", "✅"
 export function reactionRow(message, context) {
   const list = message.reactions ?? [];
   if (!list.length) return null;
-  const mine = (reaction) => reaction.users?.some((id) => String(id?.id ?? id) === context.names.me) ?? reaction.me;
+  const mine = (reaction) => reaction.users?.includes(context.names.me) ?? false;
   const chips = list.map((reaction) => {
     const own = Boolean(mine(reaction));
     return el("button", { type: "button", class: own ? "reaction own" : "reaction", "aria-pressed": String(own), "aria-label": `${reaction.emoji.name}, ${reaction.count}`,

@@ -9,8 +9,9 @@ const SIGNS = { text: "#", thread: "↳", dm: "@", 0: "#", 1: "@", 11: "↳", 12
 const roleNames = (member, names) => (member.roles ?? []).map((role) => role.name ?? names.roleName(role)).filter((name) => name !== "everyone" && name !== "@everyone");
 
 export class Sidebar {
-  constructor({ state, onUserApp }) {
+  constructor({ state, onUserApp, onDirect }) {
     this.state = state;
+    this.onDirect = onDirect;
     this.onUserApp = onUserApp;
     this.side = byId("sidebar");
     byId("open-side").append(icon("menu"));
@@ -35,7 +36,7 @@ export class Sidebar {
     const { world, guild, channel, me } = state;
     this.#bot(world.application);
     fill(byId("guilds"), world.guilds.length > 1 ? world.guilds.map((one) => this.#guild(one)) : guild && el("p", { class: "guild-name" }, guild.name));
-    fill(byId("channels"), (guild?.channels ?? []).map((one) => this.#channel(one)));
+    fill(byId("channels"), [...(guild?.channels ?? []).filter((one) => !one.archived), ...state.direct()].map((one) => this.#channel(one)));
     const members = guild?.members ?? [];
     const sorted = [...members].sort((a, b) => Number(state.isBot(b)) - Number(state.isBot(a)));
     fill(byId("members"), sorted.map((one) => this.#member(one)));
@@ -77,6 +78,7 @@ export class Sidebar {
     const roles = bot ? [offline ? "offline" : "bot"] : [owner && "owner", ...roleNames(member, state.names)].filter(Boolean);
     const apps = bot ? [] : state.world.commands.filter((command) => command.type === USER_APP);
     const open = (event) => openMenu(event.currentTarget, [{ heading: displayName(member) },
+      bot && { label: "Write to it directly", icon: "reply", run: () => this.onDirect() },
       !bot && { label: `Be ${displayName(member)}`, run: () => state.go({ person: member }) },
       ...apps.map((command) => ({ label: command.name, icon: "apps", run: () => this.onUserApp(command.name, member) }))]);
     return el("li", {}, el("button", { type: "button", class: offline ? "member away" : "member", "aria-haspopup": "menu", on: { click: open } },

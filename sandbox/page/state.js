@@ -30,6 +30,8 @@ export class State extends EventTarget {
   }
 
   people = () => this.guild?.members.filter((member) => !this.isBot(member)) ?? [];
+  /** The direct channel of this person and the bot, if there is one. */
+  direct = () => (this.world.direct ?? []).filter((channel) => channel.user === this.me?.id).map((channel) => ({ ...channel, name: this.world.application?.name ?? "bot" }));
   isBot = (member) => Boolean(member.bot) || member.id === this.world.application?.id;
 
   #choose() {
@@ -39,11 +41,11 @@ export class State extends EventTarget {
     const wanted = this.channel?.id ?? address.get("channel");
     const holds = (guild) => guild.channels.some((channel) => channel.id === wanted || channel.name === wanted);
     this.guild = guilds.find(holds) ?? guilds[0];
-    const places = this.guild.channels.filter((channel) => channel.type !== "category");
-    this.channel = places.find((channel) => channel.id === wanted || channel.name === wanted) ?? places[0] ?? null;
     const who = this.me?.id ?? address.get("as") ?? sessionStorage.getItem(REMEMBERED);
     const people = this.people();
     this.me = people.find((person) => person.id === who || person.name === who) ?? people[0] ?? null;
+    const places = [...this.guild.channels, ...this.direct()];
+    this.channel = places.find((channel) => channel.id === wanted || (channel.name === wanted && channel.type !== "dm")) ?? places[0] ?? null;
     this.names.me = this.me?.id;
     this.#remember(address);
   }
@@ -52,7 +54,7 @@ export class State extends EventTarget {
     if (!this.me || !this.channel) return;
     sessionStorage.setItem(REMEMBERED, this.me.name);
     address.set("as", this.me.name);
-    address.set("channel", this.channel.name);
+    address.set("channel", this.channel.type === "dm" ? this.channel.id : this.channel.name);
     history.replaceState(null, "", `?${address}`);
   }
 }

@@ -7,11 +7,14 @@ import { plain } from "./rich.js";
 
 const GROUP_MS = 5 * 60 * 1000;
 const NEAR_BOTTOM_PX = 80;
+const SAID_MS = 1500;
 const HIDDEN = "darkroom.sandbox.dismissed";
 
 export class Timeline {
   views = new Map();
   #stuck = true;
+  #seen = {};
+  #quiet = 0;
   #dismissed = new Set(JSON.parse(sessionStorage.getItem(HIDDEN) ?? "[]"));
 
   constructor(context) {
@@ -35,7 +38,11 @@ export class Timeline {
 
   #scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    this.#stuck = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
+    const seen = this.#seen;
+    this.#seen = { scrollHeight, scrollTop, clientHeight };
+    if (scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX) this.#stuck = true;
+    // Only a person's scrolling lets go of the bottom; growing content also raises scroll events.
+    else if (seen.scrollHeight === scrollHeight && seen.clientHeight === clientHeight && scrollTop < seen.scrollTop) this.#stuck = false;
     if (this.#stuck) this.jumpDown.hidden = true;
   }
 
@@ -78,6 +85,18 @@ export class Timeline {
     if (!quiet) this.#announce(message);
   }
 
+  /** Counts a reaction in or out, and remembers whose it was. */
+  react({ message_id, user_id, emoji }, added) {
+    const view = this.views.get(message_id);
+    if (!view) return;
+    const list = (view.message.reactions ?? []).map((one) => ({ ...one, users: [...(one.users ?? [])] }));
+    let found = list.find((one) => one.emoji.name === emoji.name && one.emoji.id === emoji.id);
+    if (!found) list.push((found = { emoji, count: 0, users: [] }));
+    found.count += added ? 1 : -1;
+    found.users = added ? [...found.users, user_id] : found.users.filter((id) => id !== user_id);
+    view.update({ ...view.message, reactions: list.filter((one) => one.count > 0) });
+  }
+
   remove(id) {
     this.views.get(id)?.element.remove();
     if (this.views.delete(id)) this.#group();
@@ -108,6 +127,8 @@ export class Timeline {
   }
 
   #announce(message) {
+    clearTimeout(this.#quiet);
+    this.#quiet = setTimeout(() => (byId("announcer").textContent = ""), SAID_MS);
     byId("announcer").textContent = `${displayName(message.author)}: ${plain(message.content, this.context.names).slice(0, 200) || "a new message"}`;
     if (message.author.id === this.context.names.me) this.toBottom();
     else if (!this.#stuck) this.jumpDown.hidden = false;

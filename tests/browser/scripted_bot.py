@@ -1,0 +1,104 @@
+"""A small bot on unmodified discord.py for the page's tests: each command answers in one of the ways that a bot can.
+
+python -m tests.browser.scripted_bot URL   (prints "ready" once its commands are registered)
+"""
+
+import asyncio
+import logging
+import sys
+
+import discord
+import yarl
+from discord import app_commands
+
+logging.basicConfig(level=logging.WARNING)
+
+
+class Form(discord.ui.Modal, title="Fix and run"):
+    """One text that comes filled in, and a choice."""
+
+    def __init__(self, prompt: str) -> None:
+        super().__init__(timeout=60)
+        self.prompt: discord.ui.TextInput[Form] = discord.ui.TextInput(
+            label="Prompt", style=discord.TextStyle.paragraph, default=prompt, min_length=3, max_length=400
+        )
+        options = [discord.SelectOption(label="fast"), discord.SelectOption(label="relax")]
+        self.lane: discord.ui.Select[Form] = discord.ui.Select(options=options)
+        self.add_item(self.prompt)
+        self.add_item(discord.ui.Label(text="Lane", description="how it is paid", component=self.lane))
+
+    async def on_submit(self, interaction: discord.Interaction) -> None:
+        await interaction.response.send_message(f"Running **{self.prompt.value}** in {self.lane.values[0]}.")
+
+
+class Buttons(discord.ui.View):
+    """One button for each thing that may follow a press."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout=None)
+
+    @discord.ui.button(label="Count", custom_id="count")
+    async def count(self, interaction: discord.Interaction, button: discord.ui.Button["Buttons"]) -> None:
+        assert interaction.message is not None
+        await interaction.response.edit_message(content=interaction.message.content + " one", view=Buttons())
+
+    @discord.ui.button(label="Whisper", custom_id="whisper")
+    async def whisper(self, interaction: discord.Interaction, button: discord.ui.Button["Buttons"]) -> None:
+        await interaction.response.send_message("A secret for you.", ephemeral=True)
+
+    @discord.ui.button(label="Form", custom_id="form", style=discord.ButtonStyle.primary)
+    async def form(self, interaction: discord.Interaction, button: discord.ui.Button["Buttons"]) -> None:
+        await interaction.response.send_modal(Form("a red boat --foo"))
+
+    @discord.ui.button(label="Silent", custom_id="silent")
+    async def silent(self, interaction: discord.Interaction, button: discord.ui.Button["Buttons"]) -> None:
+        """Says nothing, so that the page has to."""
+
+    @discord.ui.select(custom_id="colour", options=[discord.SelectOption(label=name) for name in ("red", "blue")])
+    async def colour(self, interaction: discord.Interaction, select: discord.ui.Select["Buttons"]) -> None:
+        await interaction.response.send_message(f"You chose {select.values[0]}.")
+
+
+def commands(tree: app_commands.CommandTree[discord.Client]) -> None:
+    @tree.command(description="Four pictures from your words")
+    @app_commands.describe(prompt="what you want to see", style="a look")
+    async def imagine(interaction: discord.Interaction, prompt: str, style: str | None = None) -> None:
+        await interaction.response.defer()
+        await interaction.followup.send(f"**{prompt}**" + (f" in {style}" if style else ""), view=Buttons())
+
+    @imagine.autocomplete("style")
+    async def styles(interaction: discord.Interaction, typed: str) -> list[app_commands.Choice[str]]:
+        return [app_commands.Choice(name=f"{typed} in {way}", value=f"{way}-{typed}") for way in ("oil", "ink")]
+
+    @tree.command(description="Think without end")
+    async def ponder(interaction: discord.Interaction) -> None:
+        await interaction.response.defer()
+
+    @tree.context_menu(name="Cancel Job")
+    async def cancel(interaction: discord.Interaction, message: discord.Message) -> None:
+        await interaction.response.send_message(f"Cancelled {message.content}", ephemeral=True)
+
+
+async def main(url: str) -> None:
+    discord.http.Route.BASE = f"{url}/api/v10"
+    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url.replace("http", "ws", 1) + "/gateway")
+    client = discord.Client(intents=discord.Intents(guilds=True))
+    tree = app_commands.CommandTree(client)
+    commands(tree)
+
+    async def set_up() -> None:
+        client.add_view(Buttons())
+        await tree.sync()
+
+    client.setup_hook = set_up  # type: ignore[method-assign]
+
+    @client.event
+    async def on_connect() -> None:
+        print("ready", flush=True)
+
+    async with client:
+        await client.start("sandbox")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

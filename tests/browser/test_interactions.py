@@ -1,0 +1,193 @@
+"""Commands, buttons, forms and private answers on the page, with a scripted bot behind them."""
+
+import asyncio
+
+import pytest
+from playwright.async_api import Locator, Page
+
+from tests.browser import chromium
+from tests.browser.stage import PHONE, Stage, said
+from tests.harness.control import Json
+
+pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
+
+
+def entry(page: Page) -> Locator:
+    return page.get_by_role("combobox", name="Message or command")
+
+
+async def imagined(page: Page, prompt: str) -> Locator:
+    """Types the whole line and sends it; the answer's message."""
+    await entry(page).fill(f"/imagine {prompt}")
+    await entry(page).press("Enter")
+    message = page.locator("article.message", has=page.locator("strong", has_text=prompt))
+    await message.wait_for()
+    return message
+
+
+async def test_typed_line_runs_the_command_with_the_rest_as_its_text(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    message = await imagined(page, "a red boat on the sea at sunset")
+    assert "alice" in await message.locator(".reference").inner_text()
+    assert "/imagine" in await message.locator(".reference").inner_text()
+    assert await entry(page).input_value() == ""
+
+
+async def test_command_is_found_and_filled_with_the_keyboard(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    await entry(page).press_sequentially("/ima")
+    await page.get_by_role("option", name="/imagine").wait_for()
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("a cat")
+    await page.get_by_role("button", name="style").click()
+    await page.keyboard.type("soft")
+    await page.get_by_role("option", name="soft in ink").wait_for()
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Enter")
+    await said(page, "a cat in ink-soft").wait_for()
+
+
+async def test_missing_text_and_unknown_commands_are_told_before_anything_is_sent(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    await entry(page).fill("/imagine ")
+    await entry(page).press("Enter")
+    await page.get_by_role("alert").get_by_text("/imagine needs “prompt”").wait_for()
+    await page.keyboard.press("Escape")
+    await entry(page).fill("/imagin a boat")
+    await entry(page).press("Enter")
+    await page.get_by_role("alert").get_by_text("Did you mean /imagine?").wait_for()
+    assert await stage.control.messages(as_="alice", channel=room["name"]) == []
+
+
+async def test_button_changes_its_message_in_place(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    message = await imagined(page, "counted")
+    await message.get_by_role("button", name="Count").click()
+    await message.get_by_text("counted one").wait_for()
+    await message.get_by_role("button", name="Count").click()
+    await message.get_by_text("counted one one").wait_for()
+
+
+async def test_select_sends_its_choice(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    message = await imagined(page, "coloured")
+    await message.locator("select").select_option("blue")
+    await said(page, "You chose blue.").wait_for()
+
+
+async def test_private_answer_is_seen_by_one_person_until_dismissed(stage: Stage) -> None:
+    room = await stage.room()
+    alice, bob = await asyncio.gather(stage.open("alice", room), stage.open("bob", room))
+    message = await imagined(alice, "whispered")
+    await message.get_by_role("button", name="Whisper").click()
+    secret = alice.locator("article.message", has_text="A secret for you.")
+    await secret.get_by_text("Only you can see this").wait_for()
+    await stage.post(room, {"content": "after the secret"})
+    await said(bob, "after the secret").wait_for()
+    assert await said(bob, "A secret for you.").count() == 0
+    await secret.get_by_role("button", name="dismiss").click()
+    await secret.wait_for(state="detached")
+    await alice.reload()
+    await said(alice, "after the secret").wait_for()
+    assert await said(alice, "A secret for you.").count() == 0
+
+
+async def test_form_comes_filled_in_checks_its_lengths_and_is_sent(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    message = await imagined(page, "formed")
+    await message.get_by_role("button", name="Form").click()
+    form = page.get_by_role("dialog", name="Fix and run")
+    text = form.get_by_role("textbox", name="Prompt")
+    assert await text.input_value() == "a red boat --foo"
+    await form.get_by_role("combobox", name="Lane").select_option("relax")
+    await text.press("Control+a")
+    await text.press_sequentially("a")
+    await form.get_by_role("button", name="Submit").click()
+    assert await text.evaluate("node => node.validity.tooShort")
+    await text.press_sequentially(" blue boat")
+    await form.get_by_role("button", name="Submit").click()
+    await said(page, "Running a blue boat in relax.").wait_for()
+    await form.wait_for(state="hidden")
+
+
+async def test_dismissed_form_sends_nothing_and_the_button_works_again(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    message = await imagined(page, "dismissed")
+    for _ in range(2):
+        await message.get_by_role("button", name="Form").click()
+        await page.get_by_role("dialog", name="Fix and run").wait_for()
+        await page.keyboard.press("Escape")
+        await page.get_by_role("dialog", name="Fix and run").wait_for(state="hidden")
+    assert len(await stage.control.messages(as_="alice", channel=room["name"])) == 1
+
+
+async def test_silence_of_the_bot_is_told_beside_the_button(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    message = await imagined(page, "silenced")
+    before = await stage.control.limits(ack_ms=250)
+    await message.get_by_role("button", name="Silent").click()
+    await message.get_by_role("alert").get_by_text("did not answer in time").wait_for()
+    await stage.control.limits(ack_ms=3000)
+    assert before
+
+
+async def test_deferred_answer_is_shown_as_thinking(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    await entry(page).fill("/ponder")
+    await page.get_by_role("option", name="/ponder").wait_for()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Enter")
+    await said(page, "is thinking…").wait_for()
+
+
+async def test_message_app_stands_in_the_menu_of_a_message(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room, PHONE)
+    message = await imagined(page, "cancelled soon")
+    await message.get_by_role("button", name="Message actions").click()
+    await page.get_by_role("menuitem", name="Cancel Job").click()
+    await said(page, "Cancelled cancelled soon").wait_for()
+
+
+async def test_switching_the_person_changes_the_address_and_what_is_seen(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    message = await imagined(page, "switched")
+    await message.get_by_role("button", name="Whisper").click()
+    await said(page, "A secret for you.").wait_for()
+    await page.get_by_role("combobox", name="You are").select_option(label="bob")
+    await said(page, "A secret for you.").wait_for(state="detached")
+    assert f"as=bob&channel={room['name']}" in page.url
+    await page.locator("strong", has_text="switched").wait_for()
+
+
+async def test_inspector_shows_requests_and_marks_429(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    await page.get_by_role("button", name="Inspector").click()
+    await stage.control.fault("POST", "/channels/*/messages", status=429, retry_after=0.1)
+    await refused_post(stage, room)
+    limited = page.locator(".entry.limited")
+    await limited.get_by_text("429").wait_for()
+    await page.get_by_role("combobox", name="Show").select_option("trouble")
+    assert await page.locator(".entry").count() == await page.locator(".entry.limited, .entry.trouble").count()
+    await limited.locator("summary").click()
+    await limited.get_by_text("limited away").wait_for()
+
+
+async def refused_post(stage: Stage, room: Json) -> None:
+    url = f"{stage.running.url}/api/v10/channels/{room['id']}/messages"
+    headers = {"Authorization": "Bot sandbox"}
+    async with stage.session.post(url, json={"content": "limited away"}, headers=headers) as answer:
+        assert answer.status == 429

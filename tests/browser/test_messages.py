@@ -1,0 +1,170 @@
+"""Messages on the page: live, changed in place, inert."""
+
+import asyncio
+
+import pytest
+
+from tests.browser import chromium
+from tests.browser.stage import PHONE, Stage, picture, said
+
+pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
+
+# Counts the moments in which a frame on the page holds no picture.
+WATCH = """element => {
+  window.empty = 0;
+  window.frame = element;
+  new MutationObserver(() => { if (!element.querySelector("img")) window.empty += 1; }).observe(element, {childList: true});
+}"""
+GAP = "(e => e.scrollHeight - e.scrollTop - e.clientHeight)(document.querySelector('#scroller'))"
+AT_BOTTOM = f"() => {GAP} < 4"
+FAR_UP = f"() => {GAP} > 300"
+COLOUR = """async element => {
+  const image = element.querySelector("img:last-child");
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 1;
+  canvas.getContext("2d").drawImage(image, 0, 0, 1, 1);
+  return [...canvas.getContext("2d").getImageData(0, 0, 1, 1).data].slice(0, 3);
+}"""
+
+
+async def test_message_of_the_bot_appears_by_itself(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    assert await page.get_by_text("Nothing has developed here yet.").is_visible()
+    await stage.post(room, {"content": "**a red boat** for you"})
+    await page.locator("strong", has_text="a red boat").wait_for()
+    assert await page.get_by_text("Nothing has developed here yet.").is_hidden()
+
+
+async def test_edited_picture_is_swapped_in_its_frame_without_an_empty_moment(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    attachment = {"attachments": [{"id": 0, "filename": "preview.png"}]}
+    message = await stage.post(room, {"content": "developing · 8 %"} | attachment, preview=picture("red"))
+    frame = page.locator(".print")
+    await frame.locator("img").wait_for()
+    await frame.evaluate(WATCH)
+    for percent, colour in ((31, "lime"), (77, "blue")):
+        await stage.edit(message, {"content": f"developing · {percent} %"} | attachment, preview=picture(colour))
+        await said(page, f"{percent} %").wait_for()
+    await page.wait_for_function(f"async () => '' + await ({COLOUR})(window.frame) === '0,0,255'")
+    await page.wait_for_function("() => window.frame.querySelectorAll('img').length === 1")
+    assert await page.evaluate("window.empty") == 0
+    assert await page.evaluate("window.frame.isConnected")
+    assert await page.get_by_role("button", name="edited 2 times").is_visible()
+
+
+async def test_reader_above_is_not_moved_by_an_edit_below_and_follows_at_the_bottom(stage: Stage) -> None:
+    room = await stage.room()
+    for number in range(30):
+        await stage.control.say(as_="bob", channel=room["name"], content=f"line {number}")
+    message = await stage.post(room, {"content": "the last"})
+    page = await stage.open("alice", room)
+    await said(page, "the last").wait_for()
+    scroller = page.locator("#scroller")
+    await page.wait_for_function(AT_BOTTOM)
+    attachment = {"attachments": [{"id": 0, "filename": "grid.png"}]}
+    await stage.edit(message, {"content": "with a picture"} | attachment, grid=picture("red", (512, 512)))
+    await page.locator(".print img").wait_for()
+    await page.wait_for_function(AT_BOTTOM)
+    await scroller.hover()
+    await page.mouse.wheel(0, -600)
+    await page.wait_for_function(FAR_UP)
+    top = await scroller.evaluate("element => element.scrollTop")
+    await stage.post(room, {"content": "one more"})
+    await said(page, "one more").wait_for(state="attached")
+    assert abs(await scroller.evaluate("element => element.scrollTop") - top) < 2
+    await page.get_by_role("button", name="Newest messages").click()
+    await page.wait_for_function(AT_BOTTOM)
+
+
+async def test_html_in_names_texts_and_embeds_stays_text(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    evil = "<img src=x onerror=\"window.hit=1\"><script>window.hit=1</script> [x](javascript:alert(1)) **bold**"
+    field = {"name": evil[:200], "value": evil}
+    await stage.post(room, {"content": evil, "embeds": [{"title": evil, "description": evil, "fields": [field]}]})
+    await stage.control.say(as_="bob", channel=room["name"], content=f"`{evil}` ```{evil}``` > {evil}")
+    await said(page, "window.hit").nth(4).wait_for()
+    assert await page.evaluate("window.hit") is None
+    assert await page.locator("#messages script, #messages img, #messages a").count() == 0
+
+
+async def test_markdown_mentions_and_ticking_times_are_drawn(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    world = await stage.control.state()
+    alice = next(member["id"] for member in world["guilds"][0]["members"] if member["name"] == "alice")
+    soon = await page.evaluate("Math.round(Date.now() / 1000) + 40")
+    text = f"**bold** *slanted* `code` ~~gone~~ ||hidden|| <@{alice}> <#{room['id']}> <t:{soon}:R>\n-# small\n> said\n- item"
+    await stage.post(room, {"content": text})
+    body = page.locator("article.message .part-text")
+    for selector, words in {"strong": "bold", "em": "slanted", "code": "code", "s": "gone", ".small": "small"}.items():
+        assert await body.locator(selector).inner_text() == words
+    assert await body.locator(".mention.mine").inner_text() == "@alice"
+    assert await body.get_by_text(f"#{room['name']}").is_visible()
+    first = await body.locator("time").inner_text()
+    assert first.endswith("seconds") and first.startswith("in ")
+    await page.wait_for_function("before => document.querySelector('.part-text time').textContent !== before", arg=first)
+    hidden = body.locator(".spoiler")
+    assert await hidden.evaluate("node => getComputedStyle(node).color") == "rgba(0, 0, 0, 0)"
+    await hidden.press("Enter")
+    assert await hidden.evaluate("node => getComputedStyle(node).color") != "rgba(0, 0, 0, 0)"
+
+
+async def test_phone_width_shows_everything_without_scrolling_sideways(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room, PHONE)
+    buttons = [{"type": 2, "style": 2, "label": f"U{n}", "custom_id": f"u{n}"} for n in range(1, 6)]
+    long = "wide" * 60
+    attachment = {"attachments": [{"id": 0, "filename": "grid.png"}]}
+    embed = {"title": long, "fields": [{"name": long, "value": long, "inline": True}]}
+    payload = {"content": f"{long}\n```{long}```", "embeds": [embed], "components": [{"type": 1, "components": buttons}]}
+    await stage.post(room, payload | attachment, grid=picture("red", (512, 512)))
+    await page.locator(".print img").wait_for()
+    fits = "document.documentElement.scrollWidth <= innerWidth && document.querySelector('#scroller').scrollWidth <= innerWidth"
+    assert await page.evaluate(fits)
+    assert not await page.locator("[data-channel=gallery]").is_visible()
+    await page.get_by_role("button", name="Channels and members").click()
+    await page.locator("[data-channel=gallery]").click()
+    await page.locator("[data-channel=gallery][aria-current]").wait_for(state="attached")
+    await page.wait_for_function("() => getComputedStyle(document.querySelector('#sidebar')).visibility === 'hidden'")
+    await page.get_by_role("button", name="Inspector").click()
+    await page.get_by_role("complementary", name="Inspector").wait_for()
+    assert await page.evaluate(fits)
+
+
+async def test_picture_opens_large_and_closes_with_the_keyboard(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    attachment = {"attachments": [{"id": 0, "filename": "grid.png"}]}
+    await stage.post(room, attachment, grid=picture("red"))
+    await page.locator(".print img").wait_for()
+    await page.locator(".print").press("Enter")
+    await page.get_by_role("dialog", name="Picture").get_by_text("grid.png").wait_for()
+    await page.keyboard.press("Escape")
+    await page.get_by_role("dialog", name="Picture").wait_for(state="hidden")
+
+
+async def test_person_writes_replies_reacts_edits_and_deletes(stage: Stage) -> None:
+    room = await stage.room()
+    alice, bob = await asyncio.gather(stage.open("alice", room), stage.open("bob", room))
+    await alice.get_by_role("combobox", name="Message or command").fill("hello there")
+    await alice.keyboard.press("Enter")
+    theirs = bob.locator("article.message", has_text="hello there")
+    await theirs.hover()
+    first = await theirs.get_attribute("data-message")
+    await theirs.get_by_role("button", name="Message actions").click()
+    await bob.get_by_role("menuitem", name="Reply").click()
+    await bob.keyboard.type("hello alice")
+    await bob.keyboard.press("Enter")
+    answer = alice.locator("article.message", has_text="hello alice")
+    await answer.locator(".reference", has_text="hello there").wait_for()
+    await answer.click(button="right", position={"x": 5, "y": 5})
+    await alice.get_by_role("menuitem", name="Add a reaction").click()
+    await alice.get_by_role("button", name="🔥").click()
+    await bob.get_by_role("button", name="🔥, 1").wait_for()
+    own = alice.locator(f"[data-message='{first}']")
+    await own.click(button="right", position={"x": 5, "y": 5})
+    await alice.get_by_role("menuitem", name="Delete").click()
+    await bob.locator(f"[data-message='{first}']").wait_for(state="detached")
