@@ -11,6 +11,7 @@ import asyncio
 import json
 import math
 import random
+import re
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ GOAL_MS = 500
 LATE_MS = 3000
 STEP_MS = 50
 CHANNELS = 5
+WORD = re.compile(r"n\d{3}q")
 #: High enough that nobody is refused.
 CAPS = {
     "DARKROOM_FAST_MINUTES": "100000",
@@ -93,9 +95,7 @@ async def results(server: Server, channels: list[str], viewer: str) -> Counter[s
     for channel in channels:
         for message in await server.get("messages", channel=channel, **{"as": viewer}):
             if any(label.startswith("U1") for label in labels(message["components"])):
-                found.update(
-                    part for part in message["content"].split() if len(part) == 5 and part[0] + part[-1] == "nq"
-                )
+                found.update(WORD.findall(message["content"]))
     return found
 
 
