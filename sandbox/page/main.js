@@ -113,11 +113,22 @@ function onEntry(entry) {
   else if (!/^(INTERACTION|TYPING|MESSAGE_REACTION)/.test(entry.name)) worldSoon();
 }
 
+addEventListener("message-link", async ({ detail }) => {
+  const channel = [...state.world.guilds.flatMap((guild) => guild.channels), ...state.direct()].find((one) => one.id === detail.channel);
+  if (!channel) return notice("That message is not in a place that you can see.");
+  if (channel.id !== state.channel?.id) {
+    state.go({ channel });
+    await loading;
+  }
+  if (detail.message && !timeline.jump(detail.message)) notice("That message is gone.");
+});
+
 byId("send").append(icon("send"));
 byId("attach").append(icon("plus"));
 byId("who").addEventListener("change", (event) => state.go({ person: state.people().find((one) => one.id === event.target.value) }));
 byId("try-it").addEventListener("click", () => composer.suggest("/imagine a red boat on the sea at sunset"));
-state.addEventListener("place", () => loadMessages(true));
+let loading = Promise.resolve();
+state.addEventListener("place", () => (loading = loadMessages(true)));
 state.addEventListener("world", () => timeline.redraw());
 
 connect({

@@ -5,7 +5,16 @@ import { timestamp } from "./time.js";
 
 const TAGS = { bold: "strong", italic: "em", underline: "u", strike: "s" };
 
+const MESSAGE_LINK = /^https:\/\/(?:\w+\.)?discord\.com\/channels\/(?:\d+|@me)\/(\d+)(?:\/(\d+))?\/?$/;
+
+/** A link; one to a message stays on the page, which listens for `message-link`. */
 export function safeLink(url, children) {
+  const [, channel, message] = MESSAGE_LINK.exec(url) ?? [];
+  if (channel) {
+    const bare = children.length === 1 && children[0] === url;
+    const go = (event) => event.currentTarget.dispatchEvent(new CustomEvent("message-link", { bubbles: true, detail: { channel, message } }));
+    return el("button", { type: "button", class: "message-link", on: { click: go } }, bare ? "this message" : children);
+  }
   return /^https?:\/\//i.test(url) ? el("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, children) : el("span", {}, children);
 }
 

@@ -115,11 +115,12 @@ export class Timeline {
 
   jump(id) {
     const view = this.views.get(id);
-    if (!view) return;
+    if (!view) return false;
     view.article.scrollIntoView({ block: "center" });
     view.article.focus({ preventScroll: true });
     view.article.classList.remove("flash");
     requestAnimationFrame(() => view.article.classList.add("flash"));
+    return true;
   }
 
   #showEmpty() {

@@ -1,4 +1,4 @@
-"""Finds and starts Chromium (Debian's package; playwright brings no browser of its own here). Knows nothing of the page."""
+"""Finds and starts Chromium (Debian's package; playwright has no browser of its own here). Knows no page."""
 
 import os
 import shutil
@@ -24,7 +24,9 @@ def path() -> str | None:
     return os.environ.get("DARKROOM_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-needed = pytest.mark.skipif(path() is None, reason="Chromium is missing: apt-get install chromium, or set DARKROOM_CHROMIUM")
+needed = pytest.mark.skipif(
+    path() is None, reason="Chromium is missing: apt-get install chromium, or set DARKROOM_CHROMIUM"
+)
 
 
 @asynccontextmanager

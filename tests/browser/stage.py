@@ -55,7 +55,9 @@ class Stage:
 
     async def open(self, who: str, channel: Json, size: tuple[int, int] = DESKTOP) -> Page:
         """A window of one person; what its console complains of is kept."""
-        context = await self.browser.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce")
+        context = await self.browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce"
+        )
         context.set_default_timeout(WAIT_MS)
         page = await context.new_page()
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -76,7 +78,9 @@ class Stage:
         for number, (name, data) in enumerate(files.items()):
             form.add_field(f"files[{number}]", data, filename=f"{name}.png", content_type="image/png")
         headers = {"Authorization": f"Bot {TOKEN}"}
-        async with self.session.request(method, f"{self.running.url}/api/v10{path}", data=form, headers=headers) as answer:
+        async with self.session.request(
+            method, f"{self.running.url}/api/v10{path}", data=form, headers=headers
+        ) as answer:
             body: Any = await answer.json()
             assert answer.status < 300, body
             return dict(body)
@@ -86,9 +90,7 @@ class Stage:
 async def scripted_bot(url: str) -> AsyncIterator[None]:
     """The bot as a process, ready: connected, its commands registered."""
     arguments = ["-m", "tests.browser.scripted_bot", url]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     try:
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), 30)
