@@ -31,3 +31,12 @@ class Answers:
             return False
         await event.wait()
         return True
+
+    async def all_settled(self, seconds: float) -> None:
+        """Returns when nothing is pending any more, or after `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._open:
+                    await next(iter(self._open.values())).wait()
+        except TimeoutError:
+            return

@@ -4,6 +4,7 @@ A button holds an id and a verb; everything else is in the job's row. Decides no
 """
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import discord
@@ -20,6 +21,11 @@ _STYLES = {
     Style.MAIN: discord.ButtonStyle.primary,
     Style.DANGER: discord.ButtonStyle.danger,
 }
+
+
+_JOB = re.compile(
+    r"job:(?P<job>[0-9a-z]{1,20}):(?P<verb>u|v|again|info|cancel|delete)(?::(?P<index>[0-9]{1,2}))?(?P<relax>:relax)?"
+)
 
 
 class _Ours(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"never"):
@@ -40,10 +46,7 @@ class _Ours(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"never"):
         raise NotImplementedError
 
 
-class JobButton(
-    _Ours,
-    template=r"job:(?P<job>[0-9a-z]{1,20}):(?P<verb>u|v|again|info|cancel|delete)(?::(?P<index>[0-9]{1,2}))?(?P<relax>:relax)?",
-):
+class JobButton(_Ours, template=_JOB):
     """A button of a job: `job:<id>:<verb>[:<index>][:relax]`."""
 
     def __init__(self, button: Button) -> None:
@@ -90,6 +93,14 @@ class AskButton(_Ours, template=r"ask:(?P<verb>fix|relax)"):
         from bot import asking
 
         await asking.press(interaction, self.verb)
+
+
+def buttons_in(message: discord.Message) -> Iterator[re.Match[str]]:
+    """The job buttons in a message of ours, as their parts: `job`, `verb`, `index`, `relax`."""
+    for row in message.components:
+        for item in getattr(row, "children", ()):
+            if match := _JOB.fullmatch(getattr(item, "custom_id", None) or ""):
+                yield match
 
 
 def refusal_view(*, relax: Button | None, relax_prompt: bool) -> discord.ui.View:

@@ -35,6 +35,7 @@ from core.prompt import MAX_TYPED
 log = logging.getLogger(__name__)
 
 COGS = ("cogs.imagine", "cogs.account", "cogs.jobs", "cogs.help", "cogs.worker")
+_CLOSING_SECONDS = 3.0
 _HASH = "commands:hash"
 
 
@@ -106,6 +107,11 @@ class DarkroomBot(commands.Bot):
             tasks.create_task(self.delivery.run())
             await self._take_up_again()
 
+    async def close(self) -> None:
+        """Lets answers under way arrive first."""
+        await self.answers.all_settled(_CLOSING_SECONDS)
+        await super().close()
+
     async def on_ready(self) -> None:
         """May come again after each reconnect, so nothing happens here."""
         log.info("Connected to Discord as %s.", self.user)
@@ -148,6 +154,9 @@ class DarkroomBot(commands.Bot):
     ) -> None:
         """Tells one person, privately, what went wrong and what would be right."""
         cause = getattr(error, "original", error)
+        if self.is_closed():
+            log.info("An interaction was left unanswered at the stop.", extra={"interaction": interaction.id})
+            return
         if isinstance(cause, DarkroomError):
             await self._say(interaction, cause.sentence, *_correction(cause, pressed))
             return

@@ -9,7 +9,7 @@ from typing import Any
 
 import discord
 
-from bot.buttons import view_of
+from bot.buttons import buttons_in, view_of
 from bot.render import Card, Verb
 from bot.trouble import REQUEST_ERRORS, Trouble, trouble
 from core.job import Job, Where
@@ -114,10 +114,10 @@ class Doors:
         found = Found()
         try:
             async for message in self._recent(job.where):
-                ids = {item.custom_id for row in message.components for item in getattr(row, "children", ())}
-                if f"job:{job.id}:{Verb.INFO}" in ids:
+                verbs = {button["verb"] for button in buttons_in(message) if button["job"] == job.id}
+                if Verb.INFO in verbs:
                     found = Found(progress=found.progress, result=str(message.id))
-                elif f"job:{job.id}:{Verb.CANCEL}" in ids:
+                elif Verb.CANCEL in verbs:
                     found = Found(progress=str(message.id), result=found.result)
         except discord.Forbidden:
             return found  # without Read Message History the nonce has to do

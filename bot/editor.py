@@ -75,8 +75,8 @@ class Editor:
         self._budget = budget
         self._look = look
         self._clock = clock
-        self._pause = pause
-        self._refresh = refresh
+        self.pause = pause
+        self.refresh = refresh
         self._lives: dict[str, _Live] = {}
 
     def follow(self, job: Job, card: Card | None) -> None:
@@ -149,7 +149,7 @@ class Editor:
         """Returns when there is something to show, or when a waiting job's place may have changed."""
         waiting = live.job.state is State.QUEUED and not self._is_old(live.job)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(live.news.wait(), self._refresh if waiting else None)
+            await asyncio.wait_for(live.news.wait(), self.refresh if waiting else None)
 
     async def _show(self, live: _Live) -> bool:
         """Sends what is true now, if that is new. False when the message cannot be edited any more."""
@@ -171,7 +171,7 @@ class Editor:
             live.tell(Weight.CHANGE)
             return True
         live.shown, live.preview = card, preview
-        await asyncio.sleep(self._pause)
+        await asyncio.sleep(self.pause)
         return True
 
     def _is_old(self, job: Job) -> bool:

@@ -5,8 +5,11 @@ from discord import Interaction, app_commands
 from discord.ext import commands
 
 from bot import presses
+from bot.buttons import buttons_in
 from bot.client import DarkroomBot
+from bot.render import Verb
 from core.errors import Gone
+from core.job import Job
 
 
 class Jobs(commands.Cog):
@@ -26,12 +29,23 @@ class Jobs(commands.Cog):
 
 
 async def _cancel_job(interaction: Interaction[DarkroomBot], message: discord.Message) -> None:
-    job = await interaction.client.services.jobs.by_message(str(message.id))
+    job = await _job_in(interaction.client, message)
     if job is None:
         raise Gone("There is no job in that message.")
     presses.check_may_manage(interaction, job)
     sentence = await presses.cancel(interaction.client, job)
     await interaction.response.send_message(sentence, ephemeral=True)
+
+
+async def _job_in(bot: DarkroomBot, message: discord.Message) -> Job | None:
+    """By the buttons, which name the job before its row knows the message. A crop's "Vary" names another job."""
+    if bot.user is None or message.author.id != bot.user.id:
+        return None
+    for name in (Verb.CANCEL, Verb.INFO):
+        for button in buttons_in(message):
+            if button["verb"] == name:
+                return await bot.services.jobs.get(button["job"])
+    return await bot.services.jobs.by_message(str(message.id))
 
 
 async def setup(bot: DarkroomBot) -> None:

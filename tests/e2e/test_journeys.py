@@ -1,0 +1,189 @@
+"""What a member does in a day, with the real bot and real discord.py in the sandbox; a fake worker draws."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from tests.harness.darkroom import darkroom, labels, running_bot
+from tests.harness.sandbox import running_sandbox
+
+GRID = ["U1", "U2", "U3", "U4", "🔄", "V1", "V2", "V3", "V4", "ⓘ"]
+
+
+async def test_a_prompt_becomes_a_grid_in_its_own_message(tmp_path):
+    async with darkroom(tmp_path, "--step-ms 30") as room:
+        first = await room.imagine("a red boat --ar 3:2 --seed 7")
+        assert first["content"].startswith("**a red boat** · <@")
+        assert "320×208 · 20 steps · seed 7 · fast" in first["content"]
+        assert labels(first) == ["Cancel"] and not first["ephemeral"]
+        done = await room.done(first)
+        assert labels(done) == GRID
+        picture = await room.control.download(done["attachments"][0]["url"])
+        assert Image.open(io.BytesIO(picture)).size == (640, 416)
+        assert done["attachments"][0]["filename"].startswith("a-red-boat-")
+        assert [m["id"] for m in await room.posted()] == [first["id"]]
+
+
+async def test_a_picture_develops_in_steps_with_a_preview_attached(tmp_path):
+    async with darkroom(tmp_path, "--step-ms 60 --preview-every 4") as room:
+        done = await room.done(await room.imagine("a red boat"))
+        seen = [(h["content"].splitlines()[-1], len(h["attachments"])) for h in done["history"]]
+        developing = [line for line, files in seen if "%" in line and files == 1]
+        assert len(developing) >= 3, seen
+        shares = [int(line.split(" %")[0]) for line in developing]
+        assert shares == sorted(shares)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, (256, 256)), (2, (512, 256)), (3, (768, 256))])
+async def test_fewer_pictures_have_fewer_buttons(tmp_path, count, size):
+    async with darkroom(tmp_path) as room:
+        done = await room.done(await room.imagine(f"a red boat --count {count}"))
+        wanted = [label for label in GRID if label[0] not in "UV" or int(label[1]) <= count]
+        assert labels(done) == wanted
+        picture = await room.control.download(done["attachments"][0]["url"])
+        assert Image.open(io.BytesIO(picture)).size == size
+
+
+async def test_u_posts_the_single_picture_as_a_reply_to_the_grid(tmp_path):
+    async with darkroom(tmp_path) as room:
+        grid = await room.done(await room.imagine("a red boat"))
+        answered = await room.press(grid, "U2", as_="bob")
+        single = await room.done(answered)
+        assert single["message_reference"]["message_id"] == grid["id"]
+        assert "picture 2" in single["content"] and labels(single) == ["Vary", "ⓘ"]
+        bytes_of_single = await room.control.download(single["attachments"][0]["url"])
+        assert bytes_of_single == await room.parts.services.pictures.read((await room.job(grid)).id, 1)
+        assert len(await room.posted()) == 2
+
+
+async def test_v_makes_a_new_grid_near_the_chosen_picture_charged_to_who_presses(tmp_path):
+    async with darkroom(tmp_path) as room:
+        grid = await room.done(await room.imagine("a red boat --seed 7", as_="alice"))
+        new = await room.done(await room.press(grid, "V3", as_="bob"))
+        job, parent = await room.job(new), await room.job(grid)
+        assert (job.source.job, job.source.index, job.request.count) == (parent.id, 2, 4)
+        assert job.request.strength < 1 and job.request.prompt == "a red boat" and job.request.seed != 7
+        assert job.user != parent.user and job.account.id == job.user and job.charged_ms > 0
+        assert labels(new) == GRID
+
+
+async def test_again_takes_the_same_words_with_a_new_seed(tmp_path):
+    async with darkroom(tmp_path) as room:
+        grid = await room.done(await room.imagine("a red boat --seed 7 --steps 5"))
+        new = await room.done(await room.press(grid, "🔄"))
+        job = await room.job(new)
+        assert (job.request.prompt, job.request.steps) == ("a red boat", 5) and job.request.seed != 7
+
+
+async def test_info_shows_every_setting_to_one_person_only_and_where_a_variation_came_from(tmp_path):
+    async with darkroom(tmp_path) as room:
+        grid = await room.done(await room.imagine("a red boat --seed 7 --no people --cfg 6.5"))
+        new = await room.done(await room.press(grid, "V1"))
+        about = await room.press(new, "ⓘ", as_="bob")
+        assert about["ephemeral"] and "without people" in about["content"] and "cfg 6.5" in about["content"]
+        assert f"From picture 1 of https://discord.com/channels/{grid_path(grid)}" in about["content"]
+        assert "GPU time" in about["content"] and "seed" in about["content"]
+        assert about["id"] not in {m["id"] for m in await room.control.messages(as_="alice", channel="general")}
+
+
+def grid_path(message: dict) -> str:
+    return f"{message['guild_id']}/{message['channel_id']}/{message['id']}" if "guild_id" in message else ""
+
+
+async def test_delete_is_for_who_asked_and_for_moderators_and_takes_message_and_pictures(tmp_path):
+    async with darkroom(tmp_path) as room:
+        grid = await room.done(await room.imagine("a red boat", as_="carol"))
+        job = await room.job(grid)
+        assert labels(await room.press(grid, "ⓘ", as_="dave")) == []
+        about = await room.press(grid, "ⓘ", as_="bob")  # a moderator
+        assert labels(about) == ["Delete"]
+        await room.control.press(as_="bob", message=about["id"], label="Delete")
+        await room.until(grid, deleted=True)
+        assert await room.parts.services.pictures.read(job.id, 0) is None
+
+
+async def test_a_running_job_can_be_cancelled_by_its_owner_and_nobody_else(tmp_path):
+    async with darkroom(tmp_path, "--step-ms 100") as room:
+        first = await room.imagine("a red boat --steps 100", as_="carol")
+        refused = await room.press(first, "Cancel", as_="dave")
+        assert refused["ephemeral"] and "Only who asked" in refused["content"]
+        await room.control.press(as_="carol", message=first["id"], label="Cancel")
+        ended = await room.done(first)
+        assert ended["content"].endswith("Cancelled.") and ended["attachments"] == []
+        assert (await room.job(ended)).state == "cancelled"
+
+
+async def test_a_moderator_cancels_a_waiting_job_with_the_message_app(tmp_path):
+    async with darkroom(tmp_path, "--load-seconds 60") as room:
+        first = await room.imagine("a red boat", as_="carol")
+        answered = await room.control.context_menu(as_="bob", channel="general", name="Cancel Job", message=first["id"])
+        assert room.message(answered)["content"] == "Cancelled."
+        ended = await room.done(first)
+        job = await room.job(ended)
+        assert (job.state, job.charged_ms) == ("cancelled", 0)
+
+
+async def test_the_message_app_says_when_there_is_no_job(tmp_path):
+    async with darkroom(tmp_path) as room:
+        said = await room.control.say(as_="alice", channel="general", content="hello")
+        answered = await room.control.context_menu(as_="bob", channel="general", name="Cancel Job", message=said["id"])
+        assert room.message(answered)["content"] == "There is no job in that message."
+
+
+async def test_buttons_work_after_a_restart_of_the_bot(tmp_path):
+    async with running_sandbox(tmp_path / "sandbox") as sandbox:
+        async with running_bot(sandbox, tmp_path / "data") as room:
+            grid = await room.done(await room.imagine("a red boat"))
+            refused = await room.answer("imagine", prompt="a blue boat --stepps 3")
+        async with running_bot(sandbox, tmp_path / "data") as room:
+            assert (await room.done(await room.press(grid, "U4")))["attachments"]
+            modal = await room.control.press(as_="alice", message=refused["id"], label="Fix and run")
+        async with running_bot(sandbox, tmp_path / "data") as room:
+            answered = await room.control.submit(
+                as_="alice", interaction=modal["interaction"], values={"Prompt": "a blue boat --steps 3"}
+            )
+            assert (await room.job(await room.done(room.message(answered)))).request.steps == 3
+
+
+async def test_a_job_in_progress_goes_on_after_a_restart_and_is_posted_once(tmp_path):
+    async with running_sandbox(tmp_path / "sandbox") as sandbox:
+        async with running_bot(sandbox, tmp_path / "data", "--step-ms 100") as room:
+            first = await room.imagine("a red boat")
+            await room.until(first, content_contains="%")
+        async with running_bot(sandbox, tmp_path / "data") as room:
+            await room.done(first)
+            assert len(await room.posted()) == 1
+            assert await room.parts.services.ledger.audit() == []
+
+
+async def test_every_button_is_still_alive_after_many_edits_and_a_long_time(tmp_path):
+    """discord.py forgets a DynamicItem's class when a view that mixes it with others times out, or is edited again."""
+    async with darkroom(tmp_path, "--step-ms 40") as room:
+        grid = await room.done(await room.imagine("a red boat"))
+        assert grid["edits"] > 3
+        refused = await room.answer("imagine", prompt="a boat --stepps 3")
+        await room.control.press(as_="alice", message=refused["id"], label="Fix")
+        about = await room.press(grid, "ⓘ")
+        await room.control.press(as_="alice", message=about["id"], label="Delete")
+        other = await room.done(await room.imagine("a blue boat"))
+        assert (await room.press(other, "ⓘ"))["ephemeral"]
+        assert room.bot._connection._view_store._dynamic_items, "no class was forgotten"
+        assert not room.bot._connection._view_store._views, "and no ordinary item is kept for a message"
+
+
+async def test_in_a_direct_message_the_members_own_plan_pays(tmp_path):
+    async with darkroom(tmp_path) as room:
+        done = await room.done(await room.imagine("a red boat", as_="dave", channel="dm"), as_="dave")
+        assert (await room.job(done)).account.server == "home"
+        assert (await room.done(await room.press(done, "U1", as_="dave"), as_="dave"))["attachments"]
+
+
+async def test_a_server_that_the_bot_is_not_in_gets_a_sentence(tmp_path):
+    async with darkroom(tmp_path) as room:
+        other = await room.control.create("guilds", name="elsewhere", bot=False)
+        answered = await room.control.command(
+            as_="alice", channel=other["channels"][0]["id"], name="imagine", options={"prompt": "x"}, install="user"
+        )
+        message = room.message(answered)
+        assert message["ephemeral"] and "not a member" in message["content"]
