@@ -56,8 +56,8 @@ class RateLimited(ApiError):
         self.retry_after, self.scope = round(max(retry_after, 0.001), 3), scope
 
     def body(self) -> Json:
-        body: Json = {"message": self.message, "retry_after": self.retry_after, "global": self.scope == "global"}
-        return body | ({"code": self.code} if self.code else {})
+        known: Json = {"message": self.message, "code": self.code, "retry_after": self.retry_after}
+        return known | {"global": self.scope == "global"}
 
     def headers(self) -> dict[str, str]:
         """`Via` is what tells discord.py that this is Discord's own limit and not a ban at the edge."""

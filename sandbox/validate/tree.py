@@ -38,7 +38,7 @@ class Problems:
             self.required(path)
         elif len(value) > most or len(value) < least:
             code, words = ("BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
-            if least and len(value) < least:
+            if least:
                 code, words = ("BASE_TYPE_BAD_LENGTH", f"Must be between {least} and {most} in length.")
             self.add(path, code, words)
 

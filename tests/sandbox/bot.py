@@ -82,6 +82,7 @@ class Bot(discord.Client):
         self.read: list[discord.Message] = []
         self.changed = asyncio.Event()
         commands_of(self)
+        settings_of(self)
 
     async def setup_hook(self) -> None:
         self.add_dynamic_items(JobButton)
@@ -147,6 +148,9 @@ def commands_of(bot: Bot) -> None:
         known = ["watercolour", "woodcut", "photo"]
         return [app_commands.Choice(name=name, value=name) for name in known if name.startswith(current)]
 
+
+def settings_of(bot: Bot) -> None:
+    tree = bot.tree
     prefer = app_commands.Group(name="prefer", description="Your settings")
 
     @prefer.command(description="Always added")

@@ -3,8 +3,8 @@
 The description is looked for in DARKROOM_OPENAPI, then beside the repository; `missing()` says why there is none.
 
 Known mismatches, which are not counted:
-* discord.py sends an attachment's id as an integer, and so do its files' numbers; the description wants a string.
-* discord.py sends integers where the description has bit fields as strings (default_member_permissions).
+* discord.py sends an attachment's id as an integer, and so the number of a new file; the description wants a string.
+* discord.py sends recipient_id as an integer when it opens a direct channel; the description wants a string.
 """
 
 import json
@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped, unused-ignore]
+from jsonschema.exceptions import best_match  # type: ignore[import-untyped, unused-ignore]
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
@@ -81,6 +81,8 @@ def _corrected(body: Any) -> Any:
     """A body without the known mismatches of discord.py."""
     if isinstance(body, dict):
         found = {name: _corrected(value) for name, value in body.items()}
+        if isinstance(found.get("recipient_id"), int):
+            found["recipient_id"] = str(found["recipient_id"])
         if isinstance(found.get("attachments"), list):
             found["attachments"] = [item | {"id": str(item["id"])} for item in found["attachments"]]
         return found

@@ -1,0 +1,86 @@
+"""The world outlives its process: a real one, killed with SIGKILL, started again on the same data."""
+
+import asyncio
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.harness.sandbox import kill, sandbox_process
+from tests.sandbox.bot import PNG, Bot, joined
+from tests.sandbox.rest import IMAGINE, Rest
+
+
+@pytest.mark.crash
+async def test_buttons_tokens_files_and_commands_work_after_the_sandbox_was_killed(tmp_path: Path) -> None:
+    data = tmp_path / "sandbox"
+    async with sandbox_process(data) as first:
+        port = urlsplit(first.url).port or 0
+        async with joined(first.url, Bot(heartbeat_timeout=5)) as bot:
+            await first.control.command(as_="alice", channel="general", name="imagine", options={"prompt": "a boat"})
+            message = await first.control.wait(as_="alice", channel="general", button="U2")
+            await first.control.change("channels", "gallery", name="wall")
+            await kill(first)
+            async with sandbox_process(data, port=port) as second:
+                await bot.until(lambda: bot.readies == 2, 30)
+                again = (await second.control.messages(as_="alice", channel="general"))[0]
+                assert (again["id"], again["content"], again["edits"]) == (message["id"], message["content"], 3)
+                assert await second.control.download(again["attachments"][0]["url"]) == PNG
+                answer = await second.control.press(as_="bob", message=message["id"], label="U2")
+                assert answer["response"]["kind"] == "update"
+                state = await second.control.state()
+                assert "wall" in [channel["name"] for channel in state["guilds"][0]["channels"]]
+
+
+@pytest.mark.crash
+async def test_token_works_after_the_sandbox_was_killed_and_no_acknowledged_edit_is_lost(tmp_path: Path) -> None:
+    data = tmp_path / "sandbox"
+    async with sandbox_process(data) as first:
+        port = urlsplit(first.url).port or 0
+        await first.control.limits(buckets={"PATCH /webhooks/*/*/messages/*": None})
+        async with Rest(first) as rest:
+            await rest.register(IMAGINE)
+            asked = await rest.asked()
+            await rest("POST", asked.callback, {"type": 4, "data": {"content": "0"}})
+            await asked.waiting
+            acknowledged = await edit_until_killed(rest, asked.webhook, first.process)
+        async with sandbox_process(data, port=port) as second, Rest(second) as rest:
+            now = await rest("GET", f"{asked.webhook}/messages/@original")
+            assert int(now.body["content"]) in (acknowledged, acknowledged + 1)
+            edited = await rest("PATCH", f"{asked.webhook}/messages/@original", {"content": "back"})
+            assert edited.status == 200
+
+
+async def edit_until_killed(rest: Rest, webhook: str, process: asyncio.subprocess.Process | None) -> int:
+    """Edit as fast as it goes; kill the sandbox meanwhile. The last edit that was answered."""
+    assert process is not None
+    last = 0
+    for number in range(1, 10_000):
+        if number == 60:
+            process.kill()
+        try:
+            answer = await rest("PATCH", f"{webhook}/messages/@original", {"content": str(number)})
+        except OSError:
+            break
+        assert answer.status == 200
+        last = number
+    await process.wait()
+    return last
+
+
+async def test_second_sandbox_on_the_same_data_says_so_and_stops(tmp_path: Path) -> None:
+    data = tmp_path / "sandbox"
+    async with sandbox_process(data):
+        with pytest.raises(AssertionError, match="ended before"):
+            async with sandbox_process(data):
+                pass
+
+
+async def test_moved_sandbox_serves_its_files_under_its_new_address(tmp_path: Path) -> None:
+    data = tmp_path / "sandbox"
+    async with sandbox_process(data) as first, Rest(first) as rest:
+        await rest("POST", f"/channels/{await rest.channel()}/messages", {}, files={"a.png": PNG})
+    async with sandbox_process(data) as second:
+        message = (await second.control.messages(as_="alice", channel="general"))[0]
+        assert message["attachments"][0]["url"].startswith(second.url)
+        assert await second.control.download(message["attachments"][0]["url"]) == PNG
