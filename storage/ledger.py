@@ -140,10 +140,10 @@ class Ledger:
              "now": self._db.clock()},
         )  # fmt: skip
 
-    async def audit(self) -> list[str]:
+    async def audit(self, *, tx: Tx | None = None) -> list[str]:
         """Every broken invariant as a sentence; empty when the books are right."""
         union = "\nUNION ALL\n".join(f"SELECT '{rule}: ' || subject AS broken FROM ({sql})" for rule, sql in CHECKS)
-        return [row["broken"] for row in await self._db.read(union)]
+        return [row["broken"] for row in await (tx.execute if tx else self._db.read)(union)]
 
     async def _enter(
         self, tx: Tx, account: str, lot: int, job: str | None, kind: str, amount_ms: int, cause: str, now: float

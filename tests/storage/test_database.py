@@ -18,68 +18,68 @@ async def names(db):
 
 
 @pytest.fixture
-async def db(tmp_path):
-    async with Database.open(tmp_path / "data") as opened:
+async def db(folder):
+    async with Database.open(folder / "data") as opened:
         yield opened
 
 
-async def test_a_second_process_is_told_who_holds_the_folder_and_what_to_do(tmp_path, db):
+async def test_a_second_process_is_told_who_holds_the_folder_and_what_to_do(folder, db):
     with pytest.raises(AlreadyRunning, match=r"already runs on .*process \d+.*DARKROOM_DATA"):
-        async with Database.open(tmp_path / "data"):
+        async with Database.open(folder / "data"):
             pytest.fail("it opened twice")
 
 
-async def test_what_was_committed_is_there_after_opening_again(tmp_path):
+async def test_what_was_committed_is_there_after_opening_again(folder):
     for name in ("first", "second"):
-        async with Database.open(tmp_path) as db, db.transaction() as tx:
+        async with Database.open(folder) as db, db.transaction() as tx:
             await tx.execute(PUT, {"name": name})
-    async with Database.open(tmp_path) as db:
+    async with Database.open(folder) as db:
         assert await names(db) == ["first", "second"]
 
 
-async def test_prompts_and_tokens_are_readable_by_their_owner_only(tmp_path, db):
+async def test_prompts_and_tokens_are_readable_by_their_owner_only(folder, db):
     async with db.transaction() as tx:
         await tx.execute(PUT, {"name": "a"})
-    files = [file for file in (tmp_path / "data").iterdir() if file.name.startswith(database.FILE)]
+    files = [file for file in (folder / "data").iterdir() if file.name.startswith(database.FILE)]
     assert len(files) == 3  # the database, -wal, -shm
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
 
 
-async def test_a_newer_schema_is_refused_with_its_cure(tmp_path):
-    async with Database.open(tmp_path):
+async def test_a_newer_schema_is_refused_with_its_cure(folder):
+    async with Database.open(folder):
         pass
-    connection = sqlite3.connect(tmp_path / database.FILE)
+    connection = sqlite3.connect(folder / database.FILE)
     connection.execute("PRAGMA user_version = 9999")
     connection.close()
     with pytest.raises(ConfigError, match=r"newer Darkroom \(schema 9999.*Update Darkroom"):
-        async with Database.open(tmp_path):
+        async with Database.open(folder):
             pytest.fail("it opened a newer schema")
 
 
-async def test_a_later_migration_runs_once_and_a_broken_one_leaves_the_schema_as_it_was(tmp_path, monkeypatch):
-    folder = tmp_path / "schema"
-    folder.mkdir()
-    (folder / "0001_start.sql").write_text("CREATE TABLE one (a INTEGER) STRICT;")
-    monkeypatch.setattr(database, "SCHEMA", folder)
-    monkeypatch.setattr(database.migrations, "__defaults__", (folder,))
-    async with Database.open(tmp_path / "data"):
+async def test_a_later_migration_runs_once_and_a_broken_one_leaves_the_schema_as_it_was(folder, monkeypatch):
+    schema = folder / "schema"
+    schema.mkdir()
+    (schema / "0001_start.sql").write_text("CREATE TABLE one (a INTEGER) STRICT;")
+    monkeypatch.setattr(database, "SCHEMA", schema)
+    monkeypatch.setattr(database.migrations, "__defaults__", (schema,))
+    async with Database.open(folder / "data"):
         pass
-    (folder / "0002_two.sql").write_text("CREATE TABLE two (a INTEGER) STRICT; INSERT INTO nowhere VALUES (1);")
+    (schema / "0002_two.sql").write_text("CREATE TABLE two (a INTEGER) STRICT; INSERT INTO nowhere VALUES (1);")
     with pytest.raises(sqlite3.OperationalError, match="nowhere"):
-        async with Database.open(tmp_path / "data"):
+        async with Database.open(folder / "data"):
             pytest.fail("it opened half migrated")
-    (folder / "0002_two.sql").write_text("CREATE TABLE two (a INTEGER) STRICT;")
+    (schema / "0002_two.sql").write_text("CREATE TABLE two (a INTEGER) STRICT;")
     for _ in range(2):
-        async with Database.open(tmp_path / "data") as db:
+        async with Database.open(folder / "data") as db:
             tables = await db.read("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
             assert [row["name"] for row in tables] == ["one", "two"]
 
 
-def test_a_missing_migration_is_noticed(tmp_path):
-    (tmp_path / "0001_start.sql").touch()
-    (tmp_path / "0003_gap.sql").touch()
+def test_a_missing_migration_is_noticed(folder):
+    (folder / "0001_start.sql").touch()
+    (folder / "0003_gap.sql").touch()
     with pytest.raises(ConfigError, match=r"\[1, 3\]"):
-        database.migrations(tmp_path)
+        database.migrations(folder)
 
 
 def test_every_migration_opens_with_a_line_that_says_what_it_is():
@@ -164,9 +164,8 @@ async def test_a_waiting_task_that_is_cancelled_gives_its_turn_away(db):
 
 async def test_a_transaction_inside_a_transaction_is_a_mistake_that_says_so(db):
     with pytest.raises(RuntimeError, match="wait for itself"):
-        async with db.transaction():
-            async with db.transaction():
-                pytest.fail("it nested")
+        async with db.transaction(), db.transaction():
+            pytest.fail("it nested")
     async with db.transaction() as tx:
         await tx.execute(PUT, {"name": "a"})
 
@@ -200,8 +199,8 @@ async def test_a_full_disk_undoes_the_transaction_and_leaves_the_database_usable
     assert (await db.read("PRAGMA integrity_check"))[0][0] == "ok"
 
 
-async def test_a_file_that_is_no_database_is_refused(tmp_path):
-    (tmp_path / database.FILE).write_text("this is a text file" * 1000)
+async def test_a_file_that_is_no_database_is_refused(folder):
+    (folder / database.FILE).write_text("this is a text file" * 1000)
     with pytest.raises(sqlite3.DatabaseError, match="not a database"):
-        async with Database.open(tmp_path):
+        async with Database.open(folder):
             pytest.fail("it opened a text file")

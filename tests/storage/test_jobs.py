@@ -9,7 +9,7 @@ from core.job import Lane, Source, State
 from storage.deliveries import Tell
 from storage.jobs import DOUBLE_PRESS_SECONDS, Dedupe
 from storage.ledger import NotEnough
-from tests.storage.conftest import MADE, NOON
+from tests.storage.store import MADE, NOON
 
 
 async def told(store):
@@ -193,7 +193,9 @@ async def test_what_a_lost_attempt_had_computed_is_the_houses_as_last_heard(stor
     assert await store.jobs.renew([(job.id, 1, 120), ("other", 1, 5)]) == {job.id}
     await store.jobs.renew([(job.id, 1, 90)])  # heard out of order
     await store.jobs.requeue(job.id, 1)
-    assert [(row["payer"], row["cause"], row["gpu_ms"]) for row in await store.rows("usage")] == [("house", "lost", 120)]
+    assert [(row["payer"], row["cause"], row["gpu_ms"]) for row in await store.rows("usage")] == [
+        ("house", "lost", 120)
+    ]
 
 
 async def test_a_new_boot_takes_back_what_older_boots_were_running(store):

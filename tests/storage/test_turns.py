@@ -5,7 +5,7 @@ import time
 from core.fairness import Room
 from core.job import Lane, State
 from storage.database import Database
-from tests.storage.conftest import Store, job_maker
+from tests.storage.store import Store, job_maker
 
 
 async def serve(store, times, cost=None):
@@ -26,10 +26,10 @@ async def test_a_member_with_many_jobs_does_not_hold_the_others_up(store):
     assert await serve(store, 7) == ["alice", "bob", "carol", "alice", "alice", "alice", "alice"]
 
 
-async def test_the_counters_survive_a_restart(tmp_path, clock):
+async def test_the_counters_survive_a_restart(folder, clock):
     make, served = job_maker(), []
     for life in range(3):
-        async with Database.open(tmp_path, clock=clock) as db:
+        async with Database.open(folder, clock=clock) as db:
             store = Store(db=db, clock=clock, make=make, boot=f"boot{life}")
             await store.jobs.new_boot(store.boot)
             if life == 0:
