@@ -8,7 +8,6 @@ Same request, same bytes. Every job in its hands advances one step per tick, as 
 import argparse
 import asyncio
 import colorsys
-import contextlib
 import ctypes
 import hashlib
 import io
@@ -109,9 +108,11 @@ class FakeWorker:
             elif isinstance(order, events.Cancel):
                 self.cancel(order)
             elif isinstance(order, events.Shutdown):
-                sys.exit(0)
+                break
             self.there.set()
         log.info("The bot is gone.")
+        if self.options.redial:
+            raise ConnectionResetError
         os._exit(0)
 
     def cancel(self, order: events.Cancel) -> None:
@@ -291,6 +292,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--preview-every", type=int, default=2)
     parser.add_argument("--load-seconds", type=float, default=0.0)
     parser.add_argument("--load-fails", default="", help="say this instead of loading, and exit")
+    parser.add_argument("--redial", action="store_true", help="serve one bot after the other")
     parser.add_argument("--once", default="", help="a file: only the first fault happens, and makes it")
     for fault in FAULTS:
         parser.add_argument(f"--{fault}", action="append", default=[], metavar="WORD:STEP")
@@ -306,15 +308,28 @@ async def connect(where: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 
 async def work(options: argparse.Namespace) -> None:
-    """Until the connection ends or the worker is told to stop."""
+    """Until the connection ends or the worker is told to stop; with --redial until it is killed."""
+    again = True
+    while again:
+        try:
+            await one_connection(options)
+        except* (OSError, StopAsyncIteration):
+            again = options.redial
+        await asyncio.sleep(0.02)
+
+
+async def one_connection(options: argparse.Namespace) -> None:
+    """From the handshake to the hang-up."""
     faults = []
     for kind in FAULTS:
         for told in getattr(options, kind):
             word, _, step = told.partition(":")
             faults.append(Fault(kind, word, int(step or 0)))
     reader, writer = await connect(options.connect)
-    with contextlib.suppress(ConnectionError, StopAsyncIteration):
+    try:
         await FakeWorker(options, faults, reader, writer).run()
+    finally:
+        writer.close()
 
 
 def main() -> None:

@@ -1,0 +1,184 @@
+"""The bot is killed with SIGKILL before and after every write statement and every request to Discord of a job's life.
+
+After each death an ordinary bot starts on the same data: the job is posted exactly once or was never taken, the ledger
+is exact. Lives: a grid, a grid in relax (posted as a new message), U2, V3.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.crashing_bot import Bot, Crash
+from tests.harness.lives import Stage, about, stage, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
+
+LANES = 2
+PROMPT = "a red boat --steps 4 --seed 7"
+#: A life does not pass the same points in the same order each time; these more are tried.
+MARGIN = 2
+
+
+@dataclass(frozen=True)
+class Life:
+    """What somebody does, on which snapshot, and what comes of it. `grid`: the message that stands there already."""
+
+    snapshot: str
+    act: Callable[[Stage, str], Awaitable[Any]]
+
+
+def _imagine(prompt: str) -> Callable[[Stage, str], Awaitable[Any]]:
+    async def act(lane: Stage, _grid: str) -> None:
+        await lane.sandbox.control.command(
+            as_="alice", channel="general", name="imagine", options={"prompt": prompt}
+        )
+
+    return act
+
+
+def _press(label: str) -> Callable[[Stage, str], Awaitable[Any]]:
+    async def act(lane: Stage, grid: str) -> None:
+        await lane.sandbox.control.press(as_="bob", message=grid, label=label)
+
+    return act
+
+
+LIVES = {
+    "grid": Life("nothing", _imagine(PROMPT)),
+    "relax": Life("nothing", _imagine(f"{PROMPT} --relax")),
+    "U2": Life("grid", _press("U2")),
+    "V3": Life("grid", _press("V3")),
+}
+
+
+@asynccontextmanager
+async def prepared(folder: Path) -> AsyncIterator[tuple[Stage, str]]:
+    """A stage with its two snapshots, and the id of the grid's message."""
+    async with stage(folder) as lane:
+        bot = lane.bot()
+        await lane.ready()
+        await bot.end()
+        lane.keep("nothing")
+        bot = lane.bot()
+        await lane.ready()
+        await _imagine(PROMPT)(lane, "")
+        await lane.settled()
+        await bot.end()
+        lane.keep("grid")
+        grid = (await lane.messages())[-1]["id"]
+        yield lane, grid
+
+
+async def act_and_die(lane: Stage, grid: str, life: Life, crash: Crash) -> bool:
+    """Runs one life until it dies at its point; False when it never came to that point and ended well."""
+    bot = lane.bot(crash)
+    await lane.ready()
+    acting = asyncio.create_task(life.act(lane, grid))
+    dying = asyncio.create_task(bot.over())
+    settling = asyncio.create_task(_took_and_settled(lane, life))
+    await asyncio.wait({dying, settling}, return_when=asyncio.FIRST_COMPLETED)
+    died = dying.done()
+    for task in (acting, dying, settling):
+        task.cancel()
+    await asyncio.gather(acting, dying, settling, return_exceptions=True)
+    await bot.end()
+    return died
+
+
+async def _took_and_settled(lane: Stage, life: Life) -> None:
+    known = 1 if life.snapshot == "grid" else 0
+
+    async def look() -> bool:
+        return len(lane.rows("SELECT id FROM job")) > known and not lane.unsettled()
+
+    await until(look, "the life to end", said=lane.tail)
+
+
+async def recover(lane: Stage) -> None:
+    """An ordinary life on the same data, until all is told."""
+    if lane.unsettled():
+        bot = lane.bot()
+        await lane.settled()
+        assert await bot.end() == 0, lane.tail()
+
+
+async def examine(lane: Stage, life: Life, before: set[str]) -> None:
+    """Posted exactly once, or never taken; charged once; the ledger adds up."""
+    jobs = lane.rows("SELECT job.*, delivery.state AS told FROM job JOIN delivery ON delivery.job = job.id ORDER BY seq")
+    jobs = jobs[1 if life.snapshot == "grid" else 0 :]
+    new = [m for m in await lane.messages() if m["id"] not in before and not m["ephemeral"]]
+    assert len(jobs) <= 1
+    assert len(new) == len(jobs), [m["content"] for m in new]
+    for job in jobs:
+        assert (job["state"], job["told"]) == ("done", "posted")
+        assert job["strikes"] == 0
+        assert job["charged_ms"] == min(job["gpu_ms"] * job["multiplier"], job["reserved_ms"])
+        (message,) = about(job["id"], new)
+        assert message["id"] == job["message"]
+        assert len(message["attachments"]) == 1
+        assert "Cancel" not in str(message["components"])
+    assert await lane.audit() == []
+
+
+async def one(lane: Stage, grid: str, life: Life, crash: Crash) -> bool:
+    """One death and what follows."""
+    lane.put_back(life.snapshot)
+    before = {message["id"] for message in await lane.messages()}
+    lane.log.unlink(missing_ok=True)
+    died = await act_and_die(lane, grid, life, crash)
+    await recover(lane)
+    try:
+        await examine(lane, life, before)
+    except AssertionError as error:
+        raise AssertionError(f"killed {crash}: {error}\n{lane.tail()}") from error
+    return died
+
+
+async def points_of(lane: Stage, grid: str, life: Life) -> list[Crash]:
+    """Both sides of every point that an undisturbed life passes, and some more."""
+    lane.put_back(life.snapshot)
+    tally = lane.folder / "tally"
+    tally.unlink(missing_ok=True)
+    bot = lane.bot(tally=tally)
+    await lane.ready()
+    await life.act(lane, grid)
+    await _took_and_settled(lane, life)
+    await bot.end()
+    passed = [line.split("\t")[0] for line in tally.read_text().splitlines()]
+    return [
+        Crash(sort=sort, number=number, when=when)
+        for sort in ("statement", "request")
+        for number in range(1, passed.count(sort) + MARGIN + 1)
+        for when in ("before", "after")
+    ]
+
+
+async def run_lane(lane: Stage, grid: str, life: Life, points: Iterator[Crash], deaths: list[Crash]) -> None:
+    """Takes points until there are none."""
+    for crash in points:
+        if await one(lane, grid, life, crash):
+            deaths.append(crash)
+
+
+@pytest.mark.parametrize("name", LIVES)
+async def test_killed_at_every_statement_and_request_a_job_is_posted_once_and_charged_once(
+    name: str, tmp_path: Path
+) -> None:
+    life = LIVES[name]
+    async with AsyncExitStack() as stack:
+        lanes = [await stack.enter_async_context(prepared(tmp_path / str(n))) for n in range(LANES)]
+        points = await points_of(*lanes[0], life)
+        deaths: list[Crash] = []
+        shared = iter(points)
+        async with asyncio.TaskGroup() as tasks:
+            for lane, grid in lanes:
+                tasks.create_task(run_lane(lane, grid, life, shared, deaths))
+    # Only points of the margin may lie behind the end of a life.
+    assert len(deaths) >= len(points) - 4 * MARGIN * 2
+
+

@@ -1,0 +1,153 @@
+"""The real bot as a forked process that kills itself at a chosen point, as a power cut would.
+
+A point is a write statement (COMMIT included) or a request to Discord, counted from the first interaction on; SIGKILL
+comes just before or just after it. Processes are forked from a server that has imported everything once.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.harness.crashing_bot", "bot.client", "bot.main", "cogs.imagine"])
+_LIFE = ("/interactions/", "/webhooks/", "/channels/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """Point `number` (from 1) of a sort: "statement" or "request"; `when`: "before" or "after"."""
+
+    sort: str
+    number: int
+    when: str
+
+    def __str__(self) -> str:
+        return f"{self.when} {self.sort} {self.number}"
+
+
+class Points:
+    """Counts, notes and, at the chosen one, kills."""
+
+    def __init__(self, crash: Crash | None, tally: str | None) -> None:
+        self.crash = crash
+        self.armed = False
+        self._counts = {"statement": 0, "request": 0}
+        self._tally = Path(tally).open("a", buffering=1, encoding="utf-8") if tally else None  # noqa: SIM115
+
+    def statement(self, sql: str, when: str) -> None:
+        """Database.trace."""
+        self.pass_("statement", " ".join(sql.split())[:100], when)
+
+    def pass_(self, sort: str, what: str, when: str) -> None:
+        """One side of a point."""
+        if not self.armed:
+            return
+        if when == "before":
+            self._counts[sort] += 1
+            if self._tally:
+                self._tally.write(f"{sort}\t{what}\n")
+        if self.crash == Crash(sort=sort, number=self._counts[sort], when=when):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def install(points: Points) -> None:
+    """Puts the points into the database, aiohttp and discord.py of this process."""
+    import aiohttp
+    import discord
+
+    from storage.database import Database
+
+    opened, requested = Database.open, aiohttp.ClientSession._request
+    interaction_came = discord.state.ConnectionState.parse_interaction_create
+
+    @asynccontextmanager
+    async def open_(folder: Path, **more: Any) -> AsyncIterator[Database]:
+        async with opened(folder, **more) as db:
+            db.trace = points.statement
+            yield db
+
+    async def request(self: aiohttp.ClientSession, method: str, url: Any, **more: Any) -> Any:
+        path = str(url)
+        if not any(part in path for part in _LIFE):
+            return await requested(self, method, url, **more)
+        points.pass_("request", f"{method} {path}", "before")
+        response = await requested(self, method, url, **more)
+        points.pass_("request", f"{method} {path}", "after")
+        return response
+
+    def came(self: Any, data: Any) -> None:
+        points.armed = True
+        interaction_came(self, data)
+
+    Database.open = open_  # type: ignore[method-assign,assignment]
+    aiohttp.ClientSession._request = request  # type: ignore[method-assign]
+    discord.state.ConnectionState.parse_interaction_create = came  # type: ignore[method-assign]
+
+
+def hurry() -> None:
+    """Reconnects soon: discord.py waits up to minutes after some failures, and tests have none to spare."""
+    from discord.backoff import ExponentialBackoff
+
+    ExponentialBackoff.delay = lambda self: 0.05  # type: ignore[method-assign,assignment,return-value]
+
+
+def live(environ: Mapping[str, str], log: str, crash: Crash | None, tally: str | None) -> None:
+    """The process: `bot.main.serve` with this environment, and nothing inherited but imports."""
+    from bot import logs
+    from bot.config import Config
+    from bot.main import serve
+
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    config = Config.from_env(environ, Path("/nonexistent"))
+    logs.set_up("info", config.secrets(), sys.stderr)
+    hurry()
+    points = Points(crash, tally)
+    if crash or tally:
+        install(points)
+    asyncio.run(serve(config))
+
+
+class Bot:
+    """A life of the bot. `await bot.end(signal.SIGTERM)` ends it; `await bot.over()` waits for its own end."""
+
+    def __init__(self, environ: Mapping[str, str], log: Path, crash: Crash | None = None, tally: Path | None = None):
+        told = str(tally) if tally else None
+        self._process = _CONTEXT.Process(target=live, args=(dict(environ), str(log), crash, told), daemon=True)
+        self._process.start()
+
+    @property
+    def code(self) -> int | None:
+        """None while it lives."""
+        return self._process.exitcode
+
+    async def over(self) -> None:
+        """Returns when the process has ended."""
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        loop.add_reader(self._process.sentinel, lambda: ended.done() or ended.set_result(None))
+        try:
+            await ended
+        finally:
+            loop.remove_reader(self._process.sentinel)
+
+    async def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 25.0) -> int | None:
+        """Sends a signal and waits; SIGKILL after `seconds`."""
+        if self._process.exitcode is None and self._process.pid is not None:
+            os.kill(self._process.pid, number)
+        try:
+            async with asyncio.timeout(seconds):
+                await self.over()
+        except TimeoutError:
+            self._process.kill()
+            await self.over()
+        await asyncio.to_thread(self._process.join)
+        return self._process.exitcode
