@@ -1,0 +1,140 @@
+"""Frames: what goes in comes out, however the bytes arrive; what is no frame is refused."""
+
+import json
+import struct
+from dataclasses import fields, is_dataclass
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core import events, wire
+from core.errors import FrameError
+from core.job import MadeWith, Request
+
+REQUEST = Request(prompt="a red boat 🚤", negative="fog", width=256, height=320, seed=2**32 - 1, steps=20, guidance=4.5,
+                  sampler="euler_a", count=4, stop=80, strength=0.6, model="postcard")  # fmt: skip
+MADE = MadeWith(model="postcard", digest="abc", dtype="float32", device="cpu", engine="1")
+MODEL = events.ModelInfo(name="postcard", family="sd", digest="abc", dtype="float32", native=256, multiple=8, steps=20,
+                         guidance=4.0, sampler="euler", samplers=("euler", "dpmpp_2m"))  # fmt: skip
+MESSAGES = [
+    events.Hello(protocol=1, version="0.1", proof="ff", name="w", pid=7, device="cpu", memory_mb=2048, max_rows=8),
+    events.Ready(model=MODEL, load_ms=1200),
+    events.LoadFailed(sentence="There is no model in that folder."),
+    events.Heartbeat(phase=events.Phase.STEPPING, phase_seconds=0.25, jobs=(("a", 1), ("b", 2)), computing=("a",)),
+    events.Heartbeat(phase=events.Phase.IDLE, phase_seconds=0),
+    events.HouseTime(cause="preview", gpu_ms=3),
+    events.Started(job="a", attempt=1, made_with=MADE),
+    events.Progress(job="a", attempt=1, step=3, steps=20, gpu_ms=40, preview=b"\xff\xd8jpeg"),
+    events.Picture(job="a", attempt=1, index=3, png=b"\x89PNG" * 1000),
+    events.Done(job="a", attempt=1, gpu_ms=812),
+    events.Failed(job="a", attempt=1, kind=events.FailureKind.OUT_OF_MEMORY, sentence="Too large.", gpu_ms=1),
+    events.Cancelled(job="a", attempt=1, gpu_ms=5),
+    events.Challenge(protocol=1, nonce="00"),
+    events.Welcome(worker="w1"),
+    events.Submit(job="a", attempt=2, request=REQUEST, indices=(0, 2), previews=False, source=b"png"),
+    events.Cancel(job="a", attempt=2),
+    events.Shutdown(),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_comes_out_as_it_went_in(message):
+    assert list(wire.Splitter().feed(wire.encode(message))) == [message]
+
+
+def test_every_kind_of_message_was_tried():
+    assert {type(message) for message in MESSAGES} == set(get_args(events.Message))
+
+
+@given(st.lists(st.sampled_from(MESSAGES), max_size=6), st.lists(st.integers(1, 997), min_size=1, max_size=20))
+@settings(max_examples=30, deadline=None)
+def test_however_the_chunks_fall_the_messages_are_the_same(messages, sizes):
+    stream, splitter, heard, at, turn = b"".join(map(wire.encode, messages)), wire.Splitter(), [], 0, 0
+    while at < len(stream):
+        size = sizes[turn % len(sizes)]
+        heard += splitter.feed(stream[at : at + size])
+        at, turn = at + size, turn + 1
+    assert heard == messages
+
+
+def test_a_type_of_a_newer_program_is_skipped_and_the_next_message_is_heard():
+    head = json.dumps({"type": "Teleport", "to": "moon"}).encode()
+    frame = wire.PREFIX.pack(wire.MAGIC, events.PROTOCOL, 0, len(head), 3) + head + b"abc"
+    assert list(wire.Splitter().feed(frame + wire.encode(events.Shutdown()))) == [events.Shutdown()]
+
+
+def test_a_field_of_a_newer_program_is_ignored_and_one_with_a_default_may_be_missing():
+    header = {"type": "Heartbeat", "phase": "idle", "phase_seconds": 1, "mood": "fine"}
+    assert wire.decode(json.dumps(header).encode(), b"") == events.Heartbeat(phase=events.Phase.IDLE, phase_seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"7",
+        b"\xff\xfe",
+        b'{"no": "type"}',
+        b'{"type": ["Done"]}',
+        b'{"type": "Done"}',
+        b'{"type": "Done", "job": 5, "attempt": 1, "gpu_ms": 1}',
+        b'{"type": "Done", "job": "a", "attempt": true, "gpu_ms": 1}',
+        b'{"type": "Done", "job": "a", "attempt": 1.5, "gpu_ms": 1}',
+        b'{"type": "Done", "job": "a", "attempt": null, "gpu_ms": 1}',
+        b'{"type": "Heartbeat", "phase": "dancing", "phase_seconds": 1}',
+        b'{"type": "Heartbeat", "phase": "idle", "phase_seconds": "long"}',
+        b'{"type": "Heartbeat", "phase": "idle", "phase_seconds": 1, "jobs": [["a"]]}',
+        b'{"type": "Heartbeat", "phase": "idle", "phase_seconds": 1, "jobs": "ab"}',
+        b'{"type": "Submit", "job": "a", "attempt": 1, "indices": [0], "request": {"prompt": "a"}}',
+        b'{"type": "Submit", "job": "a", "attempt": 1, "indices": [0], "request": "a cat"}',
+        b'{"type": ' + b"[" * 100_000,
+    ],
+)
+def test_a_header_that_is_not_what_it_says_is_refused_with_a_sentence(header):
+    with pytest.raises(FrameError, match=r"could not be read.*same version"):
+        wire.decode(header, b"")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "sentence"),
+    [
+        (struct.pack(">2sBBII", b"HT", 1, 0, 1, 1), "does not speak"),
+        (struct.pack(">2sBBII", b"DR", 9, 0, 1, 1), "another version"),
+        (struct.pack(">2sBBII", b"DR", 1, 0, wire.MAX_HEADER + 1, 0), "larger"),
+        (struct.pack(">2sBBII", b"DR", 1, 0, 2, wire.MAX_BODY + 1), "larger"),
+    ],
+)
+def test_a_stream_that_is_not_ours_is_refused_at_its_first_bytes(prefix, sentence):
+    with pytest.raises(FrameError, match=sentence):
+        list(wire.Splitter().feed(prefix))
+
+
+@given(st.binary(max_size=64))
+@settings(max_examples=60, deadline=None)
+def test_noise_is_refused_or_waited_for_but_never_anything_else(noise):
+    try:
+        assert list(wire.Splitter().feed(noise)) == []
+    except FrameError:
+        pass
+
+
+def test_pictures_and_previews_are_the_body_and_never_in_the_header():
+    picture = events.Picture(job="a", attempt=1, index=0, png=b"PIXELS")
+    frame = wire.encode(picture)
+    head, body = wire.lengths(frame[: wire.PREFIX.size])
+    assert b"PIXELS" not in frame[wire.PREFIX.size : wire.PREFIX.size + head]
+    assert body == 6
+
+
+def test_no_message_has_two_fields_of_bytes_for_a_frame_has_one_body():
+    for cls in get_args(events.Message):
+        assert is_dataclass(cls)
+        assert sum(field.type is bytes for field in fields(cls)) <= 1
+
+
+def test_bytes_are_not_spilled_into_logs():
+    assert "PIXELS" not in repr(events.Picture(job="a", attempt=1, index=0, png=b"PIXELS"))
