@@ -89,6 +89,11 @@ def message_object(world: World, record: Json, *, nested: bool = False) -> Json:
     if record["metadata"]:
         found |= {"interaction_metadata": record["metadata"], "application_id": world.meta("application")}
         found["webhook_id"] = world.meta("application")
+        asked = world.get("interaction", record["interaction_id"])
+        if asked and asked["name"]:
+            # Deprecated by the vendor and still sent: the only place that tells which command a message answers.
+            found["interaction"] = {name: record["metadata"][name] for name in ("id", "type", "user")}
+            found["interaction"]["name"] = asked["name"]
     if record["reactions"]:
         found["reactions"] = [_reaction(world, *pair) for pair in record["reactions"].items()]
     if record["thread_id"] and (thread := world.get("channel", record["thread_id"])):

@@ -110,10 +110,20 @@ def _prepared(ask: Ask, *, focused: str | None) -> tuple[Json, Json, Json, Json]
     return user, channel, data_of(command, chain, options, resolved.found), owners
 
 
+def _spoken(data: Json) -> str:
+    """The command with its sub-commands, as a person says it: "prefer option set"."""
+    words, options = [data["name"]], data["options"]
+    while options and options[0]["type"] in (SUBCOMMAND, GROUP):
+        words.append(options[0]["name"])
+        options = options[0]["options"]
+    return " ".join(words)
+
+
 async def run_command(ask: Ask) -> Any:
     user, channel, data, owners = _prepared(ask, focused=None)
     desk = ask.sandbox.desk
-    started = desk.start(COMMAND, user_id=user["id"], channel=channel, data=data, owners=owners, name=data["name"])
+    name = _spoken(data)
+    started = desk.start(COMMAND, user_id=user["id"], channel=channel, data=data, owners=owners, name=name)
     return await desk.outcome(started)
 
 
