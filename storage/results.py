@@ -58,7 +58,7 @@ class Results:
     async def prune_candidates(self, over_bytes: int) -> list[Picture]:
         """Kept pictures to let go, longest unused first, until `over_bytes` are free.
 
-        Never one of a job that lives or is not delivered yet, nor one that a living job starts from.
+        Never one of a job that lives or is not delivered yet, nor the source of such a job: a crop shows its source.
         """
         rows = await self._db.read(
             "SELECT * FROM (SELECT picture.*, sum(bytes) OVER (ORDER BY used_at, job, number) - bytes AS before"
@@ -66,8 +66,9 @@ class Results:
             " AND NOT EXISTS (SELECT 1 FROM job WHERE job.id = picture.job"
             "                 AND state IN ('preparing', 'queued', 'running', 'held'))"
             " AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.job = picture.job AND state = 'pending')"
-            " AND NOT EXISTS (SELECT 1 FROM job WHERE source_job = picture.job AND source_index = picture.number"
-            "                 AND state IN ('preparing', 'queued', 'running')))"
+            " AND NOT EXISTS (SELECT 1 FROM job AS child LEFT JOIN delivery ON delivery.job = child.id"
+            "                 WHERE child.source_job = picture.job AND child.source_index = picture.number"
+            "                 AND (child.finished_at IS NULL OR delivery.state = 'pending')))"
             " WHERE before < :over ORDER BY used_at, job, number",
             {"over": over_bytes},
         )

@@ -1,6 +1,6 @@
 """Kept pictures: which are there, which may go first, and which must stay."""
 
-from core.job import Source
+from core.job import Source, State
 
 SHA = "ab" * 32
 
@@ -65,7 +65,19 @@ async def test_a_picture_that_a_living_job_starts_from_stays(store):
     child = await store.admit(source=Source(job=parent.id, index=1))
     assert await candidates(store, 1000) == [(parent.id, 0)]
     await store.jobs.cancel_waiting(child.id)
+    await store.outbox.posted(child.id, "m2")
     assert await candidates(store, 1000) == [(parent.id, 0), (parent.id, 1)]
+
+
+async def test_a_picture_stays_until_the_crop_that_shows_it_is_posted(store):
+    parent = await delivered(store, 1)
+    crop = store.make(estimate=0, state=State.PREPARING, source=Source(job=parent.id, index=0))
+    async with store.db.transaction() as tx:
+        await store.jobs.submit(tx, crop)
+        await store.jobs.finish_at_once(tx, crop.id)
+    assert await candidates(store, 1000) == []
+    await store.outbox.posted(crop.id, "m2")
+    assert await candidates(store, 1000) == [(parent.id, 0)]
 
 
 async def test_a_picture_can_be_added_inside_a_larger_transaction(store):
