@@ -85,8 +85,8 @@ class Account:
 class Request:
     """Every number that decides a picture, but those that the worker's own build adds (`MadeWith`).
 
-    Picture `index` of a job (0-based) draws its noise from the seed `seed + index` (modulo 2**32): the same request on the
-    same class of device gives the same picture, alone or in company.
+    Picture `index` of a job (0-based) draws its noise from the seed `seed + index` (modulo 2**32): the same request on
+    the same class of device gives the same picture, alone or in company.
     """
 
     prompt: str
@@ -170,7 +170,8 @@ class Where:
     private: bool = False
 
     def __repr__(self) -> str:
-        return f"Where(guild={self.guild}, channel={self.channel}, message={self.message}, interaction={self.interaction})"
+        shown = ("guild", "channel", "message", "interaction")
+        return f"Where({', '.join(f'{name}={getattr(self, name)}' for name in shown)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
