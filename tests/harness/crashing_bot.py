@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.harness.crashing_bot", "bot.client", "bot.main", "cogs.imagine"])
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["tests.harness.crashing_bot", "bot.client", "bot.main", "cogs.imagine", "tests.harness.mortal_sandbox"]
+)
 _LIFE = ("/interactions/", "/webhooks/", "/channels/")
 
 
@@ -116,13 +118,19 @@ def live(environ: Mapping[str, str], log: str, crash: Crash | None, tally: str |
     asyncio.run(serve(config))
 
 
-class Bot:
-    """A life of the bot. `await bot.end(signal.SIGTERM)` ends it; `await bot.over()` waits for its own end."""
+class Life:
+    """A forked process. `await life.end(signal.SIGTERM)` ends it; `await life.over()` waits for its own end."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path, crash: Crash | None = None, tally: Path | None = None):
-        told = str(tally) if tally else None
-        self._process = _CONTEXT.Process(target=live, args=(dict(environ), str(log), crash, told), daemon=True)
+    def __init__(self, target: Any, *arguments: Any) -> None:
+        # Not as a daemon: those may have no children, and a bot has a worker.
+        self._process = CONTEXT.Process(target=target, args=arguments)
         self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
 
     @property
     def code(self) -> int | None:
@@ -151,3 +159,15 @@ class Bot:
             await self.over()
         await asyncio.to_thread(self._process.join)
         return self._process.exitcode
+
+
+class Bot(Life):
+    """A life of the bot."""
+
+    def __init__(self, environ: Mapping[str, str], log: Path, crash: Crash | None = None, tally: Path | None = None):
+        super().__init__(live, dict(environ), str(log), crash, str(tally) if tally else None)
+
+    def children(self) -> list[int]:
+        """Processes that it started: its worker."""
+        tasks = Path(f"/proc/{self.pid}/task").glob("*/children")
+        return [int(pid) for task in tasks for pid in task.read_text().split()]

@@ -6,20 +6,24 @@ hundreds of starts and not hundreds of histories.
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from storage.database import Database
 from storage.ledger import Ledger
 from tests.harness.crashing_bot import Bot, Crash
+from tests.harness.mortal_sandbox import MortalSandbox
 from tests.harness.sandbox import Running, running_sandbox
 
 KEY = "0123456789abcdef"
@@ -32,7 +36,7 @@ class Stage:
     """One lane of lives. `folder`/data is the bot's; `log` what all lives said."""
 
     folder: Path
-    sandbox: Running
+    sandbox: Running | MortalSandbox
     changes: dict[str, str]
 
     @property
@@ -65,8 +69,10 @@ class Stage:
         """Waits for the bot to be on the gateway with a worker at its door."""
 
         async def look() -> bool:
-            state = await self.sandbox.control.state()
-            return bool(state["application"]["online"])
+            with suppress(aiohttp.ClientError):
+                state = await self.sandbox.control.state()
+                return bool(state["application"]["online"])
+            return False
 
         await until(look, "the bot online")
 
@@ -152,3 +158,12 @@ async def stage(folder: Path, *worker: str, **changes: str) -> AsyncIterator[Sta
         finally:
             process.send_signal(signal.SIGKILL)
             await process.wait()
+
+
+@asynccontextmanager
+async def mortal_stage(folder: Path, *worker: str, **changes: str) -> AsyncIterator[Stage]:
+    """A sandbox that can be killed too; the bot starts its worker itself."""
+    command = [sys.executable, "-m", "tests.harness.fake_worker", *worker]
+    local = {"DARKROOM_WORKER": "local", "DARKROOM_WORKER_COMMAND": shlex.join(command)}
+    async with MortalSandbox(folder / "sandbox") as sandbox:
+        yield Stage(folder, sandbox, local | changes)

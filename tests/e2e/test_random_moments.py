@@ -1,0 +1,106 @@
+"""Ten jobs of four people at once, and SIGKILL at thirty seeded random moments: the bot, its worker, the sandbox.
+
+Whatever was taken before the kill is posted exactly once, and the ledger is exact.
+"""
+
+import asyncio
+import os
+import random
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.harness.control import ControlRefused
+from tests.harness.crashing_bot import Bot
+from tests.harness.lives import Stage, about, mortal_stage, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
+
+MOMENTS = 10
+JOBS = 10
+#: About how long ten jobs take.
+SPAN_SECONDS = 1.2
+PEOPLE = ("alice", "bob", "carol", "dave")
+STEPS = 8
+
+
+async def ask(lane: Stage, number: int) -> None:
+    """One /imagine; whoever is killed meanwhile may not answer it."""
+    lanes = "--relax" if number % 5 == 4 else "--fast"
+    prompt = f"boat {number} --steps {STEPS} {lanes}"
+    with suppress(aiohttp.ClientError, ControlRefused, TimeoutError):
+        await lane.sandbox.control.command(
+            as_=PEOPLE[number % len(PEOPLE)], channel="general", name="imagine", options={"prompt": prompt}
+        )
+
+
+async def strike(lane: Stage, bot: Bot, target: str) -> Bot:
+    """Kills the target and starts it again; returns the bot that lives now."""
+    if target == "bot":
+        await bot.end(signal.SIGKILL)
+        return lane.bot()
+    if target == "worker":
+        for pid in bot.children():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return bot
+    await lane.sandbox.kill()
+    await lane.sandbox.start()
+    return bot
+
+
+async def a_round(lane: Stage, bot: Bot, target: str, after_seconds: float) -> Bot:
+    """Ten jobs and one kill, until all is told."""
+    asking = [asyncio.create_task(ask(lane, number)) for number in range(JOBS)]
+    await asyncio.sleep(after_seconds)
+    bot = await strike(lane, bot, target)
+    await lane.ready()
+    await asyncio.gather(*asking)
+    await lane.settled()
+    return bot
+
+
+async def examine(lane: Stage, at_least: int) -> None:
+    """Every job that was ever taken: done, posted once, charged what it cost."""
+    jobs = lane.rows("SELECT job.*, delivery.state AS told FROM job JOIN delivery ON delivery.job = job.id")
+    messages = [message for message in await lane.messages() if not message["ephemeral"]]
+    assert len(jobs) >= at_least
+    for job in jobs:
+        assert (job["state"], job["told"]) == ("done", "posted"), job["failure"]
+        assert job["charged_ms"] <= min(job["gpu_ms"] * job["multiplier"], job["reserved_ms"])
+        (message,) = about(job["id"], messages)
+        assert message["id"] == job["message"]
+        assert len(message["attachments"]) == 1
+    assert len(messages) == len(jobs), "a message stands there that shows no job"
+
+
+@pytest.mark.parametrize("target", ["bot", "worker", "sandbox"])
+async def test_killed_at_random_moments_every_job_is_posted_once_and_the_ledger_is_exact(
+    target: str, tmp_path: Path
+) -> None:
+    dice = random.Random(f"darkroom {target}")
+    async with mortal_stage(tmp_path, "--step-ms", "15") as lane:
+        bot = lane.bot()
+        await lane.ready()
+        for _ in range(MOMENTS):
+            moment = dice.uniform(0.0, SPAN_SECONDS)
+            try:
+                bot = await a_round(lane, bot, target, moment)
+                await until(lambda: examined(lane), "the examination")
+                await examine(lane, 0)
+            except AssertionError as error:
+                raise AssertionError(f"{target} killed after {moment:.3f} s: {error}\n{lane.tail()}") from error
+        assert await bot.end() == 0
+        assert await lane.audit() == []
+        await examine(lane, JOBS * MOMENTS // 3)
+
+
+async def examined(lane: Stage) -> bool:
+    """Edits that were under way when the last result was posted may still take a moment."""
+    with suppress(AssertionError):
+        await examine(lane, 0)
+        return True
+    return False
