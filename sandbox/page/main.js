@@ -109,7 +109,6 @@ function onEntry(entry) {
   if (entry.kind !== "event") return void (/\/commands/.test(entry.route ?? "") && worldSoon());
   if (/^MESSAGE_(CREATE|UPDATE|DELETE)$/.test(entry.name)) waiting ? waiting.push(entry) : apply(entry);
   else if (/^MESSAGE_REACTION_(ADD|REMOVE)$/.test(entry.name)) timeline.react(entry.body, entry.name.endsWith("ADD"));
-  else if (entry.name === "INTERACTION_CREATE") state.names.learnCommand(entry.body);
   else if (!/^(INTERACTION|TYPING|MESSAGE_REACTION)/.test(entry.name)) worldSoon();
 }
 

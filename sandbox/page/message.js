@@ -100,7 +100,7 @@ export class MessageView {
     }
     const used = message.interaction_metadata ?? message.interaction;
     if (!used?.user) return null;
-    const name = message.command ?? message.interaction?.name ?? used.name ?? context.names.commandName(used.id);
+    const name = message.interaction?.name;
     const named = name ? ["used ", el("b", { class: "mention" }, message.type === 23 ? name : `/${name}`)] : "used a command";
     const verb = used.type === 2 ? named : used.type === 5 ? "sent a form" : "pressed a button";
     return el("p", { class: "reference" }, icon("reply"), el("b", {}, displayName(used.user)), el("span", {}, verb));

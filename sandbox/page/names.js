@@ -29,7 +29,6 @@ export class Names {
   #people = new Map();
   #channels = new Map();
   #roles = new Map();
-  #commands = new Map();
 
   learnWorld(world) {
     this.#channels.clear();
@@ -49,14 +48,6 @@ export class Names {
     }
   }
 
-  /** An interaction on its way to the bot says which command it is; the messages that answer it do not. */
-  learnCommand({ id, type, data }) {
-    const words = [data?.name];
-    for (let option = data?.options?.[0]; option && option.type <= 2; option = option.options?.[0]) words.push(option.name);
-    if (type === 2) this.#commands.set(id, words.join(" "));
-  }
-
-  commandName = (id) => this.#commands.get(id);
   person = (id) => this.#people.get(String(id));
   personName = (id) => (this.#people.has(String(id)) ? displayName(this.#people.get(String(id))) : "someone");
   channelName = (id) => this.#channels.get(String(id))?.name ?? "unknown channel";

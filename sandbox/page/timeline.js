@@ -6,14 +6,23 @@ import { dayWords } from "./time.js";
 import { plain } from "./rich.js";
 
 const GROUP_MS = 5 * 60 * 1000;
+const AT_ONCE = 150;
 const NEAR_BOTTOM_PX = 80;
 const SAID_MS = 1500;
 const HIDDEN = "darkroom.sandbox.dismissed";
+
+/** Message objects only count reactions; whose they were was learnt from events and is kept. */
+function withUsers(fresh, known) {
+  const before = (reaction) => known?.find((one) => one.emoji.name === reaction.emoji.name && one.emoji.id === reaction.emoji.id);
+  return fresh?.map((reaction) => ({ ...reaction, users: before(reaction)?.users }));
+}
 
 export class Timeline {
   views = new Map();
   #stuck = true;
   #seen = {};
+  // Messages of a long channel that are not drawn yet, oldest first.
+  #earlier = [];
   #quiet = 0;
   #dismissed = new Set(JSON.parse(sessionStorage.getItem(HIDDEN) ?? "[]"));
 
@@ -25,6 +34,7 @@ export class Timeline {
     this.jumpDown = byId("jump-down");
     this.jumpDown.append(icon("down"));
     this.jumpDown.addEventListener("click", () => this.toBottom());
+    byId("earlier").addEventListener("click", () => this.#showEarlier());
     this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#stuck && this.toBottom()).observe(this.list);
     new ResizeObserver(() => this.#stuck && this.toBottom()).observe(this.scroller);
@@ -58,13 +68,23 @@ export class Timeline {
     if (afresh) this.clear();
     const wanted = new Set(messages.map((message) => message.id));
     for (const id of [...this.views.keys()]) if (!wanted.has(id)) this.remove(id);
-    for (const message of messages) this.put(message, { quiet: true });
+    const drawn = Math.max(AT_ONCE, this.views.size);
+    this.#earlier = messages.slice(0, -drawn);
+    for (const message of messages.slice(-drawn)) this.put(message, { quiet: true });
+    byId("earlier").hidden = !this.#earlier.length;
     this.#showEmpty();
     if (afresh) this.toBottom();
   }
 
+  #showEarlier() {
+    const batch = this.#earlier.splice(-AT_ONCE);
+    byId("earlier").hidden = !this.#earlier.length;
+    for (const message of batch.reverse()) this.put(message, { quiet: true });
+  }
+
   clear() {
     this.views.clear();
+    this.#earlier = [];
     fill(this.list);
     this.#stuck = true;
   }
@@ -72,7 +92,9 @@ export class Timeline {
   put(message, { quiet = false } = {}) {
     if (!this.#visible(message)) return;
     const view = this.views.get(message.id);
-    if (view) return view.update({ ...view.message, ...message });
+    if (view) return view.update({ ...view.message, ...message, reactions: withUsers(message.reactions, view.message.reactions) });
+    const waiting = this.#earlier.findIndex((one) => one.id === message.id);
+    if (waiting >= 0) return void (this.#earlier[waiting] = message);
     const fresh = new MessageView(message, this.context);
     const ids = [...this.views.keys()];
     const after = ids.findLast((id) => older(id, message.id) < 0);
@@ -98,6 +120,7 @@ export class Timeline {
   }
 
   remove(id) {
+    this.#earlier = this.#earlier.filter((message) => message.id !== id);
     this.views.get(id)?.element.remove();
     if (this.views.delete(id)) this.#group();
     this.#showEmpty();
@@ -114,6 +137,7 @@ export class Timeline {
   }
 
   jump(id) {
+    while (!this.views.has(id) && this.#earlier.some((message) => message.id === id)) this.#showEarlier();
     const view = this.views.get(id);
     if (!view) return false;
     view.article.scrollIntoView({ block: "center" });

@@ -75,7 +75,7 @@ async def imagine(page: Page, prompt: str) -> Locator:
 
 async def developing(message: Locator) -> str:
     """Waits until a picture is there before the buttons are; what the message says then."""
-    await message.locator(".print img").wait_for()
+    await message.locator(".print img").last.wait_for()
     text = await message.locator(".part-text").inner_text()
     return "" if await message.get_by_role("button", name="U1").count() else text
 
@@ -83,12 +83,12 @@ async def developing(message: Locator) -> str:
 async def finished(message: Locator) -> None:
     """Waits for the grid and its ten buttons."""
     await message.get_by_role("button", name="U1", exact=True).wait_for()
-    await message.locator(".print img").wait_for()
+    await message.locator(".print img").last.wait_for()
 
 
 async def picture_of(page: Page, message: Locator) -> bytes:
     """The bytes of the picture that a message shows."""
-    await message.locator(".print img").wait_for()
+    await message.locator(".print img").last.wait_for()
     address = await message.locator(".print img").last.get_attribute("src")
     response = await page.request.get(f"{page.url.split('/?')[0]}{address}")
     assert response.ok

@@ -19,7 +19,7 @@ from tests.harness.sandbox import ROOT, TOKEN, Running
 DESKTOP = (1280, 800)
 PHONE = (360, 740)
 # A busy machine may be slow; a test that fails waits this long, one that passes does not.
-WAIT_MS = 15_000
+WAIT_MS = 30_000
 
 
 def picture(colour: str, size: tuple[int, int] = (256, 256)) -> bytes:

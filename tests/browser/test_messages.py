@@ -175,3 +175,20 @@ async def test_person_writes_replies_reacts_edits_and_deletes(stage: Stage) -> N
     await own.click(button="right", position={"x": 5, "y": 5})
     await alice.get_by_role("menuitem", name="Delete").click()
     await bob.locator(f"[data-message='{first}']").wait_for(state="detached")
+
+
+async def test_long_channel_is_drawn_in_parts_and_a_link_reaches_its_oldest_message(stage: Stage) -> None:
+    room = await stage.room()
+    for number in range(160):
+        await stage.control.say(as_="bob", channel=room["name"], content=f"number {number}.")
+    oldest = (await stage.control.messages(as_="alice", channel=room["name"]))[0]
+    address = f"https://discord.com/channels/1/{room['id']}/{oldest['id']}"
+    await stage.post(room, {"content": f"see [the first]({address})"})
+    page = await stage.open("alice", room)
+    await said(page, "number 159.").wait_for()
+    assert await page.locator("article.message").count() == 150
+    assert await page.get_by_role("button", name="Show earlier messages").count() == 1
+    await page.get_by_role("button", name="the first").click()
+    await said(page, "number 0.").wait_for()
+    await page.wait_for_function("() => document.activeElement.textContent.includes('number 0.')")
+    assert await page.locator("article.message").count() == 161
