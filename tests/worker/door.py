@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from core import wire
 from core.events import PROTOCOL, Challenge, Hello, Message, Order, Welcome
 from core.proof import proves
+from worker.serve import die_with_parent
 
 KEY = "a key for tests"
 PATIENCE = 60.0
@@ -30,6 +31,8 @@ class Visit:
         self.sock = sock
         self._heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.all: list[Message] = []
+        self._reading = threading.Event()
+        self._reading.set()
         threading.Thread(target=self._read, daemon=True).start()
 
     def say(self, order: Order) -> None:
@@ -44,6 +47,14 @@ class Visit:
             assert message is not None, f"the worker left; it had said {self.all[-5:]}"
             if isinstance(message, kind) and where(message):
                 return message
+
+    def pause(self) -> None:
+        """Reads no more, after what is being read now."""
+        self._reading.clear()
+
+    def go_on(self) -> None:
+        """Reads again."""
+        self._reading.set()
 
     def ended(self) -> None:
         """Waits until the worker has ended the connection."""
@@ -71,7 +82,7 @@ class Visit:
     def _read(self) -> None:
         splitter = wire.Splitter()
         try:
-            while chunk := self.sock.recv(1 << 16):
+            while self._reading.wait(PATIENCE) and (chunk := self.sock.recv(1 << 16)):
                 for message in splitter.feed(chunk):
                     self.all.append(message)
                     self._heard.put(message)
@@ -116,10 +127,12 @@ class Door:
 def worker(
     *arguments: str, module: str = "worker", key: str = KEY, **environ: str
 ) -> Iterator["subprocess.Popen[str]"]:
-    """A real worker process; killed at the end."""
+    """A real worker process; killed at the end, and by Linux when the tests themselves are killed."""
     environment = {**os.environ, "DARKROOM_WORKER_KEY": key, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environ}
-    command = [sys.executable, "-m", module, "--threads", "1", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", module, "--threads", "1", "--nice", "0", *arguments]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent
+    )
     try:
         yield process
     finally:

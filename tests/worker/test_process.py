@@ -2,12 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from core.events import (
+    PHASE_DEADLINE_SECONDS,
     Cancel,
     Cancelled,
     Done,
@@ -26,9 +29,29 @@ from tests.worker.door import KEY, Door, Visit, submit, worker
 
 @pytest.fixture
 def door() -> Iterator[Door]:
+    """For a worker of this test's own."""
     door = Door()
     yield door
     door.close()
+
+
+@pytest.fixture(scope="module")
+def far(folder: Path) -> Iterator[tuple[Door, "subprocess.Popen[str]"]]:
+    """A worker that dials again whenever a test has ended its visit, and its door."""
+    door = Door()
+    with worker("--connect", door.address, "--model", str(folder), module="tests.worker.faulty") as process:
+        yield door, process
+    door.close()
+
+
+@pytest.fixture
+def visit(far: tuple[Door, "subprocess.Popen[str]"]) -> Iterator[Visit]:
+    """A fresh connection of that worker, past its loading."""
+    visit = far[0].visit()
+    visit.welcome()
+    visit.hear(Ready)
+    yield visit
+    visit.close()
 
 
 def test_a_worker_dials_loads_and_renders_a_grid(door: Door, folder: Path) -> None:
@@ -49,6 +72,8 @@ def test_a_worker_dials_loads_and_renders_a_grid(door: Door, folder: Path) -> No
         made = [message for message in visit.all if isinstance(message, Picture) and message.job == "a"]
         assert sorted(picture.index for picture in made) == [0, 1, 2, 3]
         assert all(pixels(picture.png).shape == (64, 64, 3) for picture in made)
+        visit.say(Shutdown())
+        assert process.wait(60) == 0
 
 
 def test_a_worker_with_the_wrong_key_is_refused_and_says_so(door: Door, folder: Path) -> None:
@@ -70,44 +95,66 @@ def test_a_local_worker_exits_when_its_connection_ends(door: Door, folder: Path)
         assert process.wait(60) == 0
 
 
-def test_a_worker_dials_again_and_does_not_load_again(door: Door, folder: Path) -> None:
-    with worker("--connect", door.address, "--model", str(folder)) as process:
-        first = door.visit()
-        first.welcome()
-        load_ms = first.hear(Ready).load_ms
-        first.say(submit("a", request(steps=900)))
-        first.hear(Started)
-        first.close()
-        second = door.visit()
-        second.welcome()
-        assert second.hear(Ready).load_ms == load_ms
-        second.hear(Heartbeat, lambda beat: beat.jobs == () and beat.phase is Phase.IDLE)
-        second.say(submit("a", request(steps=2), attempt=2))
-        assert second.hear(Done).attempt == 2
-        assert not [message for message in second.all if getattr(message, "attempt", 2) == 1], "dropped with the first"
-        second.say(Shutdown())
-        assert process.wait(60) == 0
+def test_a_running_job_is_cancelled_over_the_wire(visit: Visit) -> None:
+    visit.say(submit("a", request(steps=900)))
+    visit.hear(Progress)
+    visit.say(Cancel(job="a", attempt=1))
+    assert visit.hear(Cancelled).gpu_ms > 0
 
 
-def test_a_worker_stops_at_once_when_it_is_told_to(door: Door, folder: Path) -> None:
-    with worker("--connect", door.address, "--model", str(folder)) as process:
+def test_a_worker_dials_again_drops_its_jobs_and_does_not_load_again(
+    visit: Visit, far: tuple[Door, "subprocess.Popen[str]"]
+) -> None:
+    visit.say(submit("a", request(steps=900)))
+    visit.hear(Progress)
+    visit.close()
+    again = far[0].visit()
+    hello = again.welcome()
+    assert hello.pid == far[1].pid
+    again.hear(Ready)
+    again.hear(Heartbeat, lambda beat: beat.jobs == () and beat.phase is Phase.IDLE)
+    again.say(submit("a", request(steps=2), attempt=2))
+    assert again.hear(Done).attempt == 2
+    again.close()
+
+
+def test_a_worker_leaves_the_bot_its_share(door: Door, folder: Path) -> None:
+    with worker("--connect", door.address, "--local", "--model", str(folder), "--nice", "7") as process:
+        door.visit().welcome()
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 7
+
+
+def test_the_heart_beats_while_the_loop_hangs_and_says_who_was_computed(
+    visit: Visit, far: tuple[Door, "subprocess.Popen[str]"]
+) -> None:
+    """The last test of this worker: it hangs for good, and still goes at once when it is told to."""
+    visit.say(submit("bad", request(prompt="hang", count=1)))
+    first = visit.hear(Heartbeat, lambda beat: beat.phase is Phase.STEPPING)
+    second = visit.hear(Heartbeat, lambda beat: beat.phase_seconds > first.phase_seconds)
+    assert second.phase is Phase.STEPPING and second.computing == ("bad",) and second.jobs == (("bad", 1),)
+    far[1].send_signal(signal.SIGTERM)
+    assert far[1].wait(5) == 0
+
+
+def test_a_slow_load_is_not_a_hang(door: Door, folder: Path) -> None:
+    arguments = ("--connect", door.address, "--local", "--model", str(folder))
+    with worker(*arguments, module="tests.worker.faulty", FAULT_LOAD_SECONDS="1.5"):
         visit = door.visit()
         visit.welcome()
+        beats = [visit.hear(Heartbeat) for _ in range(2)]
+        assert {beat.phase for beat in beats} == {Phase.LOADING}
+        assert PHASE_DEADLINE_SECONDS[Phase.LOADING] > 10 * PHASE_DEADLINE_SECONDS[Phase.STEPPING]
         visit.hear(Ready)
-        visit.say(submit("a", request(steps=900)))
-        visit.hear(Progress)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
 
 
-def test_a_running_job_is_cancelled_over_the_wire(door: Door, folder: Path) -> None:
-    with worker("--connect", door.address, "--local", "--model", str(folder)):
+def test_a_job_that_kills_its_worker_is_named_by_the_last_heartbeat(door: Door, folder: Path) -> None:
+    with worker("--connect", door.address, "--local", "--model", str(folder), module="tests.worker.faulty") as process:
         visit = door.visit()
         visit.welcome()
-        visit.say(submit("a", request(steps=900)))
-        visit.hear(Progress)
-        visit.say(Cancel(job="a", attempt=1))
-        assert visit.hear(Cancelled).gpu_ms > 0
+        visit.say(submit("bad", request(prompt="die", count=1)))
+        visit.hear(Started)
+        visit.ended()
+        assert process.wait(60) == -signal.SIGKILL
 
 
 def test_a_model_that_is_not_there_is_said_with_its_cure(door: Door, tmp_path: Path) -> None:
@@ -118,16 +165,7 @@ def test_a_model_that_is_not_there_is_said_with_its_cure(door: Door, tmp_path: P
         assert process.wait(60) == 78
 
 
-def test_a_worker_leaves_the_bot_its_share(door: Door, folder: Path) -> None:
-    with worker("--connect", door.address, "--local", "--model", str(folder)) as process:
-        door.visit().welcome()
-        assert os.getpriority(os.PRIO_PROCESS, process.pid) >= 10
-
-
 def test_a_local_worker_dies_with_its_parent(door: Door, folder: Path) -> None:
-    import subprocess
-    import sys
-
     code = (
         "import subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-m', 'worker', *sys.argv[1:]])\n"

@@ -1,0 +1,111 @@
+"""The wire's worker end: nothing said blocks the loop, nothing of a finished connection reaches the next one."""
+
+import queue
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from core.events import PROTOCOL, Challenge, Done, Hello, Picture, Progress
+from tests.worker.bed import request
+from tests.worker.door import KEY, Door, submit
+from worker.link import BACKLOG, Address, Link, NotWelcome
+from worker.orders import Drop, Order
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    door = Door()
+    yield door
+    door.close()
+
+
+def hello(proof: str) -> Hello:
+    return Hello(
+        protocol=PROTOCOL, version="1", proof=proof, name="x", pid=1, device="cpu", memory_mb=1, max_rows=1
+    )  # fmt: skip
+
+
+def linked(door: Door, key: str = KEY) -> tuple[Link, "queue.SimpleQueue[Order]", threading.Thread]:
+    inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
+    link = Link(Address.parse(door.address), key, hello, inbox)
+    thread = threading.Thread(target=link.run, kwargs={"once": True}, daemon=True)
+    thread.start()
+    return link, inbox, thread
+
+
+def test_a_bot_that_does_not_read_never_blocks_who_speaks(door: Door) -> None:
+    link, _, _ = linked(door)
+    visit = door.visit()
+    visit.welcome()
+    visit.say(submit("a", request()))
+    assert link.flush(60)
+    visit.pause()
+    png = bytes(1 << 20)
+    for index in range(100):
+        link.say(Picture(job="a", attempt=1, index=index, png=png))
+    for step in range(100):
+        link.say(Progress(job="a", attempt=1, step=step, steps=100, gpu_ms=0))
+    link.say(Done(job="a", attempt=1, gpu_ms=1))
+    visit.go_on()
+    visit.hear(Done)
+    pictures = [message for message in visit.all if isinstance(message, Picture)]
+    assert [picture.index for picture in pictures] == list(range(100)), "every picture arrives"
+    assert not any(isinstance(message, Progress) for message in visit.all), (
+        f"over {BACKLOG} waiting, progress is left out"
+    )
+
+
+def test_orders_arrive_in_order_and_a_lost_connection_is_told_after_them(door: Door) -> None:
+    _, inbox, thread = linked(door)
+    visit = door.visit()
+    visit.welcome()
+    for job in ("a", "b"):
+        visit.say(submit(job, request(), source=bytes(300_000)))
+    heard = [inbox.get(timeout=60) for _ in range(2)]
+    assert [getattr(order, "job", None) for order in heard] == ["a", "b"]
+    visit.close()
+    assert isinstance(inbox.get(timeout=60), Drop)
+    thread.join(60)
+
+
+def test_what_is_said_while_nobody_listens_is_dropped(door: Door) -> None:
+    link = Link(Address.parse(door.address), KEY, hello, queue.SimpleQueue())
+    link.say(Done(job="a", attempt=1, gpu_ms=1))
+    assert not link.flush(0.01)
+
+
+@pytest.mark.parametrize("first", ["nothing", "another version", "noise"])
+def test_another_side_that_is_no_bot_is_left_with_a_sentence(door: Door, first: str) -> None:
+    link = Link(Address.parse(door.address), KEY, hello, queue.SimpleQueue())
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            link.run(once=True)
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    visit = door.visit()
+    if first == "another version":
+        visit.say(Challenge(protocol=PROTOCOL + 1, nonce="00"))
+    elif first == "noise":
+        visit.sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    visit.close()
+    thread.join(60)
+    assert len(errors) == 1
+    if first != "noise":
+        assert isinstance(errors[0], NotWelcome)
+
+
+@pytest.mark.parametrize("text", ["", "x", "unix:", ":1", "a:b", "a:0", "a:70000"])
+def test_an_address_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="unix:PATH"):
+        Address.parse(text)
+
+
+def test_addresses_of_both_kinds_are_read() -> None:
+    assert Address.parse("unix:/tmp/s").path == "/tmp/s"
+    assert (Address.parse("[::1]:99").host, Address.parse("far.example:99").port) == ("::1", 99)
