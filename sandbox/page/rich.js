@@ -1,5 +1,5 @@
 // Draws a markdown tree. Every word goes in as a text node, every link is http(s) and opens apart.
-import { el } from "./dom.js";
+import { el, icon } from "./dom.js";
 import { parse, inline } from "./markdown.js";
 import { timestamp } from "./time.js";
 
@@ -29,6 +29,9 @@ function spoiler(children) {
   return el("span", { class: "spoiler", role: "button", tabIndex: 0, "aria-label": "Hidden text, press to show", on: { click: open, keydown: key } }, children);
 }
 
+/** A sign that many fonts lack, drawn. */
+const infoSign = () => el("span", { class: "sign-drawn", role: "img", "aria-label": "ⓘ" }, icon("info"));
+
 function leaf(node, names) {
   const me = (text, extra = "") => el("span", { class: `mention ${extra}` }, text);
   switch (node.kind) {
@@ -45,7 +48,7 @@ function leaf(node, names) {
 
 function run(nodes, names) {
   return nodes.map((node) => {
-    if (typeof node === "string") return node;
+    if (typeof node === "string") return node.split(/(ⓘ)/).map((part) => (part === "ⓘ" ? infoSign() : part));
     if (node.kind === "link") return safeLink(node.url, run(node.children, names));
     if (node.kind === "spoiler") return spoiler(run(node.children, names));
     if (TAGS[node.kind]) return el(TAGS[node.kind], {}, run(node.children, names));

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Locator, Page
 
 from tests.browser import chromium
-from tests.browser.stage import PHONE, Stage, said
+from tests.browser.stage import PHONE, Stage, picture, said
 from tests.harness.control import Json
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
@@ -62,6 +62,22 @@ async def test_missing_text_and_unknown_commands_are_told_before_anything_is_sen
     await entry(page).press("Enter")
     await page.get_by_role("alert").get_by_text("Did you mean /imagine?").wait_for()
     assert await stage.control.messages(as_="alice", channel=room["name"]) == []
+
+
+async def test_pictures_are_attached_to_messages_and_to_commands(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    boat = {"name": "boat.png", "mimeType": "image/png", "buffer": picture("red", (96, 64))}
+    await page.locator("#picker").set_input_files([boat])  # type: ignore[list-item]
+    await page.get_by_role("list", name="Files to send").get_by_text("boat.png").wait_for()
+    await entry(page).fill("look")
+    await entry(page).press("Enter")
+    await page.locator("article.message", has_text="look").get_by_role("button", name="Open boat.png").wait_for()
+    await entry(page).press_sequentially("/desc")
+    await page.get_by_role("option", name="/describe").click()
+    await page.get_by_label("image").set_input_files([boat])  # type: ignore[list-item]
+    await entry(page).press("Enter")
+    await said(page, "boat.png is 96 wide.").wait_for()
 
 
 async def test_button_changes_its_message_in_place(stage: Stage) -> None:

@@ -9,11 +9,12 @@ from tests.browser.stage import PHONE, Stage, picture, said
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
 
-# Counts the moments in which a frame on the page holds no picture.
+# Counts the moments in which a frame on the page holds no picture that has been loaded.
 WATCH = """element => {
   window.empty = 0;
   window.frame = element;
-  const look = () => { if (!element.querySelector("img")) window.empty += 1; };
+  const loaded = () => [...element.querySelectorAll("img")].some(one => one.complete && one.naturalWidth);
+  const look = () => { if (!loaded()) window.empty += 1; };
   new MutationObserver(look).observe(element, {childList: true});
 }"""
 GAP = "(e => e.scrollHeight - e.scrollTop - e.clientHeight)(document.querySelector('#scroller'))"
