@@ -16,7 +16,7 @@ from bot.admission import Pressed, Wish
 from bot.buttons import view_of
 from bot.doors import token_end
 from bot.render import Card, JobView, render_job
-from bot.trouble import REQUEST_ERRORS, already_answered
+from bot.trouble import REQUEST_ERRORS, Trouble, already_answered, trouble
 from bot.words import from_code_block, link
 from core.errors import NotAllowed, Refused
 from core.job import Job, Kind, Lane, Request, Source, Where
@@ -84,19 +84,28 @@ async def answer(interaction: "Interaction", job: Job) -> None:
         await interaction.response.send_message(f"That is under way already: {there}", ephemeral=True)
         return
     card = first_card(await bot.look(job, None))
-    try:
-        response = await interaction.response.send_message(card.content, view=view_of(card))
-        message = str(response.message_id) if response.message_id else None
-    except REQUEST_ERRORS as error:
-        if not already_answered(error):
-            log.warning(
-                "A first answer failed (%s); its result will come as a new message.", error, extra={"job": job.id}
-            )
-        message = None
+    message = await _say_first(interaction, job, card)
     if message is None:
         return
     await bot.services.jobs.set_message(job.id, message)
     bot.editor.follow(replace(job, where=replace(job.where, message=message)), card)
+
+
+async def _say_first(interaction: "Interaction", job: Job, card: Card) -> str | None:
+    """The id of the answer's message; None when it did not arrive, or when nobody can say."""
+    try:
+        response = await interaction.response.send_message(card.content, view=view_of(card))
+        if response.message_id:
+            return str(response.message_id)
+    except REQUEST_ERRORS as error:
+        if not already_answered(error):
+            log.warning("A first answer failed (%s).", error, extra={"job": job.id})
+        if trouble(error) is Trouble.TOKEN_DEAD:
+            return None
+    try:
+        return await interaction.client.doors.original(job.where)  # it may have arrived although we did not hear so
+    except REQUEST_ERRORS:
+        return None
 
 
 def first_card(view: JobView) -> Card:

@@ -8,7 +8,7 @@ async with darkroom(tmp_path) as room:
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +68,11 @@ class Room:
         )
 
     async def job(self, message: Json) -> Job:
-        """The job of a message."""
-        found = await self.parts.services.jobs.by_message(message["id"])
+        """The job of a message, by its buttons (a relaxed job's message may be gone already) or by its id."""
+        ids = [item["custom_id"].split(":") for row in message["components"] for item in row["components"]]
+        named = [parts[1] for parts in ids if parts[2] in ("info", "cancel")]
+        jobs = self.parts.services.jobs
+        found = await (jobs.get(named[0]) if named else jobs.by_message(message["id"]))
         assert found is not None
         return found
 
@@ -82,6 +85,14 @@ class Room:
         """Finished pictures that this person sees in a channel."""
         found = await self.control.messages(as_=as_, channel=channel)
         return [m for m in found if m["attachments"] and labels(m)[-1:] == ["ⓘ"]]
+
+
+async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 15.0) -> Any:
+    """What `check` answers, once that is true. For states that nobody announces."""
+    async with asyncio.timeout(seconds):
+        while not (found := await check()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return found
 
 
 def labels(message: Json) -> list[str]:

@@ -1,0 +1,93 @@
+"""/info, /fast, /relax, /help and /worker as people use them."""
+
+import pytest
+
+from core.parameters import PARAMETERS
+from tests.harness.darkroom import darkroom, running_bot
+from tests.harness.sandbox import running_sandbox
+
+
+async def test_info_tells_plan_time_jobs_and_gpu(tmp_path):
+    async with darkroom(tmp_path, "--step-ms 100", DARKROOM_FAST_MINUTES="90") as room:
+        first = await room.imagine("a red boat")
+        await room.until(first, content_contains="%")
+        told = await room.answer("info")
+        assert (
+            told["ephemeral"]
+            and "of 90 min left, about" in told["content"]
+            and "grids at your settings" in told["content"]
+        )
+        assert "renews" in told["content"] and ":R>" in told["content"]
+        assert f"/{first['id']} · a red boat" in told["content"]
+        assert "**Waiting** none" in told["content"] and "**GPU** ready, since" in told["content"]
+
+
+async def test_info_says_when_the_gpu_is_away_and_where_my_job_stands(tmp_path):
+    async with darkroom(tmp_path, "--load-seconds 60") as room:
+        await room.imagine("a red boat")
+        first = await room.imagine("a blue boat")
+        assert "Second in line" in first["content"] and "model is loading" in first["content"]
+        told = await room.answer("info")
+        assert "loading" in told["content"] and "second in line" in told["content"]
+
+
+async def test_relax_and_fast_are_remembered(tmp_path):
+    async with darkroom(tmp_path, "--load-seconds 60") as room:
+        assert (await room.answer("relax"))["ephemeral"]
+        assert "relax" in (await room.imagine("a red boat"))["content"].split("\n")[1]
+        assert "fast" in (await room.imagine("a red boat --fast"))["content"].split("\n")[1]
+        await room.answer("fast")
+        assert "fast" in (await room.imagine("a red boat"))["content"].split("\n")[1]
+        assert "relax" in (await room.imagine("a red boat --relax"))["content"].split("\n")[1]
+
+
+@pytest.mark.parametrize("page", ["start", "parameters", "manage"])
+async def test_help_has_short_pages(tmp_path, page):
+    async with darkroom(tmp_path) as room:
+        told = await room.answer("help", page=page)
+        assert told["ephemeral"] and len(told["content"]) <= 2000
+        if page == "parameters":
+            assert all(parameter.example in told["content"] for parameter in PARAMETERS)
+
+
+async def test_owners_pause_and_resume_the_gpu_and_others_hear_why_not(tmp_path):
+    async with darkroom(tmp_path) as room:
+        refused = await room.answer("worker pause", as_="dave")
+        assert refused["ephemeral"] and "owners" in refused["content"]
+        await room.answer("worker pause", as_="alice")
+        first = await room.imagine("a red boat", as_="dave")
+        assert "GPU is paused" in first["content"]
+        assert "paused" in (await room.answer("info", as_="dave"))["content"]
+        await room.answer("worker resume", as_="alice")
+        assert (await room.done(first))["attachments"]
+
+
+async def test_commands_are_registered_only_when_they_changed(tmp_path):
+    async with running_sandbox(tmp_path / "sandbox") as sandbox:
+        for _ in range(2):
+            async with running_bot(sandbox, tmp_path / "data") as room:
+                assert len(await room.requests("PUT", "/commands")) == 1
+        await sandbox.control.reset()
+        async with running_bot(sandbox, tmp_path / "data") as room:
+            names = {command["name"] for command in (await room.control.state())["commands"]}
+            assert "imagine" in names
+
+
+async def test_a_second_ready_a_resume_and_a_new_session_change_nothing(tmp_path):
+    async with darkroom(tmp_path, "--step-ms 20") as room:
+        first = await room.imagine("a red boat")
+        await room.control.gateway("second_ready")
+        await room.done(first)
+        await room.control.gateway("disconnect", resumable=True)
+        await room.control.call("GET", "state")
+        await room.bot.wait_for("resumed", timeout=15)
+        await room.done(await room.imagine("a blue boat"))
+        assert len(await room.posted()) == 2
+        assert len(await room.requests("PUT", "/commands")) == 1
+
+
+async def test_a_thread_counts_as_its_channel(tmp_path):
+    async with darkroom(tmp_path) as room:
+        thread = await room.control.create("channels", type="thread", name="boats", parent="general")
+        done = await room.done(await room.imagine("a red boat", channel=thread["id"]))
+        assert done["channel_id"] == thread["id"] and done["attachments"]

@@ -1,0 +1,155 @@
+"""What a wish that cannot be granted is answered: privately, with its cure, and with the prompt at hand."""
+
+import asyncio
+
+import pytest
+
+from tests.harness.darkroom import darkroom, labels
+
+
+async def fix(room, refused, prompt, *, as_="alice"):
+    """Presses Fix and run, corrects the prompt, and returns the answer's message and what the modal was filled with."""
+    modal = await room.control.press(as_=as_, message=refused["id"], label="Fix and run")
+    (field,) = modal["response"]["modal"]["fields"]
+    answered = await room.control.submit(as_=as_, interaction=modal["interaction"], values={"prompt": prompt})
+    return room.message(answered), field["value"]
+
+
+async def test_a_mistake_is_answered_privately_and_can_be_fixed_and_run(tmp_path):
+    async with darkroom(tmp_path) as room:
+        refused = await room.answer("imagine", prompt="a red boat --stepps 3 --no `x`, ```y```", as_="dave")
+        assert refused["ephemeral"] and "`--stepps`" in refused["content"] and "`--steps`" in refused["content"]
+        assert labels(refused) == ["Fix and run"]
+        assert refused["id"] not in {m["id"] for m in await room.control.messages(as_="bob", channel="general")}
+        answered, filled = await fix(room, refused, "a red boat --steps 3", as_="dave")
+        assert filled == "a red boat --stepps 3 --no `x`, ```y```"
+        assert (await room.job(await room.done(answered))).typed == "a red boat --steps 3"
+
+
+async def test_a_fixed_prompt_that_is_still_wrong_is_refused_again(tmp_path):
+    async with darkroom(tmp_path) as room:
+        refused = await room.answer("imagine", prompt="a red boat --stepps 3")
+        again, _ = await fix(room, refused, "a red boat --steps 300")
+        assert again["ephemeral"] and "1 to 100" in again["content"]
+        answered, filled = await fix(room, again, "a red boat --steps 3")
+        assert filled == "a red boat --steps 300" and not answered["ephemeral"]
+
+
+async def test_midjourneys_parameters_are_passed_over_with_one_small_line(tmp_path):
+    async with darkroom(tmp_path) as room:
+        first = await room.imagine("a red boat --chaos 20 --v 7")
+        assert "\n-# Ignored: --chaos, --v\n" in first["content"]
+
+
+async def test_a_blocked_word_is_named_and_can_be_fixed(tmp_path):
+    async with darkroom(tmp_path, DARKROOM_BLOCKED="forbidden") as room:
+        refused = await room.answer("imagine", prompt="a FORBIDDEN boat")
+        assert refused["ephemeral"] and "“forbidden”" in refused["content"].casefold()
+        answered, filled = await fix(room, refused, "an allowed boat")
+        assert filled == "a FORBIDDEN boat" and not answered["ephemeral"]
+
+
+async def test_spent_fast_time_says_when_it_renews_and_offers_relax(tmp_path):
+    async with darkroom(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
+        refused = await room.answer("imagine", prompt="a red boat")
+        assert refused["ephemeral"] and ":R>" in refused["content"]
+        assert labels(refused) == ["Fix and run", "Run it in relax"]
+        answered = await room.press(refused, "Run it in relax")
+        assert not answered["ephemeral"] and "relax" in answered["content"]
+
+
+async def test_a_press_without_fast_time_can_be_repeated_in_relax(tmp_path):
+    async with darkroom(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
+        first = await room.imagine("a red boat --relax")
+        await room.until(first, deleted=True)
+        (grid,) = await room.posted()
+        refused = await room.press(grid, "V2")
+        assert labels(refused) == ["Fix and run", "Run it in relax"]
+        answered = await room.press(refused, "Run it in relax")
+        job = await room.job(answered)
+        assert (job.kind, job.source.index, job.lane) == ("variation", 1, "relax")
+        single = await room.done(await room.press(grid, "U1"))  # a crop costs nothing
+        assert single["attachments"]
+
+
+async def test_a_prompt_run_in_relax_by_its_button_may_have_said_fast(tmp_path):
+    async with darkroom(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
+        refused = await room.answer("imagine", prompt="a red boat --fast")
+        assert "relax" in (await room.press(refused, "Run it in relax"))["content"]
+
+
+async def test_the_waiting_cap_is_a_sentence_with_the_prompt_kept(tmp_path):
+    async with darkroom(tmp_path, "--load-seconds 60", DARKROOM_WAITING="1") as room:
+        await room.imagine("a red boat")
+        refused = await room.answer("imagine", prompt="a blue boat")
+        assert refused["ephemeral"] and "waiting" in refused["content"] and "Fix and run" in labels(refused)
+
+
+async def test_a_job_that_is_too_large_is_refused_with_what_helps(tmp_path):
+    async with darkroom(tmp_path, DARKROOM_MAX_WORK="1") as room:
+        refused = await room.answer("imagine", prompt="a red boat --steps 100")
+        assert "--steps" in refused["content"] and "Fix and run" in labels(refused)
+
+
+async def test_a_nearly_full_disk_stops_new_jobs_with_a_sentence(tmp_path):
+    async with darkroom(tmp_path, DARKROOM_DISK_FREE_MB="900000000") as room:
+        refused = await room.answer("imagine", prompt="a red boat")
+        assert refused["ephemeral"] and "disk" in refused["content"] and "Fix and run" in labels(refused)
+
+
+async def test_other_channels_are_pointed_to_the_right_one(tmp_path):
+    async with darkroom(tmp_path, DARKROOM_CHANNELS="12345678901234567") as room:
+        refused = await room.answer("imagine", prompt="a red boat", as_="dave")
+        assert refused["ephemeral"] and "<#12345678901234567>" in refused["content"]
+
+
+async def test_two_presses_at_once_make_one_job(tmp_path):
+    async with darkroom(tmp_path) as room:
+        grid = await room.done(await room.imagine("a red boat"))
+        both = await asyncio.gather(room.press(grid, "V2"), room.press(grid, "V2"))
+        assert sorted(answer["ephemeral"] for answer in both) == [False, True]
+        assert "under way" in next(answer for answer in both if answer["ephemeral"])["content"]
+        assert len(await room.parts.services.jobs.children((await room.job(grid)).id)) == 1
+
+
+async def test_two_people_press_the_same_button_and_each_gets_theirs(tmp_path):
+    async with darkroom(tmp_path) as room:
+        grid = await room.done(await room.imagine("a red boat"))
+        both = await asyncio.gather(room.press(grid, "U2", as_="bob"), room.press(grid, "U2", as_="dave"))
+        assert [answer["ephemeral"] for answer in both] == [False, False]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a boat** @everyone <@&1> <@2> **",
+        "[click](https://evil.example) https://evil.example discord.gg/evil",
+        "```\ncode\n``` `x` ||spoiler|| ~~gone~~ __line__ # title",
+        "<t:0:R> </imagine:1> <#1> <:a:1> :smile:",
+        "\\** -# small",
+    ],
+)
+async def test_nothing_in_a_prompt_pings_links_or_leaves_the_bold(tmp_path, prompt):
+    async with darkroom(tmp_path) as room:
+        first = await room.imagine(prompt)
+        line = first["content"].split("\n")[0]
+        assert not first["mention_everyone"] and not first["mentions"] and "<@&" not in line.split(" · <@")[0]
+        shown = line.removeprefix("**").rsplit("** · <@", 1)[0]
+        bare = [c for i, c in enumerate(shown) if c in "*_~`|[]<>/" and (i == 0 or shown[i - 1] != "\\")]
+        assert bare == [], shown
+
+
+async def test_an_unexpected_error_is_a_calm_sentence_with_a_word_that_is_also_in_the_log(
+    tmp_path, caplog, monkeypatch
+):
+    async with darkroom(tmp_path) as room:
+
+        async def broken(*_args):
+            raise ZeroDivisionError("token secret")
+
+        monkeypatch.setattr(room.bot.services.jobs, "get", broken)
+        grid = await room.imagine("a red boat")
+        said = await room.press(grid, "Cancel")
+        word = said["content"].split("`")[1]
+        assert said["ephemeral"] and "Something went wrong" in said["content"] and "secret" not in said["content"]
+        assert word in caplog.text and "ZeroDivisionError" in caplog.text
