@@ -1,0 +1,1 @@
+"""Postcard: a small text-to-image model of our own, with its renderer, training and scores."""
