@@ -51,6 +51,7 @@ async def check(store, folder):
 
 
 @pytest.mark.crash
+@pytest.mark.timeout(300)  # five seconds on two quiet cores
 @pytest.mark.parametrize("story", STORIES)
 async def test_a_kill_at_any_statement_changes_nothing_that_anybody_sees(story, folder):
     program = (sys.executable, "-m", "tests.storage.life", story, str(folder))

@@ -120,8 +120,8 @@ async def test_with_two_thousand_jobs_waiting_a_claim_still_takes_milliseconds(s
             await store.jobs.submit(tx, job)
     took = []
     for _ in range(20):
-        begin = time.perf_counter()
+        begin = time.process_time()  # of all threads: other processes' load does not count
         job = await store.claim(Room(running_per_account=3))
-        took.append(time.perf_counter() - begin)
+        took.append(time.process_time() - begin)
         assert job.state is State.RUNNING
-    assert sorted(took)[10] < 0.05, took  # about 3 ms on a quiet machine
+    assert sorted(took)[10] < 0.03, took  # about 3 ms
