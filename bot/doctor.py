@@ -62,7 +62,8 @@ def _model(config: Config) -> Finding:
         model = expected(config.model)
     except ConfigError as error:
         return Finding(False, error.sentence)
-    if config.model == "postcard" and not (Path(model.path) / "model_index.json").is_file():
+    here = config.worker == "local"  # in a container of its own the bot has no weights, and needs none
+    if here and config.model == "postcard" and not (Path(model.path) / "model_index.json").is_file():
         return Finding(False, f"The shipped model is not in {model.path}. Clone the whole repository again.")
     return Finding(True, f"The model is {model.name}, {model.native}×{model.native} pixels.")
 
@@ -115,7 +116,7 @@ def _worker(config: Config) -> Finding:
     if missing and not config.worker_command:
         return Finding(
             False,
-            f"The worker needs {', '.join(missing)}. Run scripts/install.sh worker, or set DARKROOM_WORKER=none on this machine.",
+            f"The worker needs {', '.join(missing)}. Run scripts/install.sh worker, or set DARKROOM_WORKER=none here.",
         )
     return Finding(True, "A worker is started here. `python -m worker doctor` examines its half.")
 
@@ -123,7 +124,7 @@ def _worker(config: Config) -> Finding:
 async def _discord(config: Config) -> AsyncIterator[Finding]:
     if not config.token:
         yield Finding(
-            None, "There is no DISCORD_TOKEN, so `make run` starts the sandbox. Put one into .env for Discord."
+            None, "There is no DISCORD_TOKEN, so `make run` starts the sandbox. Put it into .env for Discord."
         )
         return
     try:
