@@ -12,7 +12,7 @@ from functools import partial
 from bot import stages
 from bot.flights import Flight, Lost, Outcome
 from bot.hub import Hub
-from bot.pictures import Pictures
+from bot.pictures import Pictures, Written
 from bot.rates import Rates
 from bot.stages import Stage
 from bot.steady import until_stored
@@ -23,6 +23,8 @@ from storage.jobs import Jobs
 from storage.ledger import Ledger
 
 log = logging.getLogger(__name__)
+
+INCOMPLETE = "The worker did not send all pictures. Nothing was charged; please try again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,19 +88,22 @@ class Conductor:
 
     async def _follow(self, flight: Flight, stage: Stage) -> Outcome:
         """What the worker says about this stage, until it says the last word."""
-        stored: set[int] = set()
+        written: dict[int, Written] = {}
         while True:
             event = await flight.inbox.get()
             if isinstance(event, events.Started):
                 await self._started(flight, stage, event.made_with)
             elif isinstance(event, events.Picture):
-                keep = partial(self.pictures.keep, stage.of.id, event.index, event.png)
-                await until_stored(keep, "keep a picture", job=flight.id)
-                stored.add(event.index)
-            elif isinstance(event, events.Done) and not stored.issuperset(stage.indices):
-                return _failed(flight, "The worker did not send all pictures. Nothing was charged; please try again.")
-            else:
+                if event.index in stage.indices:
+                    write = partial(self.pictures.write, stage.of.id, event.index, event.png)
+                    written[event.index] = await until_stored(write, "write a picture", job=flight.id)
+            elif isinstance(event, events.Done) and written.keys() == set(stage.indices):
+                keep = partial(self.pictures.keep, written.values())
+                await until_stored(keep, "keep a job's pictures", job=flight.id)
                 return event
+            else:
+                await until_stored(partial(self.pictures.drop, written.values()), "remove half a result")
+                return _failed(flight, INCOMPLETE) if isinstance(event, events.Done) else event
 
     async def _started(self, flight: Flight, stage: Stage, made_with: MadeWith) -> None:
         if stage.own:

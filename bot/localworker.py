@@ -11,6 +11,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from bot.config import ROOT, Config
 
@@ -89,6 +90,7 @@ class LocalWorker:
                 _kill_group(self.process.pid)  # what it started would hold the log's pipe open
         finally:
             self.kill()
+            await _buried(self.process)
         if not self._load_failed:
             self.sentence = self._epitaph(code)
         log.warning("%s", self.sentence)
@@ -136,6 +138,15 @@ class LocalWorker:
             return f"The worker was ended by {signal.Signals(-code).name}."
         said = next((line for line in reversed(self._tail) if line.strip()), "it said nothing")
         return f"The worker ended with code {code}: {said[:200]}"
+
+
+async def _buried(process: Process) -> None:
+    """Waits for the end of a killed process, also when this task is cancelled, and closes its pipe."""
+    waiting = asyncio.ensure_future(process.wait())
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.shield(waiting)
+    transport: Any = process._transport  # type: ignore[attr-defined]
+    transport.close()
 
 
 def _kill_group(pid: int) -> None:

@@ -106,6 +106,7 @@ async def build(
         jobs = Jobs(db, ledger, relax_share=config.relax_share)
         pictures = Pictures(
             config.data / "pictures",
+            db,
             results,
             jobs,
             limit_bytes=round(config.disk_gb * 1e9),
@@ -220,8 +221,8 @@ async def _stop(parts: Parts, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_POSTING_SECONDS):
             # The outbox is the truth; nobody tells when it is empty.
-            while await parts.services.deliveries.undelivered(parts.services.clock()):
-                await asyncio.sleep(0.05)  # noqa: ASYNC110
+            while await parts.services.deliveries.undelivered(parts.services.clock()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
 
 def _signs(parts: Parts, bot: Any) -> dict[str, Any]:

@@ -10,10 +10,13 @@ import hashlib
 import logging
 import os
 import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import DiskFull
 from core.job import Job, Kind, Source
+from storage.database import Database
 from storage.jobs import Jobs
 from storage.results import Picture, Results
 
@@ -22,21 +25,47 @@ log = logging.getLogger(__name__)
 _MB = 1_000_000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A file that no row names yet."""
+
+    job: str
+    index: int
+    file: str
+    bytes: int
+    sha256: str
+
+
 class Pictures:
     """`limit_bytes`: kept at most, oldest use goes first. `free_bytes`: with less free disk nothing new is taken."""
 
-    def __init__(self, folder: Path, results: Results, jobs: Jobs, *, limit_bytes: int, free_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, db: Database, results: Results, jobs: Jobs, *, limit_bytes: int, free_bytes: int
+    ) -> None:
         self._folder = folder
+        self._db = db
         self._results = results
         self._jobs = jobs
         self._limit_bytes = limit_bytes
         self._free_bytes = free_bytes
 
-    async def keep(self, job_id: str, index: int, png: bytes) -> None:
-        """Stores one finished picture (0-based index); again after pruning is fine. Raises OSError, DiskFull."""
+    async def write(self, job_id: str, index: int, png: bytes) -> Written:
+        """Puts one finished picture (0-based) on the disk; it is kept once `keep` has noted it. Raises OSError."""
         name = f"{job_id[:2]}/{job_id}-{index}.png"
         digest = await asyncio.to_thread(_write, self._folder / name, png)
-        await self._results.add(job_id, index, name, len(png), digest)
+        return Written(job=job_id, index=index, file=name, bytes=len(png), sha256=digest)
+
+    async def keep(self, pictures: Collection[Written]) -> None:
+        """Notes a job's written pictures, all of them or none; again after pruning is fine."""
+        await asyncio.to_thread(_sync_folders, {(self._folder / picture.file).parent for picture in pictures})
+        async with self._db.transaction() as tx:
+            for it in pictures:
+                await self._results.add(it.job, it.index, it.file, it.bytes, it.sha256, tx=tx)
+
+    async def drop(self, pictures: Collection[Written]) -> None:
+        """Removes written pictures that will not be kept."""
+        for picture in pictures:
+            await asyncio.to_thread((self._folder / picture.file).unlink, missing_ok=True)
 
     async def read(self, job_id: str, index: int) -> bytes | None:
         """The PNG, or None when it is not kept (any more)."""
@@ -125,12 +154,17 @@ def _write(path: Path, png: bytes) -> str:
         with contextlib.suppress(OSError):
             half.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
     return hashlib.sha256(png).hexdigest()
+
+
+def _sync_folders(folders: Collection[Path]) -> None:
+    """Until its folder is synced, a power cut may take a new file's name with it."""
+    for folder in folders:
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def _read(path: Path, sha256: str) -> bytes | None:

@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 
 #: Weight of the newest heartbeat in the pace.
 _FRESH = 0.1
+#: What was learned is written down every so many jobs, and after each one that took this long.
+_KEEP_EVERY, _DEAR_MS = 10, 10_000
 _PACE_RANGE = (0.5, 10.0)
 
 
@@ -24,6 +26,7 @@ class Rates:
         self._model = model
         self._device = "cpu" if config.device == "auto" else config.device
         self._calibration = Calibration(base=default_rate(self._device))
+        self._unkept = 0
         self._beats: dict[str, tuple[float, int]] = {}
         self.pace = 1.0  # wall seconds for a second of GPU time while the worker is busy
 
@@ -49,6 +52,14 @@ class Rates:
         """A job was measured."""
         if made_with is not None and (made_with.model, made_with.device) == (self._model, self._device):
             self._calibration = self._calibration.with_sample(request, gpu_ms)
+            self._unkept += 1
+            if self._unkept >= _KEEP_EVERY or gpu_ms >= _DEAR_MS:
+                await self.keep()
+
+    async def keep(self) -> None:
+        """Writes down what was learned since the last time."""
+        if self._unkept:
+            self._unkept = 0
             await self._settings.put_state(self._name(), self._calibration.to_dict())
 
     def hear(self, worker: str, beat: Heartbeat, now: float) -> None:

@@ -139,6 +139,7 @@ class Scheduler:
         except TimeoutError:
             log.warning("%d jobs could not be put back; the next start does it.", len(self._flights))
         await self._book_house()
+        await self._tools.rates.keep()
         self._tools.door.stop()
 
     # --- asked by others -------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from bot.main import Parts, build
 from core.job import Job, Kind, Lane, Request, Source, State, Where
 
 FAKE_WORKER = (sys.executable, "-m", "tests.harness.fake_worker")
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 _numbers = itertools.count(10**17)
 
 

@@ -28,7 +28,7 @@ from tests.harness.sandbox import Running, running_sandbox
 
 KEY = "0123456789abcdef"
 FINAL = ("done", "failed", "cancelled")
-_SECONDS = 30.0
+_SECONDS = 60.0
 
 
 @dataclass
