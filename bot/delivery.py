@@ -100,7 +100,8 @@ class DeliveryLoop:
         if self._busy:
             wait = max(wait, 1.0)  # what is due is probably in hand already; its end wakes us
         try:
-            await asyncio.wait_for(self._due.wait(), wait)
+            async with asyncio.timeout(wait):  # not wait_for: before Python 3.12 that one may swallow a cancellation
+                await self._due.wait()
         except TimeoutError:
             return
 

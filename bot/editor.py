@@ -5,7 +5,6 @@ posts it, after `leave`. Knows nothing of storage; asks the scheduler where a jo
 """
 
 import asyncio
-import contextlib
 import io
 import logging
 from collections.abc import Awaitable, Callable
@@ -97,8 +96,7 @@ class Editor:
             return
         async with live.sending:
             live.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await live.task
+        await asyncio.wait([live.task])
 
     async def run(self) -> None:
         """Hands the hub's news to the messages' tasks; ends them when it is cancelled."""
@@ -148,8 +146,11 @@ class Editor:
     async def _until_news(self, live: _Live) -> None:
         """Returns when there is something to show, or when a waiting job's place may have changed."""
         waiting = live.job.state is State.QUEUED and not self._is_old(live.job)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(live.news.wait(), self.refresh if waiting else None)
+        try:
+            async with asyncio.timeout(self.refresh if waiting else None):
+                await live.news.wait()
+        except TimeoutError:
+            return
 
     async def _show(self, live: _Live) -> bool:
         """Sends what is true now, if that is new. False when the message cannot be edited any more."""
