@@ -9,6 +9,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 from sandbox.app import running
 from sandbox.botprocess import BotProcess
 
@@ -17,7 +19,8 @@ BOT = Path(__file__).resolve().parent.parent / "bot.py"
 
 
 def arguments() -> argparse.Namespace:
-    default = Path(os.environ.get("DARKROOM_DATA") or "data") / "sandbox"
+    named = os.environ.get("DARKROOM_DATA") or dotenv_values(".env").get("DARKROOM_DATA")
+    default = Path(named or "data") / "sandbox"
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="A Discord on this machine.")
     parser.add_argument("--port", type=int, default=8800, help="0 takes a free one (default: 8800)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")

@@ -1,7 +1,7 @@
 """Keeps files on disk and describes them as Discord does. Knows nothing of messages.
 
 `<data>/attachments/<channel>/<attachment id>/<name>`, served under the same path. A file is on disk before the change
-that names it is committed; what nothing names any more is swept at the next start.
+that names it is committed; what nothing names any more is swept at a start a day later.
 """
 
 import io
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from sandbox.clock import born_at
 from sandbox.kinds import Json, Upload
 from sandbox.world import World
 
@@ -27,7 +28,7 @@ class Files:
         key = world.ids.next()
         name = safe_name(upload.filename)
         folder = self.root / channel_id / key
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(upload.data)
         url = f"{world.base}/attachments/{channel_id}/{key}/{name}"
         kind = type_of(name, upload.content_type)
@@ -43,10 +44,10 @@ class Files:
         path = self.root / channel_id / key / name
         return path if path.is_file() else None
 
-    def sweep(self, named: set[str]) -> None:
-        """Remove the files whose attachment id nothing names."""
+    def sweep(self, named: set[str], before: float) -> None:
+        """Remove the files from before a time that nothing names."""
         for folder in self.root.glob("*/*"):
-            if folder.name not in named:
+            if folder.name not in named and folder.name.isdigit() and born_at(folder.name) < before:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def clear(self) -> None:

@@ -38,22 +38,21 @@ class Buckets:
     windows: dict[str, Window] = field(default_factory=dict)
     overall: Window = field(default_factory=lambda: Window(50, 1.0))
 
-    def spend(self, limits: Limits, method: str, route: str, major: str, now: float) -> dict[str, str]:
-        """Count one request; its rate limit headers. Raises RateLimited when it is one too many."""
+    def spend(self, limits: Limits, method: str, route: str, major: str, now: float) -> None:
+        """Count one request. Raises RateLimited when it is one too many."""
         if limits.global_per_second and not route.startswith(OUTSIDE_GLOBAL):
             self.overall.limit = limits.global_per_second
             if wait := self.overall.spend(now):
                 raise RateLimited(wait, scope="global")
         pair = pair_for(limits, method, route)
         if pair is None:
-            return {}
+            return
         window = self._window(pair, f"{method} {route} {major}", now)
         if wait := window.spend(now):
             raise RateLimited(wait)
-        return headers_of(window, bucket_name(method, route), now)
 
     def peek(self, limits: Limits, method: str, route: str, major: str, now: float) -> dict[str, str]:
-        """The headers of a bucket as it stands, for answers that did not count."""
+        """The rate limit headers of a bucket as it stands; none for a route without a limit."""
         pair = pair_for(limits, method, route)
         window = self.windows.get(f"{method} {route} {major}")
         return headers_of(window, bucket_name(method, route), now) if pair and window else {}

@@ -3,18 +3,24 @@
 import time
 from datetime import UTC, datetime
 
+AHEAD_SECONDS = 1.0
 DISCORD_EPOCH_MS = 1_420_070_400_000
 
 
 class Clock:
-    """Wall time at the start plus monotonic time since then, so that limits survive a corrected system clock."""
+    """Wall time at the start plus monotonic time since then, so that limits survive a system clock that is set back.
+    When the wall's clock is ahead (the machine slept, or was set forward), this one follows: ids must not look old.
+    """
 
     def __init__(self) -> None:
         self._origin = time.time() - time.monotonic()
 
     def now(self) -> float:
         """Seconds since 1970."""
-        return self._origin + time.monotonic()
+        passed, wall = time.monotonic(), time.time()
+        if wall - passed > self._origin + AHEAD_SECONDS:
+            self._origin = wall - passed
+        return self._origin + passed
 
     def now_ms(self) -> int:
         return int(self.now() * 1000)

@@ -30,6 +30,7 @@ CATALOGUE: dict[str, tuple[int, int, str]] = {
     "invalid_token": (401, 50027, "Invalid Webhook Token"),
     "invalid_form": (400, 50035, "Invalid Form Body"),
     "invalid_json": (400, 50109, "The request body contains invalid JSON."),
+    "archived_thread": (400, 50083, "Thread is archived"),
     "bad_request": (400, 0, "400: Bad Request"),
 }
 

@@ -106,6 +106,7 @@ class Gateway:
         """Pass an event on to the bots that may hear it."""
         if not event.to_bot or not self.sessions or not self._audible(event):
             return
+        self._expire()
         plain: str | None = None
         for session in tuple(self.sessions.values()):
             need = intent_of(event)
@@ -240,7 +241,7 @@ class Gateway:
             if session.connection is None:
                 del self.sessions[key]
 
-    def expire(self) -> None:
+    def _expire(self) -> None:
         """Drop sessions that were lost longer ago than a resume is possible."""
         now = self._clock.now()
         for key, session in list(self.sessions.items()):

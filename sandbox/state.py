@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.attachments import Files
 from sandbox.buckets import Buckets
-from sandbox.clock import Clock
+from sandbox.clock import Clock, born_at
 from sandbox.faults import Faults
 from sandbox.gateway import Gateway
 from sandbox.interactions import Desk
@@ -16,6 +16,8 @@ from sandbox.seed import seed
 from sandbox.store import Store
 from sandbox.transcript import Transcript
 from sandbox.world import World
+
+KEPT_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +58,18 @@ class Sandbox:
         self.transcript.add("event", name=event.name, body=body)
 
     def _sweep(self) -> None:
-        """Files of earlier edits and deleted messages are kept until the next start, which is this one."""
-        records = self.world.tables["message"].values()
-        self.files.sweep({str(item["id"]) for record in records for item in record["attachments"]})
+        """A start a day later forgets what only history holds: ended interactions, earlier states, their files."""
+        world, before = self.world, self.clock.now() - KEPT_SECONDS
+        for record in world.all("interaction"):
+            if record["at"] < before:
+                world.forget_interaction(record)
+        for message_id in list(world.revisions):
+            if born_at(message_id) < before:
+                world.forget_revisions(message_id)
+        world.commit()
+        states = [*world.tables["message"].values(), *world.tables["revision"].values()]
+        named = {str(item["id"]) for state in states for item in state["attachments"]}
+        self.files.sweep(named, before)
 
     @property
     def limits(self) -> Limits:

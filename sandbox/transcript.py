@@ -11,11 +11,11 @@ from typing import Any
 from sandbox.clock import Clock
 from sandbox.kinds import Body, Json
 
-KEPT = 20_000
+KEPT = 10_000
 
 
 class Transcript:
-    """The last 20,000 entries."""
+    """The last 10,000 entries."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

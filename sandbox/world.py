@@ -97,11 +97,18 @@ class World:
         self._changed[kind, key] = None
         if kind == "message":
             self.by_channel[value["channel_id"]].remove(key)
-            for number in range(len(self.revisions.pop(key, []))):
-                self.remove("revision", f"{key}:{number:05}")
+            self.forget_revisions(key)
 
     def add_revision(self, message_id: str, value: Json) -> None:
         self.put("revision", f"{message_id}:{len(self.revisions[message_id]):05}", value)
+
+    def forget_revisions(self, message_id: str) -> None:
+        for number in range(len(self.revisions.pop(message_id, []))):
+            self.remove("revision", f"{message_id}:{number:05}")
+
+    def forget_interaction(self, record: Json) -> None:
+        self.by_token.pop(record["token"], None)
+        self.remove("interaction", record["id"])
 
     def emit(self, event: Event) -> None:
         """Queue an event; it is told after the commit."""

@@ -28,7 +28,8 @@ async def wait(ask: Ask) -> Any:
     woken = asyncio.Event()
 
     def listen(event: Event) -> None:
-        woken.set()
+        if event.channel_id in (None, channel["id"]) and until.get("message") in (None, event.body.get("id")):
+            woken.set()
 
     ask.world.listeners.append(listen)
     try:
@@ -50,9 +51,13 @@ def _found(ask: Ask, user: Json, channel: Json, until: Json) -> Json | None:
     if until.get("deleted"):
         gone = ask.world.get("message", key) is None
         return {"id": str(key), "deleted": True} if gone else None
+    if key is not None:
+        record = ask.world.get("message", key)
+        here = record is not None and record["channel_id"] == channel["id"] and visible(ask.world, record, user)
+        return shown(ask.world, record) if here and record and _fits(record, until) else None
     records = [r for r in ask.world.messages_in(channel["id"]) if visible(ask.world, r, user)]
     for record in reversed(records):
-        if key in (None, record["id"]) and _fits(record, until):
+        if _fits(record, until):
             return shown(ask.world, record)
     return None
 

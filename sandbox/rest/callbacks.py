@@ -77,7 +77,7 @@ def message_fields(call: Call, record: Json) -> Json:
 
 
 def _message(call: Call, record: Json, data: Json) -> Json:
-    channel = call.world.tables["channel"][record["channel_id"]]
+    channel = compose.channel_of(call, record)
     fields = message_fields(call, record)
     made = compose.create(call, channel, data, interaction=record, prefix=("data",), **fields)
     hidden = made["visible_to"] is not None
@@ -87,7 +87,7 @@ def _message(call: Call, record: Json, data: Json) -> Json:
 
 def _deferred(call: Call, record: Json, data: Json) -> Json:
     """A loading message, which "is thinking" until its content comes."""
-    channel = call.world.tables["channel"][record["channel_id"]]
+    channel = compose.channel_of(call, record)
     flags = flags_of(data, interaction=True) & EPHEMERAL
     hidden = record["user_id"] if flags else None
     fields = message_fields(call, record) | {"flags": flags | LOADING, "visible_to": hidden}

@@ -32,7 +32,9 @@ def create(
 
 def edit(call: Call, record: Json, body: Json, *, prefix: Path = ()) -> Json:
     """Check a body and change the bot's message by it: what is not named stays."""
-    channel = call.world.tables["channel"][record["channel_id"]]
+    channel = channel_of(call, record)
+    if channel["archived"]:
+        raise refuse("archived_thread")
     flags = flags_of(body, interaction=False, before=record["flags"])
     check_message(body, len(call.body.files), flags=flags, prefix=prefix, existing=record)
     kept = _kept_files(record, body)
@@ -53,6 +55,14 @@ def edit(call: Call, record: Json, body: Json, *, prefix: Path = ()) -> Json:
 def answer(call: Call, record: Json) -> Json:
     """The message as the bot is answered."""
     return message_object(call.world, call.world.tables["message"][record["id"]])
+
+
+def channel_of(call: Call, record: Json) -> Json:
+    """The channel of a message or an interaction, if it is still there."""
+    channel = call.world.get("channel", record["channel_id"])
+    if channel is None:
+        raise refuse("unknown_channel")
+    return channel
 
 
 def _too_many(prefix: Path) -> None:

@@ -7,6 +7,7 @@ from sandbox.kinds import Event, Json, Reply
 from sandbox.messages import for_bot, message_object
 from sandbox.rest import compose
 from sandbox.rest.call import Call, Route
+from sandbox.rest.channels import told
 from sandbox.world import DM, THREADS
 
 NONCE_SECONDS = 300
@@ -64,7 +65,9 @@ def _woken(call: Call, channel: Json) -> Json:
     """Writing opens an archived thread again, unless it is locked and the writer may not unlock it."""
     if channel["locked"] and not call.world.may(call.world.bot_id, channel, "manage_threads"):
         raise refuse("missing_permissions")
-    return call.world.put("channel", channel["id"], channel | {"archived": False})
+    woken = call.world.put("channel", channel["id"], channel | {"archived": False})
+    told(call.world, "UPDATE", woken)
+    return woken
 
 
 def _by_nonce(call: Call, channel: Json, nonce: str) -> Json | None:

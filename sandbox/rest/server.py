@@ -35,7 +35,8 @@ ROUTES: list[Route] = [
     *users.ROUTES,
     *webhooks.ROUTES,
 ]
-NO_TOKEN = ("/gateway", "/webhooks/{webhook_id}/{token}", "/interactions/")
+# These prove themselves by the token in their path, or need no proof.
+NO_TOKEN = ("/webhooks/{webhook_id}/{token}", "/interactions/")
 MAJOR = ("channel_id", "guild_id", "webhook_id", "token")
 
 
@@ -55,47 +56,60 @@ class Endpoint:
 
     def __init__(self, sandbox: Sandbox, route: str | None, handler: Handler) -> None:
         self._sandbox, self._route, self._handler = sandbox, route, handler
-        self._open = route is not None and (route == "/gateway" or route.startswith(NO_TOKEN[1:]))
+        self._open = route == "/gateway" or (route or "").startswith(NO_TOKEN)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        sandbox = self._sandbox
-        received = sandbox.clock.now()
-        path = request.path.removeprefix(PREFIX)
-        fault = sandbox.faults.take(request.method, path)
-        body: Body | None = None
+        """Answer one request. Once its body is here it is done to the end, even if the bot no longer listens."""
+        received = self._sandbox.clock.now()
+        fault = self._sandbox.faults.take(request.method, request.path.removeprefix(PREFIX))
+        try:
+            body: Body | ApiError = await read_body(request)
+        except ApiError as error:
+            body = error
+        return await asyncio.shield(self._answer(request, body, fault, received))
+
+    async def _answer(
+        self, request: web.Request, body: Body | ApiError, fault: Fault | None, received: float
+    ) -> web.Response:
         headers: dict[str, str] = {}
         dropped = fault.drop if fault else None
         try:
-            body = await read_body(request)
+            if isinstance(body, ApiError):
+                raise body
             if fault:
                 await _suffer(fault)
             if dropped == "before":
                 reply = Reply(status=0)
             else:
-                headers = self._enter(request)
+                self._enter(request, headers)
                 reply = self._work(request, body, received)
         except ApiError as error:
             headers |= error.headers() if isinstance(error, RateLimited) else {}
             reply = Reply(data=self._explained(error, request), status=error.status)
             if "interaction_id" in request.match_info:
-                sandbox.desk.refused(request.match_info["interaction_id"], error)
-        self._note(request, path, body, reply, received, headers, dropped)
+                self._sandbox.desk.refused(request.match_info["interaction_id"], error)
+        sent = body if isinstance(body, Body) else None
+        self._note(request, sent, reply, received, headers.get("X-RateLimit-Bucket"), dropped)
         if dropped:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=500)
         return response(reply, headers)
 
-    def _enter(self, request: web.Request) -> dict[str, str]:
-        """Check the token and the buckets; the rate limit headers."""
+    def _enter(self, request: web.Request, headers: dict[str, str]) -> None:
+        """Check the token and the buckets; put the rate limit headers."""
         sandbox = self._sandbox
         authorization = request.headers.get("Authorization", "")
         if not self._open and authorization != f"Bot {sandbox.config.token}":
             raise refuse("unauthorized")
         if self._route is None:
-            return {}
+            return
         major = "/".join(request.match_info.get(name, "") for name in MAJOR)
-        return sandbox.buckets.spend(sandbox.limits, request.method, self._route, major, sandbox.clock.now())
+        count = (sandbox.limits, request.method, self._route, major, sandbox.clock.now())
+        try:
+            sandbox.buckets.spend(*count)
+        finally:
+            headers |= sandbox.buckets.peek(*count)
 
     def _work(self, request: web.Request, body: Body, received: float) -> Reply:
         sandbox = self._sandbox
@@ -122,23 +136,22 @@ class Endpoint:
     def _note(
         self,
         request: web.Request,
-        path: str,
         body: Body | None,
         reply: Reply,
         received: float,
-        headers: dict[str, str],
+        bucket: str | None,
         dropped: str | None,
     ) -> None:
         sandbox = self._sandbox
         sandbox.transcript.add(
             "request",
             method=request.method,
-            route=path,
+            route=request.path.removeprefix(PREFIX),
             template=self._route,
             query=dict(request.query) or None,
             status=reply.status,
             ms=round((sandbox.clock.now() - received) * 1000, 2),
-            bucket=headers.get("X-RateLimit-Bucket"),
+            bucket=bucket,
             body=summary(body),
             answer=reply.data,
             dropped=dropped,

@@ -39,7 +39,7 @@ def follow_up(call: Call) -> Reply:
             words = "This interaction has reached the maximum number of follow up messages that can be sent"
             raise ApiError(400, 40094, words)
         call.sandbox.desk.change(record, followups=record["followups"] + 1)
-    channel = call.world.tables["channel"][record["channel_id"]]
+    channel = compose.channel_of(call, record)
     fields: Json = {"interaction_id": record["id"], "metadata": record["metadata"]}
     if original is not None:
         fields["metadata"] = record["metadata"] | {"original_response_message_id": original["id"]}

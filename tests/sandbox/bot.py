@@ -88,6 +88,9 @@ class Bot(discord.Client):
         self.add_dynamic_items(JobButton)
         await self.tree.sync()
 
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """discord.py waits five seconds here before it identifies anew; a sandbox needs no such care."""
+
     async def on_ready(self) -> None:
         self.readies += 1
         self.changed.set()

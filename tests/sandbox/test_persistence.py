@@ -22,7 +22,7 @@ async def test_buttons_tokens_files_and_commands_work_after_the_sandbox_was_kill
             await first.control.change("channels", "gallery", name="wall")
             await kill(first)
             async with sandbox_process(data, port=port) as second:
-                await bot.until(lambda: bot.readies == 2, 30)
+                await bot.until(lambda: bot.readies == 2, 60)
                 again = (await second.control.messages(as_="alice", channel="general"))[0]
                 assert (again["id"], again["content"], again["edits"]) == (message["id"], message["content"], 3)
                 assert await second.control.download(again["attachments"][0]["url"]) == PNG
