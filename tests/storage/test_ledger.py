@@ -62,6 +62,8 @@ async def test_a_clock_that_jumps_ahead_and_back_grants_nothing_twice_and_loses_
     store.clock.now = NOON
     await renew(store)
     assert await store.balance() == 59_000  # June again, and not July on top of it
+    with pytest.raises(NotEnough):
+        await store.admit(estimate=59_001)
     store.clock.now = JULY + HOUR
     await renew(store)
     assert await store.balance() == 60_000

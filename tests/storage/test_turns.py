@@ -62,6 +62,14 @@ async def test_a_lost_attempt_is_not_held_against_its_member(store):
     assert (await store.claim()).id == first.id
 
 
+async def test_a_failed_job_is_not_held_against_its_member(store):
+    for user in ("alice", "alice", "bob"):
+        await store.admit(user=user)
+    first = await store.claim()
+    await store.jobs.fail(first.id, 1, "The worker ran out of memory.", gpu_ms=900)
+    assert (await store.claim()).user == "alice"
+
+
 async def test_fast_goes_before_relax_and_relax_still_gets_its_tenth(store):
     store.plan = store.plan.__class__(name="large", fast_ms_per_period=10**9, running=3, waiting=99, max_work=1)
     for _ in range(40):
