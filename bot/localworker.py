@@ -108,7 +108,7 @@ class LocalWorker:
             start_new_session=True,
         )
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+            os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         log.info("The worker starts.", extra={"pid": process.pid})
         return process
 

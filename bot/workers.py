@@ -66,6 +66,7 @@ class Door:
         self.links: dict[str, Link] = {}
         self.status = Status.AWAY
         self.since = clock()
+        self.port: int | None = None  # that far workers dial, once it is open
         self.local: LocalWorker | None = None
         self.listener: Listener | None = None
         self._config = config
@@ -110,15 +111,12 @@ class Door:
 
     @asynccontextmanager
     async def _listening(self, path: Path) -> AsyncIterator[None]:
-        servers = [await asyncio.start_unix_server(partial(self._serve, True), path=path)]
-        await asyncio.to_thread(path.chmod, 0o600)
-        if self._config.worker_listen:
-            host, port = self._config.worker_listen
-            servers.append(await asyncio.start_server(partial(self._serve, False), host, port))
-            log.info("Workers may dial %s:%d.", *servers[-1].sockets[0].getsockname()[:2])
-            if not is_loopback(host):
-                log.warning("Pictures and prompts travel to far workers unencrypted; use a private network.")
+        servers: list[asyncio.Server] = []
         try:
+            servers.append(await asyncio.start_unix_server(partial(self._serve, True), path=path))
+            await asyncio.to_thread(path.chmod, 0o600)
+            if self._config.worker_listen:
+                servers.append(await self._listen_far(*self._config.worker_listen))
             yield
         finally:
             for server in servers:
@@ -126,6 +124,15 @@ class Door:
             for task in list(self._open):
                 task.cancel()
             await asyncio.gather(*self._open, return_exceptions=True)
+            await asyncio.sleep(0)  # aborted connections are closed in the loop's next turn
+
+    async def _listen_far(self, host: str, port: int) -> asyncio.Server:
+        server = await asyncio.start_server(partial(self._serve, False), host, port)
+        self.port = server.sockets[0].getsockname()[1]
+        log.info("Workers may dial %s:%d.", host, self.port)
+        if not is_loopback(host):
+            log.warning("Pictures and prompts travel to far workers unencrypted; use a private network.")
+        return server
 
     async def _serve(self, local: bool, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.crashing_bot import Bot, Crash
+from tests.harness.crashing_bot import Crash
 from tests.harness.lives import Stage, about, stage, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
@@ -34,9 +34,7 @@ class Life:
 
 def _imagine(prompt: str) -> Callable[[Stage, str], Awaitable[Any]]:
     async def act(lane: Stage, _grid: str) -> None:
-        await lane.sandbox.control.command(
-            as_="alice", channel="general", name="imagine", options={"prompt": prompt}
-        )
+        await lane.sandbox.control.command(as_="alice", channel="general", name="imagine", options={"prompt": prompt})
 
     return act
 
@@ -109,7 +107,9 @@ async def recover(lane: Stage) -> None:
 
 async def examine(lane: Stage, life: Life, before: set[str]) -> None:
     """Posted exactly once, or never taken; charged once; the ledger adds up."""
-    jobs = lane.rows("SELECT job.*, delivery.state AS told FROM job JOIN delivery ON delivery.job = job.id ORDER BY seq")
+    jobs = lane.rows(
+        "SELECT job.*, delivery.state AS told FROM job JOIN delivery ON delivery.job = job.id ORDER BY seq"
+    )
     jobs = jobs[1 if life.snapshot == "grid" else 0 :]
     new = [m for m in await lane.messages() if m["id"] not in before and not m["ephemeral"]]
     assert len(jobs) <= 1
@@ -180,5 +180,3 @@ async def test_killed_at_every_statement_and_request_a_job_is_posted_once_and_ch
                 tasks.create_task(run_lane(lane, grid, life, shared, deaths))
     # Only points of the margin may lie behind the end of a life.
     assert len(deaths) >= len(points) - 4 * MARGIN * 2
-
-

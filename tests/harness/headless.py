@@ -1,8 +1,8 @@
 """The bot without Discord: everything below its surface, on real SQLite, with the fake worker as a process.
 
-    async with headless(tmp_path, "--die", "poison:2") as bot:
-        job = await bot.imagine("a red boat")
-        await bot.until(job.id, State.DONE)
+async with headless(tmp_path, "--die", "poison:2") as bot:
+    job = await bot.imagine("a red boat")
+    await bot.until(job.id, State.DONE)
 """
 
 import asyncio
@@ -36,7 +36,15 @@ def config(data: Path, *worker: str, **changes: str) -> Config:
 
 def request(prompt: str = "a red boat", **changes: Any) -> Request:
     """A small grid."""
-    values = {"width": 64, "height": 64, "seed": 7, "steps": 4, "guidance": 5.0, "sampler": "euler", "model": "postcard"}
+    values = {
+        "width": 64,
+        "height": 64,
+        "seed": 7,
+        "steps": 4,
+        "guidance": 5.0,
+        "sampler": "euler",
+        "model": "postcard",
+    }
     return Request(prompt=prompt, **(values | changes))
 
 
@@ -111,7 +119,9 @@ class Headless:
 
 
 @asynccontextmanager
-async def headless(data: Path, *worker: str, build_with: dict[str, Any] | None = None, **changes: str) -> AsyncIterator[Headless]:
+async def headless(
+    data: Path, *worker: str, build_with: dict[str, Any] | None = None, **changes: str
+) -> AsyncIterator[Headless]:
     """Builds and runs it; stops everything at the end, killing the worker."""
     async with build(config(data, *worker, **changes), **(build_with or {})) as parts:
         running = asyncio.create_task(parts.run())

@@ -1,0 +1,126 @@
+"""Configuration: every setting has a default, is listed for people, and says what is wrong with it."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.config import ROOT, VARIABLES, Config
+from bot.shelf import expected
+from core.errors import ConfigError
+
+NOWHERE = Path("/nonexistent/.env")
+
+
+def read(**environ: str) -> Config:
+    return Config.from_env(environ, NOWHERE)
+
+
+def test_everything_has_a_default() -> None:
+    config = read()
+    assert config.model == "postcard"
+    assert config.guilds is None
+    assert config.running == 3
+    assert config.token == ""
+
+
+def test_every_setting_stands_in_the_example_file_with_its_default() -> None:
+    text = (ROOT / ".env.example").read_text()
+    for variable in VARIABLES:
+        assert f"{variable.name}=" in text, variable.name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "cure"),
+    [
+        ("DARKROOM_RUNNING", "many", "a whole number from 1 to 100"),
+        ("DARKROOM_RUNNING", "0", "a whole number from 1 to 100"),
+        ("DARKROOM_RELAX_SHARE", "2", "a number from 0 to 0.9"),
+        ("DARKROOM_RELAX_SHARE", "nan", "a number from 0 to 0.9"),
+        ("DARKROOM_DEVICE", "tpu", "auto, cpu, cuda"),
+        ("DARKROOM_DTYPE", "int8", "float32"),
+        ("DARKROOM_GUILDS", "my server", "Copy ID"),
+        ("DARKROOM_OWNERS", "12", "15 to 20 digits"),
+        ("DARKROOM_WORKER", "remote", "local, none"),
+        ("DARKROOM_WORKER_LISTEN", "8801", "host:port"),
+        ("DARKROOM_BLOCKED_FILE", "/nonexistent/words", "Correct the path"),
+        ("DISCORD_API_URL", "localhost", "http://127.0.0.1:8800"),
+        ("DARKROOM_LOG", "loud", "debug, info"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_cure(name: str, value: str, cure: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(**{name: value})
+    assert name in caught.value.sentence
+    assert cure in caught.value.sentence
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8800", "http://127.0.0.1:8800/", "http://127.0.0.1:8800/api/v10//"])
+def test_slashes_behind_an_address_do_not_matter(url: str) -> None:
+    assert read(DISCORD_API_URL=url).api_url == "http://127.0.0.1:8800"
+
+
+def test_the_environment_wins_over_the_file_and_blanks_count_as_left_out(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("DARKROOM_RUNNING=5\nDARKROOM_WAITING=7\nDARKROOM_QUEUE=\n")
+    config = Config.from_env({"DARKROOM_RUNNING": "9"}, file)
+    assert (config.running, config.waiting, config.queue) == (9, 7, 200)
+
+
+def test_what_people_copy_along_with_a_token_is_taken_off() -> None:
+    assert read(DISCORD_TOKEN=' "Bot abc.def" ').token == "abc.def"
+
+
+def test_no_secret_stands_in_the_repr_or_in_a_complaint() -> None:
+    config = read(DISCORD_TOKEN="very-secret-token", DARKROOM_WORKER_KEY="very-secret-key")
+    assert "secret" not in repr(config)
+    assert set(config.secrets()) == {"very-secret-token", "very-secret-key"}
+    with pytest.raises(ConfigError) as caught:
+        read(DISCORD_TOKEN="very secret token")
+    assert "secret" not in caught.value.sentence
+
+
+def test_a_missing_token_is_said_with_both_ways_out() -> None:
+    with pytest.raises(ConfigError, match=r"Reset Token.*python -m sandbox --with-bot"):
+        read().need_token()
+    read(DISCORD_API_URL="http://127.0.0.1:1").need_token()
+
+
+def test_blocked_words_come_from_the_setting_and_from_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "words"
+    file.write_text("# ours\none, two words\nthree\n")
+    assert read(DARKROOM_BLOCKED="zero", DARKROOM_BLOCKED_FILE=str(file)).blocked == (
+        "zero",
+        "one",
+        "two words",
+        "three",
+    )
+
+
+def test_the_shipped_model_is_known_without_loading_it() -> None:
+    model = expected("postcard")
+    assert (model.name, model.native) == ("postcard", 256)
+    assert Path(model.path).is_absolute()
+
+
+def test_a_model_folder_is_read_from_its_own_configuration(tmp_path: Path) -> None:
+    folder = tmp_path / "My Model"
+    for part, text in (
+        ("unet", '{"sample_size": 64, "block_out_channels": [320, 640, 1280, 1280]}'),
+        ("vae", '{"block_out_channels": [128, 256, 512, 512]}'),
+    ):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "config.json").write_text(text)
+    (folder / "model_index.json").write_text("{}")
+    model = expected(str(folder))
+    assert (model.name, model.native, model.multiple) == ("my model", 512, 64)
+
+
+@pytest.mark.parametrize("setting", ["./nowhere", "/nowhere/at/all", "just-a-name"])
+def test_a_model_that_is_not_there_is_said(setting: str) -> None:
+    with pytest.raises(ConfigError, match="no such folder"):
+        expected(setting)
+
+
+def test_a_folder_that_is_no_model_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model_index\.json"):
+        expected(str(tmp_path))
