@@ -130,6 +130,9 @@ def _family(folder: Path, device: Device, progress: Callable[[], None]) -> Famil
         dtype = {"dtype" if name == "text_encoder" else "torch_dtype": device.dtype}
         part = kind.from_pretrained(folder / name, **fixed, **dtype, **_variant(folder / name))
         parts[name] = part.to(device.place).eval().requires_grad_(False)
+        if name != "text_encoder":
+            # Convolutions like it: a fifth less time on a CPU, by benchmarks/engine.py; tensor cores want it too.
+            parts[name].to(memory_format=torch.channels_last)
         progress()
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     return StableDiffusion(tokenizer=tokenizer, scheduler=scheduler, device=device.place, **parts)

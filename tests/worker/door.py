@@ -131,7 +131,12 @@ def worker(
     environment = {**os.environ, "DARKROOM_WORKER_KEY": key, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environ}
     command = [sys.executable, "-m", module, "--threads", "1", "--nice", "0", *arguments]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent
+        command,
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, which is safe beside threads
     )
     try:
         yield process
