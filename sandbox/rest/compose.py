@@ -7,6 +7,7 @@ from sandbox.errors import refuse
 from sandbox.kinds import Json
 from sandbox.messages import EPHEMERAL, REPLY, V2, message_object, pings
 from sandbox.rest.call import Call
+from sandbox.rest.layout import Layout, media_of
 from sandbox.validate.message import check_message, flags_of, is_empty
 from sandbox.validate.tree import Path, Problems
 
@@ -141,12 +142,7 @@ def _fields(call: Call, channel: Json, body: Json, attachments: list[Json], pref
     if "embeds" in body:
         found["embeds"] = [_embed(embed, by_name) for embed in body["embeds"] or []]
     if "components" in body:
-        counter = iter(range(1, 10_000))
-        parts = body["components"] or []
-        found["components"] = [
-            _component(part, by_name, counter, problems, (*prefix, "components", place))
-            for place, part in enumerate(parts)
-        ]
+        found["components"] = Layout(by_name, problems).parts(body["components"], (*prefix, "components"))
     problems.raise_if_any()
     return found
 
@@ -156,40 +152,5 @@ def _embed(embed: Json, by_name: dict[str, Json]) -> Json:
     for name in ("image", "thumbnail"):
         media = found.get(name)
         if media and media.get("url") in by_name:
-            found[name] = media | _media(by_name[media["url"]])
+            found[name] = media | media_of(by_name[media["url"]])
     return found
-
-
-def _media(item: Json) -> Json:
-    names = ("url", "proxy_url", "width", "height", "content_type")
-    return {name: item[name] for name in names if name in item}
-
-
-def _component(part: Json, by_name: dict[str, Json], ids: Any, problems: Problems, path: Path) -> Json:
-    """A component as Discord gives it back: numbered, with its media resolved."""
-    found = {"id": next(ids)} | {name: value for name, value in part.items() if value is not None}
-    for name in ("media", "file"):
-        if isinstance(found.get(name), dict):
-            found[name] = _resolved(found[name], by_name, problems, (*path, name))
-    if "items" in found:
-        pairs = enumerate(found["items"])
-        found["items"] = [
-            item | {"media": _resolved(item["media"], by_name, problems, (*path, "items", place, "media"))}
-            for place, item in pairs
-        ]
-    if "components" in found:
-        pairs = enumerate(found["components"])
-        found["components"] = [_component(c, by_name, ids, problems, (*path, "components", i)) for i, c in pairs]
-    if "accessory" in found:
-        found["accessory"] = _component(found["accessory"], by_name, ids, problems, (*path, "accessory"))
-    return found
-
-
-def _resolved(media: Json, by_name: dict[str, Json], problems: Problems, path: Path) -> Json:
-    url = str(media["url"])
-    if url.startswith("attachment://"):
-        if url not in by_name:
-            problems.add((*path, "url"), "REFERENCED_ATTACHMENT_NOT_FOUND", "Referenced attachment not found")
-            return media
-        return media | _media(by_name[url])
-    return media | {"proxy_url": url}
