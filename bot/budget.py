@@ -47,7 +47,7 @@ class Budget:
                 heapq.heappop(self._waiting)
             elif loop.time() >= self._next:
                 turn = heapq.heappop(self._waiting)[2]
-                self._next = max(self._next, loop.time() - self._gap) + self._gap
+                self._next = loop.time() + self._gap
                 turn.set_result(None)
             else:
                 self._timer = loop.call_at(self._next, self._pump)

@@ -25,6 +25,7 @@ from bot.lateness import Lateness
 from bot.parcel import Parcel
 from bot.render import Button, JobView
 from bot.services import Services
+from bot.steady import until_stored
 from bot.trouble import REQUEST_ERRORS
 from bot.words import code_block
 from core.errors import DarkroomError, QuotaSpent, Refused
@@ -105,6 +106,7 @@ class DarkroomBot(commands.Bot):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.editor.run())
             tasks.create_task(self.delivery.run())
+            await asyncio.sleep(0)  # both listen before the rows are read, so that no news falls between
             await self._take_up_again()
 
     async def close(self) -> None:
@@ -213,7 +215,7 @@ class DarkroomBot(commands.Bot):
 
     async def _take_up_again(self) -> None:
         """Goes on with the messages of jobs that were alive when the bot stopped."""
-        for job in await self.services.jobs.live():
+        for job in await until_stored(self.services.jobs.live, "read the jobs that go on"):
             try:
                 message = job.where.message or await self.doors.original(job.where)
             except REQUEST_ERRORS as error:

@@ -21,6 +21,7 @@ from bot.editor import Editor
 from bot.hub import Hub
 from bot.parcel import Parcel
 from bot.render import Card, JobView, render_job
+from bot.steady import until_stored
 from bot.trouble import REQUEST_ERRORS, Trouble, trouble
 from core.job import Job, Kind, Lane, State
 from storage.deliveries import Deliveries, Delivery, Way
@@ -82,7 +83,8 @@ class DeliveryLoop:
             tasks.create_task(self._listen())
             while True:
                 self._due.clear()
-                for delivery in await self._deliveries.undelivered(self._clock()):
+                due = partial(self._deliveries.undelivered, self._clock())
+                for delivery in await until_stored(due, "read what has to be posted"):
                     if delivery.job not in self._busy:
                         self._busy.add(delivery.job)
                         tasks.create_task(self._guarded(delivery))
@@ -95,7 +97,7 @@ class DeliveryLoop:
                     self._due.set()
 
     async def _until_due(self) -> None:
-        following = await self._deliveries.next_due()
+        following = await until_stored(self._deliveries.next_due, "read when to post next")
         wait = _IDLE_SECONDS if following is None else max(0.05, min(_IDLE_SECONDS, following - self._clock()))
         if self._busy:
             wait = max(wait, 1.0)  # what is due is probably in hand already; its end wakes us
@@ -112,7 +114,7 @@ class DeliveryLoop:
                 await self._deliver(delivery)
         except Exception:
             log.exception("A result could not be posted for a reason of our own.", extra={"job": delivery.job})
-            await self._deliveries.retry(delivery.job, self._clock() + _backoff(delivery.tries + 1), "unexpected")
+            await self._retry(delivery.job, delivery.tries + 1, "unexpected")
         finally:
             self._busy.discard(delivery.job)
             self._due.set()
@@ -133,7 +135,7 @@ class DeliveryLoop:
         except REQUEST_ERRORS as error:
             await self._later_or_never(job, begun, error)
         else:
-            await self._deliveries.posted(job.id, message)
+            await until_stored(partial(self._deliveries.posted, job.id, message), "note a posted result", job=job.id)
             log.info("The result was posted.", extra={"job": job.id})
 
     def _way(self, job: Job) -> Way:
@@ -214,13 +216,16 @@ class DeliveryLoop:
         waited = self._clock() - (job.finished_at or job.created_at)
         hopeless = sort in (Trouble.CHANNEL_GONE, Trouble.REFUSED, Trouble.TOO_LARGE)
         if not hopeless and waited < self._patience.give_up:
-            seconds = _backoff(begun.tries)
-            log.info("Posting is tried again in %.0f s (%s).", seconds, error, extra={"job": job.id})
-            await self._deliveries.retry(job.id, self._clock() + seconds, sort.name)
+            log.info("Posting is tried again later (%s).", error, extra={"job": job.id})
+            await self._retry(job.id, begun.tries, sort.name)
             return
         log.warning("A result cannot be posted: %s", error, extra={"job": job.id})
-        await self._deliveries.undeliverable(job.id, sort.name)
+        await until_stored(partial(self._deliveries.undeliverable, job.id, sort.name), "give a result up", job=job.id)
         await self._tell(job)
+
+    async def _retry(self, job: str, tries: int, why: str) -> None:
+        at = self._clock() + _backoff(tries)
+        await until_stored(partial(self._deliveries.retry, job, at, why), "note a retry", job=job)
 
     async def _tell(self, job: Job) -> None:
         """Sends the result as a direct message. Where that is not possible either, /info says it."""

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 OLD_SECONDS = 3300.0
 _AFTER_TROUBLE_SECONDS = 5.0
 _STOP_SECONDS = 5.0
+_REMEMBERED = 2000
 _FINAL_TROUBLE = (Trouble.MESSAGE_GONE, Trouble.CHANNEL_GONE, Trouble.FORBIDDEN, Trouble.REFUSED)
 
 #: Adds place and times, as they are now, to a job.
@@ -77,15 +78,17 @@ class Editor:
         self.pause = pause
         self.refresh = refresh
         self._lives: dict[str, _Live] = {}
+        self._heard: dict[str, Job] = {}  # the last news of jobs, oldest first
 
     def follow(self, job: Job, card: Card | None) -> None:
         """Keeps the job's message up to date from now on; `card` is what it shows already, None when nobody knows."""
-        if job.id in self._lives or job.is_final or job.where.message is None:
+        newest = self._heard.get(job.id, job)  # it may have started, or ended, while its first answer was on its way
+        if job.id in self._lives or newest.is_final or job.where.message is None:
             return
-        live = _Live(job, card)
+        live = _Live(replace(newest, where=job.where), card)
         live.progress = self._hub.latest(job.id)
-        if card is None:
-            live.tell(Weight.PLACE)
+        if card is None or newest.state is not job.state or live.progress is not None:
+            live.tell(Weight.CHANGE)
         live.task = asyncio.create_task(self._keep(live), name=f"edit-{job.id}")
         self._lives[job.id] = live
 
@@ -110,6 +113,8 @@ class Editor:
                 await asyncio.wait(leaving, timeout=_STOP_SECONDS)
 
     def _hand_out(self, item: Job | Progress | WorkerState) -> None:
+        if isinstance(item, Job):
+            self._remember(item)
         if isinstance(item, WorkerState):
             for live in self._lives.values():
                 if live.job.state is State.QUEUED:
@@ -123,6 +128,12 @@ class Editor:
             if item.state is not State.RUNNING:
                 watched.progress = None
             watched.tell(Weight.CHANGE)
+
+    def _remember(self, job: Job) -> None:
+        self._heard.pop(job.id, None)
+        self._heard[job.id] = job
+        if len(self._heard) > _REMEMBERED:
+            del self._heard[next(iter(self._heard))]
 
     async def _keep(self, live: _Live) -> None:
         try:
