@@ -23,6 +23,7 @@ from sandbox.world import World
 DISPATCH, HEARTBEAT, IDENTIFY, RESUME, RECONNECT, MEMBERS, INVALID, HELLO, ACK = 0, 1, 2, 6, 7, 8, 9, 10, 11
 CONTENT_INTENT, PRIVILEGED = 1 << 15, 1 << 1 | 1 << 8 | 1 << 15
 KEPT_SECONDS, KEPT_EVENTS = 120, 2000
+ACK_SECONDS = 0.04
 
 
 def intent_of(event: Event) -> int:
@@ -154,7 +155,8 @@ class Gateway:
     async def _hear(self, connection: Connection, message: Json) -> None:
         op, data = message.get("op"), message.get("d")
         if op == HEARTBEAT:
-            connection.send(ACK)
+            # discord.py notes when it asked only after it has asked: an instant answer would look a whole interval late.
+            asyncio.get_running_loop().call_later(ACK_SECONDS, connection.send, ACK)
         elif op == IDENTIFY:
             await self._identify(connection, data or {})
         elif op == RESUME:

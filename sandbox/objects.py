@@ -18,7 +18,7 @@ premium_subscription_count default_message_notifications
 
 def user_object(user: Json) -> Json:
     found: Json = {"id": user["id"], "username": user["username"], "global_name": user["global_name"], "avatar": None}
-    found |= {"discriminator": "0000" if user["bot"] else "0", "public_flags": 0, "flags": 0, "primary_guild": None}
+    found |= {"discriminator": "0001" if user["bot"] else "0", "public_flags": 0, "flags": 0, "primary_guild": None}
     found |= {"banner": None, "accent_color": None, "avatar_decoration_data": None, "collectibles": None}
     return found | ({"bot": True} if user["bot"] else {})
 

@@ -7,12 +7,13 @@ from sandbox.kinds import Json, without_none
 from sandbox.validate.components import CONTAINER, FILE, GALLERY, SELECTS, SEPARATOR, THUMBNAIL
 from sandbox.validate.tree import Path, Problems
 
-DEFAULTS: dict[int, Json] = {
+CHOICE: Json = {"min_values": 1, "max_values": 1}
+DEFAULTS: dict[int, Json] = dict.fromkeys(SELECTS, CHOICE) | {
     THUMBNAIL: {"description": None, "spoiler": False},
     FILE: {"spoiler": False},
     SEPARATOR: {"divider": True, "spacing": 1},
     CONTAINER: {"accent_color": None, "spoiler": False},
-} | {kind: {"min_values": 1, "max_values": 1} for kind in SELECTS}
+}
 GALLERY_ITEM: Json = {"description": None, "spoiler": False}
 MEDIA = ("url", "proxy_url", "width", "height", "content_type")
 

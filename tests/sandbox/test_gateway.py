@@ -1,7 +1,9 @@
 """Login, sessions, resume and their breaking, by real discord.py."""
 
 import asyncio
+import time
 
+import aiohttp
 import discord
 import pytest
 
@@ -122,3 +124,12 @@ async def test_reset_brings_the_starting_world_and_a_new_ready(sandbox: Running,
     assert await sandbox.control.messages(as_="alice", channel="general") == []
     answer = await sandbox.control.command(as_="alice", channel="general", name="imagine", options={"prompt": "a boat"})
     assert answer["response"]["kind"] == "message"
+
+
+async def test_heartbeat_is_answered_only_after_discord_py_has_noted_that_it_asked(sandbox: Running) -> None:
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{sandbox.url}/gateway") as socket:
+        assert (await socket.receive_json())["op"] == 10
+        asked = time.monotonic()
+        await socket.send_json({"op": 1, "d": None})
+        assert (await socket.receive_json())["op"] == 11
+        assert 0.03 < time.monotonic() - asked < 5
