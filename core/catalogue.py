@@ -61,18 +61,28 @@ class Model:
         return found or [(self.native, self.native)]
 
 
-#: The shipped model. Its sizes are those of its training.
+#: The shipped model. Its sizes are those of its training (models/postcard/sizes.json).
 POSTCARD = Model(
     name="postcard",
     path="models/postcard",
     native=256,
-    multiple=16,
+    multiple=32,
     steps=20,
-    guidance=5.0,
+    guidance=4.0,
     sampler="euler",
-    min_side=176,
+    min_side=160,
     max_side=384,
-    sizes=((256, 256), (320, 208), (208, 320), (304, 224), (224, 304), (384, 176), (176, 384)),
+    sizes=(
+        (256, 256),
+        (288, 224),
+        (224, 288),
+        (320, 224),
+        (224, 320),
+        (352, 192),
+        (192, 352),
+        (384, 160),
+        (160, 384),
+    ),
 )
 
 #: What a Stable Diffusion 1.x checkpoint is taken for until its worker has said better.

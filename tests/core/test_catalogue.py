@@ -1,5 +1,8 @@
 """Sizes that a model is asked for."""
 
+import json
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,8 +12,13 @@ from core.events import ModelInfo
 
 def test_postcard_is_only_asked_for_sizes_that_it_was_trained_at():
     assert POSTCARD.size_for(1, 1) == (256, 256)
-    assert POSTCARD.size_for(16, 9) == (320, 208)
-    assert POSTCARD.size_for(1, 4) == (176, 384)
+    assert POSTCARD.size_for(16, 9) == (352, 192)
+    assert POSTCARD.size_for(1, 4) == (160, 384)
+
+
+def test_its_sizes_are_those_that_its_training_wrote_down():
+    trained = json.loads((Path(__file__).parents[2] / POSTCARD.path / "sizes.json").read_text())
+    assert [list(size) for size in POSTCARD.sizes] == trained
 
 
 def test_a_checkpoint_gets_the_pixels_of_its_native_square_in_the_ratio_asked_for():

@@ -42,7 +42,7 @@ def test_every_parameter_reaches_the_request():
 @pytest.mark.parametrize("text", ["a boat --aspect 16:9", "a boat —ar 16:9", "a boat –ar 16x9", "a boat, --ar=16:9,"])
 def test_the_ratio_may_be_said_in_several_ways(text):
     request = read(text).request
-    assert (request.prompt, request.width, request.height) == ("a boat", 320, 208)
+    assert (request.prompt, request.width, request.height) == ("a boat", 352, 192)
 
 
 def test_quality_multiplies_the_steps():
@@ -113,7 +113,7 @@ def test_too_long_prompts_are_refused_with_the_limit():
 
 def test_defaults_hold_where_the_prompt_says_nothing():
     request = read("a boat", ratio=(2.0, 1.0), count=1, steps=5).request
-    assert (request.width, request.height, request.count, request.steps) == (384, 176, 1, 5)
+    assert (request.width, request.height, request.count, request.steps) == (352, 192, 1, 5)
 
 
 def test_a_quoted_word_cannot_leave_its_code_span():

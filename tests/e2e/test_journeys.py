@@ -15,12 +15,12 @@ async def test_a_prompt_becomes_a_grid_in_its_own_message(tmp_path):
     async with darkroom(tmp_path, "--step-ms 30") as room:
         first = await room.imagine("a red boat --ar 3:2 --seed 7")
         assert first["content"].startswith("**a red boat** · <@")
-        assert "320×208 · 20 steps · seed 7 · fast" in first["content"]
+        assert "320×224 · 20 steps · seed 7 · fast" in first["content"]
         assert labels(first) == ["Cancel"] and not first["ephemeral"]
         done = await room.done(first)
         assert labels(done) == GRID
         picture = await room.control.download(done["attachments"][0]["url"])
-        assert Image.open(io.BytesIO(picture)).size == (640, 416)
+        assert Image.open(io.BytesIO(picture)).size == (640, 448)
         assert done["attachments"][0]["filename"].startswith("a-red-boat-")
         assert [m["id"] for m in await room.posted()] == [first["id"]]
 
