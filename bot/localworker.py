@@ -22,8 +22,6 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
 LOAD_FAILED_WAIT_SECONDS = 60.0
 #: From the start of the process to its handshake; importing torch from a cold, slow disk takes its time.
 CONNECT_SECONDS = 300.0
-#: The worker leaves the bot its share of the cores.
-NICENESS = 5
 
 
 class LocalWorker:
@@ -107,8 +105,6 @@ class LocalWorker:
             # A Ctrl+C in the terminal is the bot's: it tells the worker when the running jobs are safe.
             start_new_session=True,
         )
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         log.info("The worker starts.", extra={"pid": process.pid})
         return process
 
