@@ -193,6 +193,8 @@ async def test_what_a_lost_attempt_had_computed_is_the_houses_as_last_heard(stor
     assert await store.jobs.renew([(job.id, 1, 120), ("other", 1, 5)]) == {job.id}
     await store.jobs.renew([(job.id, 1, 90)])  # heard out of order
     await store.jobs.requeue(job.id, 1)
+    await store.claim()
+    await store.jobs.requeue(job.id, 2)  # nothing was heard of this one
     assert [(row["payer"], row["cause"], row["gpu_ms"]) for row in await store.rows("usage")] == [
         ("house", "lost", 120)
     ]
