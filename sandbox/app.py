@@ -1,5 +1,6 @@
 """Builds one sandbox's web application and runs it on an address. Knows no command line and no bot."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.control.events import LISTENERS, Listeners
+from sandbox.control.guard import check_sender
 from sandbox.control.server import add_control
+from sandbox.errors import ControlError
 from sandbox.files import add_files
 from sandbox.rest.server import add_routes
 from sandbox.state import Config, Sandbox
@@ -17,9 +20,21 @@ ANYWHERE = ("", "0.0.0.0")  # noqa: S104 - only compared with
 BODY_BYTES = 128 * 1024 * 1024
 
 
+@web.middleware
+async def guarded(request: web.Request, handler: Any) -> web.StreamResponse:
+    """The bot's interfaces are for programs only: a page elsewhere might know the bot's token, which is no secret."""
+    if request.path.startswith(("/api/", "/gateway")):
+        try:
+            check_sender(request)
+        except ControlError as error:
+            return web.Response(status=error.status, text=error.sentence)
+    answer: web.StreamResponse = await handler(request)
+    return answer
+
+
 def build(sandbox: Sandbox) -> web.Application:
     """All routes of one sandbox."""
-    app = web.Application(client_max_size=BODY_BYTES)
+    app = web.Application(client_max_size=BODY_BYTES, middlewares=[guarded])
     app[LISTENERS] = Listeners()
     app.router.add_get("/gateway", sandbox.gateway.serve)
     app.router.add_get("/gateway/", sandbox.gateway.serve)
@@ -33,8 +48,8 @@ def build(sandbox: Sandbox) -> web.Application:
 def _hang_up(sandbox: Sandbox) -> Any:
     async def close(app: web.Application) -> None:
         await sandbox.gateway.close()
-        for socket in tuple(app[LISTENERS].sockets):
-            await socket.close(code=1001)
+        for page in tuple(app[LISTENERS].sockets):
+            await page.close(code=1001)
 
     return close
 
@@ -42,24 +57,21 @@ def _hang_up(sandbox: Sandbox) -> Any:
 @asynccontextmanager
 async def running(data: Path, *, host: str = "127.0.0.1", port: int = 0, **config: Any) -> AsyncIterator[Sandbox]:
     """A sandbox that answers on `sandbox.config.base` until the block ends. Port 0 takes a free one."""
-    listener = _listen(host, port)
-    shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ANYWHERE else host
-    base = f"http://{shown}:{listener.getsockname()[1]}"
-    sandbox = Sandbox(Config(data=data, base=base, **config))
-    runner = web.AppRunner(build(sandbox), access_log=None, shutdown_timeout=1, handler_cancellation=True)
-    try:
-        await runner.setup()
-        await web.SockSite(runner, listener, backlog=512).start()
-        yield sandbox
-    finally:
-        await runner.cleanup()
-        sandbox.close()
-        listener.close()
+    with _listen(host, port) as listener:
+        shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ANYWHERE else host
+        base = f"http://{shown}:{listener.getsockname()[1]}"
+        sandbox = Sandbox(Config(data=data, base=base, **config))
+        runner = web.AppRunner(build(sandbox), access_log=None, shutdown_timeout=1, handler_cancellation=True)
+        try:
+            await runner.setup()
+            await web.SockSite(runner, listener, backlog=512).start()
+            yield sandbox
+        finally:
+            await runner.cleanup()
+            sandbox.close()
 
 
-def _listen(host: str, port: int) -> Any:
-    import socket
-
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -155,7 +155,7 @@ class Gateway:
     async def _hear(self, connection: Connection, message: Json) -> None:
         op, data = message.get("op"), message.get("d")
         if op == HEARTBEAT:
-            # discord.py notes when it asked only after it has asked: an instant answer would look a whole interval late.
+            # discord.py notes when it asked only afterwards: an instant answer would look a whole interval late.
             asyncio.get_running_loop().call_later(ACK_SECONDS, connection.send, ACK)
         elif op == IDENTIFY:
             await self._identify(connection, data or {})

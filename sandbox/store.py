@@ -47,8 +47,5 @@ class Store:
             raise
         self._db.execute("COMMIT")
 
-    def clear(self) -> None:
-        self._db.execute("DELETE FROM objects")
-
     def close(self) -> None:
         self._db.close()

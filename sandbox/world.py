@@ -65,10 +65,9 @@ class World:
         return bool(rows)
 
     def clear(self) -> None:
-        """Forget everything, on disk too; ids go on rising."""
-        self._changed.clear()
+        """Forget everything, on disk with the next commit; ids go on rising."""
+        self._changed = {(kind, key): None for kind, table in self.tables.items() for key in table}
         self._outbox.clear()
-        self.store.clear()
         self._forget()
 
     # Changes

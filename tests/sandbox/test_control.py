@@ -29,6 +29,16 @@ async def test_other_web_pages_reach_neither_calls_nor_events(sandbox: Running, 
         assert refused.value.status == 403
 
 
+@pytest.mark.parametrize("headers", [{"Origin": "https://elsewhere.example"}, {"Host": "rebound.example:8800"}])
+async def test_other_web_pages_cannot_be_the_bot_either(sandbox: Running, headers: dict[str, str]) -> None:
+    async with aiohttp.ClientSession(headers=headers | {"Authorization": "Bot sandbox"}) as session:
+        async with session.get(f"{sandbox.url}/api/v10/users/@me") as response:
+            assert response.status == 403
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(f"{sandbox.url}/gateway")
+        assert refused.value.status == 403
+
+
 async def test_form_of_another_page_is_no_json(sandbox: Running) -> None:
     async with aiohttp.ClientSession() as session:
         async with session.post(f"{sandbox.url}/control/limits", data={"ack_ms": "1"}) as response:

@@ -4,9 +4,10 @@ import asyncio
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
-from tests.harness.sandbox import kill, sandbox_process
+from tests.harness.sandbox import kill, running_sandbox, sandbox_process
 from tests.sandbox.bot import PNG, Bot, joined
 from tests.sandbox.rest import IMAGINE, Rest
 
@@ -51,6 +52,31 @@ async def test_token_works_after_the_sandbox_was_killed_and_no_acknowledged_edit
             assert edited.status == 200
 
 
+@pytest.mark.crash
+async def test_message_sent_again_by_its_nonce_after_a_kill_is_there_once(tmp_path: Path) -> None:
+    data = tmp_path / "sandbox"
+    async with sandbox_process(data) as first:
+        port = urlsplit(first.url).port or 0
+        await first.control.limits(buckets={"POST /channels/*/messages": None})
+        async with Rest(first) as rest:
+            route = f"/channels/{await rest.channel()}/messages"
+            await first.control.fault("POST", "/channels/*/messages", drop="after", times=3)
+            for number in range(3):
+                with pytest.raises(aiohttp.ClientError):
+                    await rest("POST", route, nonced(number), files={"a.png": PNG})
+            await kill(first)
+    async with sandbox_process(data, port=port) as second, Rest(second) as rest:
+        for number in range(3):
+            assert (await rest("POST", route, nonced(number), files={"a.png": PNG})).status == 200
+        seen = await second.control.messages(as_="alice", channel="general")
+        assert [message["content"] for message in seen] == ["job 0", "job 1", "job 2"]
+        assert {len(message["attachments"]) for message in seen} == {1}
+
+
+def nonced(number: int) -> dict[str, object]:
+    return {"content": f"job {number}", "nonce": f"job-{number}", "enforce_nonce": True}
+
+
 async def edit_until_killed(rest: Rest, webhook: str, process: asyncio.subprocess.Process | None) -> int:
     """Edit as fast as it goes; kill the sandbox meanwhile. The last edit that was answered."""
     assert process is not None
@@ -70,7 +96,7 @@ async def edit_until_killed(rest: Rest, webhook: str, process: asyncio.subproces
 
 async def test_second_sandbox_on_the_same_data_says_so_and_stops(tmp_path: Path) -> None:
     data = tmp_path / "sandbox"
-    async with sandbox_process(data):
+    async with running_sandbox(data):
         with pytest.raises(AssertionError, match="ended before"):
             async with sandbox_process(data):
                 pass
@@ -78,9 +104,10 @@ async def test_second_sandbox_on_the_same_data_says_so_and_stops(tmp_path: Path)
 
 async def test_moved_sandbox_serves_its_files_under_its_new_address(tmp_path: Path) -> None:
     data = tmp_path / "sandbox"
-    async with sandbox_process(data) as first, Rest(first) as rest:
+    async with running_sandbox(data) as first, Rest(first) as rest:
         await rest("POST", f"/channels/{await rest.channel()}/messages", {}, files={"a.png": PNG})
-    async with sandbox_process(data) as second:
+    async with running_sandbox(data) as second:
+        assert second.url != first.url
         message = (await second.control.messages(as_="alice", channel="general"))[0]
         assert message["attachments"][0]["url"].startswith(second.url)
         assert await second.control.download(message["attachments"][0]["url"]) == PNG
