@@ -1,11 +1,11 @@
-"""The proof that both ends of the worker's wire know the same key. Pure: knows neither sockets nor where keys are kept."""
+"""The proof that both ends of the worker's wire know the same key. Pure: knows neither sockets nor key files."""
 
 import hashlib
 import hmac
 
 
 def prove(key: str, nonce: str) -> str:
-    """HMAC-SHA256 in hex of the challenge's nonce (hex) under the shared key. Raises ValueError for a nonce not in hex."""
+    """HMAC-SHA256 in hex of the challenge's nonce (hex) under the shared key. Raises ValueError for another nonce."""
     return hmac.new(key.encode(), bytes.fromhex(nonce), hashlib.sha256).hexdigest()
 
 
