@@ -7,8 +7,8 @@ from collections.abc import Collection
 from typing import TextIO
 
 _FIELDS = ("job", "attempt", "kind", "lane", "gpu_ms", "pid")
-#: Interaction tokens stand in Discord's addresses; they are secrets for fifteen minutes.
-_TOKENS = re.compile(r"(/(?:webhooks|interactions)/\d+/)[^/\s?\"']+")
+#: Interaction tokens stand in Discord's addresses and events; they are secrets for fifteen minutes.
+_TOKENS = re.compile(r"""(/(?:webhooks|interactions)/\d+/|["']token["']\s*:\s*["'])[^/\s?"']+""")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -38,7 +38,9 @@ def set_up(level: str, secrets: Collection[str], stream: TextIO | None = None) -
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[level])
+    # Each statement with its values, thousands of lines a minute.
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     if level == "info":
         # What these libraries call news is their own affairs.
-        for library in ("discord", "aiohttp", "aiosqlite", "asyncio"):
+        for library in ("discord", "aiohttp", "asyncio"):
             logging.getLogger(library).setLevel(logging.WARNING)

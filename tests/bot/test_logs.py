@@ -40,6 +40,12 @@ def test_tokens_in_addresses_of_interactions_are_blackened() -> None:
     assert "/webhooks/123/•••/messages/@original" in text
 
 
+def test_tokens_in_printed_events_are_blackened() -> None:
+    text = line(record("received %s", {"type": 2, "token": "aW50ZXJhY3Rpb24", "id": "1"}))
+    assert "aW50" not in text
+    assert "'token': '•••', 'id': '1'" in text
+
+
 def test_setting_up_again_does_not_double_the_lines() -> None:
     from bot.logs import set_up
 

@@ -1,0 +1,116 @@
+"""Admission: rules, caps, quota and insert; a refusal leaves nothing behind and carries the prompt for correction."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.admission import Pressed
+from core.cost import period_of
+from core.errors import DiskFull, Gone, NotAllowed, QueueFull, QuotaSpent, Refused
+from core.job import Kind, Lane, Source, State
+from tests.harness.headless import headless
+
+NO_WORKER = {"DARKROOM_WORKER": "none"}
+
+
+async def test_a_spent_quota_says_when_it_renews_and_leaves_relax_open(tmp_path: Path) -> None:
+    now = 1_800_000_000.0
+    async with headless(tmp_path, DARKROOM_FAST_MINUTES="0.001", build_with={"clock": lambda: now}, **NO_WORKER) as bot:
+        with pytest.raises(QuotaSpent) as caught:
+            await bot.imagine("a red boat", width=512, height=512)
+        assert caught.value.renews_at == period_of(now)[1]
+        assert f"<t:{period_of(now)[1]:.0f}:R>" in caught.value.sentence
+        assert caught.value.prompt == "a red boat"
+        assert (await bot.jobs.counts(bot.admission.account("alice", "1"))).waiting == 0
+        relaxed = await bot.imagine("a red boat", width=512, height=512, lane=Lane.RELAX)
+        assert relaxed.reserved_ms == 0
+        await bot.clean()
+
+
+async def test_quota_and_insert_are_one_transaction(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_FAST_MINUTES="0.01", DARKROOM_WAITING="100", **NO_WORKER) as bot:
+        wishes = [bot.imagine(f"boat {n}") for n in range(30)]
+        answers = await asyncio.gather(*wishes, return_exceptions=True)
+        taken = [answer for answer in answers if not isinstance(answer, BaseException)]
+        assert all(isinstance(answer, QuotaSpent) for answer in answers if isinstance(answer, BaseException))
+        purse = await bot.admission.purse(bot.admission.account("alice", "1"))
+        assert taken
+        assert sum(job.reserved_ms for job in taken) + purse.balance_ms == 600
+        await bot.clean()
+
+
+async def test_one_member_cannot_fill_the_queue_and_all_together_have_a_cap(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_WAITING="2", DARKROOM_QUEUE="3", **NO_WORKER) as bot:
+        for number in range(2):
+            await bot.imagine(f"boat {number}")
+        with pytest.raises(QueueFull, match="2 jobs waiting"):
+            await bot.imagine()
+        await bot.imagine(user="bob")
+        with pytest.raises(QueueFull, match="queue is full"):
+            await bot.imagine(user="carol")
+
+
+async def test_a_job_of_too_much_work_is_refused_by_its_total(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_MAX_WORK="10", **NO_WORKER) as bot:
+        with pytest.raises(Refused, match="105 megapixel steps, and 10 are allowed") as caught:
+            await bot.imagine("big", width=512, height=512, steps=100)
+        assert caught.value.prompt == "big"
+
+
+async def test_a_blocked_word_is_refused_before_anything_is_stored(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_BLOCKED="kraken", **NO_WORKER) as bot:
+        with pytest.raises(NotAllowed):
+            await bot.imagine("a Kraken")
+        assert await bot.jobs.live() == []
+
+
+async def test_a_nearly_full_disk_stops_admission_with_a_sentence(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_DISK_FREE_MB="999999999", **NO_WORKER) as bot:
+        with pytest.raises(DiskFull, match="no new job is taken"):
+            await bot.imagine()
+
+
+async def test_the_same_interaction_twice_is_one_job(tmp_path: Path) -> None:
+    async with headless(tmp_path, **NO_WORKER) as bot:
+        wish = bot.wish("a red boat")
+        first, second = await asyncio.gather(bot.admission.submit(wish), bot.admission.submit(wish))
+        assert first.id == second.id
+        assert (await bot.jobs.counts(wish.account)).waiting == 1
+        await bot.clean()
+
+
+async def test_two_presses_of_one_button_by_one_person_are_one_job(tmp_path: Path) -> None:
+    async with headless(tmp_path, **NO_WORKER) as bot:
+        pressed = Pressed(parent="job1", verb="again")
+        first = await bot.imagine(pressed=pressed)
+        assert (await bot.imagine(pressed=pressed)).id == first.id
+        assert (await bot.imagine(pressed=pressed, user="bob")).id != first.id
+        assert (await bot.imagine(pressed=replace(pressed, verb="v", index=0))).id != first.id
+
+
+async def test_a_source_that_never_was_is_gone(tmp_path: Path) -> None:
+    async with headless(tmp_path, **NO_WORKER) as bot:
+        with pytest.raises(Gone):
+            await bot.imagine(kind=Kind.CROP, source=Source(job="nosuchjob", index=0), count=1)
+
+
+async def test_the_quote_is_never_exceeded_and_learns_from_what_was_measured(tmp_path: Path) -> None:
+    async with headless(tmp_path, "--step-ms", "40") as bot:
+        quotes = []
+        for number in range(3):
+            job = await bot.imagine(f"boat {number}", width=256, height=256, steps=10)
+            done = await bot.until(job.id, State.DONE)
+            assert done.charged_ms <= done.reserved_ms
+            quotes.append(done.reserved_ms)
+        assert quotes[0] > quotes[-1] >= 400
+        await bot.clean()
+
+
+async def test_purse_shows_this_months_time_before_the_first_job(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_FAST_MINUTES="3", **NO_WORKER) as bot:
+        purse = await bot.admission.purse(bot.admission.account("alice", "1"))
+        assert (purse.balance_ms, purse.running, purse.waiting) == (180_000, 0, 0)
+        again = await bot.admission.purse(bot.admission.account("alice", "1"))
+        assert again == purse
