@@ -111,7 +111,7 @@ class DeliveryLoop:
         """One delivery; whatever goes wrong concerns this one only."""
         try:
             async with self._slots:
-                await self._deliver(delivery)
+                await self.deliver(delivery)
         except Exception:
             log.exception("A result could not be posted for a reason of our own.", extra={"job": delivery.job})
             await self._retry(delivery.job, delivery.tries + 1, "unexpected")
@@ -119,7 +119,8 @@ class DeliveryLoop:
             self._busy.discard(delivery.job)
             self._due.set()
 
-    async def _deliver(self, delivery: Delivery) -> None:
+    async def deliver(self, delivery: Delivery) -> None:
+        """One try of one delivery; notes how it went."""
         job = await self._jobs.get(delivery.job)
         if job is None:
             await self._deliveries.undeliverable(delivery.job, "its job is not there")
