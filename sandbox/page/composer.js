@@ -102,7 +102,9 @@ export class Composer {
   }
 
   #key(event) {
-    if (event.isComposing || this.list.key(event)) return;
+    if (event.isComposing) return;
+    if (event.key === "Enter" && this.list.open && this.#complete()) this.list.hide();
+    if (this.list.key(event)) return;
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       this.#send();
@@ -116,6 +118,12 @@ export class Composer {
       this.entry.value = this.#last;
       this.#typed();
     }
+  }
+
+  /** Is a whole command written that needs nothing more? Then Enter sends it instead of choosing from the list. */
+  #complete() {
+    const found = split(this.#commands, this.entry.value);
+    return Boolean(found) && !found.command.options.some((option) => option.required);
   }
 
   async #send() {

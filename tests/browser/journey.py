@@ -23,22 +23,29 @@ async def program(data: Path, **environment: str) -> AsyncIterator[str]:
     """`python -m sandbox --with-bot` with the shipped model; its page's address. Nothing of the caller's settings."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DARKROOM_", "DISCORD_"))}
     settings = {"DARKROOM_DATA": str(data), "DISCORD_TOKEN": "", "DARKROOM_LOG": "warning", "PYTHONUNBUFFERED": "1"}
+    # The worker usually gives way to everything else; here somebody waits for it.
+    settings["DARKROOM_NICE"] = "0"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sandbox", "--with-bot", "--port", "0", "--data", str(data / "sandbox")),
         cwd=ROOT,
         env=inherited | settings | environment,
         stdout=asyncio.subprocess.PIPE,
     )
+    reading = None
     try:
-        yield await asyncio.wait_for(_address(process), 30)
+        url = await asyncio.wait_for(_address(process), 60)
+        reading = asyncio.create_task(_pass_on(process))
+        yield url
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.communicate(), STOP_SECONDS)
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
         except TimeoutError:
             process.kill()
-            await process.communicate()
+            await process.wait()
+        if reading:
+            await reading
 
 
 async def _address(process: asyncio.subprocess.Process) -> str:
@@ -47,6 +54,13 @@ async def _address(process: asyncio.subprocess.Process) -> str:
         if found := re.search(r"(http://\S+?)/?\s", line.decode()):
             return found[1]
     raise AssertionError("the program ended before it told its address")
+
+
+async def _pass_on(process: asyncio.subprocess.Process) -> None:
+    """Reads on, so that the program never waits for a full pipe; a failing test shows what it said."""
+    assert process.stdout is not None
+    async for line in process.stdout:
+        print(line.decode(), end="")
 
 
 async def arrive(page: Page, url: str, *, who: str = "alice") -> None:
@@ -68,9 +82,13 @@ async def imagine(page: Page, prompt: str) -> Locator:
     await page.keyboard.type(f"/imagine {prompt}")
     await page.keyboard.press("Enter")
     words = prompt.split(" --", maxsplit=1)[0]
-    message = page.locator("article.message", has=page.locator("strong", has_text=words)).last
-    await message.wait_for()
-    return message
+    return await pinned(page, page.locator("article.message", has=page.locator("strong", has_text=words)).last)
+
+
+async def pinned(page: Page, found: Locator) -> Locator:
+    """The one message that is found now, whatever comes after it."""
+    await found.wait_for()
+    return page.locator(f"article[data-message='{await found.get_attribute('data-message')}']")
 
 
 async def developing(message: Locator) -> str:
@@ -80,10 +98,13 @@ async def developing(message: Locator) -> str:
     return "" if await message.get_by_role("button", name="U1").count() else text
 
 
-async def finished(message: Locator) -> None:
-    """Waits for the grid and its ten buttons."""
-    await message.get_by_role("button", name="U1", exact=True).wait_for()
+async def finished(page: Page) -> Locator:
+    """Waits for the grid and its buttons. A job of more than a minute ends in a message of its own."""
+    button = page.get_by_role("button", name="U1", exact=True)
+    message = await pinned(page, page.locator("article.message", has=button).last)
     await message.locator(".print img").last.wait_for()
+    await message.locator(".print img[alt='developing.jpg']").wait_for(state="detached")
+    return message
 
 
 async def picture_of(page: Page, message: Locator) -> bytes:

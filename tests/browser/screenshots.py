@@ -25,7 +25,7 @@ async def main() -> None:
             await journey.developing(message)
             await settled(page)
             await page.screenshot(path=IMAGES / "developing.png")
-            await journey.finished(message)
+            await journey.finished(page)
             await settled(page)
             await page.screenshot(path=IMAGES / "grid.png")
     for path in sorted(IMAGES.glob("*.png")):
