@@ -91,7 +91,7 @@ class Doors:
             files=[make() for make in files],
             view=view_of(card),
             nonce=nonce,
-            allowed_mentions=discord.AllowedMentions(users=[discord.Object(int(mention))], replied_user=False),
+            allowed_mentions=_only(mention),
             **more,
         )
         return str(message.id)
@@ -157,6 +157,11 @@ class Doors:
         self._dead[where.interaction] = None
         if len(self._dead) > _REMEMBERED:
             del self._dead[next(iter(self._dead))]
+
+
+def _only(user: str) -> discord.AllowedMentions:
+    """Nobody but this person is pinged, whatever the text says."""
+    return discord.AllowedMentions(everyone=False, users=[discord.Object(int(user))], roles=False, replied_user=False)
 
 
 def token_end(created_at: float, token_seconds: float) -> float:
