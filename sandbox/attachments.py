@@ -1,13 +1,13 @@
 """Keeps files on disk and describes them as Discord does. Knows nothing of messages.
 
-`<data>/attachments/<channel>/<attachment id>/<name>`, served under the same path. A file is on disk before the change
+`<data>/attachments/<channel>_<attachment id>_<name>`, one folder for all (making one for each file costs more than the
+file), served as `/attachments/<channel>/<attachment id>/<name>`. A file is on disk before the change
 that names it is committed; what nothing names any more is swept at a start a day later.
 """
 
 import io
 import mimetypes
 import re
-import shutil
 from pathlib import Path
 
 from PIL import Image
@@ -22,14 +22,16 @@ class Files:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    def _path(self, channel_id: str, key: str, name: str) -> Path:
+        return self.root / f"{channel_id}_{key}_{name}"
 
     def keep(self, world: World, channel_id: str, upload: Upload, *, ephemeral: bool = False) -> Json:
         """Write a file and answer its attachment object."""
         key = world.ids.next()
         name = safe_name(upload.filename)
-        folder = self.root / channel_id / key
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(upload.data)
+        self._path(channel_id, key, name).write_bytes(upload.data)
         url = f"{world.base}/attachments/{channel_id}/{key}/{name}"
         kind = type_of(name, upload.content_type)
         found: Json = {"id": key, "filename": name, "size": len(upload.data), "url": url, "proxy_url": url}
@@ -41,17 +43,19 @@ class Files:
         """The file behind an address; None for anything that is not exactly one of ours."""
         if not (channel_id.isdigit() and key.isdigit() and name == safe_name(name)):
             return None
-        path = self.root / channel_id / key / name
+        path = self._path(channel_id, key, name)
         return path if path.is_file() else None
 
     def sweep(self, named: set[str], before: float) -> None:
         """Remove the files from before a time that nothing names."""
-        for folder in self.root.glob("*/*"):
-            if folder.name not in named and folder.name.isdigit() and born_at(folder.name) < before:
-                shutil.rmtree(folder, ignore_errors=True)
+        for path in self.root.glob("*_*_*"):
+            key = path.name.split("_")[1]
+            if key not in named and key.isdigit() and born_at(key) < before:
+                path.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        shutil.rmtree(self.root, ignore_errors=True)
+        for path in self.root.glob("*_*_*"):
+            path.unlink(missing_ok=True)
 
 
 def safe_name(name: str) -> str:

@@ -1,6 +1,7 @@
 """The world outlives its process: a real one, killed with SIGKILL, started again on the same data."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -8,29 +9,41 @@ import aiohttp
 import pytest
 
 from tests.harness.sandbox import kill, running_sandbox, sandbox_process
-from tests.sandbox.bot import PNG, Bot, joined
+from tests.sandbox.bot import PNG, joined
 from tests.sandbox.rest import IMAGINE, Rest
 
 
 @pytest.mark.crash
 async def test_buttons_tokens_files_and_commands_work_after_the_sandbox_was_killed(tmp_path: Path) -> None:
     data = tmp_path / "sandbox"
-    async with sandbox_process(data) as first:
-        port = urlsplit(first.url).port or 0
-        async with joined(first.url, Bot(heartbeat_timeout=5)) as bot:
-            await first.control.command(as_="alice", channel="general", name="imagine", options={"prompt": "a boat"})
-            message = await first.control.wait(as_="alice", channel="general", button="U2")
-            await first.control.change("channels", "gallery", name="wall")
-            await kill(first)
-            async with sandbox_process(data, port=port) as second:
-                await bot.until(lambda: bot.readies == 2, 60)
-                again = (await second.control.messages(as_="alice", channel="general"))[0]
-                assert (again["id"], again["content"], again["edits"]) == (message["id"], message["content"], 3)
-                assert await second.control.download(again["attachments"][0]["url"]) == PNG
-                answer = await second.control.press(as_="bob", message=message["id"], label="U2")
-                assert answer["response"]["kind"] == "update"
-                state = await second.control.state()
-                assert "wall" in [channel["name"] for channel in state["guilds"][0]["channels"]]
+    async with sandbox_process(data) as first, joined(first.url):
+        await first.control.command(as_="alice", channel="general", name="imagine", options={"prompt": "a boat"})
+        message = await first.control.wait(as_="alice", channel="general", button="U2")
+        await first.control.change("channels", "gallery", name="wall")
+        await kill(first)
+    async with sandbox_process(data) as second:
+        state = await second.control.state()
+        assert "imagine" in [command["name"] for command in state["commands"]]
+        assert "wall" in [channel["name"] for channel in state["guilds"][0]["channels"]]
+        again = (await second.control.messages(as_="alice", channel="general"))[0]
+        assert (again["id"], again["content"], again["edits"]) == (message["id"], message["content"], 3)
+        assert await second.control.download(again["attachments"][0]["url"]) == PNG
+        async with joined(second.url):
+            answer = await second.control.press(as_="bob", message=message["id"], label="U2")
+            assert answer["response"]["kind"] == "update"
+
+
+async def test_bot_comes_back_by_itself_when_its_sandbox_is_started_again(tmp_path: Path) -> None:
+    data = tmp_path / "sandbox"
+    async with AsyncExitStack() as stack:
+        async with running_sandbox(data) as first:
+            port = urlsplit(first.url).port or 0
+            bot = await stack.enter_async_context(joined(first.url))
+        async with running_sandbox(data, port=port) as second:
+            await bot.until(lambda: bot.readies == 2, 60)
+            answer = await second.control.command(as_="alice", channel="general", name="think")
+            assert answer["response"]["kind"] == "deferred"
+            await second.control.wait(as_="alice", channel="general", content_contains="one more")
 
 
 @pytest.mark.crash
