@@ -1,14 +1,15 @@
 """Previews: what the latents look like, without the decoder, for next to nothing.
 
-A linear map from each latent and its eight neighbours to 2×2 pixels, fitted once at load by least squares through the
-model's own autoencoder on smooth synthetic fields. The JPEG is made elsewhere (`pictures.py`). Knows nothing of jobs.
+Each latent becomes 2×2 pixels by a map that is linear in the latent, its eight neighbours and a hundred fixed random
+bends of it (colours do not lie straight in latents), fitted once at load by least squares through the model's own
+autoencoder on synthetic fields. The JPEG is made elsewhere (`pictures.py`). Knows nothing of jobs.
 """
 
 import math
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,56 +17,77 @@ from worker.families.base import Family, Pixels
 
 ZOOM = 2  # pixels per latent and side
 MAX_SIDE = 512  # pixels of a preview's longer side, all its pictures together
-_FIELDS = 6
+_FIELDS = 16
 _LATENTS = 12  # side of a field, in latents
+_BENDS = 128
 _RIDGE = 1e-4
 
 
 class Sketcher:
     """Latents to rough pictures."""
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self._weight, self._bias = weight, bias
+    def __init__(self, bends: Tensor, offsets: Tensor) -> None:
+        self._bends, self._offsets = bends, offsets  # [_BENDS, channels, 1, 1], [_BENDS]
+        self._weight, self._bias = torch.zeros(0), torch.zeros(0)
 
     @classmethod
     def fit(cls, family: Family, seed: int = 0) -> "Sketcher":
         """Fits the map: costs `_FIELDS` small encodes and decodes."""
         random = np.random.default_rng(seed)
-        features, targets = [], []
-        for field in synthetic_fields(random, _FIELDS, _LATENTS * family.factor):
-            latents = family.encode_picture(field)
-            seen = functional.avg_pool2d(family.decode(latents)[None], family.factor // ZOOM)
-            features.append(_neighbours(latents[None])[0].T)
-            targets.append(functional.pixel_unshuffle(seen, ZOOM)[0].flatten(1).T)
-        inputs, outputs = torch.cat(features).double().cpu(), torch.cat(targets).double().cpu()
-        inputs = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=torch.double)], dim=1)
-        # A little ridge: random fields leave some directions of the latents nearly unseen.
-        gram = inputs.T @ inputs
-        gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.double)
-        solution = torch.linalg.solve(gram, inputs.T @ outputs).float()
-        weight = solution[:-1].T.reshape(3 * ZOOM**2, family.channels, 3, 3)
-        return cls(weight.contiguous().to(family.device), solution[-1].to(family.device))
+        latents = [family.encode_picture(field) for field in _fields(random, family)]
+        # Only the decoder's word counts: a preview shall look like the picture that will come.
+        seen = [functional.avg_pool2d(family.decode(one)[None], family.factor // ZOOM) for one in latents]
+        generator = torch.Generator().manual_seed(seed)
+        spread = 2 * torch.stack(latents).std().item() or 1.0
+        bends = torch.randn(_BENDS, family.channels, 1, 1, generator=generator) / spread
+        sketcher = cls(bends.to(family.device), torch.randn(_BENDS, generator=generator).to(family.device))
+        inputs = torch.cat([sketcher._features(one[None])[0].flatten(1).T for one in latents])
+        outputs = torch.cat([functional.pixel_unshuffle(one, ZOOM)[0].flatten(1).T for one in seen])
+        solution = _least_squares(inputs.double().cpu(), outputs.double().cpu()).float().to(family.device)
+        sketcher._weight = solution[:-1].T[:, :, None, None].contiguous()
+        sketcher._bias = solution[-1].contiguous()
+        return sketcher
 
     def sketch(self, latents: Tensor) -> Tensor:
         """[n, channels, h, w] to uint8 [n, 2h, 2w, 3], still on the device."""
-        padded = functional.pad(latents, (1, 1, 1, 1), mode="replicate")
-        rgb = functional.pixel_shuffle(functional.conv2d(padded, self._weight, self._bias), ZOOM)
+        rgb = functional.pixel_shuffle(functional.conv2d(self._features(latents), self._weight, self._bias), ZOOM)
         return rgb.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
 
+    def _features(self, latents: Tensor) -> Tensor:
+        """[n, 9 · channels + _BENDS, h, w]."""
+        padded = functional.pad(latents, (1, 1, 1, 1), mode="replicate")
+        around = functional.unfold(padded, 3).view(len(latents), -1, *latents.shape[2:])
+        return torch.cat([around, functional.conv2d(latents, self._bends, self._offsets).relu_()], dim=1)
 
-def _neighbours(latents: Tensor) -> Tensor:
-    padded = functional.pad(latents, (1, 1, 1, 1), mode="replicate")
-    return functional.unfold(padded, 3)
+
+def _least_squares(inputs: Tensor, outputs: Tensor) -> Tensor:
+    """[features + 1, outputs], the last row the bias; a little ridge, since fields leave some directions unseen."""
+    inputs = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=inputs.dtype)], dim=1)
+    gram = inputs.T @ inputs
+    gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    solution: Tensor = torch.linalg.solve(gram, inputs.T @ outputs)
+    return solution
+
+
+def _fields(random: np.random.Generator, family: Family) -> list[Pixels]:
+    return synthetic_fields(random, _FIELDS, _LATENTS * family.factor)
 
 
 def synthetic_fields(random: np.random.Generator, count: int, side: int) -> list[Pixels]:
-    """Pictures of smooth colours with a few hard edges: every third is flat areas only."""
+    """Pictures of smooth colours, most with a few flat shapes on them: soft and hard changes of all colours."""
     fields = []
     for number in range(count):
-        cells = (2, 4, 6)[number % 3]
+        cells = 2 + number % 3
         coarse = Image.fromarray(random.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-        smooth = coarse.resize((side, side), Image.Resampling.NEAREST if cells == 6 else Image.Resampling.BICUBIC)
-        fields.append(np.asarray(smooth))
+        field = coarse.resize((side, side), Image.Resampling.BICUBIC)
+        draw = ImageDraw.Draw(field)
+        for shape in range(3 if number % 4 else 0):
+            left, top = (int(value) for value in random.integers(-side // 4, side, 2))
+            width, height = (int(value) for value in random.integers(side // 8, side * 3 // 4, 2))
+            red, green, blue = (int(value) for value in random.integers(0, 256, 3))
+            paint = draw.ellipse if shape % 2 else draw.rectangle
+            paint((left, top, left + width, top + height), fill=(red, green, blue))
+        fields.append(np.asarray(field))
     return fields
 
 

@@ -51,3 +51,9 @@ def bed(loaded: Loaded) -> Bed:
 def beds(loaded: Loaded) -> Callable[..., Bed]:
     """Makes more of them."""
     return lambda **how: Bed(loaded, **how)
+
+
+@pytest.fixture(scope="session")
+def postcard() -> Loaded:
+    """The shipped model, where what a picture shows matters."""
+    return load("postcard", choose("cpu", "float32", 0))

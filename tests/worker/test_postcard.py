@@ -1,0 +1,65 @@
+"""The shipped model through the loop: it draws what it is asked for, and its previews tell what will come."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from diffusers import StableDiffusionPipeline
+
+from core.catalogue import POSTCARD, SAMPLERS
+from core.job import Request
+from tests.worker.bed import Bed, pixels, request
+from tests.worker.test_pictures import furthest, plain
+from worker.models import ROOT, Loaded
+
+#: Mean absolute difference of 255 that a preview may have to the picture: late ones, and the first one.
+LATE, FIRST = 25.0, 60.0
+
+
+def postcard_request(**changes: object) -> Request:
+    """Two pictures at the model's own settings, with few steps."""
+    own = {"width": 256, "height": 256, "steps": 8, "guidance": POSTCARD.guidance, "model": POSTCARD.name, "seed": 3}
+    return request(**{**own, **changes})
+
+
+def test_the_loader_says_what_the_catalogue_says(postcard: Loaded) -> None:
+    info = postcard.info
+    assert (info.name, info.native, info.steps, info.sampler) == ("postcard", 256, POSTCARD.steps, POSTCARD.sampler)
+
+
+def test_a_red_boat_is_red(postcard: Loaded) -> None:
+    for colour, channel in (("red", 0), ("blue", 2)):
+        wish = postcard_request(prompt=f"a {colour} circle in the snow on a sunny day", steps=12)
+        for picture in Bed(postcard).render(wish):
+            middle = pixels(picture)[96:160, 96:160].reshape(-1, 3).astype(float)
+            others = [middle[:, other].mean() for other in range(3) if other != channel]
+            assert middle[:, channel].mean() > max(others) + 30, f"not {colour}"
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_shipped_model_draws_what_plain_diffusers_draws(postcard: Loaded, sampler: str) -> None:
+    wish = postcard_request(sampler=sampler)
+    expected = plain(Path(ROOT / POSTCARD.path), StableDiffusionPipeline, wish, width=256, height=256)
+    assert furthest(Bed(postcard).render(wish), expected) <= 2
+
+
+def test_previews_tell_what_will_come(postcard: Loaded) -> None:
+    bed = Bed(postcard)
+    now = iter(range(1000))
+    bed.engine._clock = lambda: float(next(now))
+    final = pixels(bed.render(postcard_request(steps=10, count=1))[0])
+    apart = [float(np.abs(pixels(event.preview) - final).mean()) for event in bed.previews("a")]
+    assert apart[0] < FIRST and apart[-1] < LATE
+    assert apart[-1] < apart[0]
+
+
+def test_every_size_of_its_catalogue_works(postcard: Loaded) -> None:
+    bed = Bed(postcard)
+    for width, height in POSTCARD.sizes:
+        picture = bed.render(postcard_request(width=width, height=height, steps=1, count=1), f"{width}x{height}")[0]
+        assert pixels(picture).shape == (height, width, 3)
+
+
+def test_words_that_it_never_saw_and_emoji_do_not_break_it(postcard: Loaded) -> None:
+    wish = postcard_request(prompt="🦄 zyxwv \u0000 ß " + "long " * 200, steps=1, count=1)
+    assert pixels(Bed(postcard).render(wish)[0]).std() > 1
