@@ -25,6 +25,8 @@ from storage.ledger import Ledger
 log = logging.getLogger(__name__)
 
 INCOMPLETE = "The worker did not send all pictures. Nothing was charged; please try again."
+MISTAKE = "Darkroom made a mistake with this job. Nothing was charged; please try again."
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +49,20 @@ class Conductor:
             outcome = _failed(flight, error.sentence)
         except Exception:
             log.exception("A job could not be taken through its stages.", extra={"job": flight.id})
-            outcome = _failed(flight, "Darkroom made a mistake with this job. Nothing was charged; please try again.")
+            outcome = _failed(flight, MISTAKE)
         try:
             await self._conclude(flight, outcome)
         except Exception:
-            log.exception("The end of a job could not be stored; the next start takes it up.", extra={"job": flight.id})
+            log.exception("The end of a job could not be stored as it was.", extra={"job": flight.id})
+            await self._give_up(flight)
+
+    async def _give_up(self, flight: Flight) -> None:
+        """The plainest end, so that no row runs for ever."""
+        try:
+            if job := await self.jobs.fail(flight.id, flight.job.attempt, MISTAKE):
+                self.hub.changed(job)
+        except Exception:
+            log.exception("A job could not be ended; the next start takes it up.", extra={"job": flight.id})
 
     async def _compute(self, flight: Flight) -> Outcome:
         while True:
@@ -94,7 +105,7 @@ class Conductor:
             if isinstance(event, events.Started):
                 await self._started(flight, stage, event.made_with)
             elif isinstance(event, events.Picture):
-                if event.index in stage.indices:
+                if event.index in stage.indices and event.png.startswith(_PNG):
                     write = partial(self.pictures.write, stage.of.id, event.index, event.png)
                     written[event.index] = await until_stored(write, "write a picture", job=flight.id)
             elif isinstance(event, events.Done) and written.keys() == set(stage.indices):

@@ -9,7 +9,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from bot.rates import Rates
 from bot.scheduler import Scheduler, Tools
 from bot.services import Clock, Services
 from bot.shelf import expected, remember, remembered
+from bot.steady import PASSING
 from bot.workers import SILENT_SECONDS, Door
 from core.catalogue import from_info
 from core.cost import Plan
@@ -185,34 +186,58 @@ async def build(
 
 async def serve(config: Config) -> None:
     """The bot, from start to SIGTERM. Raises DarkroomError for whatever a person has to mend."""
-    import discord
-
     from bot.client import DarkroomBot
-    from bot.discord_url import point_at, until_reachable
+    from bot.discord_url import point_at
 
     config.need_token()
     point_at(config.api_url)
     with _signals() as stop:
-        async with build(config) as parts, DarkroomBot(parts.services) as bot:
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    running = [
-                        tasks.create_task(parts.run(), name="parts"),
-                        tasks.create_task(bot.background(), name="background"),
-                        tasks.create_task(health.keep_writing(config.data, lambda: _signs(parts, bot)), name="health"),
-                    ]
-                    await until_reachable(config.api_url)
-                    running.append(tasks.create_task(bot.start(config.token), name="discord"))
-                    await stop.wait()
-                    await _stop(parts, config.stop_seconds)
-                    await bot.close()
-                    for task in running:
-                        task.cancel()
-            except* discord.LoginFailure:
-                raise ConfigError(
-                    "Discord does not accept DISCORD_TOKEN. Copy it again: your application → Bot → Reset Token."
-                ) from None
+        async with build(config) as parts, DarkroomBot(parts.services) as bot, asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(parts.run(), name="parts"),
+                tasks.create_task(_keep_up(bot.background), name="background"),
+                tasks.create_task(health.keep_writing(config.data, lambda: _signs(parts, bot)), name="health"),
+                tasks.create_task(_connect(bot, config), name="discord"),
+            ]
+            await stop.wait()
+            await _stop(parts, config.stop_seconds)
+            await bot.close()
+            for task in running:
+                task.cancel()
     log.info("The bot has stopped.")
+
+
+async def _connect(bot: Any, config: Config) -> None:
+    """Logs in and stays connected. Raises DarkroomError when Discord does not want that."""
+    import aiohttp
+    import discord
+
+    from bot.discord_url import Unreachable, until_reachable
+
+    await until_reachable(config.api_url)
+    try:
+        await bot.start(config.token)
+    except discord.LoginFailure:
+        raise ConfigError(
+            "Discord does not accept DISCORD_TOKEN. Copy it again: your application → Bot → Reset Token."
+        ) from None
+    except (discord.HTTPException, discord.GatewayNotFound, discord.ConnectionClosed, aiohttp.ClientError) as error:
+        raise Unreachable(
+            f"Discord ended the connection ({error}). Start again when its status page is green."
+        ) from error
+
+
+async def _keep_up(background: Callable[[], Awaitable[None]]) -> None:
+    """Keeps messages up to date for as long as the bot lives, also when disk or database fail for a while."""
+    again = True
+    while again:
+        again = False
+        try:
+            await background()
+        except* PASSING as errors:
+            log.error("Messages could not be kept up to date (%s).", errors.exceptions[0])
+            again = True
+        await asyncio.sleep(1.0)
 
 
 async def _stop(parts: Parts, seconds: float) -> None:

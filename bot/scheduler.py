@@ -38,6 +38,8 @@ MAX_JOBS, MIN_ROWS = 4, 8
 CANCEL_SECONDS = 30.0
 #: Jobs that run when the queue is paused may still end for this long.
 PAUSE_GRACE_SECONDS = 30.0
+#: No event tells of more GPU time than this: a year.
+MAX_GPU_MS = 366 * 86_400_000
 TICK_SECONDS, RENEW_SECONDS, HOUSEKEEPING_SECONDS = 0.25, 10.0, 60.0
 _OUTLOOK_SECONDS = 0.5
 _DEAD = 1e12
@@ -217,6 +219,9 @@ class Scheduler:
 
     def heard(self, link: Link, event: events.Message) -> None:
         """Never waits: what has to be stored goes into the job's own lane."""
+        if not 0 <= getattr(event, "gpu_ms", 0) < MAX_GPU_MS:
+            self._tools.door.drop(link, "It measures what cannot be.")
+            return
         match event:
             case events.Heartbeat():
                 self._beat(link, event)
@@ -232,8 +237,8 @@ class Scheduler:
                 if (flight := self._flight(link, event)) and flight.ordered:
                     flight.ordered = False
                     flight.inbox.put_nowait(event)
-            case events.HouseTime():
-                self._house[event.cause] += max(0, event.gpu_ms)
+            case events.HouseTime() if event.cause:
+                self._house[event.cause] += event.gpu_ms
             case events.Ready():
                 self._spawn(self._ready(link, event.model))
 

@@ -175,6 +175,9 @@ class Door:
     def _heard(self, link: Link, message: events.Message) -> None:
         if isinstance(message, events.Heartbeat):
             link.beat = message
+        elif isinstance(message, events.Ready) and not _makes_sense(message.model):
+            self.drop(link, "What it says of its model cannot be.")
+            return
         elif isinstance(message, events.Ready):
             link.model = message.model
             link.beat = events.Heartbeat(phase=events.Phase.IDLE, phase_seconds=0.0)
@@ -232,6 +235,10 @@ class Door:
         if link.beat.phase_seconds > self._deadlines[link.beat.phase]:
             return f"It made no progress in {link.beat.phase_seconds:.0f} s of {link.beat.phase}."
         return ""
+
+
+def _makes_sense(model: events.ModelInfo) -> bool:
+    return bool(model.name) and 0 < model.multiple <= model.native <= 1 << 16 and model.steps > 0
 
 
 def _own_key(path: Path) -> str:

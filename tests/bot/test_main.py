@@ -159,3 +159,15 @@ def test_health_reads_the_sign_of_life(tmp_path: Path) -> None:
     assert "does not answer" in health.check(tmp_path, 110.0)[1]
     (tmp_path / "health.json").write_text("half a li")
     assert "cannot be read" in health.check(tmp_path, 110.0)[1]
+
+
+async def test_sigterm_ends_a_bot_that_still_waits_for_discord(tmp_path: Path) -> None:
+    bot = await start(tmp_path / "data", DISCORD_API_URL="http://127.0.0.1:9")
+
+    async def there() -> bool:
+        return await asyncio.to_thread((tmp_path / "data" / "health.json").exists)
+
+    await until(there, "the bot's sign of life")
+    bot.terminate()
+    await said(bot)
+    assert bot.returncode == 0

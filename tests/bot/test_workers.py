@@ -5,6 +5,7 @@ import random
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from core.wire import MAX_HEADER, PREFIX
 from tests.harness.headless import Headless, headless
 
 KEY = "k" * 32
+PNG = b"\x89PNG\r\n\x1a\n and so on"
 MODEL = events.ModelInfo(
     name="postcard",
     family="sd",
@@ -145,14 +147,14 @@ async def test_events_of_jobs_that_a_worker_was_never_given_change_nothing(tmp_p
         await worker.say(
             events.Done(job=job.id, attempt=0, gpu_ms=1),
             events.Done(job="nosuchjob", attempt=1, gpu_ms=1),
-            events.Picture(job=job.id, attempt=1, index=0, png=b"x"),
+            events.Picture(job=job.id, attempt=1, index=0, png=PNG),
             events.Welcome(worker="nonsense"),
             events.Ready(model=MODEL, load_ms=1),
         )
         submit = await worker.hear()
         assert isinstance(submit, events.Submit)
         await worker.say(
-            events.Picture(job=job.id, attempt=1, index=99, png=b"x"), events.Done(job=job.id, attempt=2, gpu_ms=1)
+            events.Picture(job=job.id, attempt=1, index=99, png=PNG), events.Done(job=job.id, attempt=2, gpu_ms=1)
         )
         assert (await bot.jobs.get(job.id)).state == "running"
 
@@ -164,13 +166,43 @@ async def test_pictures_that_are_missing_at_the_end_fail_the_job_free_of_charge(
         job = await bot.imagine()
         await worker.hear()
         await worker.say(
-            events.Picture(job=job.id, attempt=1, index=0, png=b"x"), events.Done(job=job.id, attempt=1, gpu_ms=5)
+            events.Picture(job=job.id, attempt=1, index=0, png=PNG), events.Done(job=job.id, attempt=1, gpu_ms=5)
         )
         failed = await bot.until(job.id, "failed")
         assert "all pictures" in failed.failure
         assert failed.charged_ms == 0
         assert not list((tmp_path / "pictures").rglob("*.png"))
         await bot.clean()
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        events.HouseTime(cause="load", gpu_ms=10**30),
+        events.Done(job="a", attempt=1, gpu_ms=-1),
+        events.Ready(model=replace(MODEL, native=0), load_ms=1),
+    ],
+)
+async def test_a_worker_that_tells_what_cannot_be_loses_its_connection(
+    tmp_path: Path, nonsense: events.Message
+) -> None:
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+        await worker.greet()
+        await worker.say(nonsense)
+        assert await worker.hear() is None
+        await bot.imagine()
+
+
+async def test_a_picture_that_is_none_fails_the_job_free_of_charge(tmp_path: Path) -> None:
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+        await worker.greet()
+        await worker.say(events.Ready(model=MODEL, load_ms=1))
+        job = await bot.imagine(count=1)
+        await worker.hear()
+        await worker.say(
+            events.Picture(job=job.id, attempt=1, index=0, png=b"<html>"), events.Done(job=job.id, attempt=1, gpu_ms=5)
+        )
+        assert (await bot.until(job.id, "failed")).charged_ms == 0
 
 
 async def test_a_far_workers_lost_connection_counts_as_no_death(tmp_path: Path) -> None:
