@@ -17,12 +17,8 @@ export function initials(name) {
   return letters.toUpperCase();
 }
 
-/** A steady hue step (0..7) for an id, so that a person keeps one colour. */
-export function tint(id) {
-  let sum = 0;
-  for (const letter of String(id)) sum = (sum * 31 + letter.charCodeAt(0)) >>> 0;
-  return sum % 8;
-}
+/** A steady hue step (0..7) for an id: a person keeps one colour, and people who joined together have different ones. */
+export const tint = (id) => (/^\d+$/.test(id) ? Number(BigInt(id) % 8n) : 0);
 
 /** Looks people, channels and roles up in the world; falls back on people whom messages have shown. */
 export class Names {
