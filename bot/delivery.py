@@ -141,7 +141,7 @@ class DeliveryLoop:
 
     def _way(self, job: Job) -> Way:
         """Edits notify nobody, so what took long comes as a new message that mentions who asked."""
-        took = (job.finished_at or self._clock()) - job.created_at
+        took = self._clock() - job.created_at
         if job.state is State.CANCELLED or job.kind is Kind.CROP:
             return Way.EDIT
         return Way.EDIT if took <= self._patience.new_after and job.lane is not Lane.RELAX else Way.NEW

@@ -1,12 +1,18 @@
 """Results reach Discord exactly once, whatever goes wrong on the way: against the sandbox, with real discord.py."""
 
+from typing import Any
+
 import pytest
 
+from bot.delivery import DeliveryLoop, Patience
+from core.job import Lane, State
+from storage.deliveries import Way
+from tests.bot.samples import NOW, a_job
 from tests.harness.darkroom import EDITS, darkroom, eventually, labels, running_bot
 from tests.harness.sandbox import running_sandbox
 
 ANSWER = "/interactions/*/*/callback"
-NEW = {"DARKROOM_NEW_MESSAGE_AFTER": "0"}
+ALWAYS_NEW = {"DARKROOM_NEW_MESSAGE_AFTER": "0"}
 
 
 async def results(room, *, channel="general", as_="alice", timeout_ms=15_000):
@@ -26,7 +32,7 @@ async def settled(room):
 
 
 async def test_a_long_job_comes_as_a_new_message_that_mentions_only_who_asked(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 20", **NEW) as room:
+    async with darkroom(tmp_path, "--step-ms 20", **ALWAYS_NEW) as room:
         first = await room.imagine("a red boat for <@1> and @everyone")
         (new,) = await results(room)
         assert new["id"] != first["id"] and labels(new)[0] == "U1"
@@ -73,7 +79,7 @@ async def test_a_result_whose_edit_arrived_but_whose_answer_was_lost_stays_one_m
 
 @pytest.mark.parametrize("drop", ["before", "after"])
 async def test_a_new_message_is_posted_once_even_when_its_answer_is_lost(tmp_path, drop):
-    async with darkroom(tmp_path, **NEW) as room:
+    async with darkroom(tmp_path, **ALWAYS_NEW) as room:
         await room.control.fault("POST", "/channels/*/messages", drop=drop, times=2)
         first = await room.imagine("a red boat")
         await settled(room)
@@ -83,7 +89,7 @@ async def test_a_new_message_is_posted_once_even_when_its_answer_is_lost(tmp_pat
 
 async def test_a_new_message_is_found_again_after_a_crash_when_its_nonce_has_long_expired(tmp_path):
     async with running_sandbox(tmp_path / "sandbox") as sandbox:
-        async with running_bot(sandbox, tmp_path / "data", **NEW) as room:
+        async with running_bot(sandbox, tmp_path / "data", **ALWAYS_NEW) as room:
             await room.control.fault("POST", "/channels/*/messages", drop="after", times=1)
             await room.control.fault("GET", "/channels/*/messages", drop="before", times=100)
             await room.imagine("a red boat")
@@ -91,7 +97,7 @@ async def test_a_new_message_is_found_again_after_a_crash_when_its_nonce_has_lon
         await sandbox.control.clear_faults()
         for message in sandbox.inside.world.all("message"):
             sandbox.inside.world.put("message", message["id"], message | {"nonce": None})
-        async with running_bot(sandbox, tmp_path / "data", **NEW) as room:
+        async with running_bot(sandbox, tmp_path / "data", **ALWAYS_NEW) as room:
             await settled(room)
             (only,) = await room.posted()
             assert (await room.job(only)).where.message == only["id"]
@@ -217,3 +223,20 @@ async def test_edits_wait_for_discords_own_bucket_and_the_result_still_arrives(t
         await room.control.limits(buckets={EDITS: [2, 1.0]})
         await room.done(await room.imagine("a red boat"))
         assert len(await room.posted()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "way"),
+    [
+        ({"finished_at": NOW + 30}, NOW + 31, Way.EDIT),
+        ({"finished_at": NOW + 90}, NOW + 91, Way.NEW),
+        ({"finished_at": NOW + 30}, NOW + 3600, Way.NEW),  # nobody looks at that message any more
+        ({"finished_at": NOW + 30, "lane": Lane.RELAX}, NOW + 31, Way.NEW),
+        ({"finished_at": NOW + 900, "state": State.CANCELLED}, NOW + 901, Way.EDIT),
+        ({"finished_at": NOW + 90, "state": State.FAILED}, NOW + 91, Way.NEW),
+    ],
+)
+def test_what_ends_late_comes_as_a_new_message_because_edits_notify_nobody(changes, now, way):
+    none: Any = None
+    loop = DeliveryLoop(none, none, none, none, none, none, none, none, none, Patience(new_after=60), clock=lambda: now)
+    assert loop._way(a_job(**{"state": State.DONE} | changes)) is way
