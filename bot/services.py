@@ -4,24 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from core.cost import Plan
-
 from bot.config import Config
 from bot.hub import Hub
 from core.catalogue import Model
+from core.cost import Plan
 
 if TYPE_CHECKING:
-    from storage.deliveries import Deliveries
-    from storage.jobs import Jobs
-    from storage.ledger import Ledger
-    from storage.results import Results
-    from storage.settings import Settings
-
     from bot.admission import Admission
     from bot.moderation import Moderation
     from bot.pictures import Pictures
     from bot.scheduler import Scheduler
     from storage.database import Database
+    from storage.deliveries import Deliveries
+    from storage.jobs import Jobs
+    from storage.ledger import Ledger
+    from storage.results import Results
+    from storage.settings import Settings
 
 Clock = Callable[[], float]
 
