@@ -32,12 +32,16 @@ function select(data, context) {
   const many = (data.max_values ?? 1) > 1;
   const options = choicesOf(data, context.world());
   const node = el("select", { class: "select", multiple: many, disabled: data.disabled, "aria-label": data.placeholder || "Choose", data: { customId: data.custom_id } });
-  if (!many) node.append(el("option", { value: "", disabled: true, selected: !options.some((option) => option.default) }, data.placeholder || "Choose one"));
+  if (!many) node.append(el("option", { value: "", disabled: true, defaultSelected: !options.some((option) => option.default) }, data.placeholder || "Choose one"));
   for (const option of options) {
     const words = [option.emoji?.id ? "" : option.emoji?.name, option.label, option.description && `– ${option.description}`].filter(Boolean).join(" ");
-    node.append(el("option", { value: option.value, selected: option.default }, words));
+    node.append(el("option", { value: option.value, defaultSelected: option.default }, words));
   }
-  const send = () => context.press(data, [...node.selectedOptions].map((option) => option.value).filter(Boolean), node);
+  const send = async () => {
+    const answered = await context.press(data, [...node.selectedOptions].map((option) => option.value).filter(Boolean), node);
+    // An unanswered choice can be made again.
+    if (!answered) for (const option of node.options) option.selected = option.defaultSelected;
+  };
   if (!many) {
     node.addEventListener("change", send);
     return node;

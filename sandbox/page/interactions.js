@@ -86,13 +86,19 @@ export class Interactions {
     return this.#waiting(`${name} is on its way to ${this.#bot}`, () => this.#run(() => api.contextMenu(body), notice));
   }
 
+  /** Presses; true when the bot answered. */
   async press(view, component, values, node) {
     view.note(null);
     node.classList.add("busy");
     node.setAttribute("aria-busy", "true");
     const body = { as: this.state.me.id, message: view.message.id, custom_id: component.custom_id, values };
-    await this.#run(() => api.press(body), (sentence) => view.note(sentence));
+    let answered = true;
+    const taken = await this.#run(() => api.press(body), (sentence) => {
+      answered = false;
+      view.note(sentence);
+    });
     node.classList.remove("busy");
     node.removeAttribute("aria-busy");
+    return taken && answered;
   }
 }

@@ -6,6 +6,7 @@ import { readFiles } from "./files.js";
 
 const PARAGRAPH = 2;
 let count = 0;
+let leave = () => {};
 
 /** Text inputs (4), selects (3, 5–8), uploads (19), radio (21), check boxes (22, 23), flattened out of rows and labels. */
 function flatten(parts) {
@@ -64,6 +65,8 @@ function field(data, world) {
 /** Opens the form; `submit(values)` says whether it was taken, `dismiss()` is called when it is closed without. */
 export function openModal(modal, { world, submit, dismiss }) {
   const dialog = byId("modal");
+  // A form that another one pushes aside is dismissed; its "close" event comes when the new one is open already.
+  leave();
   if (dialog.open) dialog.close();
   const fields = flatten(modal.components ?? modal.fields).map((data) => field(data, world()));
   let sent = false;
@@ -80,7 +83,11 @@ export function openModal(modal, { world, submit, dismiss }) {
     send.disabled = false;
     if (sent && form.isConnected) dialog.close();
   });
-  dialog.onclose = () => sent || dismiss();
+  leave = () => {
+    leave = () => {};
+    if (!sent) dismiss();
+  };
+  dialog.onclose = () => dialog.open || leave();
   dialog.replaceChildren(form);
   dialog.setAttribute("aria-labelledby", "modal-title");
   dialog.showModal();
