@@ -57,23 +57,24 @@ async def run(
 ) -> None:
     """Admits a wish and answers with its job's message."""
     services = interaction.client.services
-    where = where_of(interaction)
     user = str(interaction.user.id)
-    wish = Wish(
-        kind=kind,
-        lane=lane or await usual_lane(interaction.client, user),
-        user=user,
-        account=services.admission.account(user, where.guild),
-        where=where,
-        typed=typed,
-        request=request,
-        source=source,
-        pressed=pressed,
-        notes=notes,
-    )
-    with carrying(typed), interaction.client.answers.pending(where.interaction):
-        job = await services.admission.submit(wish)
-        await answer(interaction, job)
+    with carrying(typed):
+        where = where_of(interaction)
+        wish = Wish(
+            kind=kind,
+            lane=lane or await usual_lane(interaction.client, user),
+            user=user,
+            account=services.admission.account(user, where.guild),
+            where=where,
+            typed=typed,
+            request=request,
+            source=source,
+            pressed=pressed,
+            notes=notes,
+        )
+        with interaction.client.answers.pending(where.interaction):
+            job = await services.admission.submit(wish)
+            await answer(interaction, job)
 
 
 async def answer(interaction: "Interaction", job: Job) -> None:

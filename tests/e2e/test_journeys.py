@@ -172,6 +172,29 @@ async def test_every_button_is_still_alive_after_many_edits_and_a_long_time(tmp_
         assert not room.bot._connection._view_store._views, "and no ordinary item is kept for a message"
 
 
+@pytest.mark.parametrize("label", ["U2", "V2"])
+async def test_a_pruned_picture_is_rendered_again_when_a_button_needs_it(tmp_path, label):
+    async with darkroom(tmp_path) as room:
+        grid = await room.done(await room.imagine("a red boat"))
+        job, pictures = await room.job(grid), room.parts.services.pictures
+        before = await pictures.read(job.id, 1)
+        await pictures.forget(job)
+        answered = await room.press(grid, label, as_="bob")
+        assert labels(answered) == ["Cancel"], "it waits in line like any other"
+        done = await room.done(answered)
+        assert done["attachments"]
+        assert await pictures.read(job.id, 1) == before
+        if label == "U2":
+            assert (await room.job(done)).charged_ms == 0
+
+
+async def test_a_relaxed_job_in_a_direct_message_ends_as_a_new_message_there(tmp_path):
+    async with darkroom(tmp_path) as room:
+        first = await room.imagine("a red boat --relax", as_="dave", channel="dm")
+        await room.until(first, as_="dave", deleted=True)
+        assert len(await room.posted("dm", as_="dave")) == 1
+
+
 async def test_in_a_direct_message_the_members_own_plan_pays(tmp_path):
     async with darkroom(tmp_path) as room:
         done = await room.done(await room.imagine("a red boat", as_="dave", channel="dm"), as_="dave")
