@@ -11,7 +11,6 @@ import io
 import json
 import logging
 import os
-import queue
 import statistics
 import sys
 import threading
@@ -34,7 +33,7 @@ from worker.device import choose, prepare
 from worker.engine import Engine
 from worker.meter import Meter
 from worker.models import Loaded, load, locate
-from worker.orders import Order, Stop
+from worker.orders import Inbox, Stop
 from worker.pulse import Pulse
 
 RATIO_GOAL = 1.05
@@ -81,7 +80,7 @@ class Runner:
     def __init__(self, loaded: Loaded, device: Any) -> None:
         self.said: list[tuple[float, Event]] = []
         self._news = threading.Condition()
-        self.inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self.inbox = Inbox()
         self.meter = Meter.for_device(device.place)
         engine = Engine(loaded, device, self.meter, Pulse(), self._say, self.inbox)
         self._thread = threading.Thread(target=engine.run, daemon=True)

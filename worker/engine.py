@@ -6,7 +6,6 @@ decode. Knows nothing of sockets, models' insides, or who may run what.
 """
 
 import logging
-import queue
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from time import monotonic
@@ -20,7 +19,7 @@ from worker import ENGINE
 from worker.device import Device, free_cache, is_out_of_memory
 from worker.meter import Meter
 from worker.models import Loaded
-from worker.orders import Drop, Order, Stop
+from worker.orders import Drop, Inbox, Stop
 from worker.pictures import Finisher, Previewer, png, to_pixels
 from worker.preview import Sketcher
 from worker.pulse import Pulse
@@ -43,7 +42,7 @@ class Engine:
 
     def __init__(
         self, loaded: Loaded, device: Device, meter: Meter, pulse: Pulse, say: Callable[[Event], None],
-        inbox: "queue.SimpleQueue[Order]", clock: Callable[[], float] = monotonic,
+        inbox: Inbox, clock: Callable[[], float] = monotonic,
     ) -> None:  # fmt: skip
         self.inbox = inbox
         self._family = loaded.family
@@ -63,7 +62,7 @@ class Engine:
         self._finished: deque[Row] = deque()
         self._room = device.max_rows
         self._calm = 0
-        pulse.watch(self._reporter.held, lambda: meter.busy_ms)
+        pulse.watch(lambda: tuple(dict.fromkeys((*self._reporter.held(), *inbox.jobs()))), lambda: meter.busy_ms)
         with meter.measure() as measured, torch.inference_mode():
             measured.house("warmup")
             self._sketcher = Sketcher.fit(self._family)
@@ -93,9 +92,8 @@ class Engine:
         """Takes all orders that have come; waits for one when there is nothing else to do."""
         idle = not (self._waiting or self._rows or self._finished)
         while True:
-            try:
-                order = self.inbox.get(block=idle)
-            except queue.Empty:
+            order = self.inbox.get(block=idle)
+            if order is None:
                 return True
             idle = False
             if isinstance(order, Stop):
@@ -111,6 +109,7 @@ class Engine:
             self._cancel(order)
         else:
             self._take(order)
+            self.inbox.taken(order)
 
     def _take(self, order: Submit) -> None:
         known = self._tasks.get(order.job)

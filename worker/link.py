@@ -29,7 +29,7 @@ from core.events import (
     Welcome,
 )
 from core.proof import prove
-from worker.orders import Drop, Order
+from worker.orders import Drop, Inbox
 
 log = logging.getLogger("darkroom.link")
 
@@ -82,9 +82,7 @@ class Address:
 class Link:
     """One worker's connection, over and over. `hello` makes the first word for a proof."""
 
-    def __init__(
-        self, address: Address, key: str, hello: Callable[[str], Hello], inbox: "queue.SimpleQueue[Order]"
-    ) -> None:
+    def __init__(self, address: Address, key: str, hello: Callable[[str], Hello], inbox: Inbox) -> None:
         self._address, self._key, self._hello, self._inbox = address, key, hello, inbox
         self._lock = threading.Condition()
         self._outbox: queue.SimpleQueue[Event | threading.Event | None] | None = None

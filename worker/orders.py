@@ -1,4 +1,7 @@
-"""What the loop can be told: the bot's orders, and two from within the process. Knows nothing else."""
+"""What the loop can be told: the bot's orders and two from within the process, and the box where they wait for it."""
+
+import queue
+import threading
 
 from core.events import Cancel, Submit
 
@@ -12,3 +15,41 @@ class Stop:
 
 
 Order = Submit | Cancel | Drop | Stop
+
+
+class Inbox:
+    """Orders on their way to the loop, from any thread to one. It can name the jobs that are still in it."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._jobs: list[tuple[str, int]] = []
+
+    def put(self, order: Order) -> None:
+        """After all that was put before."""
+        with self._lock:
+            if isinstance(order, Submit):
+                self._jobs.append((order.job, order.attempt))
+            self._queue.put(order)
+
+    def get(self, *, block: bool) -> Order | None:
+        """The next order; None when there is none and `block` is false."""
+        try:
+            order = self._queue.get(block=block)
+        except queue.Empty:
+            return None
+        return order
+
+    def taken(self, order: Submit) -> None:
+        """The loop has this job in its books now."""
+        with self._lock:
+            self._jobs.remove((order.job, order.attempt))
+
+    def empty(self) -> bool:
+        """True when nothing waits."""
+        return self._queue.empty()
+
+    def jobs(self) -> tuple[tuple[str, int], ...]:
+        """(job, attempt) of every job that was ordered and is not in the loop's books yet."""
+        with self._lock:
+            return tuple(self._jobs)

@@ -6,7 +6,6 @@ Each part does its own job; this one knows only who is given what, and how the p
 import ctypes
 import logging
 import os
-import queue
 import signal
 import socket
 import sys
@@ -24,7 +23,7 @@ from worker.engine import Engine
 from worker.link import Link
 from worker.meter import Meter
 from worker.models import load
-from worker.orders import Order
+from worker.orders import Inbox
 from worker.pulse import Pulse
 from worker.settings import Settings
 
@@ -43,7 +42,7 @@ class Parts:
     device: Device
     link: Link
     pulse: Pulse = field(default_factory=Pulse)
-    inbox: "queue.SimpleQueue[Order]"
+    inbox: Inbox
 
 
 def serve(settings: Settings) -> NoReturn:
@@ -63,9 +62,10 @@ def serve(settings: Settings) -> NoReturn:
             device=device.name, memory_mb=device.memory_mb, max_rows=device.max_rows,
         )  # fmt: skip
 
-    inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
+    inbox = Inbox()
     link = Link(settings.address, settings.key, hello, inbox)
     parts = Parts(settings=settings, device=device, link=link, inbox=inbox)
+    parts.pulse.watch(inbox.jobs, int)
     parts.pulse.start(link.say)
     threading.Thread(target=_generate, args=(parts,), name="engine", daemon=True).start()
     try:

@@ -1,7 +1,6 @@
 """A bed for the engine: orders in, events in a list, turns taken one by one by the test itself."""
 
 import io
-import queue
 import threading
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from worker.device import Device, choose
 from worker.engine import Engine
 from worker.meter import Meter
 from worker.models import Loaded
-from worker.orders import Stop
+from worker.orders import Inbox, Stop
 from worker.pulse import Pulse
 
 E = TypeVar("E")
@@ -44,7 +43,7 @@ class Bed:
         self._news = threading.Condition()
         self.device = replace(device or choose("cpu", "float32", 0), max_rows=rows)
         self.meter, self.pulse = Meter.for_device(self.device.place), Pulse()
-        self.engine = Engine(loaded, self.device, self.meter, self.pulse, self._say, queue.SimpleQueue())
+        self.engine = Engine(loaded, self.device, self.meter, self.pulse, self._say, Inbox())
 
     def _say(self, event: Event) -> None:
         with self._news:

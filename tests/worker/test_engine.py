@@ -271,6 +271,15 @@ def test_the_pulse_names_what_is_computed_and_grows_while_the_loop_hangs(loaded:
     assert bed.pulse.beat().jobs == ()
 
 
+def test_a_job_is_named_by_the_pulse_from_its_order_on(bed: Bed) -> None:
+    bed.submit("a", request(steps=30))
+    bed.ticks(1)
+    bed.submit("b", request())
+    assert bed.pulse.beat().jobs == (("a", 1), ("b", 1)), "a long step must not look as if the order was lost"
+    bed.ticks(1)
+    assert bed.pulse.beat().jobs == (("a", 1), ("b", 1))
+
+
 def test_many_jobs_at_once_all_end(beds: Callable[..., Bed]) -> None:
     bed = beds(rows=5)
     jobs = [f"j{number}" for number in range(6)]

@@ -1,6 +1,5 @@
 """The wire's worker end: nothing said blocks the loop, nothing of a finished connection reaches the next one."""
 
-import queue
 import threading
 from collections.abc import Iterator
 
@@ -10,7 +9,7 @@ from core.events import PROTOCOL, Challenge, Done, Hello, Picture, Progress
 from tests.worker.bed import request
 from tests.worker.door import KEY, Door, submit
 from worker.link import BACKLOG, Address, Link, NotWelcome
-from worker.orders import Drop, Order
+from worker.orders import Drop, Inbox
 
 
 @pytest.fixture
@@ -26,8 +25,8 @@ def hello(proof: str) -> Hello:
     )  # fmt: skip
 
 
-def linked(door: Door, key: str = KEY) -> tuple[Link, "queue.SimpleQueue[Order]", threading.Thread]:
-    inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
+def linked(door: Door, key: str = KEY) -> tuple[Link, Inbox, threading.Thread]:
+    inbox = Inbox()
     link = Link(Address.parse(door.address), key, hello, inbox)
     thread = threading.Thread(target=link.run, kwargs={"once": True}, daemon=True)
     thread.start()
@@ -62,22 +61,22 @@ def test_orders_arrive_in_order_and_a_lost_connection_is_told_after_them(door: D
     visit.welcome()
     for job in ("a", "b"):
         visit.say(submit(job, request(), source=bytes(300_000)))
-    heard = [inbox.get(timeout=60) for _ in range(2)]
+    heard = [inbox.get(block=True) for _ in range(2)]
     assert [getattr(order, "job", None) for order in heard] == ["a", "b"]
     visit.close()
-    assert isinstance(inbox.get(timeout=60), Drop)
+    assert isinstance(inbox.get(block=True), Drop)
     thread.join(60)
 
 
 def test_what_is_said_while_nobody_listens_is_dropped(door: Door) -> None:
-    link = Link(Address.parse(door.address), KEY, hello, queue.SimpleQueue())
+    link = Link(Address.parse(door.address), KEY, hello, Inbox())
     link.say(Done(job="a", attempt=1, gpu_ms=1))
     assert not link.flush(0.01)
 
 
 @pytest.mark.parametrize("first", ["nothing", "another version", "noise"])
 def test_another_side_that_is_no_bot_is_left_with_a_sentence(door: Door, first: str) -> None:
-    link = Link(Address.parse(door.address), KEY, hello, queue.SimpleQueue())
+    link = Link(Address.parse(door.address), KEY, hello, Inbox())
     errors: list[BaseException] = []
 
     def run() -> None:

@@ -1,14 +1,18 @@
 """Every nanosecond of device time is booked once, to a job or to the house."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worker.meter import Meter, WallSpan, split
 
+#: A busy machine is not a failure.
+CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 KEYS = st.sampled_from(["a", "b", "c", "d"])
 
 
+@CALM
 @given(total=st.integers(0, 10**12), weights=st.dictionaries(KEYS, st.integers(1, 10**6), min_size=1))
 def test_a_split_adds_up_and_each_share_is_within_one_of_the_exact_one(total: int, weights: dict[str, int]) -> None:
     parts = split(total, weights)
@@ -35,6 +39,7 @@ ACTIONS = st.one_of(
 )
 
 
+@CALM
 @given(st.lists(ACTIONS, max_size=40))
 def test_jobs_and_house_together_are_all_that_was_busy(actions: list[tuple[str, object, int]]) -> None:
     clock = Clock()

@@ -28,12 +28,31 @@ def test_the_loader_says_what_the_catalogue_says(postcard: Loaded) -> None:
 
 
 def test_a_red_boat_is_red(postcard: Loaded) -> None:
-    for colour, channel in (("red", 0), ("blue", 2)):
-        wish = postcard_request(prompt=f"a {colour} circle in the snow on a sunny day", steps=12)
-        for picture in Bed(postcard).render(wish):
-            middle = pixels(picture)[96:160, 96:160].reshape(-1, 3).astype(float)
-            others = [middle[:, other].mean() for other in range(3) if other != channel]
-            assert middle[:, channel].mean() > max(others) + 30, f"not {colour}"
+    bed = Bed(postcard)
+    shares = {}
+    for colour in ("red", "green"):
+        wish = postcard_request(prompt=f"a {colour} boat on the sea on a sunny day", steps=12)
+        made = np.stack([pixels(picture) for picture in bed.render(wish, colour)])
+        shares[colour] = [share_of(made, channel) for channel in (0, 1)]
+    red, green = shares["red"], shares["green"]
+    assert red[0] > 0.02 and red[0] > 3 * green[0], shares
+    assert green[1] > 0.02 and green[1] > 3 * red[1], shares
+
+
+def share_of(pictures: np.ndarray, channel: int) -> float:
+    """The share of pixels where this channel stands well above both others."""
+    others = np.delete(pictures, channel, axis=3).max(axis=3)
+    return float((pictures[..., channel] > others + 50).mean())
+
+
+def test_company_changes_a_picture_by_one_of_255_at_most(postcard: Loaded) -> None:
+    alone = Bed(postcard).render(postcard_request())
+    bed = Bed(postcard)
+    bed.submit("other", postcard_request(sampler="euler_a", seed=9, guidance=1.0, steps=6))
+    bed.ticks(2)
+    bed.submit("it", postcard_request())
+    bed.finish("other", "it")
+    assert furthest(bed.pictures("it"), alone) <= 1
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.catalogue import SAMPLERS
@@ -70,7 +70,7 @@ def reference(wish: Wish, config: dict[str, Any], text: float) -> list[torch.Ten
     return after
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     wishes=st.lists(WISHES, min_size=1, max_size=5),
     prediction=st.sampled_from(PREDICTIONS),
