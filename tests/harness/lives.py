@@ -114,9 +114,9 @@ class Stage:
         async with Database.open(self.data) as db:
             return await Ledger(db).audit()
 
-    async def messages(self, channel: str = "general") -> list[dict[str, Any]]:
-        """What everybody sees there."""
-        return await self.sandbox.control.messages(as_="alice", channel=channel)
+    async def messages(self, after: str | None = None) -> list[dict[str, Any]]:
+        """What everybody sees in #general."""
+        return await self.sandbox.control.messages(as_="alice", channel="general", after=after)
 
     def tail(self, lines: int = 60) -> str:
         """The last words of the bots."""
@@ -129,7 +129,7 @@ async def until(look: Callable[[], Awaitable[Any]], what: str, *, said: Callable
     while time.monotonic() < end:
         if found := await look():
             return found
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.02)
     raise AssertionError(f"waited {_SECONDS:.0f} s in vain for {what}\n{said()}")
 
 
