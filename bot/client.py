@@ -71,7 +71,7 @@ class DarkroomBot(commands.Bot):
         )
         self.services = services
         self.log = log
-        self.lateness = Lateness(services.clock)
+        self.lateness = Lateness()
         self.answers = Answers()
         self.doors = Doors(self, services.clock)
         budget = Budget(services.config.edits_per_second)

@@ -9,6 +9,8 @@ from core.job import Job, Request
 _SIGNS = re.compile(r"([\\*_~`|\[\]<>/])")
 _ORDINALS = ("Next", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth", "Tenth")
 _SLUG = re.compile(r"[^a-z0-9]+")
+_EMBED_TEXT = 4096  # characters that Discord takes in an embed's description
+_BARE = "\u2060"  # a word joiner, which nobody sees
 
 
 def harmless(text: str, most: int) -> str:
@@ -32,12 +34,18 @@ def harmless(text: str, most: int) -> str:
 
 
 def code_block(text: str) -> str:
-    """`text` in a block of code that it cannot leave; `from_code_block` gives it back."""
-    return "```\n" + text.replace("``", "`\u200b`").replace("``", "`\u200b`") + "\n```"
+    """`text` in a block of code that it cannot leave; `from_code_block` gives it back.
+
+    A text of thousands of backticks would outgrow an embed when they are kept apart: it stands there bare, marked.
+    """
+    block = "```\n" + text.replace("``", "`\u200b`").replace("``", "`\u200b`") + "\n```"
+    return block if len(block) <= _EMBED_TEXT else _BARE + text
 
 
 def from_code_block(block: str) -> str:
     """What `code_block` was given."""
+    if block.startswith(_BARE):
+        return block.removeprefix(_BARE)
     return block.removeprefix("```").removesuffix("```").strip("\n").replace("\u200b", "")
 
 

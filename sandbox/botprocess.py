@@ -30,8 +30,9 @@ def _die_with_parent() -> Callable[[], None] | None:
 class BotProcess:
     """The bot of one sandbox."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, again: str) -> None:
         self._process = process
+        self._again = again
 
     @classmethod
     async def start(cls, base: str, token: str, *, program: Path) -> "BotProcess":
@@ -40,13 +41,14 @@ class BotProcess:
         process = await asyncio.create_subprocess_exec(
             sys.executable, str(program), env=environment, cwd=program.parent, preexec_fn=_die_with_parent()
         )
-        return cls(process)
+        again = f"DISCORD_API_URL={base} DISCORD_TOKEN={token} {sys.executable} {program}"
+        return cls(process, again)
 
     async def ended(self) -> str:
         """Wait for its end; a sentence about it."""
         code = await self._process.wait()
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        return f"The bot {how}; the sandbox goes on. Start it again with python bot.py, or stop both with Ctrl+C."
+        return f"The bot {how}; the sandbox goes on. Ctrl+C stops it, and this starts the bot again:\n{self._again}"
 
     async def stop(self) -> None:
         """SIGTERM, 25 seconds to put things in order, then SIGKILL."""

@@ -1,9 +1,13 @@
 """Lateness and the owners: what the client decides without Discord."""
 
+import time
+
 from bot.lateness import Lateness
 
 
 class Clocks:
+    """Discord's clock, and our monotonic one, which starts anywhere."""
+
     def __init__(self):
         self.now, self.mono = 1000.0, 0.0
 
@@ -13,7 +17,7 @@ class Clocks:
 
 
 def lateness(clocks):
-    return Lateness(lambda: clocks.now, lambda: clocks.mono)
+    return Lateness(lambda: clocks.mono)
 
 
 def test_an_interaction_that_lay_too_long_is_not_answered():
@@ -35,12 +39,18 @@ def test_a_clock_that_is_minutes_off_refuses_nobody():
             clocks.pass_(10)
 
 
-def test_a_clock_that_was_set_forward_refuses_nobody_for_longer_than_a_minute():
+def test_a_clock_of_discord_that_is_corrected_refuses_nobody_for_longer_than_a_minute():
     clocks = Clocks()
     guard = lateness(clocks)
-    created_ahead = 0.0
     assert not guard.too_late(clocks.now)
-    clocks.now += 100
-    created_ahead -= 100
+    clocks.now -= 100
     clocks.pass_(61)
-    assert not guard.too_late(clocks.now + created_ahead)
+    assert not guard.too_late(clocks.now)
+
+
+def test_our_own_wall_clock_has_no_say_in_lateness(monkeypatch):
+    guard = Lateness()
+    created = time.time()
+    assert not guard.too_late(created)
+    monkeypatch.setattr(time, "time", lambda: created + 3600)
+    assert not guard.too_late(created)

@@ -117,6 +117,13 @@ def test_a_prompt_in_a_code_block_comes_out_as_it_went_in(text):
     assert from_code_block(block) == text.strip("\n")
 
 
+@pytest.mark.parametrize("text", ["`" * 4000, "`" * 3000 + " --bogus", "`a" * 2000])
+def test_a_prompt_of_thousands_of_backticks_still_fits_beside_its_refusal(text):
+    block = code_block(text)
+    assert len(block) <= 4096
+    assert from_code_block(block) == text
+
+
 def test_small_words():
     assert [place_in_line(n) for n in (1, 2, 10, 11, 12, 21, 22, 23, 101, 112)] == [
         "Next in line",
