@@ -140,16 +140,16 @@ class Meter:
     def take_house(self) -> dict[str, int]:
         """Whole milliseconds by cause since the last time; fractions are kept together until they make one."""
         taken: dict[str, int] = {}
-        for cause in sorted(self._house, key=lambda name: name == ROUNDING):
-            ms, rest = divmod(self._house.pop(cause), NS_PER_MS)
-            if cause != ROUNDING:
-                self._add_house(ROUNDING, rest)
-            elif rest:
-                self._house[ROUNDING] = rest
-            if ms:
-                taken[cause] = ms
-                self._closed_ns += ms * NS_PER_MS
-        return taken
+        fractions = 0
+        for cause, ns in self._house.items():
+            whole, rest = divmod(ns, NS_PER_MS)
+            taken[cause] = whole
+            fractions += rest
+        whole, rest = divmod(fractions, NS_PER_MS)
+        taken[ROUNDING] = taken.get(ROUNDING, 0) + whole
+        self._house = {ROUNDING: rest}
+        self._closed_ns += sum(taken.values()) * NS_PER_MS
+        return {cause: ms for cause, ms in taken.items() if ms}
 
     def audit(self) -> tuple[int, int]:
         """(busy, booked) in nanoseconds: always equal."""
