@@ -150,7 +150,7 @@ class DeliveryLoop:
         """The id of the message that now shows how the job ended."""
         if job.where.message is None:  # a crash came between the answer and its id
             job = replace(job, where=replace(job.where, message=await self._doors.original(job.where)))
-        card = render_job(JobView(job=job))
+        card = render_job(JobView(job=job, pictures_kept=await self._parcel.complete(job)))
         if begun.way is Way.EDIT and job.where.message is not None:
             try:
                 return await self._edit(job, card)

@@ -33,6 +33,10 @@ class Parcel:
         self._pictures = pictures
         self._limit_of = limit_of
 
+    async def complete(self, job: Job) -> bool:
+        """Whether all that the job's message has to show is there."""
+        return job.state is not State.DONE or await self._pictures.results(job) is not None
+
     async def tries(self, job: Job) -> AsyncIterator[Try]:
         """Sets of files to try in turn, until one is taken; at least one. An unfinished job has no files."""
         pictures = await self._pictures.results(job) if job.state is State.DONE else None

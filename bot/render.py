@@ -12,6 +12,10 @@ from core.job import Job, Kind, Lane, State
 _PROMPT_ROOM = 1400
 _STEADY_SECONDS = 5
 
+#: Said in a result's place when its pictures were deleted, or lost with the disk, before they could be posted.
+LOST_GRID = "Its pictures were deleted before they could be shown. U draws one again, for free."
+LOST_CROP = "This picture was deleted before it could be shown."
+
 
 class Verb(StrEnum):
     """What a job's button does; stands in its custom id."""
@@ -69,6 +73,7 @@ class JobView:
     ends_at: float | None = None
     fraction: float | None = None
     worker: WorkerState | None = None
+    pictures_kept: bool = True
 
 
 def render_job(view: JobView) -> Card:
@@ -76,6 +81,8 @@ def render_job(view: JobView) -> Card:
     job = view.job
     lines = [_title(job), f"-# {settings(job.request)} · {job.lane}"]
     lines += [f"-# {note}" for note in job.notes]
+    if not view.pictures_kept:
+        lines.append(LOST_CROP if job.kind is Kind.CROP else LOST_GRID)
     state = _state(view)
     return Card(content="\n".join([*lines, state] if state else lines), rows=_rows(job))
 

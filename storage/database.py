@@ -69,7 +69,7 @@ class Database:
     @asynccontextmanager
     async def open(cls, folder: Path, *, clock: Callable[[], float] = time.time) -> AsyncIterator[Self]:
         """Opens, and makes where needed, the database of a data folder. Raises AlreadyRunning, ConfigError."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  once, before anything runs
+        _make(folder)
         with _only_process(folder):
             path = folder / FILE
             path.touch(mode=0o600)  # prompts and tokens are nobody else's; -wal and -shm inherit this
@@ -106,6 +106,19 @@ class Database:
     async def read(self, sql: str, params: Params | None = None) -> list[sqlite3.Row]:
         """Rows as of the last commit, without waiting for writers."""
         return list(await self._reader.execute_fetchall(sql, params or {}))
+
+
+def _make(folder: Path) -> None:
+    """Makes the data folder where needed. Raises ConfigError when it cannot be one."""
+    reason = None
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+    if reason is None and not os.access(folder, os.W_OK | os.X_OK):
+        reason = "it cannot be written to"
+    if reason is not None:
+        raise ConfigError(f"{folder} cannot hold Darkroom's data ({reason}). Set DARKROOM_DATA to a folder of yours.")
 
 
 async def _to_the_end(work: Awaitable[Any]) -> None:

@@ -204,3 +204,11 @@ async def test_a_file_that_is_no_database_is_refused(folder):
     with pytest.raises(sqlite3.DatabaseError, match="not a database"):
         async with Database.open(folder):
             pytest.fail("it opened a text file")
+
+
+async def test_a_data_folder_that_is_a_file_is_refused_with_the_cure(tmp_path):
+    taken = tmp_path / "data"
+    taken.write_text("a note")
+    with pytest.raises(ConfigError, match="DARKROOM_DATA"):
+        async with Database.open(taken):
+            pass
