@@ -14,6 +14,7 @@ from functools import partial
 
 from bot.conductor import Conductor
 from bot.flights import LEASE_SECONDS, Flight, Lost
+from bot.house import HouseBook
 from bot.hub import Hub, Status, WorkerState
 from bot.links import Link
 from bot.losses import judge
@@ -32,8 +33,8 @@ from storage.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: Jobs that share one worker, and the rows that it gets at least, so that a second job can join the first.
-MAX_JOBS, MIN_ROWS = 4, 8
+#: Pictures that a worker gets at least, so that a second job can join the first.
+MIN_ROWS = 8
 #: A worker that was told to drop a job and says nothing for this long: the job ends without its word.
 CANCEL_SECONDS = 30.0
 #: Jobs that run when the queue is paused may still end for this long.
@@ -74,7 +75,7 @@ class Scheduler:
         self._flights: dict[str, Flight] = {}
         self._unwanted: set[str] = set()  # cancelled between claim and take-off
         self._disconnects: Counter[str] = Counter()
-        self._house: Counter[str] = Counter()
+        self._house = HouseBook(tools.ledger)
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -140,9 +141,12 @@ class Scheduler:
                     await self._idle.wait()
         except TimeoutError:
             log.warning("%d jobs could not be put back; the next start does it.", len(self._flights))
-        await self._book_house()
-        await self._tools.rates.keep()
         self._tools.door.stop()
+        await self._house.book()
+        try:
+            await self._tools.rates.keep()
+        except PASSING as error:
+            log.warning("What was learned from the last jobs is lost (%s).", error)
 
     # --- asked by others -------------------------------------------------------------------------------------------
 
@@ -238,7 +242,7 @@ class Scheduler:
                     flight.ordered = False
                     flight.inbox.put_nowait(event)
             case events.HouseTime() if event.cause:
-                self._house[event.cause] += event.gpu_ms
+                self._house.add(event.cause, event.gpu_ms)
             case events.Ready():
                 self._spawn(self._ready(link, event.model))
 
@@ -274,7 +278,7 @@ class Scheduler:
     def _room(self, link: Link) -> Room | None:
         mine = [flight for flight in self._flights.values() if flight.link is link]
         rows = max(link.rows, MIN_ROWS) - sum(flight.job.request.count for flight in mine)
-        if len(mine) >= MAX_JOBS or rows <= 0 or any(flight.job.solo for flight in mine):
+        if rows <= 0 or any(flight.job.solo for flight in mine):
             return None
         # An empty worker takes any job: one with more pictures than rows is computed in turns.
         return Room(rows=rows if mine else None, alone=not mine, running_per_account=self._tools.plan.running)
@@ -379,24 +383,15 @@ class Scheduler:
         heard = [(flight.id, flight.job.attempt, flight.own_ms) for flight in self._flights.values()]
         try:
             await self._jobs.renew(heard)
-            await self._book_house()
         except PASSING as error:
             log.error("Could not note that the jobs are alive (%s).", error)
+        await self._house.book()
 
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            await self._house.book()
             try:
-                await self._book_house()
                 await self._tools.pictures.prune()
             except PASSING as error:
                 log.error("Housekeeping failed (%s); it is tried again in a minute.", error)
-
-    async def _book_house(self) -> None:
-        for cause in list(self._house):
-            if spent := self._house.pop(cause):
-                try:
-                    await self._tools.ledger.house(cause, spent)
-                except PASSING:
-                    self._house[cause] += spent
-                    raise

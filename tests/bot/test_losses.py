@@ -3,10 +3,15 @@
 import os
 import signal
 from pathlib import Path
+from unittest.mock import create_autospec
 
+from bot.flights import Flight
+from bot.links import Link
+from bot.losses import DISCONNECTS, judge
 from core.events import PHASE_DEADLINE_SECONDS, Phase
 from core.job import State
 from tests.harness.headless import headless
+from tests.harness.rows import a_job
 
 
 async def test_a_poisonous_job_harms_only_itself(tmp_path: Path) -> None:
@@ -84,3 +89,29 @@ async def test_a_model_that_cannot_be_loaded_is_said_and_jobs_wait(tmp_path: Pat
         await bot.eventually(sentence, "the sentence")
         assert (await bot.jobs.get(job.id)).state is State.QUEUED
         assert (await bot.scheduler.estimate(job)).ends_in_s is None
+
+
+def a_flight(job_id: str, *, ordered: bool = True) -> Flight:
+    return Flight(job=a_job(job_id), link=create_autospec(Link, instance=True), lease_until=0.0, ordered=ordered)
+
+
+def test_a_death_counts_against_a_job_that_was_alone_and_against_no_company() -> None:
+    alone = judge([a_flight("a")], died=True, meant=False)
+    assert alone["a"].strike
+    together = judge([a_flight("a"), a_flight("b")], died=True, meant=False)
+    assert [(lost.strike, lost.solo) for lost in together.values()] == [(False, True)] * 2
+
+
+def test_a_job_whose_last_word_is_here_already_is_no_suspect() -> None:
+    verdict = judge([a_flight("a"), a_flight("b", ordered=False)], died=True, meant=False)
+    assert verdict["a"].strike
+    assert (verdict["b"].strike, verdict["b"].solo) == (False, False)
+
+
+def test_a_stop_that_we_meant_counts_against_nobody() -> None:
+    assert not judge([a_flight("a")], died=True, meant=True)["a"].strike
+
+
+def test_a_lost_line_is_no_death_until_it_is_lost_with_the_same_job_again_and_again() -> None:
+    assert not judge([a_flight("a")], died=False, meant=False, disconnects=1)["a"].strike
+    assert judge([a_flight("a")], died=False, meant=False, disconnects=DISCONNECTS)["a"].strike

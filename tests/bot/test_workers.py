@@ -175,6 +175,19 @@ async def test_pictures_that_are_missing_at_the_end_fail_the_job_free_of_charge(
         await bot.clean()
 
 
+async def test_time_that_no_job_pays_is_booked_to_the_house(tmp_path: Path) -> None:
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+        await worker.greet()
+        for _ in range(3):
+            await worker.say(events.HouseTime(cause="warmup", gpu_ms=40))
+        await worker.say(events.Ready(model=MODEL, load_ms=1))
+        await bot.online()
+        await bot.parts.drain(0.0)
+        (row,) = await bot.db.read("SELECT payer, cause, sum(gpu_ms) AS ms FROM usage")
+        assert (row["payer"], row["cause"], row["ms"]) == ("house", "warmup", 120)
+        assert isinstance(await worker.hear(), events.Shutdown)
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [
