@@ -1,9 +1,12 @@
 """/info, /fast, /relax, /help and /worker as people use them."""
 
+import asyncio
+from functools import partial
+
 import pytest
 
 from core.parameters import PARAMETERS
-from tests.harness.darkroom import darkroom, running_bot
+from tests.harness.darkroom import darkroom, eventually, running_bot
 from tests.harness.sandbox import running_sandbox
 
 
@@ -76,14 +79,24 @@ async def test_commands_are_registered_only_when_they_changed(tmp_path):
 async def test_a_second_ready_a_resume_and_a_new_session_change_nothing(tmp_path):
     async with darkroom(tmp_path, "--step-ms 20") as room:
         first = await room.imagine("a red boat")
-        await room.control.gateway("second_ready")
+        for action, resumable, event in (
+            ("second_ready", None, "ready"),
+            ("disconnect", True, "resumed"),
+        ):
+            back = asyncio.create_task(room.bot.wait_for(event, timeout=30))
+            await asyncio.sleep(0)  # it listens before anything can happen
+            await eventually(partial(online, room))
+            await room.control.gateway(action, resumable=resumable)
+            await back
+            await eventually(partial(online, room))
         await room.done(first)
-        await room.control.gateway("disconnect", resumable=True)
-        await room.control.call("GET", "state")
-        await room.bot.wait_for("resumed", timeout=15)
         await room.done(await room.imagine("a blue boat"))
         assert len(await room.posted()) == 2
         assert len(await room.requests("PUT", "/commands")) == 1
+
+
+async def online(room):
+    return (await room.control.state())["application"]["online"]
 
 
 async def test_a_thread_counts_as_its_channel(tmp_path):
