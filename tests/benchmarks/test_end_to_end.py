@@ -43,7 +43,7 @@ def test_requests_are_counted_by_what_they_were() -> None:
 @pytest.mark.e2e
 def test_the_short_run_meets_the_goal_and_ends_with_a_line_of_json() -> None:
     command = [sys.executable, "-m", "benchmarks.end_to_end", "--small"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     # How quick it was is the benchmark's own matter: other tests may be busy beside this one.
