@@ -36,6 +36,7 @@ class LocalWorker:
         self._changed = changed
         self._was_ready = False
         self._load_failed = False
+        self._stopping = asyncio.Event()
         self._tail: deque[str] = deque(maxlen=5)
 
     @property
@@ -53,16 +54,22 @@ class LocalWorker:
         self._load_failed = True
         self.sentence = sentence
 
+    def stop(self) -> None:
+        """The end of this worker is meant: no other one follows."""
+        self._stopping.set()
+
     def kill(self) -> None:
         """At once; what it started dies with it."""
         if self.process is not None and self.process.returncode is None:
             _kill_group(self.process.pid)
 
     async def run(self) -> None:
-        """Starts the worker, and another one each time it ends, until cancelled."""
+        """Starts the worker, and another one each time it ends, until cancelled or told to stop."""
         wait = FIRST_WAIT_SECONDS
-        while True:
+        while not self._stopping.is_set():
             await self._one_life()
+            if self._stopping.is_set():
+                return
             wait = FIRST_WAIT_SECONDS if self._was_ready else min(LONGEST_WAIT_SECONDS, wait * 2)
             pause = LOAD_FAILED_WAIT_SECONDS if self._load_failed else wait * random.uniform(0.8, 1.0)
             log.info("The next worker starts in %.1f s.", pause)
@@ -137,12 +144,16 @@ class LocalWorker:
 
 
 async def _buried(process: Process) -> None:
-    """Waits for the end of a killed process, also when this task is cancelled, and closes its pipe."""
+    """Closes a killed process's pipe once it has ended, also when this task is cancelled, which stays cancelled."""
     waiting = asyncio.ensure_future(process.wait())
-    with contextlib.suppress(asyncio.CancelledError):
+    try:
         await asyncio.shield(waiting)
-    transport: Any = process._transport  # type: ignore[attr-defined]
-    transport.close()
+    except asyncio.CancelledError:
+        await waiting  # a moment: SIGKILL was sent
+        raise
+    finally:
+        transport: Any = process._transport  # type: ignore[attr-defined]
+        transport.close()
 
 
 def _kill_group(pid: int) -> None:

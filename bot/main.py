@@ -200,10 +200,13 @@ async def serve(config: Config) -> None:
                 tasks.create_task(_connect(bot, config), name="discord"),
             ]
             await stop.wait()
+            # Whatever hangs: all that counts is in the database, so an end by force loses nothing.
+            deadline = asyncio.get_running_loop().call_later(config.stop_seconds, os._exit, EXIT_FAILED)
             await _stop(parts, config.stop_seconds)
             await bot.close()
             for task in running:
                 task.cancel()
+        deadline.cancel()
     log.info("The bot has stopped.")
 
 

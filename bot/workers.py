@@ -99,6 +99,8 @@ class Door:
     def stop(self) -> None:
         """Tells every worker to end; the next loss is meant."""
         self._stopping = True
+        if self.local:
+            self.local.stop()
         for link in self.links.values():
             link.send(events.Shutdown())
 

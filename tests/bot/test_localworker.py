@@ -1,0 +1,46 @@
+"""The worker process of this machine: replaced when it dies, and never after a stop."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from bot import localworker
+from bot.config import Config
+from bot.localworker import LocalWorker
+
+
+def worker(tmp_path: Path, command: str, changed=lambda: None) -> LocalWorker:
+    config = Config.from_env({"DARKROOM_DATA": str(tmp_path), "DARKROOM_WORKER_COMMAND": command}, tmp_path / "no.env")
+    return LocalWorker(config, address="unix:/nowhere", model="postcard", key="k", changed=changed)
+
+
+async def test_a_cancellation_while_a_dead_worker_is_buried_ends_its_keeper(tmp_path, monkeypatch):
+    keeper = worker(tmp_path, "/bin/true")
+    buried = localworker._buried
+
+    async def and_cancelled(process):
+        task.cancel()
+        await buried(process)
+
+    monkeypatch.setattr(localworker, "_buried", and_cancelled)
+    task = asyncio.create_task(keeper.run())
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(20):
+            await task
+    assert task.cancelled() and keeper.pid is None
+
+
+async def test_after_a_stop_no_other_worker_follows(tmp_path):
+    started = []
+
+    def changed():
+        if keeper.pid:
+            started.append(keeper.pid)
+            keeper.stop()
+            keeper.kill()
+
+    keeper = worker(tmp_path, "/bin/sleep", changed)
+    async with asyncio.timeout(20):
+        await keeper.run()
+    assert len(started) == 1
