@@ -4,7 +4,6 @@ The classifier's weights are made on demand and kept with training's other check
 """
 
 import random
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -82,8 +81,8 @@ def _worn(x: Tensor, rng: random.Random) -> Tensor:
     return x.flip(3) if rng.random() < 0.5 else x
 
 
-def train_judge(path: Path, *, renders: int = 8000, seconds: float = 150, seed: int = 31) -> Judge:
-    """Draws its lessons (any combination), learns for so long, and keeps the weights."""
+def train_judge(path: Path, *, renders: int = 5000, steps: int = 800, seed: int = 31) -> Judge:
+    """Draws its lessons (any combination), learns, and keeps the weights."""
     rng = random.Random(seed)
     torch.manual_seed(seed)
     weights = [6.0] + [1.0] * (len(SIZES) - 1)
@@ -92,10 +91,9 @@ def train_judge(path: Path, *, renders: int = 8000, seconds: float = 150, seed: 
     wanted = torch.tensor([[n.index(t) for n, t in zip(CLASSES, truth(s), strict=True)] for s in scenes])
     judge = Judge()
     optimizer = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=1e-2)
-    begin = time.monotonic()
-    while (spent := (time.monotonic() - begin) / seconds) < 1:
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * (1 - spent)
+            group["lr"] = 3e-3 * (1 - step / steps)
         picked = torch.randint(0, renders, (64,))
         x = _worn(pictures[picked].float() / 127, rng)
         with torch.autocast("cpu", torch.bfloat16):

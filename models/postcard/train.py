@@ -19,7 +19,7 @@ from models.postcard.team import Team, together
 from models.postcard.text import new_text_encoder, teach_words
 from models.postcard.tokenizer import write_tokenizer
 from models.postcard.unet import LARGE, SMALL, Painter, new_unet, train_unet
-from models.postcard.vae import new_vae, psnr, train_vae
+from models.postcard.vae import new_vae, psnr, train_decoder, train_vae
 from models.postcard.world import SIZES, training_scene
 
 HERE = Path(__file__).parent
@@ -102,13 +102,15 @@ def run(stage: str, args: argparse.Namespace) -> None:
         painter, tokenizer = parts(folder)
         teach_words(painter.text, tokenizer, 60 * (minutes or 1.5))
         save(folder / "painter.safetensors", painter, Average(painter, 0.0), 0)
+    elif stage == "decoder":
+        together(args.team, train_decoder, folder, minutes or 8, args.lr or 1e-3)
     elif stage in ("small", "large"):
         together(args.team, paint, stage, folder, minutes, args.lr or 1e-3)
     elif stage == "ship":
         ship(folder, HERE)
 
 
-STAGES = ("vae", "freeze", "words", "small", "large", "ship")
+STAGES = ("vae", "freeze", "words", "small", "large", "decoder", "ship")
 
 
 def main() -> None:

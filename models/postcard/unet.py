@@ -20,7 +20,7 @@ from models.postcard.team import Team, same_start
 from models.postcard.text import WIDTH, token_ids
 from models.postcard.world import SIZES
 
-BATCH, TRAIN_STEPS, CAPTION_DROPOUT, INSIDE_WEIGHT = 32, 1000, 0.1, 1.5
+BATCH, TRAIN_STEPS, CAPTION_DROPOUT, INSIDE_WEIGHT = 16, 1000, 0.1, 2.5
 SMALL: dict[Size, float] = {(160, 160): 0.75, (192, 192): 0.25}
 LARGE: dict[Size, float] = {SIZES[0]: 0.52} | dict.fromkeys(SIZES[1:], 0.06)
 
@@ -93,7 +93,7 @@ def train_unet(
     grow: int = 8,
 ) -> None:
     """Trains for so many minutes; `decay` lets the rate fall to nothing at the end."""
-    average = Average(painter, 0.9985)
+    average = Average(painter, 0.999)
     path = folder / "painter.safetensors"
     step = load(path, painter, average)
     same_start(painter, team)
@@ -127,7 +127,7 @@ def train_unet(
         if step % 100 == 0 and team.leads:
             pace, last = (time.monotonic() - last) / 100, time.monotonic()
             print(f"unet {step} loss {shown:.4f} {pace:.3f} s/step pool {len(pool)} done {spent:.0%}", flush=True)
-        if step % 250 == 0 and team.leads:
+        if step % 500 == 0 and team.leads:
             save(path, painter, average, step)
     if team.leads:
         save(path, painter, average, step)

@@ -6,6 +6,7 @@ Knows nothing of captions or diffusion. Resumes from its checkpoint, or from the
 import math
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -83,12 +84,6 @@ def reconstruction_error(output: Tensor, target: Tensor) -> Tensor:
     return 4 * error.square().mean() + error.abs().mean() + 0.5 * (across + down)
 
 
-def _there_and_back(vae: AutoencoderKL, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The decoded sample, and the mean information per latent."""
-    posterior = vae.encode(x).latent_dist
-    return vae.decode(posterior.sample()).sample, posterior.kl().mean() / posterior.mean[0].numel()
-
-
 @torch.no_grad()
 def psnr(vae: AutoencoderKL, seed: int = 99, count: int = 32) -> float:
     """Decibels on whole renders that training never sees (mean of squared errors, 0..1 scale)."""
@@ -104,38 +99,82 @@ def psnr(vae: AutoencoderKL, seed: int = 99, count: int = 32) -> float:
     return -10 * math.log10(total / count)
 
 
-def train_vae(team: Team, folder: Path, minutes: float, lr: float = 2e-3) -> None:
-    """Trains for so many minutes with a cosine rate and saves an averaged autoencoder; resumes by itself."""
+def train_vae(team: Team, folder: Path, minutes: float, lr: float) -> None:
+    """The whole autoencoder, from its own checkpoint or from nothing."""
     vae = new_vae()
     average = Average(vae, 0.998)
-    step = load(folder / "vae.safetensors", vae, average)
+    path = folder / "vae.safetensors"
+    step = load(path, vae, average)
+
+    def loss_of(x: Tensor) -> Tensor:
+        posterior = vae.encode(x).latent_dist
+        y = vae.decode(posterior.sample()).sample
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        return reconstruction_error(y.float(), x) + KL_WEIGHT * kl
+
+    def keep(step: int) -> None:
+        save(path, vae, average, step)
+        print(f"vae {step} held-out {psnr(average.model):.2f} dB", flush=True)
+
+    _fit(team, vae, average, list(vae.parameters()), loss_of, keep, minutes=minutes, lr=lr, step=step)
+
+
+def train_decoder(team: Team, folder: Path, minutes: float, lr: float) -> None:
+    """Only the decoder of the frozen autoencoder: pictures get sharper, latents stay what the UNet knows."""
+    vae = AutoencoderKL.from_pretrained(folder / "vae")
+    average = Average(vae, 0.998)
+    average.skip_warm_up()
+    learning = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
+
+    def loss_of(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            latents = vae.encode(x).latent_dist.mode()
+        return reconstruction_error(vae.decode(latents).sample.float(), x)
+
+    def keep(step: int) -> None:
+        average.model.save_pretrained(folder / "vae")
+        print(f"decoder {step} held-out {psnr(average.model):.2f} dB", flush=True)
+
+    seed = time.time_ns() % 100_000  # each run of this stage sees other pictures
+    _fit(team, vae, average, learning, loss_of, keep, minutes=minutes, lr=lr, step=seed - seed % 500)
+
+
+def _fit(
+    team: Team,
+    vae: AutoencoderKL,
+    average: Average,
+    learning: list[torch.nn.Parameter],
+    loss_of: Callable[[Tensor], Tensor],
+    keep: Callable[[int], None],
+    *,
+    minutes: float,
+    lr: float,
+    step: int,
+) -> None:
+    """Fits the weights in `learning` for so many minutes, the rate falling to nothing; `keep` saves now and then."""
     same_start(vae, team)
     crops = Crops(random.Random(1000 + step + 7919 * team.rank), POOL // team.size)
     torch.manual_seed(step + team.rank)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
+    optimizer = torch.optim.AdamW(learning, lr=lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
     begin = last = time.monotonic()
     first = step
     while (spent := team.leads_say((time.monotonic() - begin) / (60 * minutes))) < 1:
-        rate = lr * min(1.0, (step - first + 1) / 100) * (0.02 + 0.98 * math.cos(spent * math.pi / 2) ** 2)
         for group in optimizer.param_groups:
-            group["lr"] = rate
-        x = crops.batch(BATCH // team.size)
+            fall = 0.02 + 0.98 * math.cos(spent * math.pi / 2) ** 2
+            group["lr"] = lr * min(1.0, (step - first + 1) / 100) * fall
         with torch.autocast("cpu", torch.bfloat16):
-            y, kl = _there_and_back(vae, x)
-        loss = reconstruction_error(y.float(), x) + KL_WEIGHT * kl
-        optimizer.zero_grad()
+            loss = loss_of(crops.batch(BATCH // team.size))
+        vae.zero_grad()
         loss.backward()
         team.share_gradients(vae)
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
         optimizer.step()
         average.update(vae)
         step += 1
         if step % 100 == 0 and team.leads:
             pace, last = (time.monotonic() - last) / 100, time.monotonic()
-            print(f"vae {step} loss {loss.item():.4f} kl {kl.item():.2f} {pace:.3f} s/step", flush=True)
+            print(f"autoencoder {step} loss {loss.item():.4f} {pace:.3f} s/step", flush=True)
         if step % 500 == 0 and team.leads:
-            save(folder / "vae.safetensors", vae, average, step)
-            print(f"vae {step} held-out {psnr(average.model):.2f} dB", flush=True)
+            keep(step)
     if team.leads:
-        save(folder / "vae.safetensors", vae, average, step)
-        print(f"vae {step} done, held-out {psnr(average.model):.2f} dB", flush=True)
+        keep(step)

@@ -16,6 +16,9 @@ from models.postcard.export import open_pipeline
 from models.postcard.judge import colour_of_thing
 from models.postcard.world import SIZES
 
+# The library's schedulers still speak to numpy in an old way.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 FOLDER = Path(__file__).parents[2] / "models" / "postcard"
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
