@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from core.catalogue import POSTCARD, SAMPLERS, SD15, Model
+from core.catalogue import POSTCARD, SAMPLERS, SD15, Model, name_of
 from core.errors import DarkroomError
 from core.events import ModelInfo
 from worker.device import Device
@@ -151,11 +151,17 @@ def _scheduler(folder: Path) -> Mapping[str, Any]:
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
+def _name(model: str) -> str:
+    """As the bot calls it too: by the path as it was given, since a link in it has a name of its own."""
+    folder = Path(model).expanduser()
+    return name_of(str(folder.absolute()) if folder.is_dir() else model)
+
+
 def _info(model: str, folder: Path, family: Family, weights: str, device: Device) -> ModelInfo:
     shipped = folder == (ROOT / POSTCARD.path).resolve()
     known: Model = POSTCARD if shipped else SD15
     return ModelInfo(
-        name=POSTCARD.name if shipped else model if "/" in model and not Path(model).is_dir() else folder.name,
+        name=_name(model),
         family=family.name,
         digest=weights,
         dtype=device.dtype_name,

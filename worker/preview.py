@@ -21,6 +21,7 @@ _FIELDS = 16
 _LATENTS = 12  # side of a field, in latents
 _BENDS = 128
 _RIDGE = 1e-4
+_ROOM = 1.3  # latents may spread so much wider than those of the fields
 
 
 class Sketcher:
@@ -29,6 +30,7 @@ class Sketcher:
     def __init__(self, bends: Tensor, offsets: Tensor) -> None:
         self._bends, self._offsets = bends, offsets  # [_BENDS, channels, 1, 1], [_BENDS]
         self._weight, self._bias = torch.zeros(0), torch.zeros(0)
+        self._spread = 1.0  # standard deviation of latents of pictures
 
     @classmethod
     def fit(cls, family: Family, seed: int = 0) -> "Sketcher":
@@ -38,9 +40,10 @@ class Sketcher:
         # Only the decoder's word counts: a preview shall look like the picture that will come.
         seen = [functional.avg_pool2d(family.decode(one)[None], family.factor // ZOOM) for one in latents]
         generator = torch.Generator().manual_seed(seed)
-        spread = 2 * torch.stack(latents).std().item() or 1.0
-        bends = torch.randn(_BENDS, family.channels, 1, 1, generator=generator) / spread
+        spread = torch.stack(latents).std().item() or 1.0
+        bends = torch.randn(_BENDS, family.channels, 1, 1, generator=generator) / (2 * spread)
         sketcher = cls(bends.to(family.device), torch.randn(_BENDS, generator=generator).to(family.device))
+        sketcher._spread = spread
         inputs = torch.cat([sketcher._features(one[None])[0].flatten(1).T for one in latents])
         outputs = torch.cat([functional.pixel_unshuffle(one, ZOOM)[0].flatten(1).T for one in seen])
         solution = _least_squares(inputs.double().cpu(), outputs.double().cpu()).float().to(family.device)
@@ -49,7 +52,11 @@ class Sketcher:
         return sketcher
 
     def sketch(self, latents: Tensor) -> Tensor:
-        """[n, channels, h, w] to uint8 [n, 2h, 2w, 3], still on the device."""
+        """[n, channels, h, w] to uint8 [n, 2h, 2w, 3], still on the device.
+
+        Guidance drives early estimates beyond what any picture encodes to; they are drawn in to where pictures are.
+        """
+        latents = latents * (_ROOM * self._spread / latents.std(dim=(1, 2, 3), keepdim=True)).clamp_(max=1)
         rgb = functional.pixel_shuffle(functional.conv2d(self._features(latents), self._weight, self._bias), ZOOM)
         return rgb.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from bot.shelf import expected
 from tests.worker.checkpoint import make
 from worker.device import choose, is_out_of_memory
 from worker.digest import digest
-from worker.models import CannotLoad, load, locate
+from worker.models import CannotLoad, _name, load, locate
 
 CPU = choose("cpu", "float32", 0)
 
@@ -25,6 +26,21 @@ def test_a_checkpoint_says_what_it_is(folder: Path) -> None:
     info = load(str(folder), CPU).info
     assert (info.name, info.family, info.native, info.multiple, info.dtype) == ("tiny", "sd", 64, 64, "float32")
     assert info.samplers == ("euler", "euler_a", "dpmpp_2m")
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+@pytest.mark.parametrize("folder_name", ["My Model", "Linked"])
+def test_bot_and_worker_call_a_model_the_same_before_and_after_it_is_loaded(
+    folder: Path, tmp_path: Path, folder_name: str, ending: str
+) -> None:
+    shutil.copytree(folder, tmp_path / "My Model")
+    (tmp_path / "Linked").symlink_to(tmp_path / "My Model")
+    before = expected(f"{tmp_path / folder_name}{ending}")
+    assert load(before.path, CPU).info.name == before.name == folder_name.lower()
+
+
+def test_a_hub_id_is_called_by_its_last_part_on_both_sides() -> None:
+    assert expected("Owner/Some-Model").name == _name("Owner/Some-Model") == "some-model"
 
 
 def test_the_digest_names_the_weights_and_nothing_else(folder: Path, copy: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.worker.test_pictures import furthest, plain
 from worker.models import ROOT, Loaded
 
 #: Mean absolute difference of 255 that a preview may have to the picture: late ones, and the first one.
-LATE, FIRST = 25.0, 60.0
+LATE, FIRST = 22.0, 42.0
 
 
 def postcard_request(**changes: object) -> Request:
