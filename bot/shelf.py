@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.config import ROOT
-from core.catalogue import POSTCARD, SD15, Model
+from core.catalogue import POSTCARD, SD15, Model, name_of
 from core.errors import ConfigError
 from storage.settings import Settings
 
@@ -24,7 +24,7 @@ def expected(setting: str) -> Model:
             f"DARKROOM_MODEL is “{setting}”, and there is no such folder. It has to be postcard, a folder in "
             "diffusers' format, or a hub id such as owner/name."
         )
-    return replace(SD15, name=setting.rpartition("/")[2].lower(), path=setting)
+    return replace(SD15, name=name_of(setting), path=setting)
 
 
 async def remember(settings: Settings, model: Model) -> None:
@@ -52,7 +52,7 @@ def _from_folder(folder: Path) -> Model:
     multiple = shrink * 2 ** (len(unet.get("block_out_channels", (1, 1, 1, 1))) - 1)
     return replace(
         SD15,
-        name=folder.name.lower(),
+        name=name_of(str(folder)),
         path=str(folder),
         native=native,
         multiple=multiple,

@@ -61,6 +61,14 @@ class Model:
         return found or [(self.native, self.native)]
 
 
+def name_of(model: str) -> str:
+    """What a model is called, before and after it is loaded: the last part of its folder's path or of its hub id.
+
+    The bot and its workers have to agree on it: a request names its model, and only that one may draw it.
+    """
+    return model.rstrip("/").rpartition("/")[2].lower()
+
+
 #: The shipped model. Its sizes are those of its training (models/postcard/sizes.json).
 POSTCARD = Model(
     name="postcard",
