@@ -60,11 +60,12 @@ async def run(
     user = str(interaction.user.id)
     with carrying(typed):
         where = where_of(interaction)
+        payer = await server_that_pays(interaction.client, interaction.user.id, where.guild)
         wish = Wish(
             kind=kind,
             lane=lane or await usual_lane(interaction.client, user),
             user=user,
-            account=services.admission.account(user, where.guild),
+            account=services.admission.account(user, payer),
             where=where,
             typed=typed,
             request=request,
@@ -119,6 +120,16 @@ async def usual_lane(bot: "DarkroomBot", user: str) -> Lane:
     """The lane that this person has chosen with /fast or /relax."""
     chosen = (await bot.services.settings.member(user)).get("lane")
     return Lane.RELAX if chosen == Lane.RELAX else Lane.FAST
+
+
+async def server_that_pays(bot: "DarkroomBot", user: int, guild: str | None) -> str | None:
+    """Whose plan this person uses there; None is the owner's own. Raises NotAllowed for strangers."""
+    if guild is not None:
+        return guild
+    home = await bot.homes.of(user)
+    if home is None and not bot.services.moderation.is_owner(str(user)):
+        raise NotAllowed("In direct messages I work for members of the servers that I serve.", rule="place")
+    return home
 
 
 def where_of(interaction: "Interaction") -> Where:

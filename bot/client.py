@@ -21,6 +21,7 @@ from bot.delivery import DeliveryLoop, Patience
 from bot.doors import Doors
 from bot.editor import Editor
 from bot.files import UPLOAD_BYTES
+from bot.homes import Homes
 from bot.lateness import Lateness
 from bot.parcel import Parcel
 from bot.render import Button, JobView
@@ -66,7 +67,7 @@ class DarkroomBot(commands.Bot):
             member_cache_flags=discord.MemberCacheFlags.none(),
             max_messages=None,
             allowed_mentions=discord.AllowedMentions.none(),
-            allowed_installs=app_commands.AppInstallationType(guild=True, user=True),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=False),
         )
         self.services = services
@@ -74,6 +75,7 @@ class DarkroomBot(commands.Bot):
         self.lateness = Lateness()
         self.answers = Answers()
         self.doors = Doors(self, services.clock)
+        self.homes = Homes(self, services.config.guilds)
         budget = Budget(services.config.edits_per_second)
         self.editor = Editor(services.hub, self.doors, budget, self.look, clock=services.clock)
         self.delivery = DeliveryLoop(

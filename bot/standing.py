@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bot.admission import Purse
-from bot.asking import usual_lane
+from bot.asking import server_that_pays, usual_lane
 from bot.hub import Status, WorkerState
 from bot.outlook import Estimate
 from bot.words import day, harmless, link, minutes, place_in_line, when
@@ -34,7 +34,7 @@ class Standing:
 async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
     """As it is now."""
     services = bot.services
-    account = services.admission.account(user, str(guild) if guild else None)
+    account = services.admission.account(user, await server_that_pays(bot, int(user), str(guild) if guild else None))
     purse = await services.admission.purse(account)
     usual = parse("a picture", model=services.model, defaults=Defaults(), seed=0).request
     live = await services.jobs.live_of(account)

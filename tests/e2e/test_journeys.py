@@ -5,6 +5,7 @@ import io
 import pytest
 from PIL import Image
 
+from tests.harness.control import ControlRefused
 from tests.harness.darkroom import darkroom, labels, running_bot
 from tests.harness.sandbox import running_sandbox
 
@@ -195,18 +196,27 @@ async def test_a_relaxed_job_in_a_direct_message_ends_as_a_new_message_there(tmp
         assert len(await room.posted("dm", as_="dave")) == 1
 
 
-async def test_in_a_direct_message_the_members_own_plan_pays(tmp_path):
+async def test_in_a_direct_message_the_same_plan_pays_as_in_the_members_server(tmp_path):
     async with darkroom(tmp_path) as room:
         done = await room.done(await room.imagine("a red boat", as_="dave", channel="dm"), as_="dave")
-        assert (await room.job(done)).account.server == "home"
+        here = await room.imagine("a red boat", as_="dave")
+        assert (await room.job(done)).account == (await room.job(here)).account
         assert (await room.done(await room.press(done, "U1", as_="dave"), as_="dave"))["attachments"]
 
 
-async def test_a_server_that_the_bot_is_not_in_gets_a_sentence(tmp_path):
+async def test_a_direct_message_of_somebody_from_no_served_server_gets_a_sentence(tmp_path):
+    async with darkroom(tmp_path, DARKROOM_GUILDS="100000000000000000") as room:
+        refused = await room.imagine("a red boat", as_="dave", channel="dm")
+        assert refused["ephemeral"] and "members of the servers that I serve" in refused["content"]
+        told = await room.answer("info", as_="dave", channel="dm")
+        assert "members of the servers that I serve" in told["content"]
+        assert not await room.parts.services.jobs.live()
+
+
+async def test_a_server_that_the_bot_is_not_in_is_not_offered_its_commands(tmp_path):
     async with darkroom(tmp_path) as room:
         other = await room.control.create("guilds", name="elsewhere", bot=False)
-        answered = await room.control.command(
-            as_="alice", channel=other["channels"][0]["id"], name="imagine", options={"prompt": "x"}, install="user"
-        )
-        message = room.message(answered)
-        assert message["ephemeral"] and "not a member" in message["content"]
+        with pytest.raises(ControlRefused, match="not_installed"):
+            await room.control.command(
+                as_="alice", channel=other["channels"][0]["id"], name="imagine", options={"prompt": "x"}, install="user"
+            )
