@@ -24,7 +24,7 @@ from bot.render import Card, JobView, render_job
 from bot.steady import until_stored
 from bot.trouble import REQUEST_ERRORS, Trouble, trouble
 from core.job import Job, Kind, Lane, State
-from storage.deliveries import Deliveries, Delivery, Way
+from storage.deliveries import LONGEST_BACKOFF_SECONDS, Deliveries, Delivery, Way
 from storage.jobs import Jobs
 
 _T = TypeVar("_T")
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 8
 _IDLE_SECONDS = 30.0
-_LONGEST_BACKOFF = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,4 +243,4 @@ class DeliveryLoop:
 
 def _backoff(tries: int) -> float:
     """Seconds until the next try: 1, 2, 4, … up to five minutes."""
-    return float(min(_LONGEST_BACKOFF, 2.0 ** min(tries - 1, 20)))
+    return float(min(LONGEST_BACKOFF_SECONDS, 2.0 ** min(tries - 1, 20)))

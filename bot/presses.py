@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from bot import asking
+from bot import asking, stages
 from bot.admission import Pressed
 from bot.buttons import view_of
 from bot.render import Button, Verb, render_info
@@ -20,6 +20,7 @@ from core.prompt import Defaults, parse
 
 if TYPE_CHECKING:
     from bot.client import DarkroomBot
+    from bot.services import Services
 
     Interaction = discord.Interaction[DarkroomBot]
 
@@ -104,7 +105,18 @@ async def _run(
 ) -> None:
     lane = Lane.RELAX if button.relax else None
     pressed = Pressed(parent=job.id, verb=button.verb, index=button.index)
+    if source is not None:
+        with asking.carrying(job.typed):
+            await _check_drawable(interaction.client.services, source)
     await asking.run(interaction, kind, job.typed, request, lane=lane, source=source, pressed=pressed)
+
+
+async def _check_drawable(services: "Services", source: Source) -> None:
+    """Raises Gone for a pruned picture that the loaded model did not make: it would come out as another one."""
+    root = await services.pictures.root(source)
+    drawn = await services.jobs.get(root.job)
+    if drawn is not None and await services.pictures.read(root.job, root.index) is None:
+        stages.check_redrawn(drawn, services.model.name, services.model.digest)
 
 
 def _picture(job: Job, button: Button) -> Source:
@@ -131,6 +143,7 @@ async def _cancel(interaction: "Interaction", job: Job) -> None:
 
 async def _delete(interaction: "Interaction", job: Job) -> None:
     check_may_manage(interaction, job)
+    await interaction.response.defer()  # the requests below may take longer than Discord waits
     bot = interaction.client
     if not job.is_final:
         await cancel(bot, job)
@@ -141,6 +154,7 @@ async def _delete(interaction: "Interaction", job: Job) -> None:
             await bot.doors.delete(job.where, job.where.message)
         except REQUEST_ERRORS as error:
             bot.log.warning("A message could not be deleted: %s", error, extra={"job": job.id})
-            await interaction.response.edit_message(content="Its pictures are deleted; the message is not.", view=None)
+            words = "Its pictures are deleted. Its message could not be: delete it by hand, or try again later."
+            await interaction.edit_original_response(content=words, view=None)
             return
-    await interaction.response.edit_message(content="Deleted.", view=None)
+    await interaction.edit_original_response(content="Deleted.", view=None)

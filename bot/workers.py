@@ -27,6 +27,8 @@ from core import events
 log = logging.getLogger(__name__)
 
 SILENT_SECONDS = 10.0
+#: Times longer that a worker without a GPU may stay in a phase.
+CPU_PATIENCE = 8.0
 #: A load can hold the interpreter's lock for long, and then even the heartbeat's thread is silent.
 SILENT_LOADING_SECONDS = 120.0
 _TICK_SECONDS = 0.25
@@ -234,9 +236,14 @@ class Door:
         allowed = max(SILENT_LOADING_SECONDS, self._silent_seconds) if loading else self._silent_seconds
         if now - link.heard_at > allowed:
             return f"It was silent for {now - link.heard_at:.0f} s."
-        if link.beat.phase_seconds > self._deadlines[link.beat.phase]:
+        if link.beat.phase_seconds > self._deadlines[link.beat.phase] * _patience(link):
             return f"It made no progress in {link.beat.phase_seconds:.0f} s of {link.beat.phase}."
         return ""
+
+
+def _patience(link: Link) -> float:
+    """A step of a large model takes seconds on a GPU and minutes on a processor that others use too."""
+    return CPU_PATIENCE if link.hello is not None and link.hello.device.startswith("cpu") else 1.0
 
 
 def _makes_sense(model: events.ModelInfo) -> bool:

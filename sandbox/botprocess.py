@@ -39,7 +39,13 @@ class BotProcess:
         """Start `bot.py` against this sandbox, with the same Python and the rest of the environment."""
         environment = os.environ | {"DISCORD_API_URL": base, "DISCORD_TOKEN": token}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, str(program), env=environment, cwd=program.parent, preexec_fn=_die_with_parent()
+            sys.executable,
+            str(program),
+            env=environment,
+            cwd=program.parent,
+            preexec_fn=_die_with_parent(),
+            # A Ctrl+C in the terminal is the sandbox's, which then stops the bot: two signals would end it by force.
+            start_new_session=True,
         )
         again = f"DISCORD_API_URL={base} DISCORD_TOKEN={token} {sys.executable} {program}"
         return cls(process, again)

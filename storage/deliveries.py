@@ -10,6 +10,9 @@ from enum import StrEnum
 
 from storage.database import Database, Tx
 
+#: No delivery is put off for longer.
+LONGEST_BACKOFF_SECONDS = 300.0
+
 
 class Tell(StrEnum):
     """What is to be told."""
@@ -62,10 +65,11 @@ class Deliveries:
         )
 
     async def undelivered(self, now: float, limit: int = 50) -> list[Delivery]:
-        """What is due, longest due first."""
+        """What is due, longest due first. A time further away than any backoff is a clock's that was set back since."""
         rows = await self._db.read(
-            "SELECT * FROM delivery WHERE state = 'pending' AND next_try_at <= :now ORDER BY next_try_at LIMIT :limit",
-            {"now": now, "limit": limit},
+            "SELECT * FROM delivery WHERE state = 'pending' AND (next_try_at <= :now OR next_try_at > :now + :far) "
+            "ORDER BY next_try_at LIMIT :limit",
+            {"now": now, "far": LONGEST_BACKOFF_SECONDS, "limit": limit},
         )
         return [_delivery(row) for row in rows]
 

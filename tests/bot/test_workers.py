@@ -72,7 +72,7 @@ class Caller:
                 proof=prove(key, challenge.nonce),
                 name="by-hand",
                 pid=0,
-                device="cpu",
+                device="fake",
                 memory_mb=1,
                 max_rows=8,
             )

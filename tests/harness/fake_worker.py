@@ -94,7 +94,7 @@ class FakeWorker:
                 proof=prove(os.environ.get("DARKROOM_WORKER_KEY", ""), challenge.nonce),
                 name=f"fake-{os.getpid()}",
                 pid=os.getpid(),
-                device="cpu",
+                device="fake",
                 memory_mb=1024,
                 max_rows=self.options.rows or 8,
             )
@@ -144,9 +144,9 @@ class FakeWorker:
             await self.writer.drain()
             os._exit(1)
         info = events.ModelInfo(
-            name=POSTCARD.name,
+            name=self.options.model_name,
             family="sd",
-            digest="0" * 64,
+            digest=self.options.digest,
             dtype="float32",
             native=POSTCARD.native,
             multiple=POSTCARD.multiple,
@@ -178,7 +178,10 @@ class FakeWorker:
     def admit(self) -> None:
         for order in self.waiting:
             self.running[order.job] = Running(order)
-            made = MadeWith(model=POSTCARD.name, digest="0" * 64, dtype="float32", device="cpu", engine="fake")
+            options = self.options
+            made = MadeWith(
+                model=options.model_name, digest=options.digest, dtype="float32", device="cpu", engine="fake"
+            )
             self.send(events.Started(job=order.job, attempt=order.attempt, made_with=made))
         self.waiting.clear()
 
@@ -287,6 +290,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=8)
     for ignored in ("--model", "--device", "--dtype", "--threads"):
         parser.add_argument(ignored)
+    parser.add_argument("--model-name", default=POSTCARD.name, help="what it says it has loaded")
+    parser.add_argument("--digest", default="0" * 64, help="of the weights it says it has loaded")
     parser.add_argument("--step-ms", type=float, default=10.0)
     parser.add_argument("--heartbeat-ms", type=float, default=1000 * events.HEARTBEAT_SECONDS)
     parser.add_argument("--preview-every", type=int, default=2)

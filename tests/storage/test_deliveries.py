@@ -71,3 +71,8 @@ async def test_the_longest_due_comes_first_and_no_more_than_asked_for(store):
     assert await due(store) == ids
     assert [row.job for row in await store.outbox.undelivered(store.clock(), limit=1)] == ids[:1]
     assert await store.outbox.get("nothing") is None
+
+
+async def test_a_delivery_put_off_by_a_clock_that_was_set_back_since_is_due(store, job):
+    await store.outbox.retry(job.id, store.clock() + 3600, "an hour ahead")
+    assert await due(store) == [job.id]
