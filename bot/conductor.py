@@ -24,8 +24,8 @@ from storage.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-INCOMPLETE = "The worker did not send all pictures. Nothing was charged; please try again."
-MISTAKE = "Darkroom made a mistake with this job. Nothing was charged; please try again."
+INCOMPLETE = "The worker did not send all pictures. Please try again."
+MISTAKE = "Darkroom made a mistake with this job. Please try again."
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -71,6 +71,7 @@ class Conductor:
             if not planned:
                 return events.Done(job=flight.id, attempt=flight.job.attempt, gpu_ms=0)
             stage = planned[0]
+            stages.check_model(stage, flight.link.model)
             start = stages.start(stage.of)
             source = await self._source(start) if start else b""
             if source is None:

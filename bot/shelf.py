@@ -37,7 +37,8 @@ async def remembered(settings: Settings, model: Model) -> Model:
     stored = await settings.state("model")
     if isinstance(stored, dict) and stored.get("path") == model.path:
         with contextlib.suppress(TypeError, ValueError):
-            return replace(Model.from_dict(stored), sizes=model.sizes)
+            # Only a worker can tell which weights it finds this time.
+            return replace(Model.from_dict(stored), sizes=model.sizes, digest="")
     return model
 
 

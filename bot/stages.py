@@ -8,9 +8,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from core.errors import Gone
+from core.events import ModelInfo
 from core.job import Job, Kind, Source
 
 _MAX_DEPTH = 200
+
+#: Said instead of showing a picture that only resembles the one that was there.
+LOST_MODEL = (
+    "That picture's file is gone, and the model that made it is not the one loaded now, so it cannot be drawn again. "
+    "🔄 makes new ones."
+)
+OTHER_MODEL = "It was asked of a model that is not the one loaded now. 🔄 makes it with this one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +33,24 @@ class Stage:
 def start(job: Job) -> Source | None:
     """The picture that computing this job begins with, if any."""
     return job.source if job.request.strength < 1.0 else None
+
+
+def check_redrawn(job: Job, model: str, digest: str) -> None:
+    """Raises Gone unless these weights made the job's pictures. An empty `digest` is not known yet."""
+    made = job.made_with
+    name = made.model if made is not None else job.request.model
+    if name != model or (made is not None and digest and made.digest != digest):
+        raise Gone(LOST_MODEL)
+
+
+def check_model(stage: Stage, loaded: ModelInfo | None) -> None:
+    """Raises Gone where the loaded model is not the one that this stage needs."""
+    if loaded is None:
+        return
+    if not stage.own:
+        check_redrawn(stage.of, loaded.name, loaded.digest)
+    elif stage.of.request.model != loaded.name:
+        raise Gone(OTHER_MODEL)
 
 
 async def plan(

@@ -34,6 +34,7 @@ class Model:
     sampler: str
     min_side: int
     max_side: int
+    digest: str = ""  # of the weights; empty until a worker has loaded them
     sizes: tuple[tuple[int, int], ...] = ()  # when given, the only sizes: those that it was trained at
 
     @classmethod
@@ -119,6 +120,7 @@ def from_info(info: ModelInfo, path: str, before: Model | None = None) -> Model:
         steps=info.steps,
         guidance=info.guidance,
         sampler=info.sampler,
+        digest=info.digest,
         min_side=before.min_side if before is not None and same else max(info.multiple, info.native // 2),
         max_side=before.max_side if before is not None and same else info.native * 2,
         sizes=before.sizes if before is not None and same else (),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.main import build
+from bot.stages import LOST_MODEL, OTHER_MODEL
 from core.errors import AlreadyRunning, Refused
 from core.job import Kind, Lane, Source, State
 from tests.harness.headless import config, headless
@@ -242,3 +243,26 @@ async def test_an_event_of_an_earlier_attempt_changes_nothing(tmp_path: Path) ->
         assert await bot.jobs.finish(job.id, job.attempt, 1) is None
         assert await bot.jobs.requeue(job.id, job.attempt) is None
         assert (await bot.jobs.get(job.id)) == replace(job, where=(await bot.jobs.get(job.id)).where)
+
+
+@pytest.mark.parametrize("change", [("--digest", "1" * 64), ("--model-name", "other")])
+async def test_a_pruned_picture_is_never_drawn_again_by_other_weights(tmp_path: Path, change: tuple[str, str]) -> None:
+    async with headless(tmp_path) as bot:
+        grid = await bot.until((await bot.imagine()).id, State.DONE)
+    async with headless(tmp_path, *change) as bot:
+        await bot.pictures.forget(grid)
+        crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=1), count=1)
+        failed = await bot.until(crop.id, State.FAILED)
+        assert failed.failure == LOST_MODEL and failed.charged_ms == 0
+        assert await bot.pictures.read(grid.id, 1) is None
+        await bot.clean()
+
+
+async def test_a_job_that_waited_for_another_model_fails_free_and_says_the_cure(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_WORKER="none") as bot:
+        waited = await bot.imagine()
+    async with headless(tmp_path, "--model-name", "other") as bot:
+        failed = await bot.until(waited.id, State.FAILED)
+        assert failed.failure == OTHER_MODEL and "🔄" in OTHER_MODEL
+        assert (failed.charged_ms, failed.made_with) == (0, None)
+        await bot.clean()

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.harness.darkroom import darkroom, labels
+from tests.harness.darkroom import darkroom, eventually, labels, running_bot
+from tests.harness.sandbox import running_sandbox
 
 
 async def fix(room, refused, prompt, *, as_="alice"):
@@ -153,3 +154,34 @@ async def test_an_unexpected_error_is_a_calm_sentence_with_a_word_that_is_also_i
         word = said["content"].split("`")[1]
         assert said["ephemeral"] and "Something went wrong" in said["content"] and "secret" not in said["content"]
         assert word in caplog.text and "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("label", ["U2", "V2"])
+async def test_a_pruned_picture_of_other_weights_is_refused_at_its_button_and_again_makes_new_ones(tmp_path, label):
+    async with running_sandbox(tmp_path / "sandbox") as sandbox:
+        async with running_bot(sandbox, tmp_path / "data") as room:
+            grid = await room.done(await room.imagine("a red boat"))
+        async with running_bot(sandbox, tmp_path / "data", f"--digest {'1' * 64}") as room:
+            services = room.parts.services
+
+            async def loaded():
+                return services.model.digest
+
+            await eventually(loaded)
+            kept = await room.press(grid, "U1")
+            assert not kept["ephemeral"], "what is kept is shown, whatever made it"
+            await services.pictures.forget(await room.job(grid))
+            refused = await room.press(grid, label)
+            assert refused["ephemeral"] and "cannot be drawn again" in refused["content"]
+            assert labels(refused) == ["Fix and run"]
+            assert (await room.done(await room.press(grid, "🔄")))["attachments"]
+
+
+async def test_a_grid_that_waited_for_another_model_says_so_once_and_again_makes_it(tmp_path):
+    async with running_sandbox(tmp_path / "sandbox") as sandbox:
+        async with running_bot(sandbox, tmp_path / "data", "--load-seconds 60") as room:
+            first = await room.imagine("a red boat")
+        async with running_bot(sandbox, tmp_path / "data", "--model-name other") as room:
+            failed = await room.done(first)
+            assert "not the one loaded now" in failed["content"] and failed["content"].count("charged") == 1
+            assert (await room.done(await room.press(failed, "🔄")))["attachments"]
