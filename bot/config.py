@@ -48,7 +48,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "DARKROOM_OWNERS", "", "Ids of people who may do everything; the bot's owner always may.", checks.snowflakes
     ),
-    Variable("DARKROOM_GUILDS", "all", "all, or the ids of the servers that are served.", checks.snowflakes_or_all),
+    Variable(
+        "DARKROOM_GUILDS",
+        "all",
+        "all, or the ids of the servers that are served; their members are, in direct messages too.",
+        checks.snowflakes_or_all,
+    ),
     Variable("DARKROOM_CHANNELS", "all", "all, or the ids of the channels to answer in.", checks.snowflakes_or_all),
     Variable("DARKROOM_BLOCKED", "", "Words and phrases that no prompt may have, separated by commas.", checks.words),
     Variable("DARKROOM_BLOCKED_FILE", "", "A text file with more of them, one a line.", checks.word_file),
