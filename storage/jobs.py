@@ -39,8 +39,8 @@ __all__ = ["Counts", "Dedupe", "Jobs", "Place", "Room"]
 
 DOUBLE_PRESS_SECONDS = 3.0
 STRIKES = 3
-POISON = "The worker stopped three times while computing this job alone, so it was given up. Nothing was charged."
-UNPREPARED = "Darkroom restarted while it was storing this job's input. Nothing was charged; please run it again."
+POISON = "The worker stopped three times while computing this job alone, so it was given up."
+UNPREPARED = "Darkroom restarted while it was storing this job's input. Please run it again."
 
 _MINE = "id = :job AND state = 'running' AND attempt = :attempt"
 _WAITS = "id = :job AND state IN ('preparing', 'queued')"

@@ -8,11 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bot.conductor import INCOMPLETE, MISTAKE
 from bot.files import LADDER, encode
 from bot.hub import Status, WorkerState
 from bot.render import JobView, render_info, render_job
+from bot.stages import LOST_MODEL, OTHER_MODEL
 from bot.words import code_block, from_code_block, gpu_time, harmless, minutes, place_in_line
 from core.job import Kind, Lane, Source, State
+from storage.jobs import POISON, UNPREPARED
 from tests.bot.samples import NOW, a_job, a_request
 
 
@@ -60,6 +63,12 @@ def test_ends_are_said_with_what_they_cost():
     failed = render_job(JobView(job=a_job(state=State.FAILED, failure="It does not fit."))).content
     assert "Not made: It does not fit." in failed and "Nothing was charged" in failed
     assert state_line(a_job(state=State.CANCELLED)) == "Cancelled."
+
+
+@pytest.mark.parametrize("reason", [POISON, UNPREPARED, INCOMPLETE, MISTAKE, LOST_MODEL, OTHER_MODEL, None])
+def test_a_failure_says_once_that_it_was_free_whatever_its_reason(reason):
+    card = render_job(JobView(job=a_job(state=State.FAILED, failure=reason)))
+    assert card.content.casefold().count("charged") == 1
 
 
 def test_buttons_follow_the_state_and_the_number_of_pictures():
