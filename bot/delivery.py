@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 8
 _IDLE_SECONDS = 30.0
+#: A progress message that cannot be taken away: how long one try may last, and how many more follow (eight minutes).
+_TIDY_SECONDS, _TIDY_TRIES = 10.0, 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,14 @@ class Patience:
 
     new_after: float
     give_up: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Posted:
+    """The message with the result, and the one with the progress, where that is another."""
+
+    message: str
+    progress: str | None = None
 
 
 class DeliveryLoop:
@@ -130,13 +140,31 @@ class DeliveryLoop:
         begun = await self._deliveries.begin(job.id, delivery.way or self._way(job))
         if begun is None:
             return
-        try:
-            message = await self._post(job, begun)
-        except REQUEST_ERRORS as error:
-            await self._later_or_never(job, begun, error)
+        if begun.message is not None:  # an earlier try has posted it, and could not take the progress message away
+            posted = _Posted(message=begun.message, progress=job.where.message)
         else:
-            await until_stored(partial(self._deliveries.posted, job.id, message), "note a posted result", job=job.id)
-            log.info("The result was posted.", extra={"job": job.id})
+            try:
+                posted = await self._post(job, begun)
+            except REQUEST_ERRORS as error:
+                await self._later_or_never(job, begun, error)
+                return
+        await self._tidy(job, begun, posted)
+
+    async def _tidy(self, job: Job, begun: Delivery, posted: "_Posted") -> None:
+        """Takes the progress message away and notes the result as posted; where that fails, it comes back to it."""
+        if posted.progress not in (None, posted.message):
+            assert posted.progress is not None
+            tries = 0 if begun.message is None else begun.tries
+            if not await self._took_away(job, posted.progress) and tries < _TIDY_TRIES:
+                at = self._clock() + _backoff(tries + 1)
+                shown = partial(self._jobs.set_message, job.id, posted.progress)
+                await until_stored(shown, "note a progress message", job=job.id)
+                sent = partial(self._deliveries.sent, job.id, posted.message, at, "left behind")
+                await until_stored(sent, "note a sent result", job=job.id)
+                return
+        note = partial(self._deliveries.posted, job.id, posted.message)
+        await until_stored(note, "note a posted result", job=job.id)
+        log.info("The result was posted.", extra={"job": job.id})
 
     def _way(self, job: Job) -> Way:
         """Edits notify nobody, so what took long comes as a new message that mentions who asked."""
@@ -145,19 +173,19 @@ class DeliveryLoop:
             return Way.EDIT
         return Way.EDIT if took <= self._patience.new_after and job.lane is not Lane.RELAX else Way.NEW
 
-    async def _post(self, job: Job, begun: Delivery) -> str:
-        """The id of the message that now shows how the job ended."""
+    async def _post(self, job: Job, begun: Delivery) -> "_Posted":
+        """The message that now shows how the job ended."""
         if job.where.message is None:  # a crash came between the answer and its id
             job = replace(job, where=replace(job.where, message=await self._doors.original(job.where)))
         card = render_job(JobView(job=job, pictures_kept=await self._parcel.complete(job)))
         if begun.way is Way.EDIT and job.where.message is not None:
             try:
-                return await self._edit(job, card)
+                return _Posted(message=await self._edit(job, card))
             except discord.NotFound as error:
                 if trouble(error) is not Trouble.MESSAGE_GONE:
                     raise
                 if job.state is State.CANCELLED:
-                    return job.where.message  # cancelled and deleted: there is nothing left to say
+                    return _Posted(message=job.where.message)  # cancelled and deleted: there is nothing left to say
                 await self._deliveries.change_way(job.id, Way.NEW)
                 job = replace(job, where=replace(job.where, message=None))
         return await self._post_anew(job, card, again=begun.tries > 1)
@@ -167,7 +195,7 @@ class DeliveryLoop:
         await self._by_size(job, lambda files: self._doors.edit(job.where, card, files))
         return job.where.message
 
-    async def _post_anew(self, job: Job, card: Card, *, again: bool) -> str:
+    async def _post_anew(self, job: Job, card: Card, *, again: bool) -> "_Posted":
         progress = job.where.message
         posted = None
         if again or progress is None:
@@ -175,9 +203,7 @@ class DeliveryLoop:
             posted, progress = found.result, progress or found.progress
         if posted is None:
             posted = await self._send(job, card)
-        if progress is not None and progress != posted:
-            await self._take_away(job, progress)
-        return posted
+        return _Posted(message=posted, progress=progress)
 
     async def _send(self, job: Job, card: Card) -> str:
         reply_to = await self._message_of_source(job)
@@ -204,11 +230,15 @@ class DeliveryLoop:
         same = source is not None and source.where.channel == job.where.channel
         return source.where.message if source is not None and same else None
 
-    async def _take_away(self, job: Job, progress: str) -> None:
+    async def _took_away(self, job: Job, progress: str) -> bool:
+        """Whether the progress message is gone, or will never go. A slow answer must not hold up other results."""
         try:
-            await self._doors.delete(job.where, progress)
+            async with asyncio.timeout(_TIDY_SECONDS):
+                await self._doors.delete(job.where, progress)
         except REQUEST_ERRORS as error:
             log.warning("A progress message stays behind: %s", error, extra={"job": job.id})
+            return trouble(error) is Trouble.REFUSED
+        return True
 
     async def _later_or_never(self, job: Job, begun: Delivery, error: Exception) -> None:
         """Tries again while that may help; else tells who asked in a direct message, or at the next /info."""

@@ -99,6 +99,14 @@ class Deliveries:
                 await tx.execute("UPDATE job SET message = :message WHERE id = :job", {"job": job, "message": message})
         return done is not None
 
+    async def sent(self, job: str, message: str, at: float, note: str) -> bool:
+        """Discord has it, in this message, but the progress message still stands beside it; its removal is tried again.
+
+        The tries begin anew: from now on they count removals.
+        """
+        changes = "tries = iif(message IS NULL, 0, tries), message = :message, next_try_at = :at, note = :note"
+        return await self._change(job, changes, message=message, at=at, note=note) is not None
+
     async def retry(self, job: str, at: float, note: str) -> bool:
         """This try failed for a reason that may pass; `note` says which."""
         return await self._change(job, "next_try_at = :at, note = :note", at=at, note=note) is not None

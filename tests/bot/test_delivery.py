@@ -52,6 +52,43 @@ async def test_a_relax_job_comes_as_a_new_message_however_quick_it_was(tmp_path)
         await room.press(new, "U1")
 
 
+async def test_a_progress_message_that_could_not_be_deleted_goes_a_little_later(tmp_path):
+    async with darkroom(tmp_path) as room:
+        await room.control.fault("DELETE", "/webhooks/**", drop="before", times=2)
+        first = await room.imagine("a red boat --relax")
+        await room.until(first, deleted=True)
+        await settled(room)
+        (new,) = await room.posted()
+        assert (await room.job(new)).where.message == new["id"]
+        assert len(await room.requests("POST", "/channels/")) == 1
+
+
+async def test_a_progress_message_left_behind_is_deleted_by_the_next_life_and_nothing_is_posted_twice(tmp_path):
+    async with running_sandbox(tmp_path / "sandbox") as sandbox:
+        async with running_bot(sandbox, tmp_path / "data", **ALWAYS_NEW) as room:
+            await room.control.fault("DELETE", "/webhooks/**", drop="before", times=1000)
+            first = await room.imagine("a red boat")
+            services = room.parts.services
+            job = (await room.job(first)).id
+
+            async def left_behind():
+                delivery = await services.deliveries.get(job)
+                return delivery is not None and delivery.message
+
+            await eventually(left_behind)
+            await room.imagine("a blue boat", as_="bob")
+
+            async def both():
+                return len(await room.posted()) == 2
+
+            await eventually(both)
+        await sandbox.control.clear_faults()
+        async with running_bot(sandbox, tmp_path / "data", **ALWAYS_NEW) as room:
+            await room.until(first, deleted=True)
+            await settled(room)
+            assert [m["content"].split("**")[1] for m in await room.posted()] == ["a red boat", "a blue boat"]
+
+
 async def test_rate_limits_delay_a_result_and_nothing_else(tmp_path):
     async with darkroom(tmp_path) as room:
         await room.control.fault("PATCH", "/webhooks/**", status=429, retry_after=0.3, times=3)

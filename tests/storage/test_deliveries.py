@@ -76,3 +76,18 @@ async def test_the_longest_due_comes_first_and_no_more_than_asked_for(store):
 async def test_a_delivery_put_off_by_a_clock_that_was_set_back_since_is_due(store, job):
     await store.outbox.retry(job.id, store.clock() + 3600, "an hour ahead")
     assert await due(store) == [job.id]
+
+
+async def test_a_sent_result_whose_progress_message_still_stands_stays_due_and_counts_removals(store, job):
+    now = store.clock()
+    for _ in range(3):
+        await store.outbox.begin(job.id, Way.NEW)
+    assert await store.outbox.sent(job.id, "result", now + 1, "left behind")
+    assert await due(store) == [] and await due(store, 1) == [job.id]
+    again = await store.outbox.begin(job.id, Way.NEW)
+    assert (again.tries, again.message) == (1, "result")
+    assert await store.outbox.sent(job.id, "result", now + 3, "left behind")
+    assert (await store.outbox.get(job.id)).tries == 1
+    assert (await store.jobs.get(job.id)).where.message == "progress"
+    assert await store.outbox.posted(job.id, "result")
+    assert not await store.outbox.sent(job.id, "result", now, "left behind")
