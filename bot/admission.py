@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pressed:
-    """The button that asked: two presses of one person on one button within seconds are one wish."""
+    """The button that asked: two presses of one person on one button within seconds are one wish.
+
+    `parent` is the job that has the button, or the message of a refusal.
+    """
 
     parent: str
     verb: str

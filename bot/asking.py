@@ -33,7 +33,9 @@ MODAL = "ask:prompt"
 _MODAL_SECONDS = 900.0
 
 
-async def imagine(interaction: "Interaction", typed: str, *, lane: Lane | None = None) -> None:
+async def imagine(
+    interaction: "Interaction", typed: str, *, lane: Lane | None = None, pressed: Pressed | None = None
+) -> None:
     """A prompt, as typed. `lane` overrules what it says."""
     services = interaction.client.services
     typed = clean(typed)
@@ -41,7 +43,7 @@ async def imagine(interaction: "Interaction", typed: str, *, lane: Lane | None =
         parsed = parse(typed, model=services.model, defaults=Defaults(), seed=services.new_seed())
         notes = (f"Ignored: {', '.join(parsed.ignored)}",) if parsed.ignored else ()
         chosen = lane or parsed.lane
-        await run(interaction, Kind.GRID, typed, parsed.request, lane=chosen, notes=notes)
+        await run(interaction, Kind.GRID, typed, parsed.request, lane=chosen, pressed=pressed, notes=notes)
 
 
 async def run(
@@ -167,7 +169,8 @@ async def press(interaction: "Interaction", verb: str) -> None:
     """A button of a refusal."""
     typed = _refused_prompt(interaction)
     if verb == "relax":
-        await imagine(interaction, typed, lane=Lane.RELAX)
+        refusal = str(interaction.message.id) if interaction.message else str(interaction.id)
+        await imagine(interaction, typed, lane=Lane.RELAX, pressed=Pressed(parent=refusal, verb=verb))
     else:
         await interaction.response.send_modal(_modal(typed))
 

@@ -79,6 +79,17 @@ async def test_a_prompt_run_in_relax_by_its_button_may_have_said_fast(tmp_path):
         assert "relax" in (await room.press(refused, "Run it in relax"))["content"]
 
 
+async def test_two_presses_on_run_it_in_relax_make_one_job(tmp_path):
+    async with darkroom(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
+        refused = await room.answer("imagine", prompt="a red boat")
+        again = await room.answer("imagine", prompt="a red boat")
+        both = await asyncio.gather(*[room.press(refused, "Run it in relax") for _ in range(2)])
+        assert sorted(answer["ephemeral"] for answer in both) == [False, True]
+        assert "under way" in next(answer for answer in both if answer["ephemeral"])["content"]
+        other = await room.press(again, "Run it in relax")
+        assert not other["ephemeral"], "the same words refused a second time are a wish of their own"
+
+
 async def test_the_waiting_cap_is_a_sentence_with_the_prompt_kept(tmp_path):
     async with darkroom(tmp_path, "--load-seconds 60", DARKROOM_WAITING="1") as room:
         await room.imagine("a red boat")
