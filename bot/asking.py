@@ -161,7 +161,7 @@ def carrying(typed: str) -> Iterator[None]:
     try:
         yield
     except Refused as error:
-        error.prompt = error.prompt or typed
+        error.prompt = typed if error.prompt is None else error.prompt
         raise
 
 

@@ -185,7 +185,9 @@ class DarkroomBot(commands.Bot):
     ) -> None:
         more: dict[str, Any] = {"ephemeral": True}
         if embed is not None:
-            more |= {"embed": embed, "view": view}
+            more["embed"] = embed
+        if view is not None:
+            more["view"] = view
         try:
             if interaction.response.is_done():
                 await interaction.followup.send(sentence, **more)
@@ -236,11 +238,13 @@ class DarkroomBot(commands.Bot):
 
 def _correction(error: DarkroomError, pressed: Button | None) -> tuple[discord.Embed | None, discord.ui.View | None]:
     """The prompt and the buttons that stand beside a refusal."""
-    if not isinstance(error, Refused) or not error.prompt:
+    if not isinstance(error, Refused) or error.prompt is None:
         return None, None
     spent = isinstance(error, QuotaSpent)
     relax = replace(pressed, relax=True, label="Run it in relax", emoji=None) if spent and pressed is not None else None
     view = refusal_view(relax=relax, relax_prompt=spent)
+    if not error.prompt:  # only blanks were typed: there is nothing to show, and still something to correct
+        return None, view
     return discord.Embed(description=code_block(error.prompt[:MAX_TYPED])), view
 
 

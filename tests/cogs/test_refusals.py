@@ -27,6 +27,15 @@ async def test_a_mistake_is_answered_privately_and_can_be_fixed_and_run(tmp_path
         assert (await room.job(await room.done(answered))).typed == "a red boat --steps 3"
 
 
+async def test_a_prompt_of_blanks_alone_can_be_fixed_and_run_too(tmp_path):
+    async with darkroom(tmp_path) as room:
+        refused = await room.answer("imagine", prompt="   ")
+        assert refused["ephemeral"] and "no words" in refused["content"]
+        assert labels(refused) == ["Fix and run"] and not refused["embeds"]
+        answered, filled = await fix(room, refused, "a red boat")
+        assert not filled and (await room.job(answered)).typed == "a red boat"
+
+
 async def test_a_fixed_prompt_that_is_still_wrong_is_refused_again(tmp_path):
     async with darkroom(tmp_path) as room:
         refused = await room.answer("imagine", prompt="a red boat --stepps 3")
