@@ -41,8 +41,8 @@ async def imagine(
     typed = clean(typed)
     with carrying(typed):
         parsed = parse(typed, model=services.model, defaults=Defaults(), seed=services.new_seed())
-        notes = (f"Ignored: {', '.join(parsed.ignored)}",) if parsed.ignored else ()
-        chosen = lane or parsed.lane
+        ignored = (f"Ignored: {', '.join(parsed.ignored)}",) if parsed.ignored else ()
+        chosen, notes = lane or parsed.lane, (*ignored, *parsed.notes)
         await run(interaction, Kind.GRID, typed, parsed.request, lane=chosen, pressed=pressed, notes=notes)
 
 

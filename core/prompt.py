@@ -44,6 +44,7 @@ class Parsed:
     request: Request
     lane: Lane | None  # None = not said
     ignored: tuple[str, ...]  # names as typed, "--chaos"
+    notes: tuple[str, ...] = ()  # what was taken otherwise than it was typed, as sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,9 @@ def parse(text: str, *, model: Model, defaults: Defaults, seed: int) -> Parsed:
     _refuse_empty(text, words, pieces)
     values = {name: value for name, (value, _piece) in given.items()}
     request = _request(words, values, model=model, defaults=defaults, seed=seed)
-    return Parsed(request=request, lane=_lane(text, given), ignored=tuple(dict.fromkeys(ignored)))
+    asked = _steps(values, model, defaults)
+    notes = (f"{asked} steps were asked for; {MAX_STEPS} are the most.",) if asked > MAX_STEPS else ()
+    return Parsed(request=request, lane=_lane(text, given), ignored=tuple(dict.fromkeys(ignored)), notes=notes)
 
 
 def _pieces(text: str) -> Iterator[_Piece]:
@@ -188,20 +191,25 @@ def _lane(text: str, given: dict[str, tuple[Any, _Piece]]) -> Lane | None:
 def _request(words: str, values: dict[str, Any], *, model: Model, defaults: Defaults, seed: int) -> Request:
     across, down = values.get("ar", defaults.ratio)
     width, height = model.size_for(across, down)
-    steps = values.get("steps") or defaults.steps or model.steps
     return Request(
         prompt=words,
         negative=values.get("no", ""),
         width=width,
         height=height,
         seed=values.get("seed", seed),
-        steps=min(MAX_STEPS, max(1, round(steps * values.get("quality", 1.0)))),
+        steps=min(MAX_STEPS, _steps(values, model, defaults)),
         guidance=values.get("cfg") or defaults.guidance or model.guidance,
         sampler=values.get("sampler") or defaults.sampler or model.sampler,
         count=values.get("count", defaults.count),
         stop=values.get("stop", 100),
         model=model.name,
     )
+
+
+def _steps(values: dict[str, Any], model: Model, defaults: Defaults) -> int:
+    """As many as were asked for, which may be too many."""
+    steps: int = values.get("steps") or defaults.steps or model.steps
+    return max(1, round(steps * float(values.get("quality", 1.0))))
 
 
 def _error(sentence: str, prompt: str, word: str, start: int) -> PromptError:

@@ -51,6 +51,13 @@ async def test_midjourneys_parameters_are_passed_over_with_one_small_line(tmp_pa
         assert "\n-# Ignored: --chaos, --v\n" in first["content"]
 
 
+async def test_more_steps_than_there_are_are_said_in_one_small_line(tmp_path):
+    async with darkroom(tmp_path) as room:
+        first = await room.imagine("a red boat --quality 4 --steps 100 --v 7")
+        assert "\n-# Ignored: --v\n-# 400 steps were asked for; 100 are the most.\n" in first["content"]
+        assert "100 steps" in first["content"]
+
+
 async def test_a_blocked_word_is_named_and_can_be_fixed(tmp_path):
     async with darkroom(tmp_path, DARKROOM_BLOCKED="forbidden") as room:
         refused = await room.answer("imagine", prompt="a FORBIDDEN boat")

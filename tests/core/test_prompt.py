@@ -45,6 +45,13 @@ def test_the_ratio_may_be_said_in_several_ways(text):
     assert (request.prompt, request.width, request.height) == ("a boat", 352, 192)
 
 
+def test_more_steps_than_there_are_become_the_most_and_a_note_says_so():
+    parsed = read("a boat --quality 4 --steps 100")
+    assert parsed.request.steps == 100
+    assert parsed.notes == ("400 steps were asked for; 100 are the most.",)
+    assert read("a boat --quality 2 --steps 50").notes == ()
+
+
 def test_quality_multiplies_the_steps():
     assert read("a boat --q 2").request.steps == 2 * POSTCARD.steps
     assert read("a boat --steps 10 --quality 0,5").request.steps == 5
