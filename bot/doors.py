@@ -56,7 +56,13 @@ class Doors:
         """Takes a message away; one that is gone already is fine."""
 
         async def through_webhook(webhook: discord.Webhook) -> None:
-            await webhook.delete_message(int(message))
+            try:
+                await webhook.delete_message(int(message))
+            except discord.NotFound as error:
+                if trouble(error) is not Trouble.MESSAGE_GONE:
+                    raise
+                # A webhook knows its own messages only; a result that came as a new one is not among them.
+                await through_channel(self.channel(where))
 
         async def through_channel(channel: discord.PartialMessageable) -> None:
             await channel.get_partial_message(int(message)).delete()

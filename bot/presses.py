@@ -149,9 +149,11 @@ async def _delete(interaction: "Interaction", job: Job) -> None:
         await cancel(bot, job)
     await bot.editor.leave(job.id)
     await bot.services.pictures.forget(job)
-    if job.where.message is not None:
+    delivery = await bot.services.deliveries.get(job.id)
+    message = delivery.message if delivery is not None and delivery.message else job.where.message
+    if message is not None:
         try:
-            await bot.doors.delete(job.where, job.where.message)
+            await bot.doors.delete(job.where, message)
         except REQUEST_ERRORS as error:
             bot.log.warning("A message could not be deleted: %s", error, extra={"job": job.id})
             words = "Its pictures are deleted. Its message could not be: delete it by hand, or try again later."

@@ -52,6 +52,26 @@ async def test_a_relax_job_comes_as_a_new_message_however_quick_it_was(tmp_path)
         await room.press(new, "U1")
 
 
+@pytest.mark.parametrize("left_behind", [0, 1000])
+async def test_a_result_that_came_as_a_new_message_can_be_deleted(tmp_path, left_behind):
+    async with darkroom(tmp_path) as room:
+        if left_behind:
+            await room.control.fault("DELETE", "/webhooks/**", drop="before", times=left_behind)
+        first = await room.imagine("a red boat --relax")
+        (new,) = await results(room)
+        delivered, job = room.parts.services.deliveries, await room.job(first)
+
+        async def told():
+            return (await delivered.get(job.id)).message
+
+        await eventually(told)
+        await room.control.clear_faults()
+        about = await room.press(new, "ⓘ")
+        await room.control.press(as_="alice", message=about["id"], label="Delete")
+        await room.until(new, deleted=True)
+        await room.until(first, deleted=True)
+
+
 async def test_a_progress_message_that_could_not_be_deleted_goes_a_little_later(tmp_path):
     async with darkroom(tmp_path) as room:
         await room.control.fault("DELETE", "/webhooks/**", drop="before", times=2)
