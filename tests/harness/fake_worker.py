@@ -180,7 +180,7 @@ class FakeWorker:
             self.running[order.job] = Running(order)
             options = self.options
             made = MadeWith(
-                model=options.model_name, digest=options.digest, dtype="float32", device="cpu", engine="fake"
+                model=options.model_name, digest=options.digest, dtype="float32", device="fake", engine="fake"
             )
             self.send(events.Started(job=order.job, attempt=order.attempt, made_with=made))
         self.waiting.clear()
