@@ -57,7 +57,10 @@ class _Live:
 
 
 class Editor:
-    """`pause`: seconds between two edits of a message. `refresh`: seconds after which a place in line is looked up."""
+    """`pause`: seconds between two edits of a message. `refresh`: seconds after which a place in line is looked up.
+
+    `patience`: seconds for which a first preview is waited for, so that both it and the start are one edit.
+    """
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class Editor:
         clock: Callable[[], float],
         pause: float = 2.5,
         refresh: float = 20.0,
+        patience: float = 1.0,
     ) -> None:
         self._hub = hub
         self._doors = doors
@@ -77,6 +81,7 @@ class Editor:
         self._clock = clock
         self.pause = pause
         self.refresh = refresh
+        self._patience = patience
         self._lives: dict[str, _Live] = {}
         self._heard: dict[str, Job] = {}  # the last news of jobs, oldest first
 
@@ -139,6 +144,7 @@ class Editor:
         try:
             while not live.over():
                 await self._until_news(live)
+                await _settled(live, self._patience)
                 await self._budget.turn(live.weight if live.weight is not None else Weight.PLACE)
                 if live.over():
                     return
@@ -188,6 +194,31 @@ class Editor:
 
     def _is_old(self, job: Job) -> bool:
         return self._clock() - job.created_at > OLD_SECONDS
+
+
+async def _settled(live: _Live, patience: float) -> None:
+    """Waits for what follows at once: to say the first of the two would hold up the second by a whole pause.
+
+    Else a grid that is done within a pause would never be seen to develop.
+    """
+    if live.job.state is State.QUEUED:
+        await _news_while(live, lambda: live.job.state is State.QUEUED, patience / 4)
+    if live.job.state is State.RUNNING and not live.preview:
+        await _news_while(live, lambda: not (live.over() or _preview_of(live)), patience)
+
+
+def _preview_of(live: _Live) -> bytes:
+    return live.progress.preview if live.progress is not None else b""
+
+
+async def _news_while(live: _Live, waits: Callable[[], bool], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while waits():
+                live.news.clear()
+                await live.news.wait()
+    except TimeoutError:
+        return
 
 
 def _attached(preview: bytes) -> list[FileMaker]:

@@ -343,7 +343,10 @@ class Scheduler:
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         assert self._tasks is not None, "the scheduler is not running"
-        self._tasks.create_task(work)
+        try:
+            self._tasks.create_task(work)
+        except RuntimeError:
+            work.close()  # the bot is stopping: the next start takes it up
 
     # --- clockwork -------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Live messages: newest state wins, the last state is delivery's, and nobody who decides is ever held up."""
 
 import asyncio
+import dataclasses
 import time
 from dataclasses import replace
 
@@ -35,10 +36,17 @@ class Doors:
 class Stage:
     """An editor with its hub; time is real, pauses are short."""
 
-    def __init__(self, *, pause=0.0, refresh=20.0, now=1000.0, per_second=1000.0):
+    def __init__(self, *, pause=0.0, refresh=20.0, now=1000.0, per_second=1000.0, patience=0.0):
         self.hub, self.doors, self.now, self.place = Hub(), Doors(), now, 1
         self.editor = Editor(
-            self.hub, self.doors, Budget(per_second), self.look, clock=lambda: self.now, pause=pause, refresh=refresh
+            self.hub,
+            self.doors,
+            Budget(per_second),
+            self.look,
+            clock=lambda: self.now,
+            pause=pause,
+            refresh=refresh,
+            patience=patience,
         )
 
     async def look(self, job, progress):
@@ -104,6 +112,20 @@ async def test_a_job_that_waits_again_loses_its_preview():
         stage.hub.changed(replace(job, state=State.QUEUED, attempt=1, started_at=None))
         await stage.shows("GPU was lost")
         assert stage.doors.edits[-1][1] == []
+
+
+async def test_a_quick_job_shows_its_first_preview_instead_of_its_start():
+    async with Stage(pause=60, patience=5) as stage:
+        job = a_job(state=State.QUEUED)
+        stage.editor.follow(job, None)
+        await asyncio.sleep(0.01)
+        running = dataclasses.replace(job, state=State.RUNNING, attempt=1)
+        stage.hub.changed(running)
+        stage.hub.progress(step(running, 1))
+        await asyncio.sleep(0.01)
+        stage.hub.progress(step(running, 10, preview=b"jpeg"))
+        await stage.shows("10 %")
+        assert len(stage.doors.edits) == 1 and stage.doors.edits[0][1]
 
 
 async def test_after_leave_nothing_touches_the_message_even_if_an_edit_was_under_way():

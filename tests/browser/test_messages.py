@@ -113,7 +113,9 @@ async def test_markdown_mentions_and_ticking_times_are_drawn(stage: Stage) -> No
     hidden = body.locator(".spoiler")
     assert await hidden.evaluate("node => getComputedStyle(node).color") == "rgba(0, 0, 0, 0)"
     await hidden.press("Enter")
-    assert await hidden.evaluate("node => getComputedStyle(node).color") != "rgba(0, 0, 0, 0)"
+    await page.wait_for_function(
+        "() => getComputedStyle(document.querySelector('.spoiler')).color !== 'rgba(0, 0, 0, 0)'"
+    )
 
 
 async def test_phone_width_shows_everything_without_scrolling_sideways(stage: Stage) -> None:
