@@ -1,4 +1,4 @@
-"""Ten jobs of four people at once, and SIGKILL at thirty seeded random moments: the bot, its worker, the sandbox.
+"""Ten jobs of four people at once, and SIGKILL at seeded random moments: thirty each for bot, worker and sandbox.
 
 Whatever was taken before the kill is posted exactly once, and the ledger is exact.
 """
@@ -19,7 +19,9 @@ from tests.harness.lives import Stage, about, mortal_stage, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
 
-MOMENTS = 10
+MOMENTS = 30
+#: Worlds side by side, each with its share of the moments: most of a round is waiting.
+LANES = 5
 JOBS = 10
 #: About how long ten jobs take.
 SPAN_SECONDS = 1.2
@@ -77,16 +79,13 @@ async def examine(lane: Stage, at_least: int) -> None:
     assert len(messages) == len(jobs), "a message stands there that shows no job"
 
 
-@pytest.mark.parametrize("target", ["bot", "worker", "sandbox"])
-async def test_killed_at_random_moments_every_job_is_posted_once_and_the_ledger_is_exact(
-    target: str, tmp_path: Path
-) -> None:
-    dice = random.Random(f"darkroom {target}")
-    async with mortal_stage(tmp_path, "--step-ms", "15") as lane:
+async def lane_of(folder: Path, target: str, moments: list[float]) -> None:
+    """One world, and round after round in it."""
+    folder.mkdir()
+    async with mortal_stage(folder, "--step-ms", "15") as lane:
         bot = lane.bot()
         await lane.ready()
-        for _ in range(MOMENTS):
-            moment = dice.uniform(0.0, SPAN_SECONDS)
+        for moment in moments:
             try:
                 bot = await a_round(lane, bot, target, moment)
                 await until(lambda: examined(lane), "the examination")
@@ -95,7 +94,18 @@ async def test_killed_at_random_moments_every_job_is_posted_once_and_the_ledger_
                 raise AssertionError(f"{target} killed after {moment:.3f} s: {error}\n{lane.tail()}") from error
         assert await bot.end() == 0
         assert await lane.audit() == []
-        await examine(lane, JOBS * MOMENTS // 3)
+        await examine(lane, JOBS * len(moments) // 3)
+
+
+@pytest.mark.parametrize("target", ["bot", "worker", "sandbox"])
+async def test_killed_at_random_moments_every_job_is_posted_once_and_the_ledger_is_exact(
+    target: str, tmp_path: Path
+) -> None:
+    dice = random.Random(f"darkroom {target}")
+    moments = [dice.uniform(0.0, SPAN_SECONDS) for _ in range(MOMENTS)]
+    async with asyncio.TaskGroup() as lanes:
+        for number in range(LANES):
+            lanes.create_task(lane_of(tmp_path / str(number), target, moments[number::LANES]))
 
 
 async def examined(lane: Stage) -> bool:
