@@ -81,7 +81,7 @@ async def examine(lane: Stage, at_least: int) -> None:
 
 async def lane_of(folder: Path, target: str, moments: list[float]) -> None:
     """One world, and round after round in it."""
-    folder.mkdir()
+    await asyncio.to_thread(folder.mkdir)
     async with mortal_stage(folder, "--step-ms", "15") as lane:
         bot = lane.bot()
         await lane.ready()
