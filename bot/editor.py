@@ -40,6 +40,7 @@ class _Live:
         self.job = job
         self.progress: Progress | None = None
         self.shown = card
+        self.told = job.state if card is not None else None  # the state that its readers see
         self.preview: bytes | None = b"" if card is not None else None  # what is attached now; None when nobody knows
         self.weight: Weight | None = None  # of what has not been shown yet
         self.news = asyncio.Event()
@@ -106,6 +107,16 @@ class Editor:
             live.task.cancel()
         await asyncio.wait([live.task])
 
+    async def last_words(self) -> None:
+        """At a stop: whatever ran until now and goes on later says so, at once. Returns when that is shown."""
+        await asyncio.sleep(0)  # the last news are handed out first
+        stale = [v for v in self._lives.values() if v.job.state is State.QUEUED and v.told is State.RUNNING]
+        await asyncio.gather(*map(self._last_word, stale))
+
+    async def _last_word(self, live: _Live) -> None:
+        await self.leave(live.job.id)
+        await self._show(live)
+
     async def run(self) -> None:
         """Hands the hub's news to the messages' tasks; ends them when it is cancelled."""
         try:
@@ -150,8 +161,10 @@ class Editor:
                     return
                 live.weight = None
                 live.news.clear()
-                if not await self._show(live):
+                rest = await self._show(live)
+                if rest is None:
                     return
+                await asyncio.sleep(rest)
         except Exception:
             log.exception(
                 "A message is no longer kept up to date; its result will still be posted.", extra=_names(live)
@@ -169,28 +182,26 @@ class Editor:
         except TimeoutError:
             return
 
-    async def _show(self, live: _Live) -> bool:
-        """Sends what is true now, if that is new. False when the message cannot be edited any more."""
-        old = self._is_old(live.job)
-        progress = None if old else live.progress
-        card = render_job(await self._look(live.job, progress))
+    async def _show(self, live: _Live) -> float | None:
+        """Sends what is true now, if that is new. Returns the seconds to rest; None: it cannot be edited any more."""
+        job = live.job
+        progress = None if self._is_old(job) else live.progress
+        card = render_job(await self._look(job, progress))
         preview = progress.preview if progress is not None else b""
         if (card == live.shown and preview == live.preview) or live.over():
-            return True
+            return 0.0
         files = None if preview == live.preview else _attached(preview)
         try:
             async with live.sending:
-                await self._doors.edit(live.job.where, card, files)
+                await self._doors.edit(job.where, card, files)
         except REQUEST_ERRORS as error:
             if trouble(error) in _FINAL_TROUBLE:
                 log.info("A job's message cannot be edited any more (%s).", trouble(error).name, extra=_names(live))
-                return False
-            await asyncio.sleep(_AFTER_TROUBLE_SECONDS)
+                return None
             live.tell(Weight.CHANGE)
-            return True
-        live.shown, live.preview = card, preview
-        await asyncio.sleep(self.pause)
-        return True
+            return _AFTER_TROUBLE_SECONDS
+        live.shown, live.preview, live.told = card, preview, job.state
+        return self.pause
 
     def _is_old(self, job: Job) -> bool:
         return self._clock() - job.created_at > OLD_SECONDS

@@ -23,12 +23,16 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerState:
-    """`since`: seconds since the epoch at which `status` began. `sentence`: why it is away, when that is known."""
+    """`since`: seconds since the epoch at which `status` began. `sentence`: why it is away, when that is known.
+
+    `stopping`: the bot itself is about to end.
+    """
 
     status: Status
     paused: bool
     since: float
     sentence: str = ""
+    stopping: bool = False
 
 
 News = Job | Progress | WorkerState

@@ -202,7 +202,7 @@ async def serve(config: Config) -> None:
             await stop.wait()
             # Whatever hangs: all that counts is in the database, so an end by force loses nothing.
             deadline = asyncio.get_running_loop().call_later(config.stop_seconds, os._exit, EXIT_FAILED)
-            await _stop(parts, config.stop_seconds)
+            await _stop(parts, bot, config.stop_seconds)
             await bot.close()
             for task in running:
                 task.cancel()
@@ -243,11 +243,12 @@ async def _keep_up(background: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(1.0)
 
 
-async def _stop(parts: Parts, seconds: float) -> None:
+async def _stop(parts: Parts, bot: Any, seconds: float) -> None:
     log.info("The bot stops; running jobs may end within %.0f s, the others wait for the next start.", seconds)
     await parts.drain(max(0.0, seconds - _POSTING_SECONDS - _CLOSING_SECONDS))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_POSTING_SECONDS):
+            await bot.editor.last_words()
             # The outbox is the truth; nobody tells when it is empty.
             while await parts.services.deliveries.undelivered(parts.services.clock()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

@@ -126,10 +126,12 @@ def _state(view: JobView) -> str:
 
 
 def _waiting(view: JobView) -> str:
+    worker = view.worker
+    if worker is not None and worker.stopping:
+        return "In line · Darkroom restarts, then this goes on by itself"
     parts = [place_in_line(view.place) if view.place is not None else "In line"]
     if view.job.attempt > 0:
         parts.append("starts again, its GPU was lost")
-    worker = view.worker
     if worker is not None and worker.paused:
         parts.append("the GPU is paused")
     elif worker is not None and worker.status is Status.AWAY:

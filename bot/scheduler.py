@@ -187,7 +187,11 @@ class Scheduler:
         """How the GPU's side stands."""
         door = self._tools.door
         return WorkerState(
-            status=door.status, paused=self._paused_at is not None, since=door.since, sentence=door.sentence
+            status=door.status,
+            paused=self._paused_at is not None,
+            since=door.since,
+            sentence=door.sentence,
+            stopping=self._draining,
         )
 
     async def estimate(self, job: Job) -> Estimate:

@@ -56,13 +56,14 @@ def parts(folder: Path) -> tuple[Painter, CLIPTokenizer]:
 
 
 def take_back(shipped: Path, folder: Path) -> None:
-    """Make checkpoints of the shipped weights, to go on from them; the autoencoder is taken as it is."""
+    """Make checkpoints of the shipped weights, to go on from them at any stage."""
     painter = Painter(
         UNet2DConditionModel.from_pretrained(shipped / "unet", torch_dtype=torch.float32),
         CLIPTextModel.from_pretrained(shipped / "text_encoder", dtype=torch.float32),
     )
     save(folder / "painter.safetensors", painter, Average(painter, 0.0), 1)
     vae = AutoencoderKL.from_pretrained(shipped / "vae", torch_dtype=torch.float32)
+    save(folder / "vae.safetensors", vae, Average(vae, 0.0), 0)
     vae.save_pretrained(folder / "vae")
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from models.postcard.captions import caption
@@ -20,7 +22,7 @@ from models.postcard.team import Team, same_start
 from models.postcard.text import WIDTH, token_ids
 from models.postcard.world import SIZES
 
-BATCH, TRAIN_STEPS, CAPTION_DROPOUT, INSIDE_WEIGHT = 16, 1000, 0.1, 2.5
+BATCH, TRAIN_STEPS, CAPTION_DROPOUT, INSIDE_WEIGHT = 32, 1000, 0.1, 2.5
 SMALL: dict[Size, float] = {(160, 160): 0.75, (192, 192): 0.25}
 LARGE: dict[Size, float] = {SIZES[0]: 0.52} | dict.fromkeys(SIZES[1:], 0.06)
 
@@ -94,6 +96,7 @@ def train_unet(
 ) -> None:
     """Trains for so many minutes; `decay` lets the rate fall to nothing at the end."""
     average = Average(painter, 0.999)
+    painter.unet.set_attn_processor(AttnProcessor())  # on a CPU the fused attention's backward pass is the slower one
     path = folder / "painter.safetensors"
     step = load(path, painter, average)
     same_start(painter, team)
@@ -115,9 +118,10 @@ def train_unet(
             pool.grow(grow // team.size)
         batch = pool.batch(BATCH // team.size, same)
         words = ["" if rng.random() < CAPTION_DROPOUT else caption(s, rng) for s in batch.scenes]
-        loss = loss_of(painter, batch, token_ids(tokenizer, words), alphas, noise)
         optimizer.zero_grad()
-        loss.backward()
+        with sdpa_kernel(SDPBackend.MATH):
+            loss = loss_of(painter, batch, token_ids(tokenizer, words), alphas, noise)
+            loss.backward()
         team.share_gradients(painter)
         nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
         optimizer.step()

@@ -114,6 +114,24 @@ async def test_a_job_that_waits_again_loses_its_preview():
         assert stage.doors.edits[-1][1] == []
 
 
+async def test_the_last_words_tell_at_once_whoever_reads_of_a_job_that_runs_no_more():
+    async with Stage(pause=60) as stage:
+        ran, waits = a_job(id="r" * 16, state=State.RUNNING), a_job(id="w" * 16)
+        for job in (ran, waits):
+            stage.editor.follow(job, None)
+        stage.hub.progress(step(ran, 10, preview=b"one"))
+        await eventually(lambda: _count(stage, 2))
+        stage.hub.changed(replace(ran, state=State.QUEUED, attempt=1, started_at=None))
+        await stage.editor.last_words()
+        text, files = stage.doors.edits[-1]
+        assert "Next in line" in text and files == []
+        assert len(stage.doors.edits) == 3
+
+
+async def _count(stage, edits):
+    return len(stage.doors.edits) == edits
+
+
 async def test_a_quick_job_shows_its_first_preview_instead_of_its_start():
     async with Stage(pause=60, patience=5) as stage:
         job = a_job(state=State.QUEUED)

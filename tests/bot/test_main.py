@@ -110,6 +110,7 @@ async def test_sigterm_in_the_middle_of_a_job_loses_nothing_and_ends_in_time(tmp
         (row,) = lane.rows("SELECT * FROM job")
         assert row["token"] not in words
         assert (row["state"], row["strikes"]) == ("queued", 0)
+        assert "Darkroom restarts, then this goes on" in (await lane.messages())[-1]["content"]
         quick = {"DARKROOM_WORKER_COMMAND": shlex.join([*FAKE_WORKER, "--step-ms", "1"])}
         again = await start(lane.data, **(environ | quick))
         await lane.settled()

@@ -48,6 +48,12 @@ def test_a_waiting_job_says_why_nothing_moves(worker, said):
     assert state_line(a_job(), place=2, worker=worker, starts_at=NOW) == f"Second in line · {said}"
 
 
+def test_at_a_stop_a_waiting_job_says_that_it_goes_on_after_it():
+    worker = WorkerState(status=Status.AWAY, paused=False, since=NOW, stopping=True)
+    said = state_line(a_job(attempt=1), place=2, worker=worker)
+    assert said == "In line · Darkroom restarts, then this goes on by itself"
+
+
 def test_a_running_job_says_its_share_and_when_it_is_done():
     job = a_job(state=State.RUNNING, attempt=1)
     assert state_line(job) == "Starting"
