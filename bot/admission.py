@@ -57,10 +57,11 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purse:
-    """What an account has. `renews_at`: seconds since the epoch."""
+    """What an account has. `granted_ms`: this month's fast time. `renews_at`: seconds since the epoch."""
 
     plan: Plan
     balance_ms: int
+    granted_ms: int
     renews_at: float
     running: int
     waiting: int
@@ -112,6 +113,7 @@ class Admission:
         return Purse(
             plan=self._tools.plan,
             balance_ms=await self._tools.ledger.balance(account, now),
+            granted_ms=await self._tools.ledger.granted(account, now),
             renews_at=period_of(now)[1],
             running=counts.running,
             waiting=counts.waiting,

@@ -60,7 +60,7 @@ def shown(standing: Standing) -> str:
     purse = standing.purse
     grids = "" if standing.grids is None else f", about {standing.grids} grids at your settings"
     lines = [
-        f"**Fast time** {minutes(purse.balance_ms)} of {minutes(purse.plan.fast_ms_per_period)} min left{grids}",
+        f"**Fast time** {minutes(purse.balance_ms)} of {minutes(purse.granted_ms)} min left{grids}",
         f"-# renews {day(purse.renews_at)} ({when(purse.renews_at)})",
         f"**Lane** {standing.lane} · **Plan** {purse.plan.name}: "
         f"{purse.plan.running} running and {purse.plan.waiting} waiting at once",

@@ -10,6 +10,9 @@ from core.job import Account
 from storage.audit import CHECKS
 from storage.database import Database, Tx
 
+#: The source of a month's first lot; of a later one, after the plan was raised, it is this and the new amount.
+_PLAN = "plan"
+
 
 class NotEnough(Exception):
     """The account's usable lots do not cover a reservation."""
@@ -36,11 +39,24 @@ class Ledger:
         )  # fmt: skip
 
     async def renew(self, tx: Tx, account: Account, plan: Plan, now: float) -> None:
-        """Lazily grants what the plan gives for this calendar month, and ends what is over."""
+        """Lazily grants what the plan gives for this calendar month, and ends what is over.
+
+        A plan that was raised in the middle of a month gives the difference at once; nothing given is taken back.
+        """
         start, end = period_of(now)
-        await self.grant(tx, account, source="plan", period_start=start,
-                         amount_ms=plan.fast_ms_per_period, expires_at=end)  # fmt: skip
+        given = await self.granted(account, now, tx=tx)
+        await self.grant(tx, account, source=f"{_PLAN} {plan.fast_ms_per_period}" if given else _PLAN,
+                         period_start=start, amount_ms=plan.fast_ms_per_period - given, expires_at=end)  # fmt: skip
         await self.expire(tx, now)
+
+    async def granted(self, account: Account, now: float, *, tx: Tx | None = None) -> int:
+        """What plans have given the account for this calendar month, in milliseconds."""
+        rows = await (tx.execute if tx else self._db.read)(
+            "SELECT coalesce(sum(amount_ms), 0) AS ms FROM lot WHERE account = :account AND period_start = :start"
+            " AND (source = :plan OR source LIKE :plan || ' %')",
+            {"account": account.key(), "start": period_of(now)[0], "plan": _PLAN},
+        )
+        return int(rows[0]["ms"])
 
     async def grant(
         self, tx: Tx, account: Account, *, source: str, period_start: float, amount_ms: int, expires_at: float | None

@@ -1,6 +1,7 @@
 """GPU time: granted once a month, reserved by expiry, settled once, never negative, true under clocks that jump."""
 
 import asyncio
+import dataclasses
 import random
 import sqlite3
 from datetime import UTC, datetime
@@ -44,6 +45,18 @@ async def test_a_month_is_granted_once_however_often_it_is_asked_for(store):
     assert await store.balance() == 0
     await renew(store)
     assert await store.balance() == 60_000  # July's; what was left of June is gone
+
+
+async def test_a_plan_that_is_raised_gives_the_difference_at_once_and_a_lowered_one_takes_nothing_back(store):
+    await renew(store)
+    for minutes, balance in ((90_000, 90_000), (30_000, 90_000), (90_000, 90_000), (100_000, 100_000)):
+        store.plan = dataclasses.replace(store.plan, fast_ms_per_period=minutes)
+        await asyncio.gather(renew(store), renew(store))
+        assert (await store.balance(), await store.ledger.granted(ALICE, NOON)) == (balance, balance)
+    store.clock.now = JULY
+    await renew(store)
+    assert await store.balance() == 100_000
+    assert await store.ledger.audit() == []
 
 
 async def test_two_admissions_at_the_turn_of_the_month_share_one_grant(store):
