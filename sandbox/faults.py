@@ -6,6 +6,14 @@ from fnmatch import fnmatchcase
 from sandbox.errors import ControlError
 from sandbox.kinds import Json
 
+_NUMBERS: dict[str, type | tuple[type, ...]] = {
+    "status": int,
+    "code": int,
+    "retry_after": (int, float),
+    "delay_ms": (int, float),
+    "times": int,
+}
+
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
@@ -37,6 +45,10 @@ class Faults:
             raise ControlError("bad_drop", 'drop is "before" or "after".')
         if not isinstance(wanted.get("route"), str) or not wanted["route"].startswith(("/", "*")):
             raise ControlError("bad_route", "route is a pattern like /channels/*/messages.")
+        for name, right in _NUMBERS.items():
+            number = wanted.get(name)
+            if number is not None and (isinstance(number, bool) or not isinstance(number, right) or number < 0):
+                raise ControlError(f"bad_{name}", f"{name} is a number, 0 or more.")
         self.made += 1
         method = str(wanted.get("method", "*")).upper()
         fault = Fault(id=self.made, **{"method": method, **{k: v for k, v in wanted.items() if k != "method"}})

@@ -33,7 +33,10 @@ async def act_on_gateway(ask: Ask) -> Any:
 
 
 async def transcript(ask: Ask) -> Any:
-    entries: list[Json] = ask.sandbox.transcript.after(int(ask.query.get("after") or 0))
+    after = ask.query.get("after") or "0"
+    if not after.isdecimal():
+        raise ControlError("bad_after", "after is the number of an entry.")
+    entries: list[Json] = ask.sandbox.transcript.after(int(after))
     return entries
 
 

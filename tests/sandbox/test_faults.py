@@ -61,6 +61,11 @@ async def test_pattern_stands_for_one_part_of_the_path(sandbox: Running, rest: R
 
 
 async def test_senseless_fault_is_refused(sandbox: Running) -> None:
+    for name, wrong in (("status", "500"), ("times", True), ("retry_after", -1), ("delay_ms", [])):
+        with pytest.raises(ControlRefused, match=f"bad_{name}"):
+            await sandbox.control.fault("GET", "/users/@me", **{name: wrong})
+    with pytest.raises(ControlRefused, match="bad_after"):
+        await sandbox.control.call("GET", "transcript", after="abc")
     with pytest.raises(ControlRefused, match="bad_drop"):
         await sandbox.control.fault("GET", "/users/@me", drop="sometimes")
     with pytest.raises(ControlRefused, match="unknown_field"):
