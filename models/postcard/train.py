@@ -88,7 +88,7 @@ def paint(team: Team, stage: str, folder: Path, minutes: float, lr: float) -> No
     painter, tokenizer = parts(folder)
     vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
     small = stage == "small"
-    sizes, minutes = (SMALL, minutes or 30) if small else (LARGE, minutes or 60)
+    sizes, minutes = (SMALL, minutes or 20) if small else (LARGE, minutes or 110)
     train_unet(team, folder, painter, vae, tokenizer, minutes=minutes, sizes=sizes, lr=lr, decay=not small)
 
 
@@ -96,7 +96,7 @@ def run(stage: str, args: argparse.Namespace) -> None:
     """One stage."""
     folder, minutes = args.folder, args.minutes
     if stage == "vae":
-        together(args.team, train_vae, folder, minutes or 16, args.lr or 1.5e-3)
+        together(args.team, train_vae, folder, minutes or 35, args.lr or 1.5e-3)
     elif stage == "freeze":
         freeze(folder)
     elif stage == "words":
@@ -108,7 +108,7 @@ def run(stage: str, args: argparse.Namespace) -> None:
     elif stage in ("small", "large"):
         together(args.team, paint, stage, folder, minutes, args.lr or 1e-3)
     elif stage == "ship":
-        ship(folder, HERE)
+        ship(folder, args.out)
 
 
 STAGES = ("vae", "freeze", "words", "small", "large", "decoder", "ship")
@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0, help="wall time of this stage (default: the stage's own)")
     parser.add_argument("--lr", type=float)
     parser.add_argument("--folder", type=Path, default=Path(".training"), help="where checkpoints are kept")
+    parser.add_argument("--out", type=Path, default=HERE, help="where the finished model folder is written")
     parser.add_argument("--from-shipped", action="store_true", help="start from the weights in this folder")
     parser.add_argument("--team", type=int, default=os.cpu_count() or 1, help="processes that train together")
     args = parser.parse_args()

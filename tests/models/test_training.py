@@ -1,0 +1,53 @@
+"""Training can stop and go on, from its own checkpoint or from what is shipped, and what it ships is a whole model."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from models.postcard.checkpoints import step_of
+from models.postcard.export import open_pipeline
+from models.postcard.team import Team
+from models.postcard.train import HERE, freeze, parts, ship, take_back
+from models.postcard.unet import train_unet
+from models.postcard.vae import train_vae
+
+WEIGHTS = ("unet/diffusion_pytorch_model", "text_encoder/model")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return {name + key: tensor for name in WEIGHTS for key, tensor in load_file(folder / f"{name}.safetensors").items()}
+
+
+def test_what_is_taken_back_ships_as_it_was(tmp_path: Path) -> None:
+    take_back(HERE, tmp_path / "training")
+    ship(tmp_path / "training", tmp_path / "model")
+    before, after = weights(HERE), weights(tmp_path / "model")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_every_stage_goes_on_from_the_one_before(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("models.postcard.vae.POOL", 4)
+    monkeypatch.setattr("models.postcard.vae.psnr", lambda vae: 0.0)
+    folder = tmp_path / "training"
+    take_back(HERE, folder)
+    train_vae(Team(), folder, 0.01, 1e-6)
+    vae_steps = step_of(folder / "vae.safetensors")
+    assert vae_steps > 0
+    freeze(folder)
+    painter, tokenizer = parts(folder)
+    vae = open_pipeline(HERE).vae
+    steps = []
+    for _ in range(2):
+        train_unet(
+            Team(), folder, painter, vae, tokenizer, minutes=0.05, sizes={(160, 160): 1.0}, lr=1e-6, start_pool=2
+        )
+        steps.append(step_of(folder / "painter.safetensors"))
+    assert 1 < steps[0] < steps[1]
+    ship(folder, tmp_path / "model")
+    open_pipeline(tmp_path / "model")
+    changed = [
+        key for key, tensor in weights(HERE).items() if not torch.equal(tensor, weights(tmp_path / "model")[key])
+    ]
+    assert changed, "the training changed nothing"
