@@ -12,6 +12,7 @@ from bot.moderation import Moderation
 from bot.pictures import Pictures
 from bot.rates import Rates
 from bot.scheduler import Scheduler
+from bot.words import gpu_time
 from core.cost import MULTIPLIER, Plan, period_of, price_ms
 from core.errors import Gone, QueueFull, QuotaSpent, Refused
 from core.job import HOME, Account, Job, Kind, Lane, PayerKind, Request, Source, State, Where
@@ -211,13 +212,8 @@ class Admission:
 
 def _spent(error: NotEnough, wish: Wish, *, renews_at: float) -> QuotaSpent:
     return QuotaSpent(
-        f"Your fast time does not cover this: {_span(error.balance_ms)} left, about {_span(error.needed_ms)} needed. "
-        f"It renews <t:{renews_at:.0f}:R>; in relax it runs free of charge.",
+        f"Your fast time does not cover this: {gpu_time(error.balance_ms)} left, about {gpu_time(error.needed_ms)} "
+        f"needed. It renews <t:{renews_at:.0f}:R>; in relax it runs free of charge.",
         renews_at=renews_at,
         prompt=wish.typed,
     )
-
-
-def _span(ms: int) -> str:
-    seconds = max(0, round(ms / 1000))
-    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"

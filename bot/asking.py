@@ -4,9 +4,10 @@ A refused prompt travels inside the refusal's own message, so its buttons work a
 is recognised by its custom id and not by an object in memory.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MODAL = "ask:prompt"
 _MODAL_SECONDS = 900.0
+_LINK_SECONDS = 1.0
 
 
 async def imagine(
@@ -80,12 +82,23 @@ async def run(
             await answer(interaction, job)
 
 
+async def _link_soon(bot: "DarkroomBot", job: Job) -> str | None:
+    """The job's message; of two clicks at once, the second waits a moment for the first one's."""
+    if job.where.message is None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINK_SECONDS):
+                await bot.answers.settled(job.where.interaction)
+        job = await bot.services.jobs.get(job.id) or job
+    return link(job)
+
+
 async def answer(interaction: "Interaction", job: Job) -> None:
     """The first answer, which becomes the job's message. When it fails, the result still comes, as a new message."""
     bot = interaction.client
     if job.where.interaction != str(interaction.id):
-        there = link(job) or "its message"
-        await interaction.response.send_message(f"That is under way already: {there}", ephemeral=True)
+        there = await _link_soon(bot, job)
+        said = f"That is under way already: {there}" if there else "That is under way already. It appears in a moment."
+        await interaction.response.send_message(said, ephemeral=True)
         return
     card = first_card(await bot.look(job, None))
     message = await _say_first(interaction, job, card)

@@ -90,7 +90,12 @@ def snowflakes(name: str, text: str) -> frozenset[str]:
 
 def snowflakes_or_all(name: str, text: str) -> frozenset[str] | None:
     """`all` as None, or ids."""
-    return None if text.strip().lower() == "all" else snowflakes(name, text)
+    if text.strip().lower() == "all":
+        return None
+    found = snowflakes(name, text)
+    if not found:
+        raise ConfigError(f"{name} is “{text}” and names nothing. It takes ids separated by commas, or all.")
+    return found
 
 
 def words(_name: str, text: str) -> tuple[str, ...]:

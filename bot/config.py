@@ -109,7 +109,7 @@ VARIABLES: tuple[Variable, ...] = (
         "DARKROOM_STOP_SECONDS",
         "20",
         "Seconds that a stop may take, running jobs included.",
-        checks.number(0, 3600),
+        checks.number(8, 3600),
         advanced=True,
     ),
     Variable(

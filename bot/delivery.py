@@ -31,6 +31,8 @@ _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 8
+#: However long ago a job ended, so often its result is tried: for more than an hour.
+_LEAST_TRIES = 20
 _IDLE_SECONDS = 30.0
 #: A progress message that cannot be taken away: how long one try may last, and how many more follow (eight minutes).
 _TIDY_SECONDS, _TIDY_TRIES = 10.0, 9
@@ -245,7 +247,8 @@ class DeliveryLoop:
         sort = trouble(error)
         waited = self._clock() - (job.finished_at or job.created_at)
         hopeless = sort in (Trouble.CHANNEL_GONE, Trouble.REFUSED, Trouble.TOO_LARGE)
-        if not hopeless and waited < self._patience.give_up:
+        # After a long stop of the bot a first error is no reason to give up.
+        if not hopeless and (waited < self._patience.give_up or begun.tries < _LEAST_TRIES):
             log.info("Posting is tried again later (%s).", error, extra={"job": job.id})
             await self._retry(job.id, begun.tries, sort.name)
             return

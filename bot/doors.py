@@ -5,6 +5,7 @@ Raises what discord.py raises (see bot/trouble.py). Knows nothing of when and wh
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import discord
@@ -19,7 +20,12 @@ FileMaker = Callable[[], discord.File]
 
 #: The token is given up this share of its life before its end, so that no request arrives a moment too late.
 TOKEN_MARGIN = 1 / 15
-_LOOK_BACK = 100
+#: Messages looked through for a result, from about its job's end on: a hundred a request.
+_LOOK_THROUGH = 5000
+#: The first answer comes soon after its command, so it is among the first messages.
+_LOOK_FOR_ANSWER = 100
+#: How far the clocks here and at Discord may have drifted apart while a job was waiting.
+_DRIFT_SECONDS = 300.0
 _REMEMBERED = 10_000
 
 
@@ -117,16 +123,25 @@ class Doors:
 
     async def look(self, job: Job) -> Found:
         """Messages about the job that an earlier life of this program may have posted."""
-        found = Found()
+        asked = int(job.where.interaction)
+        ended = discord.utils.time_snowflake(datetime.fromtimestamp(_ended_by_discords_clock(job), UTC))
+        found = Found(progress=job.where.message)
         try:
-            async for message in self._recent(job.where):
-                verbs = {button["verb"] for button in buttons_in(message) if button["job"] == job.id}
-                if Verb.INFO in verbs:
-                    found = Found(progress=found.progress, result=str(message.id))
-                elif Verb.CANCEL in verbs:
-                    found = Found(progress=str(message.id), result=found.result)
+            if found.progress is None:
+                found = await self._search(job, found, after=asked, limit=_LOOK_FOR_ANSWER)
+            if found.result is None:
+                found = await self._search(job, found, after=max(asked, ended), limit=_LOOK_THROUGH)
         except discord.Forbidden:
             return found  # without Read Message History the nonce has to do
+        return found
+
+    async def _search(self, job: Job, found: Found, *, after: int, limit: int) -> Found:
+        async for message in self._ours(job.where, after, limit):
+            verbs = {button["verb"] for button in buttons_in(message) if button["job"] == job.id}
+            if Verb.INFO in verbs:
+                return Found(progress=found.progress, result=str(message.id))
+            if Verb.CANCEL in verbs:
+                found = Found(progress=str(message.id))
         return found
 
     def channel(self, where: Where) -> discord.PartialMessageable:
@@ -134,10 +149,9 @@ class Doors:
         guild = int(where.guild) if where.guild else None
         return self._client.get_partial_messageable(int(where.channel), guild_id=guild)
 
-    async def _recent(self, where: Where) -> AsyncIterator[discord.Message]:
-        mine = self._client.user
-        since = discord.Object(int(where.interaction))
-        async for message in self.channel(where).history(limit=_LOOK_BACK, after=since, oldest_first=True):
+    async def _ours(self, where: Where, after: int, limit: int) -> AsyncIterator[discord.Message]:
+        mine, since = self._client.user, discord.Object(after)
+        async for message in self.channel(where).history(limit=limit, after=since, oldest_first=True):
             if mine is not None and message.author.id == mine.id:
                 yield message
 
@@ -168,6 +182,13 @@ class Doors:
 def _only(user: str) -> discord.AllowedMentions:
     """Nobody but this person is pinged, whatever the text says."""
     return discord.AllowedMentions(everyone=False, users=[discord.Object(int(user))], roles=False, replied_user=False)
+
+
+def _ended_by_discords_clock(job: Job) -> float:
+    """About when the job ended, a little early. Our clock may differ: the command's id tells by how much."""
+    asked = discord.utils.snowflake_time(int(job.where.interaction)).timestamp()
+    took = max(0.0, (job.finished_at or job.created_at) - job.created_at)
+    return asked + max(0.0, took - _DRIFT_SECONDS)
 
 
 def token_end(created_at: float, token_seconds: float) -> float:

@@ -185,13 +185,9 @@ class Scheduler:
 
     def worker_state(self) -> WorkerState:
         """How the GPU's side stands."""
-        door = self._tools.door
+        door, paused = self._tools.door, self._paused_at is not None
         return WorkerState(
-            status=door.status,
-            paused=self._paused_at is not None,
-            since=door.since,
-            sentence=door.sentence,
-            stopping=self._draining,
+            status=door.status, paused=paused, since=door.since, sentence=door.sentence, stopping=self._draining
         )
 
     async def estimate(self, job: Job) -> Estimate:

@@ -50,8 +50,8 @@ async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
 
 
 async def told(bot: "DarkroomBot", standing: Standing) -> None:
-    """They have read what could not be posted."""
-    for job in standing.untold:
+    """They have read what could not be posted, as far as it was shown."""
+    for job in standing.untold[:_MOST_JOBS]:
         await bot.services.deliveries.told(job.id)
 
 
@@ -65,13 +65,23 @@ def shown(standing: Standing) -> str:
         f"**Lane** {standing.lane} · **Plan** {purse.plan.name}: "
         f"{purse.plan.running} running and {purse.plan.waiting} waiting at once",
         f"**GPU** {_gpu(standing.worker)}",
+        *_not_posted(standing.untold),
         *_jobs("Running", [pair for pair in standing.jobs if pair[0].state is State.RUNNING]),
         *_jobs("Waiting", [pair for pair in standing.jobs if pair[0].state is not State.RUNNING]),
     ]
-    if standing.untold:
-        lines.append("**Not posted**, because the channel or the permission to write there is gone:")
-        lines += [f"- {harmless(job.request.prompt, 100)}" for job in standing.untold[:_MOST_JOBS]]
-    return "\n".join(lines)[:_MOST_CHARACTERS]
+    while len("\n".join(lines)) > _MOST_CHARACTERS:
+        lines.pop()
+    return "\n".join(lines)
+
+
+def _not_posted(jobs: tuple[Job, ...]) -> list[str]:
+    """Comes before the jobs, which may be many: it is told only once."""
+    if not jobs:
+        return []
+    lines = ["**Not posted**, for Discord did not take it; its seed draws it again:"]
+    lines += [f"- {harmless(job.request.prompt, 60)} `--seed {job.request.seed}`" for job in jobs[:_MOST_JOBS]]
+    more = len(jobs) - _MOST_JOBS
+    return [*lines, f"-# and {more} more: /info again shows them"] if more > 0 else lines
 
 
 def _jobs(title: str, jobs: list[tuple[Job, Estimate]]) -> list[str]:

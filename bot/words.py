@@ -86,7 +86,11 @@ def minutes(ms: int) -> str:
 
 def settings(request: Request) -> str:
     """The settings on one line: "256×256 · 20 steps · seed 7"."""
-    parts = [f"{request.width}×{request.height}", f"{request.steps} steps", f"seed {request.seed}"]
+    parts = [
+        f"{request.width}×{request.height}",
+        f"{request.steps} {'step' if request.steps == 1 else 'steps'}",
+        f"seed {request.seed}",
+    ]
     if request.stop < 100:
         parts.append(f"stopped at {request.stop} %")
     if request.negative:

@@ -21,7 +21,13 @@ MAX_TYPED = 4000
 MAX_TEXT = 1500
 
 # Two hyphens start a parameter; so does the dash that phones and editors make of them, when a letter follows at once.
-_DASHED = re.compile(r"(?<!\S)(?:--(?![\s-])|[—–](?=[A-Za-z]))(?P<name>[^\s=,]*)(?P<glue>=)?")
+_DASHED = re.compile(r"(?<![^\s,])(?:--(?![\s-])|[—–](?=[A-Za-z]))(?P<name>[^\s=,]*)(?P<glue>=)?")
+# The same signs where they do not count: inside a word, or with a blank before the name.
+_HIDDEN = re.compile(r"--\s*(?P<name>[A-Za-z]+)(?![\w-])")
+#: Letters, numbers and symbols such as emoji; signs and invisible ones alone say nothing.
+_SAYING = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "So"})
+#: A shape this far from the one that was asked for is said.
+_SHAPE_OFF = 1.2
 _WORD = re.compile(r"\S+")
 _GLUED = re.compile(r"(?P<name>[a-z]+)(?P<value>[0-9].*)")
 
@@ -69,6 +75,7 @@ def parse(text: str, *, model: Model, defaults: Defaults, seed: int) -> Parsed:
     if len(text) > MAX_TYPED:
         _refuse_length(text, MAX_TYPED)
     pieces = list(_pieces(text))
+    _refuse_hidden(text, pieces)
     words = _words_of(text, pieces)
     given: dict[str, tuple[Any, _Piece]] = {}
     ignored: list[str] = []
@@ -85,7 +92,8 @@ def parse(text: str, *, model: Model, defaults: Defaults, seed: int) -> Parsed:
     values = {name: value for name, (value, _piece) in given.items()}
     request = _request(words, values, model=model, defaults=defaults, seed=seed)
     asked = _steps(values, model, defaults)
-    notes = (f"{asked} steps were asked for; {MAX_STEPS} are the most.",) if asked > MAX_STEPS else ()
+    too_many = (f"{asked} steps were asked for; {MAX_STEPS} are the most.",) if asked > MAX_STEPS else ()
+    notes = too_many + _shape_note(values, request)
     return Parsed(request=request, lane=_lane(text, given), ignored=tuple(dict.fromkeys(ignored)), notes=notes)
 
 
@@ -167,10 +175,33 @@ def _refuse_name(text: str, piece: _Piece) -> None:
 
 def _refuse_empty(text: str, words: str, pieces: list[_Piece]) -> None:
     """Raises PromptError when there is nothing to draw."""
-    if any(character.isalnum() or ord(character) > 0x2000 for character in words):
+    if any(unicodedata.category(character) in _SAYING for character in words):
         return
     word, start = (pieces[0].dashed, pieces[0].start) if pieces else ("", 0)
     raise _error("The prompt has no words yet. Say what the picture should show.", text, word, start)
+
+
+def _refuse_hidden(text: str, pieces: list[_Piece]) -> None:
+    """Raises PromptError for a known parameter that would be read as words: `a boat--ar 3:2`, `a boat -- ar 3:2`."""
+    starts = {piece.start for piece in pieces}
+    for match in _HIDDEN.finditer(text):
+        name = match["name"].lower()
+        if match.start() not in starts and (name in BY_NAME or name in IGNORED):
+            sentence = (
+                f"{quoted(match[0])} is not read as a parameter. Write {quoted(f'--{name}')} as a word of its own."
+            )
+            raise _error(sentence, text, match[0], match.start())
+
+
+def _shape_note(values: dict[str, Any], request: Request) -> tuple[str, ...]:
+    """Says when the model has no size near the ratio that was asked for."""
+    if "ar" not in values:
+        return ()
+    across, down = values["ar"]
+    off = (request.width / request.height) / (across / down)
+    if 1 / _SHAPE_OFF <= off <= _SHAPE_OFF:
+        return ()
+    return (f"{across:g}:{down:g} is {request.width}×{request.height} here, the nearest that the model draws.",)
 
 
 def _refuse_length(text: str, most: int) -> None:

@@ -52,6 +52,7 @@ def serve(settings: Settings) -> NoReturn:
     signal.signal(signal.SIGINT, _leave)
     if settings.local:
         die_with_parent()
+        leave_if_orphaned()
     os.nice(settings.nice)
     device = choose(settings.device, settings.dtype, settings.rows)
     prepare(device, settings.threads)
@@ -125,3 +126,9 @@ def die_with_parent() -> None:
     """Asks Linux for SIGKILL when the bot dies; elsewhere the end of the connection has to do."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def leave_if_orphaned() -> None:
+    """A bot that died before `die_with_parent` sends no signal: its process number is not our parent's any more."""
+    if os.environ.get("BOT_PID", str(os.getppid())) != str(os.getppid()):
+        leave(0)

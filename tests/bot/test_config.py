@@ -39,6 +39,8 @@ def test_every_setting_stands_in_the_example_file_with_its_default() -> None:
         ("DARKROOM_DEVICE", "tpu", "auto, cpu, cuda"),
         ("DARKROOM_DTYPE", "int8", "float32"),
         ("DARKROOM_GUILDS", "my server", "Copy ID"),
+        ("DARKROOM_GUILDS", ",", "or all"),
+        ("DARKROOM_STOP_SECONDS", "0", "from 8 to 3600"),
         ("DARKROOM_OWNERS", "12", "15 to 20 digits"),
         ("DARKROOM_WORKER", "remote", "local, none"),
         ("DARKROOM_WORKER_LISTEN", "8801", "host:port"),

@@ -144,12 +144,17 @@ async def test_a_new_message_is_posted_once_even_when_its_answer_is_lost(tmp_pat
         assert len(await room.posted()) == 1
 
 
-async def test_a_new_message_is_found_again_after_a_crash_when_its_nonce_has_long_expired(tmp_path):
+@pytest.mark.parametrize("others", [0, 130])
+async def test_a_new_message_is_found_again_after_a_crash_when_its_nonce_has_long_expired(tmp_path, others):
     async with running_sandbox(tmp_path / "sandbox") as sandbox:
         async with running_bot(sandbox, tmp_path / "data", **ALWAYS_NEW) as room:
             await room.control.fault("POST", "/channels/*/messages", drop="after", times=1)
             await room.control.fault("GET", "/channels/*/messages", drop="before", times=100)
+            await room.parts.services.scheduler.pause()
             await room.imagine("a red boat")
+            for number in range(others):
+                await room.control.say(as_="bob", channel="general", content=f"{number}")
+            await room.parts.services.scheduler.resume()
             await results(room)  # it is there, and the bot does not know it
         await sandbox.control.clear_faults()
         for message in sandbox.inside.world.all("message"):

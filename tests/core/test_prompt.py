@@ -61,6 +61,16 @@ def test_a_dash_inside_the_words_is_not_a_parameter():
     assert read("a cat — asleep -- on a well-made bed --- really").request.prompt.endswith("--- really")
 
 
+def test_a_comma_may_stand_before_a_parameter():
+    parsed = read("a red boat,--seed 5,--steps 6")
+    assert (parsed.request.prompt, parsed.request.seed, parsed.request.steps) == ("a red boat", 5, 6)
+
+
+def test_a_shape_that_the_model_cannot_draw_is_said_and_a_near_one_is_not():
+    assert read("a cat --ar 1:4").notes == ("1:4 is 160×384 here, the nearest that the model draws.",)
+    assert read("a cat --ar 16:9").notes == ()
+
+
 def test_words_may_stand_on_several_lines():
     assert read("a boat\n  on the\tsea\n--seed 5").request.prompt == "a boat on the sea"
 
@@ -98,6 +108,10 @@ def test_midjourneys_own_parameters_are_passed_over_and_named():
         ("--ar 16:9", "--ar", "no words"),
         ("  ", "", "no words"),
         ("...", "", "no words"),
+        ("\u200d", "", "no words"),
+        ("a dog--steps 4", "--steps", "a word of its own"),
+        ("a cat -- ar 3:2", "-- ar", "`--ar`"),
+        ("a cat --no dog--steps 4", "--steps", "a word of its own"),
     ],
 )
 def test_a_mistake_names_the_word_the_range_and_the_right_name(text, word, told):

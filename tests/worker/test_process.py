@@ -180,6 +180,12 @@ def test_a_local_worker_dies_with_its_parent(door: Door, folder: Path) -> None:
         visit.ended()
 
 
+def test_a_local_worker_whose_bot_died_before_it_was_awake_does_not_dial(door: Door, folder: Path) -> None:
+    arguments = ("--connect", door.address, "--local", "--model", str(folder))
+    with worker(*arguments, BOT_PID="1") as process:
+        assert process.wait(60) == 0
+
+
 @pytest.mark.parametrize("address", ["", "nowhere", "unix:", "host:port", "host:99999"])
 def test_a_wrong_address_is_said_before_anything_is_loaded(address: str) -> None:
     with worker("--connect", address) as process:
