@@ -57,7 +57,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("DARKROOM_CHANNELS", "all", "all, or the ids of the channels to answer in.", checks.snowflakes_or_all),
     Variable("DARKROOM_BLOCKED", "", "Words and phrases that no prompt may have, separated by commas.", checks.words),
     Variable("DARKROOM_BLOCKED_FILE", "", "A text file with more of them, one a line.", checks.word_file),
-    Variable("DARKROOM_FAST_MINUTES", "200", "Fast GPU minutes a member has each month.", checks.number(0, 1e6)),
+    Variable(
+        "DARKROOM_FAST_MINUTES",
+        "200",
+        "Fast GPU minutes a member has each month. More counts at once, less from the next month.",
+        checks.number(0, 1e6),
+    ),
     Variable("DARKROOM_RUNNING", "3", "Jobs of one member computed at once.", checks.whole(1, 100)),
     Variable("DARKROOM_WAITING", "10", "Jobs of one member waiting at once.", checks.whole(1, 1000)),
     Variable("DARKROOM_QUEUE", "200", "Jobs waiting at once, everybody's together.", checks.whole(1, 100_000)),
