@@ -38,8 +38,8 @@ from worker.pulse import Pulse
 
 RATIO_GOAL = 1.05
 FIRST_PREVIEW_GOAL = 0.25  # of the grid's time
-FIRST_ERROR_GOAL = 42.0  # mean absolute difference of 255 to the final pictures
-LAST_ERROR_GOAL = 22.0
+FIRST_ERROR_GOAL = 30.0  # mean absolute difference of 255 to the final pictures
+LAST_ERROR_GOAL = 20.0
 SECOND_STEPS_GOAL = 3  # of the second job, until its first preview
 TOGETHER_GOAL = 1.10  # of two grids' time
 PREVIEW_COST_GOAL = 0.02  # of the device's time

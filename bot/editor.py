@@ -40,7 +40,7 @@ class _Live:
         self.job = job
         self.progress: Progress | None = None
         self.shown = card
-        self.told = job.state if card is not None else None  # the state that its readers see
+        self.ran = job.state is State.RUNNING  # at some time since this process follows it
         self.preview: bytes | None = b"" if card is not None else None  # what is attached now; None when nobody knows
         self.weight: Weight | None = None  # of what has not been shown yet
         self.news = asyncio.Event()
@@ -110,7 +110,7 @@ class Editor:
     async def last_words(self) -> None:
         """At a stop: whatever ran until now and goes on later says so, at once. Returns when that is shown."""
         await asyncio.sleep(0)  # the last news are handed out first
-        stale = [v for v in self._lives.values() if v.job.state is State.QUEUED and v.told is State.RUNNING]
+        stale = [live for live in self._lives.values() if live.job.state is State.QUEUED and live.ran]
         await asyncio.gather(*map(self._last_word, stale))
 
     async def _last_word(self, live: _Live) -> None:
@@ -141,7 +141,9 @@ class Editor:
                 watched.tell(Weight.PREVIEW)
         elif (watched := self._lives.get(item.id)) is not None:
             watched.job = replace(item, where=watched.job.where)
-            if item.state is not State.RUNNING:
+            if item.state is State.RUNNING:
+                watched.ran = True
+            else:
                 watched.progress = None
             watched.tell(Weight.CHANGE)
 
@@ -200,7 +202,7 @@ class Editor:
                 return None
             live.tell(Weight.CHANGE)
             return _AFTER_TROUBLE_SECONDS
-        live.shown, live.preview, live.told = card, preview, job.state
+        live.shown, live.preview = card, preview
         return self.pause
 
     def _is_old(self, job: Job) -> bool:

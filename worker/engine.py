@@ -246,7 +246,7 @@ class Engine:
             task.sketched_at, aloud = now, False
             with self._meter.measure() as measured:
                 measured.house("preview")
-                sketch = self._sketcher.sketch(torch.stack([row.x0 for row in task.rows]))
+                sketch = self._sketcher.sketch(torch.stack([row.draft for row in task.rows]))
             self._previewer.put(task.id, task.order.attempt, sketch, task.size)
         if aloud:
             task.spoke_at = now

@@ -54,7 +54,7 @@ class Sketcher:
     def sketch(self, latents: Tensor) -> Tensor:
         """[n, channels, h, w] to uint8 [n, 2h, 2w, 3], still on the device.
 
-        Guidance drives early estimates beyond what any picture encodes to; they are drawn in to where pictures are.
+        Early estimates may lie beyond what any picture encodes to; they are drawn in to where pictures are.
         """
         latents = latents * (_ROOM * self._spread / latents.std(dim=(1, 2, 3), keepdim=True)).clamp_(max=1)
         rgb = functional.pixel_shuffle(functional.conv2d(self._features(latents), self._weight, self._bias), ZOOM)

@@ -17,7 +17,11 @@ from worker.samplers import BEFORE, INPUT, NOISE, TIME, X0, X0_OUT, X0_X, Plan, 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Row:
-    """One picture: what decides it, and how far it is. `x0` is the model's present idea of the finished latents."""
+    """One picture: what decides it, and how far it is.
+
+    `x0` is the model's present idea of the finished latents, `draft` the same before guidance: early on guidance
+    overshoots by far what any picture holds, and the draft is nearer to the end. Samplers take x0, previews the draft.
+    """
 
     job: str
     index: int  # of the picture in its job
@@ -29,6 +33,7 @@ class Row:
     generator: torch.Generator  # on the CPU, so that every device draws the same noise
     latents: Tensor
     x0: Tensor
+    draft: Tensor
     done: int = 0  # steps
     batch: "Batch | None" = field(default=None, repr=False)
     _noise: tuple[int, Tensor] | None = field(default=None, repr=False)
@@ -63,7 +68,7 @@ def new_row(
         latents = latents + source * plan.from_source
     return Row(
         job=job, index=index, key=key, plan=plan, guidance=guidance, text=text, negative=negative,
-        generator=generator, latents=latents, x0=torch.zeros_like(latents),
+        generator=generator, latents=latents, x0=torch.zeros_like(latents), draft=torch.zeros_like(latents),
     )  # fmt: skip
 
 
@@ -74,6 +79,7 @@ class Batch:
         self.rows = tuple(rows)
         self._latents = torch.stack([row.latents for row in rows])
         self._x0 = torch.stack([row.x0 for row in rows])
+        self._draft = torch.stack([row.draft for row in rows])
         guided = [place for place, row in enumerate(rows) if row.forwards == 2]
         self._guided = torch.tensor(guided, device=self._latents.device)
         self._all_guided = len(guided) == len(rows)
@@ -82,7 +88,8 @@ class Batch:
         scale = torch.tensor([rows[place].guidance for place in guided], dtype=torch.float32)
         self._scale = scale.to(self._latents.device)[:, None, None, None]
         for place, row in enumerate(rows):
-            row.latents, row.x0, row.batch = self._latents[place], self._x0[place], self
+            row.latents, row.x0, row.draft = self._latents[place], self._x0[place], self._draft[place]
+            row.batch = self
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "Batch":
@@ -102,7 +109,8 @@ class Batch:
         numbers = np.stack([row.plan.table[row.done] for row in self.rows])
         columns = torch.from_numpy(numbers.T.astype(np.float32)).to(self._latents.device)
         by_row = columns[:, :, None, None, None]
-        out = self._predict(family, self._latents * by_row[INPUT], columns[TIME])
+        out, unguided = self._predict(family, self._latents * by_row[INPUT], columns[TIME])
+        draft = (unguided * by_row[X0_OUT]).addcmul_(self._latents, by_row[X0_X])
         x0 = out.mul_(by_row[X0_OUT]).addcmul_(self._latents, by_row[X0_X])
         latents = self._latents * by_row[X]
         latents.addcmul_(x0, by_row[X0])
@@ -112,22 +120,25 @@ class Batch:
             latents.addcmul_(self._draw(numbers[:, NOISE]), by_row[NOISE])
         self._latents.copy_(latents)
         self._x0.copy_(x0)
+        self._draft.copy_(draft)
         for row in self.rows:
             row.done += 1
 
-    def _predict(self, family: Family, latents: Tensor, times: Tensor) -> Tensor:
-        """The guided output of each row; rows that need no guidance cost one forward, the others two."""
+    def _predict(self, family: Family, latents: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Each row's output, guided and before guidance; rows that need none cost one forward, the others two."""
         count = len(self._guided)
         if not count:
-            return family.denoise(latents, times, self._texts)
+            out = family.denoise(latents, times, self._texts)
+            return out, out
         if self._all_guided:
             without, out = family.denoise(torch.cat([latents] * 2), torch.cat([times] * 2), self._texts).chunk(2)
-            return without + self._scale * (out - without)
+            return without + self._scale * (out - without), out
         both = torch.cat([latents[self._guided], latents]), torch.cat([times[self._guided], times])
         every = family.denoise(*both, self._texts)
-        without, out = every[:count], every[count:].clone()
-        out[self._guided] = without + self._scale * (out[self._guided] - without)
-        return out
+        without, out = every[:count], every[count:]
+        guided = out.clone()
+        guided[self._guided] = without + self._scale * (out[self._guided] - without)
+        return guided, out
 
     def _draw(self, amounts: np.ndarray) -> Tensor:
         still = torch.zeros(self._latents.shape[1:])

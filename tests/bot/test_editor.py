@@ -10,7 +10,7 @@ import pytest
 from bot.budget import Budget, Weight
 from bot.editor import OLD_SECONDS, Editor
 from bot.hub import Hub, Status, WorkerState
-from bot.render import JobView
+from bot.render import JobView, render_job
 from core.events import Progress
 from core.job import State
 from tests.bot.samples import a_job
@@ -38,6 +38,7 @@ class Stage:
 
     def __init__(self, *, pause=0.0, refresh=20.0, now=1000.0, per_second=1000.0, patience=0.0):
         self.hub, self.doors, self.now, self.place = Hub(), Doors(), now, 1
+        self.worker = None
         self.editor = Editor(
             self.hub,
             self.doors,
@@ -51,7 +52,8 @@ class Stage:
 
     async def look(self, job, progress):
         fraction = progress.step / progress.steps if progress else None
-        return JobView(job=job, place=self.place if job.state is State.QUEUED else None, fraction=fraction)
+        place = self.place if job.state is State.QUEUED else None
+        return JobView(job=job, place=place, fraction=fraction, worker=self.worker)
 
     async def __aenter__(self):
         self.task = asyncio.create_task(self.editor.run())
@@ -126,6 +128,18 @@ async def test_the_last_words_tell_at_once_whoever_reads_of_a_job_that_runs_no_m
         text, files = stage.doors.edits[-1]
         assert "Next in line" in text and files == []
         assert len(stage.doors.edits) == 3
+
+
+async def test_the_last_words_are_also_for_a_job_whose_start_was_never_shown():
+    async with Stage(pause=60, patience=60) as stage:
+        job = a_job()
+        stage.editor.follow(job, render_job(JobView(job=job, place=1)))
+        stage.hub.changed(replace(job, state=State.RUNNING, attempt=1))
+        await asyncio.sleep(0.01)
+        stage.hub.changed(replace(job, attempt=1))
+        stage.worker = WorkerState(status=Status.AWAY, paused=False, since=1.0, stopping=True)
+        await stage.editor.last_words()
+        assert "Darkroom restarts" in stage.doors.edits[-1][0]
 
 
 async def _count(stage, edits):

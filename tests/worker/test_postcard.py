@@ -1,5 +1,6 @@
 """The shipped model through the loop: it draws what it is asked for, and its previews tell what will come."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.worker.test_pictures import furthest, plain
 from worker.models import ROOT, Loaded
 
 #: Mean absolute difference of 255 that a preview may have to the picture: late ones, and the first one.
-LATE, FIRST = 22.0, 42.0
+LATE, FIRST = 20.0, 30.0
 
 
 def postcard_request(**changes: object) -> Request:
@@ -64,10 +65,14 @@ def test_previews_tell_what_will_come(postcard: Loaded) -> None:
     bed = Bed(postcard)
     now = iter(range(1000))
     bed.engine._clock = lambda: float(next(now))
-    final = pixels(bed.render(postcard_request(steps=16, count=1))[0])
-    apart = [float(np.abs(pixels(event.preview) - final).mean()) for event in bed.previews("a")]
+    wish = postcard_request(prompt="a red boat on the sea at sunset", steps=16, count=1)
+    final = pixels(bed.render(wish)[0])
+    other = pixels(bed.render(replace(wish, prompt="a yellow star in the desert at night"), "b")[0])
+    shown = [pixels(event.preview) for event in bed.previews("a")]
+    apart = [float(np.abs(preview - final).mean()) for preview in shown]
     assert apart[0] < FIRST and apart[-1] < LATE
     assert apart[-1] < apart[0]
+    assert apart[0] < np.abs(shown[0] - other).mean() / 2, "and nothing else"
 
 
 def test_every_size_of_its_catalogue_works(postcard: Loaded) -> None:
