@@ -1,12 +1,15 @@
 """Says before the first start what is missing or wrong, each with its cure, and where to invite the bot.
 
-Changes nothing. The half that needs torch is the worker's own: `python -m worker doctor`.
+Changes nothing. The half that needs torch is the worker's own, in a process of its own: `python -m worker doctor`.
 """
 
+import asyncio
+import contextlib
 import importlib.util
 import os
 import shutil
 import sqlite3
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +17,9 @@ from typing import Any
 
 import aiohttp
 
-from bot.config import Config
+from bot.config import ROOT, Config
 from bot.discord_url import DISCORD
+from bot.localworker import PLAIN_COMMAND, environment, options
 from bot.shelf import expected
 from core.errors import AlreadyRunning, ConfigError
 from storage.database import Database
@@ -24,6 +28,7 @@ from storage.ledger import Ledger
 #: View, send, send in threads, embed, attach, read history, use other servers' emoji.
 PERMISSIONS = (1 << 10) | (1 << 11) | (1 << 38) | (1 << 14) | (1 << 15) | (1 << 16) | (1 << 18)
 _MB = 1_000_000
+_WORKER_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,10 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{ {True: 'ok   ', False: 'WRONG', None: '·    '}[self.ok] } {self.sentence}"
+
+
+_RUNS = Finding(True, "A bot runs on this data folder, so its database and its worker are left alone.")
+_TRIABLE = Finding(True, "A worker is started here.")
 
 
 async def examine(config: Config) -> int:
@@ -51,8 +60,13 @@ async def _findings(config: Config) -> AsyncIterator[Finding]:
     yield _model(config)
     yield _folder(config.data)
     yield _room(config)
-    yield await _database(config)
-    yield _worker(config)
+    database = await _database(config)
+    yield database
+    worker = _worker(config)
+    yield worker
+    if worker is _TRIABLE and database is not _RUNS:  # a second worker would take memory from the running one
+        async for finding in _tried(config):
+            yield finding
     async for finding in _discord(config):
         yield finding
 
@@ -97,7 +111,7 @@ async def _database(config: Config) -> Finding:
         async with Database.open(config.data) as db:
             wrong = await Ledger(db).audit()
     except AlreadyRunning:
-        return Finding(True, "A bot runs on this data folder, so its database is left alone.")
+        return _RUNS
     except (ConfigError, sqlite3.Error, OSError) as error:
         return Finding(False, f"The database cannot be opened: {error}")
     if wrong:
@@ -118,7 +132,33 @@ def _worker(config: Config) -> Finding:
             False,
             f"The worker needs {', '.join(missing)}. Run scripts/install.sh worker, or set DARKROOM_WORKER=none here.",
         )
-    return Finding(True, "A worker is started here. `python -m worker doctor` examines its half.")
+    if config.worker_command:
+        return Finding(None, "DARKROOM_WORKER_COMMAND starts the worker here; only a start tells whether it works.")
+    return _TRIABLE
+
+
+async def _tried(config: Config) -> AsyncIterator[Finding]:
+    """What the worker's own doctor says. A model that lies on the hub is not fetched for it; Postcard stands in."""
+    command = [*PLAIN_COMMAND, "doctor", *options(config, _at_hand(config.model))]
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=DEVNULL, cwd=ROOT, env=environment())
+    try:
+        async with asyncio.timeout(_WORKER_SECONDS):
+            lines = (await process.communicate())[0].decode(errors="replace").splitlines()
+    except TimeoutError:
+        yield Finding(False, f"The worker did not answer within {_WORKER_SECONDS:.0f} s. Is the GPU or the disk stuck?")
+        return
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    found = [line.partition(" ") for line in lines if line.startswith(("ok ", "MISSING ", "FAILED "))]
+    for sign, _, sentence in found:
+        yield Finding(sign == "ok", f"Worker: {sentence.strip()}")
+    if process.returncode and all(sign == "ok" for sign, _, _ in found):
+        yield Finding(False, "The worker cannot run: `python -m worker doctor` shows what it says.")
+
+
+def _at_hand(model: str) -> str:
+    return model if Path(model).expanduser().is_dir() else "postcard"
 
 
 async def _discord(config: Config) -> AsyncIterator[Finding]:

@@ -23,6 +23,8 @@ LOAD_FAILED_WAIT_SECONDS = 60.0
 #: From the start of the process to its handshake; importing torch from a cold, slow disk takes its time.
 CONNECT_SECONDS = 300.0
 
+PLAIN_COMMAND = [sys.executable, "-m", "worker"]
+
 
 class LocalWorker:
     """`changed` is called when `process`, `sentence` or `trying` changed."""
@@ -110,7 +112,7 @@ class LocalWorker:
             stdout=PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=ROOT,
-            env={**_environment(), **self._parent, "DARKROOM_WORKER_KEY": self._key},
+            env={**environment(), **self._parent, "DARKROOM_WORKER_KEY": self._key},
             # A Ctrl+C in the terminal is the bot's: it tells the worker when the running jobs are safe.
             start_new_session=True,
         )
@@ -165,16 +167,19 @@ def _kill_group(pid: int) -> None:
 
 def _command(config: Config, address: str, model: str) -> list[str]:
     given = shlex.split(config.worker_command)
-    command = given or [sys.executable, "-m", "worker"]
-    command += ["--connect", address, "--local", "--device", config.device, "--dtype", config.dtype]
-    command += ["--model", model]
+    return (given or PLAIN_COMMAND) + ["--connect", address, "--local", *options(config, model)]
+
+
+def options(config: Config, model: str) -> list[str]:
+    """The worker's options for these settings."""
+    chosen = ["--device", config.device, "--dtype", config.dtype, "--model", model]
     if config.threads:
-        command += ["--threads", str(config.threads)]
+        chosen += ["--threads", str(config.threads)]
     if config.rows:
-        command += ["--rows", str(config.rows)]
-    return command
+        chosen += ["--rows", str(config.rows)]
+    return chosen
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The worker needs no token, so it gets none."""
     return {name: value for name, value in os.environ.items() if name != "DISCORD_TOKEN"}

@@ -144,6 +144,15 @@ async def test_the_doctor_finds_what_is_wrong_and_says_the_cure(tmp_path: Path) 
     assert wrong.returncode == 1
 
 
+async def test_the_doctor_tries_the_worker_with_the_settings_of_the_bot(tmp_path: Path) -> None:
+    environ = {"DARKROOM_WORKER": "local", "DARKROOM_DEVICE": "cuda:99", "DISCORD_API_URL": "http://127.0.0.1:9"}
+    process = await start(tmp_path / "data", "doctor", **environ)
+    words = await said(process)
+    assert "ok    Worker: torch" in words
+    assert "WRONG Worker:" in words and "CUDA" in words
+    assert process.returncode == 1
+
+
 async def test_unknown_words_are_answered_with_the_known_ones(tmp_path: Path) -> None:
     process = await start(tmp_path / "data", "dance")
     assert "python bot.py doctor" in await said(process)
