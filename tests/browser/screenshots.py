@@ -11,9 +11,9 @@ from tests.browser import chromium, journey
 from tests.harness.sandbox import ROOT
 
 IMAGES = ROOT / "docs" / "images"
-PROMPT = "a red boat on the sea at sunset"
-# On a slow machine too, the grid comes where the previews were.
-ONE_MESSAGE = {"DARKROOM_NEW_MESSAGE_AFTER": "100000"}
+# On a fast machine too, there is time to see it develop; on a slow one too, the grid comes where the previews were.
+PROMPT = "a red boat on the sea at sunset --steps 60"
+SLOWLY = {"DARKROOM_THREADS": "1", "DARKROOM_NEW_MESSAGE_AFTER": "100000"}
 # A preview from the middle: past noise, not yet the picture.
 FAR_ENOUGH = "id => parseInt(/(\\d+) %/.exec(document.querySelector(`[data-message='${id}']`).innerText)?.[1]) >= 45"
 SIZE = {"width": 1200, "height": 820}
@@ -22,7 +22,7 @@ SIZE = {"width": 1200, "height": 820}
 async def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        async with chromium.started() as browser, journey.program(Path(folder), **ONE_MESSAGE) as url:
+        async with chromium.started() as browser, journey.program(Path(folder), **SLOWLY) as url:
             page = await browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
             await journey.arrive(page, url)
             message = await journey.imagine(page, PROMPT)
