@@ -219,7 +219,8 @@ def measure(options: argparse.Namespace) -> tuple[list[Goal], dict[str, Any]]:
         Goal("a grid, against plain diffusers", ratio_of(ours, plain), "times", RATIO_GOAL),
         Goal("first preview", (previews[0][0] - began) / whole, "of the grid's time", FIRST_PREVIEW_GOAL),
         Goal("its difference to the pictures", previews[0][1], "of 255", FIRST_ERROR_GOAL),
-        Goal("the last preview's difference", previews[-1][1], "of 255", LAST_ERROR_GOAL),
+        # A grid that takes little more than the second between two previews has only one.
+        *[Goal("the last preview's difference", error, "of 255", LAST_ERROR_GOAL) for _, error in previews[1:][-1:]],
         Goal("second job's first preview", max(seen for _, seen in together), "steps", SECOND_STEPS_GOAL),
         Goal("both jobs", statistics.median(t for t, _ in together) / (2 * grid), "times two grids", TOGETHER_GOAL),
         Goal("steps with rows of both", len(shared.lines) / options.pairs, "a pair", 1, at_least=True),
