@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import Any, Self
 
 from core.events import ModelInfo
@@ -13,6 +14,27 @@ SAMPLERS: Mapping[str, str] = {
     "euler_a": "Euler ancestral",
     "dpmpp_2m": "DPM++ 2M",
 }
+
+
+class Edit(StrEnum):
+    """What a model, with what lies beside it, can do besides making pictures from words."""
+
+    VARIATION = "variation"  # near a picture, by strength
+    INPAINT = "inpaint"  # a region anew
+    OUTPAINT = "outpaint"  # a wider canvas: zoom, pan, square
+    TILE = "tile"
+    IMAGE_PROMPT = "image_prompt"  # a picture beside or instead of words; blend
+    STYLE = "style"
+    CHARACTER = "character"
+    UPSCALE = "upscale"
+    REFINE = "refine"  # creative upscale
+    DESCRIBE = "describe"
+    LORA = "lora"
+    NEGATIVE = "negative"
+    WEIGHTS = "weights"  # weighted prompts
+    STOP = "stop"
+    PREVIEW = "preview"
+
 
 #: Sizes may have this much less or more pixels than the native square, as factors.
 _FEWER, _MORE = 0.80, 1.10

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from core.job import MadeWith, Request
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 class Phase(StrEnum):
@@ -61,6 +61,7 @@ class ModelInfo:
     guidance: float
     sampler: str
     samplers: tuple[str, ...]
+    edits: tuple[str, ...] = ()  # of core.catalogue.Edit: what it can do besides pictures from words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,17 @@ class Ready:
 
     model: ModelInfo
     load_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """Which models are in memory now, oldest use first; the others of the catalogue take a load before their step.
+
+    Sent after every load and every unload. `known`: those that this worker has ever loaded, with what they can do.
+    """
+
+    loaded: tuple[str, ...]
+    known: tuple[ModelInfo, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +162,15 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What a picture shows, in words: several wordings, the best first. Done follows."""
+
+    job: str
+    attempt: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """All pictures were sent. `gpu_ms`: all that this attempt measured for the job."""
 
@@ -198,8 +219,9 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submit:
-    """Compute `indices` (0-based pictures) of `request`. `source` is a PNG for requests with strength < 1, else empty.
+    """Compute `indices` (0-based pictures) of `request`.
 
+    `source`: the PNG of the picture that it starts from, or empty; `pictures`: those of `request.inputs`, in order.
     `previews`: whether anybody watches.
     """
 
@@ -209,6 +231,23 @@ class Submit:
     indices: tuple[int, ...]
     previews: bool = True
     source: bytes = field(default=b"", repr=False)
+    pictures: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Take no further step of this job for now: its rows wait in memory. Not answered; heartbeats go on naming it."""
+
+    job: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Go on from the step where it was paused."""
+
+    job: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,8 +263,8 @@ class Shutdown:
     """Finish nothing, exit soon."""
 
 
-JobEvent = Started | Progress | Picture | Done | Failed | Cancelled
-WorkerEvent = Hello | Ready | LoadFailed | Heartbeat | HouseTime
+JobEvent = Started | Progress | Picture | Described | Done | Failed | Cancelled
+WorkerEvent = Hello | Ready | Models | LoadFailed | Heartbeat | HouseTime
 Event = JobEvent | WorkerEvent
-Order = Challenge | Welcome | Submit | Cancel | Shutdown
+Order = Challenge | Welcome | Submit | Pause | Resume | Cancel | Shutdown
 Message = Event | Order

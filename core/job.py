@@ -15,6 +15,9 @@ class Kind(StrEnum):
     GRID = "grid"
     VARIATION = "variation"
     CROP = "crop"
+    UPSCALE = "upscale"
+    EDIT = "edit"  # a region, a wider canvas: part of the source picture stays as it is
+    DESCRIBE = "describe"  # ends in words, not in pictures
 
 
 class Lane(StrEnum):
@@ -81,6 +84,62 @@ class Account:
         return cls(kind=PayerKind(kind), server=server, id=payer)
 
 
+class Role(StrEnum):
+    """What a picture that comes with a request is for."""
+
+    MASK = "mask"  # white: to be made anew, black: stays, grey: in between
+    PROMPT = "prompt"  # beside the words, or in their place
+    STYLE = "style"  # its look, not what it shows
+    CHARACTER = "character"  # who it shows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """A picture that comes with a request, beside the one that it starts from.
+
+    `of` says where the bot keeps it (`<job>/<index>` for a finished picture); a worker gets its bytes instead.
+    """
+
+    role: Role
+    of: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """A small set of weights on top of the model's: a file of the loras folder, by its name, and how strong."""
+
+    name: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canvas:
+    """Where the source picture lies in the new one, in pixels; what it leaves open is to be filled."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """The model's own look on top of the prompt: words, and how strongly they count (0 … 1, by `--stylize`)."""
+
+    positive: str = ""
+    negative: str = ""
+    weight: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upscale:
+    """Larger by `factor` (2 or 4). Creative lets the model draw on it, at the request's strength."""
+
+    factor: int
+    creative: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """Every number that decides a picture, but those that the worker's own build adds (`MadeWith`).
@@ -101,6 +160,13 @@ class Request:
     stop: int = 100  # per cent of the steps after which the x0 estimate is the picture
     strength: float = 1.0  # 1 = from noise alone; less = that share of the steps, starting near the source picture
     model: str  # the name in the catalogue
+    loras: tuple[Lora, ...] = ()
+    house: House | None = None
+    chaos: int = 0  # 0 … 100: how far the pictures of one job lie apart
+    tile: bool = False  # opposite edges meet
+    inputs: tuple[Input, ...] = ()
+    canvas: Canvas | None = None
+    upscale: Upscale | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -110,7 +176,14 @@ class Request:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Ignores keys that it does not know: a newer program may have written them."""
         known = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in data.items() if key in known})
+        values = {key: value for key, value in data.items() if key in known}
+        for name, kind in (("house", House), ("canvas", Canvas), ("upscale", Upscale)):
+            if values.get(name) is not None:
+                values[name] = kind(**values[name])
+        values["loras"] = tuple(Lora(**lora) for lora in values.get("loras", ()))
+        given = ({**one, "role": Role(one["role"])} for one in values.get("inputs", ()))
+        values["inputs"] = tuple(Input(**one) for one in given)
+        return cls(**values)
 
     def steps_to_run(self) -> int:
         """Forward steps that this request costs a picture: fewer when it starts near a source or stops early."""
@@ -123,8 +196,12 @@ class Request:
         return self.width * self.height * self.steps_to_run() * self.count
 
     def batch_key(self) -> str:
-        """Rows with the same key can share a forward: model and size. Steps, seed, sampler, guidance may differ."""
-        return f"{self.model}:{self.width}x{self.height}"
+        """Rows with the same key can share a forward: model, size, LoRAs, tiling; it starts with the model's name.
+
+        Steps, seed, sampler, guidance and prompt may differ.
+        """
+        loras = "".join(f"+{lora.name}*{lora.weight:g}" for lora in sorted(self.loras, key=lambda lora: lora.name))
+        return f"{self.model}:{self.width}x{self.height}{loras}{'~' if self.tile else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Messages as frames: a fixed prefix, a JSON header, raw bytes. Pure: reads and writes no socket; no pickle.
 
 Frame = magic "DR" + version (1 byte) + flags (1 byte, 0) + header length (u32) + body length (u32) + header + body,
-big endian. The header is `{"type": NAME, …fields}`; the one bytes-field of a message, if any, is the body.
+big endian. The header is `{"type": NAME, …fields}`; the bytes of a message are the body, one after the other, and the
+header says at each bytes-field how many they are.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from core import events
 from core.errors import FrameError
-from core.job import MadeWith, Request
+from core.job import Canvas, House, Input, Lora, MadeWith, Request, Upscale
 
 PREFIX = struct.Struct(">2sBBII")
 MAGIC = b"DR"
@@ -22,22 +23,27 @@ MAX_HEADER = 1 << 20
 MAX_BODY = 1 << 28
 
 _TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(events.Message)}
-_HINTS: dict[type[Any], dict[str, Any]] = {
-    cls: get_type_hints(cls) for cls in (*_TYPES.values(), Request, MadeWith, events.ModelInfo)
-}
-_NESTED = (Request, MadeWith, events.ModelInfo)
+_NESTED = (Request, MadeWith, events.ModelInfo, Input, Lora, Canvas, House, Upscale)
+_HINTS: dict[type[Any], dict[str, Any]] = {cls: get_type_hints(cls) for cls in (*_TYPES.values(), *_NESTED)}
+_MANY = tuple[bytes, ...]
 
 
 def encode(message: events.Message) -> bytes:
     """A message as one frame."""
     header: dict[str, Any] = {"type": type(message).__name__}
-    body = b""
+    parts: list[bytes] = []
+    hints = _HINTS[type(message)]
     for field in fields(message):
         value = getattr(message, field.name)
-        if isinstance(value, bytes):
-            body = value
+        if hints[field.name] is bytes:
+            header[field.name] = len(value)
+            parts.append(value)
+        elif hints[field.name] == _MANY:
+            header[field.name] = [len(part) for part in value]
+            parts.extend(value)
         else:
             header[field.name] = _plain(value)
+    body = b"".join(parts)
     head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     return PREFIX.pack(MAGIC, events.PROTOCOL, 0, len(head), len(body)) + head + body
 
@@ -94,14 +100,29 @@ def _plain(value: Any) -> Any:
 def _build(cls: type[Any], data: dict[str, Any], body: bytes) -> Any:
     hints = _HINTS[cls]
     values: dict[str, Any] = {}
+    left = body
     for field in fields(cls):
-        if hints[field.name] is bytes:
-            values[field.name] = body
+        hint = hints[field.name]
+        if field.name in data and hint is bytes:
+            values[field.name], left = _cut(left, data[field.name])
+        elif field.name in data and hint == _MANY:
+            parts = []
+            for length in _typed(tuple[int, ...], data[field.name]):
+                part, left = _cut(left, length)
+                parts.append(part)
+            values[field.name] = tuple(parts)
         elif field.name in data:
-            values[field.name] = _typed(hints[field.name], data[field.name])
+            values[field.name] = _typed(hint, data[field.name])
         elif field.default is MISSING and field.default_factory is MISSING:
             raise KeyError(field.name)
     return cls(**values)
+
+
+def _cut(body: bytes, length: Any) -> tuple[bytes, bytes]:
+    """The first `length` bytes, and the rest. Raises ValueError when there are not as many."""
+    if type(length) is not int or not 0 <= length <= len(body):
+        raise ValueError("its body is shorter than its header says")
+    return body[:length], body[length:]
 
 
 def _typed(hint: Any, value: Any) -> Any:

@@ -45,8 +45,9 @@ def _computes(settings: Settings) -> bool:
         family = loaded.family
         side = family.native // family.factor
         latents = torch.zeros(1, family.channels, side, side, device=device.place)
-        text = family.encode_prompt("a test")[None]
-        family.denoise(latents, torch.ones(1, device=device.place), text)
+        text = {name: value[None] for name, value in family.encode_prompt("a test").items()}
+        one = torch.ones(1, device=device.place)
+        family.denoise(latents, one, text, one)
         family.decode(latents[0])
         print(f"ok       one step and one decode at {family.native}×{family.native}")
     except DarkroomError as error:

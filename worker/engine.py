@@ -11,12 +11,12 @@ from collections.abc import Callable
 from time import monotonic
 
 import torch
-from torch import Tensor
 
 from core.events import Cancel, Cancelled, Done, Event, Failed, FailureKind, HouseTime, Phase, Picture, Started, Submit
 from core.job import MadeWith
 from worker import ENGINE
 from worker.device import Device, free_cache, is_out_of_memory
+from worker.families.base import Conditions
 from worker.meter import Meter
 from worker.models import Loaded
 from worker.orders import Drop, Inbox, Stop
@@ -55,7 +55,7 @@ class Engine:
         self._finisher = Finisher()
         self._previewer = Previewer(self._reporter.preview)
         self._schedules = Schedules(self._family.scheduler)
-        self._texts: OrderedDict[str, Tensor] = OrderedDict()
+        self._texts: OrderedDict[str, Conditions] = OrderedDict()
         self._tasks: dict[str, Task] = {}
         self._waiting: deque[Task] = deque()
         self._rows: deque[Row] = deque()
@@ -167,7 +167,7 @@ class Engine:
             for index in task.order.indices
         ]  # fmt: skip
 
-    def _text(self, text: str) -> Tensor:
+    def _text(self, text: str) -> Conditions:
         """The text's encoding: made once, and each text alone, so that it does not depend on its company."""
         known = self._texts.get(text)
         if known is None:

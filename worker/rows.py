@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worker.families.base import Family
+from worker.families.base import Conditions, Family, Guidance
 from worker.samplers import BEFORE, INPUT, NOISE, TIME, X0, X0_OUT, X0_X, Plan, X
 
 
@@ -28,8 +28,9 @@ class Row:
     key: str  # rows with the same key can share a forward
     plan: Plan
     guidance: float
-    text: Tensor
-    negative: Tensor
+    twice: bool  # its steps take a second forward, without the prompt
+    text: Conditions
+    negative: Conditions
     generator: torch.Generator  # on the CPU, so that every device draws the same noise
     latents: Tensor
     x0: Tensor
@@ -41,7 +42,7 @@ class Row:
     @property
     def forwards(self) -> int:
         """Forwards of the model that a step of this row costs."""
-        return 2 if self.guidance > 1 else 1
+        return 2 if self.twice else 1
 
     @property
     def is_done(self) -> bool:
@@ -57,7 +58,7 @@ class Row:
 
 def new_row(
     family: Family, *, job: str, index: int, key: str, plan: Plan, guidance: float, seed: int,
-    size: tuple[int, int], text: Tensor, negative: Tensor, source: Tensor | None,
+    size: tuple[int, int], text: Conditions, negative: Conditions, source: Tensor | None,
 ) -> Row:  # fmt: skip
     """A row before its first step. `size` is (width, height) in pixels, `source` the latents that it starts near."""
     width, height = size
@@ -67,7 +68,8 @@ def new_row(
     if source is not None:
         latents = latents + source * plan.from_source
     return Row(
-        job=job, index=index, key=key, plan=plan, guidance=guidance, text=text, negative=negative,
+        job=job, index=index, key=key, plan=plan, guidance=guidance,
+        twice=family.guidance is Guidance.TWICE and guidance > 1, text=text, negative=negative,
         generator=generator, latents=latents, x0=torch.zeros_like(latents), draft=torch.zeros_like(latents),
     )  # fmt: skip
 
@@ -84,9 +86,10 @@ class Batch:
         self._guided = torch.tensor(guided, device=self._latents.device)
         self._all_guided = len(guided) == len(rows)
         texts = [rows[place].negative for place in guided] + [row.text for row in rows]
-        self._texts = torch.stack(texts)
-        scale = torch.tensor([rows[place].guidance for place in guided], dtype=torch.float32)
-        self._scale = scale.to(self._latents.device)[:, None, None, None]
+        self._conditions = {name: torch.stack([text[name] for text in texts]) for name in texts[0]}
+        scales = [rows[place].guidance for place in guided] + [row.guidance for row in rows]
+        self._scales = torch.tensor(scales, dtype=torch.float32, device=self._latents.device)
+        self._scale = self._scales[: len(guided), None, None, None]
         for place, row in enumerate(rows):
             row.latents, row.x0, row.draft = self._latents[place], self._x0[place], self._draft[place]
             row.batch = self
@@ -102,7 +105,7 @@ class Batch:
     @property
     def forwards(self) -> int:
         """How many samples one forward of it holds."""
-        return len(self._texts)
+        return len(self._scales)
 
     def advance(self, family: Family) -> None:
         """One step of every row. If it raises, no row has moved and it can be tried again."""
@@ -128,13 +131,14 @@ class Batch:
         """Each row's output, guided and before guidance; rows that need none cost one forward, the others two."""
         count = len(self._guided)
         if not count:
-            out = family.denoise(latents, times, self._texts)
+            out = family.denoise(latents, times, self._conditions, self._scales)
             return out, out
         if self._all_guided:
-            without, out = family.denoise(torch.cat([latents] * 2), torch.cat([times] * 2), self._texts).chunk(2)
+            every = family.denoise(torch.cat([latents] * 2), torch.cat([times] * 2), self._conditions, self._scales)
+            without, out = every.chunk(2)
             return without + self._scale * (out - without), out
         both = torch.cat([latents[self._guided], latents]), torch.cat([times[self._guided], times])
-        every = family.denoise(*both, self._texts)
+        every = family.denoise(*both, self._conditions, self._scales)
         without, out = every[:count], every[count:]
         guided = out.clone()
         guided[self._guided] = without + self._scale * (out[self._guided] - without)

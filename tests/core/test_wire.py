@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from core import events, wire
 from core.errors import FrameError
-from core.job import MadeWith, Request
+from core.job import Canvas, House, Input, Lora, MadeWith, Request, Role, Upscale
 
 REQUEST = Request(prompt="a red boat 🚤", negative="fog", width=256, height=320, seed=2**32 - 1, steps=20, guidance=4.5,
-                  sampler="euler_a", count=4, stop=80, strength=0.6, model="postcard")  # fmt: skip
+                  sampler="euler_a", count=4, stop=80, strength=0.6, model="postcard", chaos=7, tile=True,
+                  loras=(Lora(name="ink", weight=0.5),), house=House(positive="calm", weight=0.3),
+                  inputs=(Input(role=Role.STYLE, of="a/1", weight=2.0), Input(role=Role.MASK, of="b/0")),
+                  canvas=Canvas(left=0, top=8, width=64, height=64), upscale=Upscale(factor=2))  # fmt: skip
 MADE = MadeWith(model="postcard", digest="abc", dtype="float32", device="cpu", engine="1")
 MODEL = events.ModelInfo(name="postcard", family="sd", digest="abc", dtype="float32", native=256, multiple=8, steps=20,
                          guidance=4.0, sampler="euler", samplers=("euler", "dpmpp_2m"))  # fmt: skip
@@ -34,6 +37,11 @@ MESSAGES = [
     events.Challenge(protocol=1, nonce="00"),
     events.Welcome(worker="w1"),
     events.Submit(job="a", attempt=2, request=REQUEST, indices=(0, 2), previews=False, source=b"png"),
+    events.Submit(job="a", attempt=2, request=REQUEST, indices=(0,), source=b"png", pictures=(b"style", b"", b"mask")),
+    events.Pause(job="a", attempt=2),
+    events.Resume(job="a", attempt=2),
+    events.Described(job="a", attempt=2, words=("a red boat", "a boat at sea")),
+    events.Models(loaded=("postcard",), known=(MODEL,)),
     events.Cancel(job="a", attempt=2),
     events.Shutdown(),
 ]
@@ -91,6 +99,9 @@ def test_a_field_of_a_newer_program_is_ignored_and_one_with_a_default_may_be_mis
         b'{"type": "Heartbeat", "phase": "idle", "phase_seconds": 1, "jobs": "ab"}',
         b'{"type": "Submit", "job": "a", "attempt": 1, "indices": [0], "request": {"prompt": "a"}}',
         b'{"type": "Submit", "job": "a", "attempt": 1, "indices": [0], "request": "a cat"}',
+        b'{"type": "Picture", "job": "a", "attempt": 1, "index": 0, "png": 5}',
+        b'{"type": "Picture", "job": "a", "attempt": 1, "index": 0, "png": -1}',
+        b'{"type": "Picture", "job": "a", "attempt": 1, "index": 0, "png": true}',
         b'{"type": ' + b"[" * 100_000,
     ],
 )
@@ -104,8 +115,8 @@ def test_a_header_that_is_not_what_it_says_is_refused_with_a_sentence(header):
     [
         (struct.pack(">2sBBII", b"HT", 1, 0, 1, 1), "does not speak"),
         (struct.pack(">2sBBII", b"DR", 9, 0, 1, 1), "another version"),
-        (struct.pack(">2sBBII", b"DR", 1, 0, wire.MAX_HEADER + 1, 0), "larger"),
-        (struct.pack(">2sBBII", b"DR", 1, 0, 2, wire.MAX_BODY + 1), "larger"),
+        (struct.pack(">2sBBII", b"DR", events.PROTOCOL, 0, wire.MAX_HEADER + 1, 0), "larger"),
+        (struct.pack(">2sBBII", b"DR", events.PROTOCOL, 0, 2, wire.MAX_BODY + 1), "larger"),
     ],
 )
 def test_a_stream_that_is_not_ours_is_refused_at_its_first_bytes(prefix, sentence):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from worker.families.base import Conditions
 from worker.models import Loaded
 
 #: The first number of a marked prompt's encoding; nothing else comes near.
@@ -27,16 +28,17 @@ class Faulty:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._family, name)
 
-    def encode_prompt(self, text: str) -> Tensor:
-        encoded: Tensor = self._family.encode_prompt(text).clone()
+    def encode_prompt(self, text: str) -> Conditions:
+        conditions = dict(self._family.encode_prompt(text))
+        conditions["text"] = conditions["text"].clone()
         for word, mark in MARKS.items():
             if word in text.split():
-                encoded[0, 0] = mark
-        return encoded
+                conditions["text"][0, 0] = mark
+        return conditions
 
-    def denoise(self, latents: Tensor, timesteps: Tensor, texts: Tensor) -> Tensor:
+    def denoise(self, latents: Tensor, timesteps: Tensor, conditions: Conditions, scales: Tensor) -> Tensor:
         self.before(len(latents))
-        marks = set(texts[:, 0, 0].tolist())
+        marks = set(conditions["text"][:, 0, 0].tolist())
         if MARKS["die"] in marks:
             os.kill(os.getpid(), signal.SIGKILL)
         if MARKS["hang"] in marks:
@@ -46,7 +48,7 @@ class Faulty:
         if MARKS["poison"] in marks:
             raise RuntimeError("poison")
         self.forwards.append(len(latents))
-        out: Tensor = self._family.denoise(latents, timesteps, texts)
+        out: Tensor = self._family.denoise(latents, timesteps, conditions, scales)
         return out * float("nan") if MARKS["overflow"] in marks else out
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from core.catalogue import SAMPLERS
 from tests.worker.bed import request
 from tests.worker.checkpoint import SCHEDULER
+from worker.families.base import Guidance
 from worker.rows import Batch, Row, new_row
 from worker.samplers import PREDICTIONS, Schedules, throwaway
 
@@ -21,10 +22,10 @@ class Toy:
     """A family whose model is a formula: a row's output hangs on its latents, time and text alone."""
 
     device = torch.device("cpu")
-    channels, factor = 4, 8
+    channels, factor, guidance = 4, 8, Guidance.TWICE
 
-    def denoise(self, latents: Any, timesteps: Any, texts: Any) -> Any:
-        return toy(latents, timesteps[:, None, None, None], texts[:, :1, :1, None])
+    def denoise(self, latents: Any, timesteps: Any, conditions: Any, scales: Any) -> Any:
+        return toy(latents, timesteps[:, None, None, None], conditions["text"][:, :1, :1, None])
 
 
 def toy(latents: Any, time: Any, text: Any) -> Any:
@@ -88,8 +89,8 @@ def test_rows_that_join_and_leave_at_any_step_are_what_diffusers_computes(
         text = 0.1 * (number + 1)
         row = new_row(
             Toy(), job=str(number), index=0, key="k", plan=schedules.plan(wish.sampler, wish.steps, 1.0, 100),
-            guidance=wish.guidance, seed=wish.seed, size=(32, 32), text=torch.full((2, 3), text),
-            negative=torch.full((2, 3), -text), source=None,
+            guidance=wish.guidance, seed=wish.seed, size=(32, 32), text={"text": torch.full((2, 3), text)},
+            negative={"text": torch.full((2, 3), -text)}, source=None,
         )  # fmt: skip
         expected[row.job], leaves[row.job] = reference(wish, config, text), wish.leaves
         joining.setdefault(wish.joins, []).append(row)
@@ -121,7 +122,7 @@ def test_every_step_of_twenty_is_within_one_millionth_of_diffusers(
     config = {**SCHEDULER, "prediction_type": prediction, **spacing}
     row = new_row(
         Toy(), job="a", index=0, key="k", plan=Schedules(config).plan(sampler, 20, 1.0, 100), guidance=1.0, seed=1,
-        size=(32, 32), text=torch.full((2, 3), 0.1), negative=torch.zeros(2, 3), source=None,
+        size=(32, 32), text={"text": torch.full((2, 3), 0.1)}, negative={"text": torch.zeros(2, 3)}, source=None,
     )  # fmt: skip
     wish = Wish(sampler=sampler, steps=20, seed=1, guidance=1.0, joins=0, leaves=20)
     for right in reference(wish, config, 0.1)[1:]:
@@ -162,7 +163,7 @@ def test_a_batch_of_the_same_rows_is_kept_and_another_one_is_stacked_anew() -> N
     rows = [
         new_row(
             Toy(), job="a", index=index, key="k", plan=schedules.plan("euler", 5, 1.0, 100), guidance=2.0, seed=1,
-            size=(32, 32), text=torch.ones(2, 3), negative=torch.zeros(2, 3), source=None,
+            size=(32, 32), text={"text": torch.ones(2, 3)}, negative={"text": torch.zeros(2, 3)}, source=None,
         )
         for index in range(3)
     ]  # fmt: skip

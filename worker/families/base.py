@@ -6,6 +6,8 @@ or samplers.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +16,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
+
+#: What `denoise` needs besides latents and times, by name: one text's have no batch axis, a batch's are stacked. Rows
+#: whose conditions differ in names or shapes cannot share a forward.
+Conditions = Mapping[str, Tensor]
+
+
+class Guidance(StrEnum):
+    """How a family follows the prompt more closely."""
+
+    TWICE = "twice"  # classifier-free: a second forward without the prompt, for every row whose guidance is above 1
+    INPUT = "input"  # the model takes the scale as a number: one forward
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adaptation:
+    """What is changed in a model for the rows of one batch: LoRAs as (name, weight), and edges that meet."""
+
+    loras: tuple[tuple[str, float], ...] = ()
+    tile: bool = False
 
 
 class Family(Protocol):
@@ -26,15 +48,19 @@ class Family(Protocol):
     factor: int  # pixels a latent's side stands for; sides must be multiples of it
     channels: int  # of the latents
     scheduler: Mapping[str, Any]  # diffusers' scheduler config, with `prediction_type`
+    guidance: Guidance
 
-    def encode_prompt(self, text: str) -> Tensor:
-        """What `denoise` needs of a text, [tokens, features]; the same for the same text, whatever else runs."""
+    def encode_prompt(self, text: str) -> Conditions:
+        """What `denoise` needs of a text; the same for the same text, whatever else runs."""
 
     def encode_picture(self, pixels: Pixels) -> Tensor:
         """A picture as latents [channels, height / factor, width / factor], without randomness."""
 
-    def denoise(self, latents: Tensor, timesteps: Tensor, texts: Tensor) -> Tensor:
-        """The model's output, float32, for latents [B, …], timesteps [B] and texts [B, tokens, features]."""
+    def adapt(self, adaptation: Adaptation) -> None:
+        """Makes the next forwards and decodes follow it; cheap when it is what it was. Raises LookupError."""
+
+    def denoise(self, latents: Tensor, timesteps: Tensor, conditions: Conditions, scales: Tensor) -> Tensor:
+        """The model's output, float32, for latents [B, …], timesteps [B], stacked conditions, guidance scales [B]."""
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [channels, h, w] as a picture: float32 in 0 … 1, [3, height, width]."""

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worker.families.base import Pixels
+from worker.families.base import Adaptation, Conditions, Guidance, Pixels
 
 
 class StableDiffusion:
     """The four components of a checkpoint, ready on one device; see `base.Family`."""
 
     name = "sd"
+    guidance = Guidance.TWICE
 
     def __init__(
         self,
@@ -39,15 +40,15 @@ class StableDiffusion:
         self._scale = float(vae.config.scaling_factor)
         self._shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
 
-    def encode_prompt(self, text: str) -> Tensor:
-        """[tokens, features]; a longer text than the encoder reads is cut, as its own pipeline does."""
+    def encode_prompt(self, text: str) -> Conditions:
+        """`text`: [tokens, features]; a longer text than the encoder reads is cut, as its own pipeline does."""
         length = self._tokenizer.model_max_length
         tokens = self._tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         mask = None
         if getattr(self._text_encoder.config, "use_attention_mask", False):
             mask = tokens.attention_mask.to(self.device)
         hidden: Tensor = self._text_encoder(tokens.input_ids.to(self.device), attention_mask=mask)[0]
-        return hidden[0].to(self._dtype)
+        return {"text": hidden[0].to(self._dtype)}
 
     def encode_picture(self, pixels: Pixels) -> Tensor:
         """The mean of the autoencoder's distribution, scaled as the UNet expects it."""
@@ -55,9 +56,14 @@ class StableDiffusion:
         mean: Tensor = self._vae.encode(image.to(self._vae.dtype)).latent_dist.mode()
         return (mean[0].float() - self._shift) * self._scale
 
-    def denoise(self, latents: Tensor, timesteps: Tensor, texts: Tensor) -> Tensor:
+    def adapt(self, adaptation: Adaptation) -> None:
+        """Takes the model as it is; raises LookupError for anything else."""
+        if adaptation != Adaptation():
+            raise LookupError("This model takes no LoRAs and no tiling.")
+
+    def denoise(self, latents: Tensor, timesteps: Tensor, conditions: Conditions, scales: Tensor) -> Tensor:
         """One forward of the UNet."""
-        out: Tensor = self._unet(latents.to(self._dtype), timesteps, texts, return_dict=False)[0]
+        out: Tensor = self._unet(latents.to(self._dtype), timesteps, conditions["text"], return_dict=False)[0]
         return out.float()
 
     def decode(self, latents: Tensor) -> Tensor:
