@@ -164,18 +164,19 @@ class Config:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Self:
-        """From `environ` (the process's own by default), then `dotenv` (.env here), then the defaults.
+        """From `environ` (the process's own by default), then `dotenv` (the program's own .env), then the defaults.
 
+        A data folder that is not absolute lies beside the program: a start from elsewhere must find the same queue.
         Raises ConfigError, which names the setting and what would be right.
         """
-        found = dict(dotenv_values(dotenv if dotenv is not None else Path(".env")))
+        found = dict(dotenv_values(dotenv if dotenv is not None else ROOT / ".env"))
         found.update(os.environ if environ is None else environ)
         read = {v.name: v.read(v.name, (found.get(v.name) or "").strip() or v.default) for v in VARIABLES}
         read["DARKROOM_BLOCKED"] = (*read["DARKROOM_BLOCKED"], *read.pop("DARKROOM_BLOCKED_FILE"))  # type: ignore[misc]
         values = {
             name.removeprefix("DARKROOM_").removeprefix("DISCORD_").lower(): value for name, value in read.items()
         }
-        values["data"] = Path(str(values["data"])).expanduser().absolute()
+        values["data"] = ROOT / Path(str(values["data"])).expanduser()
         if values["api_url"] and not values["token"]:
             values["token"] = _SANDBOX_TOKEN
         return cls(**values)  # type: ignore[arg-type]

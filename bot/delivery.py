@@ -183,13 +183,16 @@ class DeliveryLoop:
         if begun.way is Way.EDIT and job.where.message is not None:
             try:
                 return _Posted(message=await self._edit(job, card))
-            except discord.NotFound as error:
-                if trouble(error) is not Trouble.MESSAGE_GONE:
+            except discord.HTTPException as error:
+                sort = trouble(error)
+                if sort not in (Trouble.MESSAGE_GONE, Trouble.ARCHIVED):
                     raise
                 if job.state is State.CANCELLED:
-                    return _Posted(message=job.where.message)  # cancelled and deleted: there is nothing left to say
+                    # Cancelled and deleted, or its thread closed: there is nothing left to say.
+                    return _Posted(message=job.where.message)
                 await self._deliveries.change_way(job.id, Way.NEW)
-                job = replace(job, where=replace(job.where, message=None))
+                if sort is Trouble.MESSAGE_GONE:
+                    job = replace(job, where=replace(job.where, message=None))
         return await self._post_anew(job, card, again=begun.tries > 1)
 
     async def _edit(self, job: Job, card: Card) -> str:

@@ -27,7 +27,13 @@ OLD_SECONDS = 3300.0
 _AFTER_TROUBLE_SECONDS = 5.0
 _STOP_SECONDS = 5.0
 _REMEMBERED = 2000
-_FINAL_TROUBLE = (Trouble.MESSAGE_GONE, Trouble.CHANNEL_GONE, Trouble.FORBIDDEN, Trouble.REFUSED)
+_FINAL_TROUBLE = (
+    Trouble.MESSAGE_GONE,
+    Trouble.ARCHIVED,
+    Trouble.CHANNEL_GONE,
+    Trouble.FORBIDDEN,
+    Trouble.REFUSED,
+)
 
 #: Adds place and times, as they are now, to a job.
 Look = Callable[[Job, Progress | None], Awaitable[JobView]]

@@ -7,15 +7,17 @@ from bot.admission import Purse
 from bot.asking import server_that_pays, usual_lane
 from bot.hub import Status, WorkerState
 from bot.outlook import Estimate
+from bot.render import Button, Card, Verb
 from bot.words import day, harmless, link, minutes, place_in_line, when
 from core.cost import grids_left
-from core.job import Job, Lane, State
+from core.job import Job, Kind, Lane, State
 from core.prompt import Defaults, parse
 
 if TYPE_CHECKING:
     from bot.client import DarkroomBot
 
 _MOST_JOBS = 8
+_MOST_UNTOLD = 4  # each with its buttons; Discord takes five rows of five
 _MOST_CHARACTERS = 1900
 
 
@@ -51,12 +53,35 @@ async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
 
 async def told(bot: "DarkroomBot", standing: Standing) -> None:
     """They have read what could not be posted, as far as it was shown."""
-    for job in standing.untold[:_MOST_JOBS]:
+    for job in standing.untold[:_MOST_UNTOLD]:
         await bot.services.deliveries.told(job.id)
 
 
-def shown(standing: Standing) -> str:
-    """The answer's text."""
+def shown(standing: Standing) -> Card:
+    """The answer: its text, and a row of buttons for each result that could not be posted."""
+    return Card(content=_text(standing), rows=tuple(filter(None, map(_ways_to, standing.untold[:_MOST_UNTOLD]))))
+
+
+def _ways_to(job: Job) -> tuple[Button, ...]:
+    """Buttons that post a job's pictures here, from where they are kept; none where there are no pictures."""
+    if job.state is not State.DONE:
+        return ()
+    if job.kind is Kind.CROP:
+        assert job.source is not None
+        return (Button(job=job.source.job, verb=Verb.UPSCALE, index=job.source.index, label=_shortly(job)),)
+    words = [_shortly(job)] + [""] * (job.request.count - 1)
+    return tuple(
+        Button(job=job.id, verb=Verb.UPSCALE, index=index, label=f"{word} U{index + 1}".strip())
+        for index, word in enumerate(words)
+    )
+
+
+def _shortly(job: Job) -> str:
+    """The start of its words, for a button's label, which renders no markdown."""
+    return " ".join(job.request.prompt.split())[:30]
+
+
+def _text(standing: Standing) -> str:
     purse = standing.purse
     grids = "" if standing.grids is None else f", about {standing.grids} grids at your settings"
     lines = [
@@ -78,10 +103,17 @@ def _not_posted(jobs: tuple[Job, ...]) -> list[str]:
     """Comes before the jobs, which may be many: it is told only once."""
     if not jobs:
         return []
-    lines = ["**Not posted**, for Discord did not take it; its seed draws it again:"]
-    lines += [f"- {harmless(job.request.prompt, 60)} `--seed {job.request.seed}`" for job in jobs[:_MOST_JOBS]]
-    more = len(jobs) - _MOST_JOBS
+    lines = ["**Not posted**, for Discord did not take it. Kept pictures come here with the buttons below:"]
+    lines += [f"- {harmless(job.request.prompt, 60)}{_instead(job)}" for job in jobs[:_MOST_UNTOLD]]
+    more = len(jobs) - _MOST_UNTOLD
     return [*lines, f"-# and {more} more: /info again shows them"] if more > 0 else lines
+
+
+def _instead(job: Job) -> str:
+    """What became of a job that has no pictures."""
+    if job.state is State.FAILED:
+        return f": not made. {job.failure or ''}".rstrip()
+    return ": cancelled" if job.state is State.CANCELLED else ""
 
 
 def _jobs(title: str, jobs: list[tuple[Job, Estimate]]) -> list[str]:

@@ -14,12 +14,14 @@ _TOKEN_DEAD = {50027, 10015, 10062}
 _TOO_LARGE = {40005}
 _ANSWERED = 40060
 _OLD_EDITS = 30046
+_ARCHIVED = 50083
 
 
 class Trouble(Enum):
     """What went wrong, by what helps."""
 
     MESSAGE_GONE = auto()  # somebody deleted it: post anew
+    ARCHIVED = auto()  # its thread is closed: nothing in it can be changed, but a new message opens it again
     CHANNEL_GONE = auto()  # nothing can be posted there any more
     FORBIDDEN = auto()  # a permission is missing: it may come back
     TOKEN_DEAD = auto()  # the interaction's webhook is closed: go through the channel
@@ -38,6 +40,8 @@ def trouble(error: Exception) -> Trouble:
         return Trouble.TOKEN_DEAD
     if error.code in _MESSAGE_GONE:
         return Trouble.MESSAGE_GONE
+    if error.code == _ARCHIVED:
+        return Trouble.ARCHIVED
     if error.code in _CHANNEL_GONE or error.status == 404:
         return Trouble.CHANNEL_GONE
     if error.status == 403:

@@ -4,6 +4,7 @@ from discord import Interaction, app_commands
 from discord.ext import commands
 
 from bot import asking, standing
+from bot.buttons import view_of
 from bot.client import DarkroomBot
 from core.job import Lane
 
@@ -21,7 +22,8 @@ class Account(commands.Cog):
         """Your plan, your fast time, your jobs, and how the GPU is"""
         asking.where_of(interaction)
         found = await standing.of(interaction.client, str(interaction.user.id), interaction.guild_id)
-        await interaction.response.send_message(standing.shown(found), ephemeral=True, suppress_embeds=True)
+        card = standing.shown(found)
+        await interaction.response.send_message(card.content, view=view_of(card), ephemeral=True, suppress_embeds=True)
         await standing.told(interaction.client, found)
 
     @app_commands.command()

@@ -19,8 +19,9 @@ BOT = Path(__file__).resolve().parent.parent / "bot.py"
 
 
 def arguments() -> argparse.Namespace:
-    named = os.environ.get("DARKROOM_DATA") or dotenv_values(".env").get("DARKROOM_DATA")
-    default = Path(named or "data") / "sandbox"
+    named = os.environ.get("DARKROOM_DATA") or dotenv_values(BOT.parent / ".env").get("DARKROOM_DATA")
+    # Like the bot's own: a path that is not absolute starts at the program, wherever it was called from.
+    default = BOT.parent / Path(named or "data").expanduser() / "sandbox"
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="A Discord on this machine.")
     parser.add_argument("--port", type=int, default=8800, help="0 takes a free one (default: 8800)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")

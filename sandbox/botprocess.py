@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -27,6 +28,15 @@ def _die_with_parent() -> Callable[[], None] | None:
     return prepare
 
 
+def _again(base: str, token: str, program: Path) -> str:
+    """The line for a terminal that starts the same bot again, on the same data, wherever that terminal stands."""
+    named = {"DISCORD_API_URL": base, "DISCORD_TOKEN": token}
+    named |= {name: value for name, value in os.environ.items() if name.startswith("DARKROOM_")}
+    secret = {"DARKROOM_WORKER_KEY"}
+    words = [f"{name}={shlex.quote(value)}" for name, value in named.items() if value and name not in secret]
+    return f"(cd {shlex.quote(str(program.parent))} && {' '.join(words)} {shlex.quote(sys.executable)} {program.name})"
+
+
 class BotProcess:
     """The bot of one sandbox."""
 
@@ -47,8 +57,7 @@ class BotProcess:
             # A Ctrl+C in the terminal is the sandbox's, which then stops the bot: two signals would end it by force.
             start_new_session=True,
         )
-        again = f"DISCORD_API_URL={base} DISCORD_TOKEN={token} {sys.executable} {program}"
-        return cls(process, again)
+        return cls(process, _again(base, token, program))
 
     async def ended(self) -> str:
         """Wait for its end; a sentence about it."""

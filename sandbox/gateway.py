@@ -84,6 +84,8 @@ class Connection:
     async def close(self, code: int) -> None:
         await asyncio.sleep(0)
         self._writer.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._writer
         await self.socket.close(code=code)
 
 

@@ -74,9 +74,11 @@ async def read(ask: Ask) -> Any:
     """Oldest first, those after an id if one is given."""
     user = ask.person(ask.query.get("as") or ask.need("as"))
     channel = ask.seen_channel(user, ask.query.get("channel") or ask.need("channel"))
-    after = int(ask.query.get("after") or 0)
+    after = ask.query.get("after") or "0"
+    if not after.isdecimal():
+        raise ControlError("wrong_field", "after is a message's id.")
     records = ask.world.messages_in(channel["id"])
-    seen = (r for r in records if int(r["id"]) > after and visible(ask.world, r, user))
+    seen = (r for r in records if int(r["id"]) > int(after) and visible(ask.world, r, user))
     return [shown(ask.world, record) for record in seen]
 
 

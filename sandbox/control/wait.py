@@ -21,6 +21,8 @@ async def wait(ask: Ask) -> Any:
     user = ask.person()
     channel = ask.seen_channel(user)
     until = ask.need("until")
+    if not isinstance(until, dict):
+        raise ControlError("wrong_field", f"until is an object of {', '.join(sorted(KNOWN))}.")
     if unknown := set(until) - KNOWN:
         raise ControlError("unknown_field", f"until knows no {', '.join(sorted(unknown))}.")
     if until.get("deleted") and not until.get("message"):

@@ -23,6 +23,13 @@ def test_everything_has_a_default() -> None:
     assert config.token == ""
 
 
+def test_a_data_folder_lies_beside_the_program_wherever_it_is_started_from(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read().data == ROOT / "data"
+    assert read(DARKROOM_DATA="elsewhere").data == ROOT / "elsewhere"
+    assert read(DARKROOM_DATA=str(tmp_path)).data == tmp_path
+
+
 def test_every_setting_stands_in_the_example_file_with_its_default() -> None:
     text = (ROOT / ".env.example").read_text()
     for variable in VARIABLES:

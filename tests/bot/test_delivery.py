@@ -254,6 +254,16 @@ async def test_a_lost_permission_is_waited_out(tmp_path):
         await room.until(first, deleted=True)
 
 
+async def test_a_thread_that_is_archived_meanwhile_is_opened_by_the_result_and_tidied(tmp_path):
+    async with darkroom(tmp_path, "--step-ms 50") as room:
+        thread = await room.control.create("channels", name="side talk", type="thread", parent="general")
+        first = await room.imagine("a red boat", channel="side talk")
+        await room.until(first, content_contains="%")
+        await room.control.change("channels", thread["id"], archived=True)
+        assert len(await results(room, channel="side talk")) == 1
+        await room.until(first, deleted=True)
+
+
 async def test_a_grid_that_is_too_large_goes_down_the_ladder(tmp_path):
     async with darkroom(tmp_path) as room:
         await room.control.limits(upload_bytes=1200)

@@ -8,12 +8,13 @@ from bot.hub import Status, WorkerState
 from bot.outlook import Estimate
 from bot.standing import Standing, shown, told
 from core.cost import Plan
-from core.job import Lane
+from core.job import Lane, State
 from tests.bot.samples import a_job
 
 
 async def test_info_counts_as_told_only_what_it_showed(tmp_path):
-    jobs = tuple(a_job(id=f"{number:016d}") for number in range(12))
+    done = {"state": State.DONE, "finished_at": 1.0, "charged_ms": 0}
+    jobs = tuple(a_job(id=f"{number:016d}", **done) for number in range(12))
     purse = Purse(
         plan=Plan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1),
         balance_ms=0,
@@ -31,8 +32,9 @@ async def test_info_counts_as_told_only_what_it_showed(tmp_path):
         untold=jobs,
         worker=WorkerState(status=Status.ONLINE, paused=False, since=0.0),
     )
-    text = shown(standing)
-    assert len(text) <= 2000 and "4 more" in text
+    card = shown(standing)
+    text = card.content
+    assert len(text) <= 2000 and "8 more" in text
     told_of = []
 
     class Deliveries:
@@ -40,5 +42,25 @@ async def test_info_counts_as_told_only_what_it_showed(tmp_path):
             told_of.append(job)
 
     await told(SimpleNamespace(services=SimpleNamespace(deliveries=Deliveries())), standing)
-    assert told_of == [job.id for job in jobs[:8]]
-    assert text.count("--seed") == len(told_of)
+    assert told_of == [job.id for job in jobs[:4]]
+    assert [row[0].job for row in card.rows] == told_of
+
+
+def untold(*jobs):
+    plan = Plan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1)
+    purse = Purse(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
+    worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
+    return shown(Standing(purse=purse, lane=Lane.FAST, grids=None, jobs=(), untold=jobs, worker=worker))
+
+
+def test_what_could_not_be_posted_comes_by_a_button_for_each_of_its_pictures():
+    grid = a_job(state=State.DONE, finished_at=1.0, charged_ms=0)
+    card = untold(grid)
+    assert "Not posted" in card.content
+    ids = [button.custom_id for row in card.rows for button in row]
+    assert ids == [f"job:{grid.id}:u:{index}" for index in range(grid.request.count)]
+
+
+def test_what_was_not_made_has_no_buttons_and_says_why():
+    card = untold(a_job(state=State.FAILED, failure="It was too large.", finished_at=1.0, charged_ms=0))
+    assert card.rows == () and "It was too large." in card.content

@@ -80,3 +80,20 @@ async def test_sandbox_stops_on_sigterm(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     await asyncio.wait_for(process.communicate(), 10)
     assert process.returncode == 0
+
+
+async def test_the_line_that_starts_the_bot_again_finds_the_same_data_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "with blank").mkdir()
+    program = tmp_path / "with blank" / "bot.py"
+    program.write_text("import os, pathlib; print(os.getcwd(), os.environ['DARKROOM_DATA'], flush=True)")
+    monkeypatch.setenv("DARKROOM_DATA", "some data")
+    monkeypatch.setenv("DARKROOM_WORKER_KEY", "a-secret-key")
+    words = await (await BotProcess.start("http://x", "sandbox", program=program)).ended()
+    assert "a-secret-key" not in words
+    shell = await asyncio.create_subprocess_shell(
+        words.splitlines()[-1], cwd="/", stdout=asyncio.subprocess.PIPE, env={"PATH": os.environ["PATH"]}
+    )
+    said, _ = await asyncio.wait_for(shell.communicate(), 20)
+    assert said.decode().strip() == f"{program.parent} some data"
