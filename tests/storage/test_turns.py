@@ -2,19 +2,23 @@
 
 import time
 
-from core.fairness import Room
+from core.fairness import credited
 from core.job import Lane, State
+from core.preemption import Room
 from storage.database import Database
 from tests.storage.store import Store, job_maker
 
 
 async def serve(store, times, cost=None):
-    """Claims and finishes jobs; returns whose they were."""
+    """Claims and finishes jobs, keeping relax's credit as the scheduler does; returns whose they were."""
     users = []
     for _ in range(times):
+        contended = {Lane.FAST, Lane.RELAX} <= await store.jobs.waiting_lanes()
         job = await store.claim()
         users.append(job.user)
-        await store.jobs.finish(job.id, job.attempt, job.estimate_ms if cost is None else cost(job))
+        spent = job.estimate_ms if cost is None else cost(job)
+        await store.jobs.keep_credit(credited(await store.jobs.credit(), job.lane, spent, held_back=contended))
+        await store.jobs.finish(job.id, job.attempt, spent)
     return users
 
 
@@ -113,9 +117,9 @@ async def test_places_follow_the_order_in_which_jobs_are_served(store):
     foretold = sorted(places, key=lambda job: places[job].place)
     assert [places[job].ahead_ms for job in foretold] == [0, 500, 1000, 1500, 2000]
     served = []
-    while (job := await store.jobs.claim(boot="boot1", worker="w", room=Room())) is not None:
-        served.append(job.id)
-        await store.jobs.finish(job.id, job.attempt, job.estimate_ms)
+    while (claim := await store.jobs.claim(boot="boot1", worker="w", room=Room())) is not None:
+        served.append(claim.job.id)
+        await store.jobs.finish(claim.job.id, claim.job.attempt, claim.job.estimate_ms)
     assert served == foretold
     assert await store.jobs.places() == {}
 
