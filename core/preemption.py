@@ -162,23 +162,23 @@ def make_way(waiting: Waiting, room: Room, service: Service) -> tuple[str, ...]:
     """The running jobs of the lane that give their places to a waiting one; empty when they need not."""
     if room.rows is None or waiting.solo or not _may_join(waiting, replace(room, crew=())):
         return ()
-    ahead = {account: _live(account, room, service) for account in {job.account for job in room.crew}}
     bound = service.get(waiting.counters[0], 0.0) + waiting.estimate_ms / waiting.weight
-    leaving: list[Running] = []
-    newest = reversed(range(len(room.crew)))
-    for job in (room.crew[place] for place in sorted(newest, key=lambda place: -ahead[room.crew[place].account])):
-        if job.account == waiting.account or ahead[job.account] < bound:
-            continue
-        leaving.append(job)
-        staying = tuple(other for other in room.crew if other not in leaving)
-        free = room.rows + sum(other.rows for other in leaving)
-        if waiting.rows <= free and _may_join(waiting, replace(room, crew=staying)):
-            return tuple(other.job for other in leaving)
+    staying, leaving = list(room.crew), list[Running]()
+    while others := [job for job in staying if job.account != waiting.account]:
+        served, place = max((_served(job, leaving, service), place) for place, job in enumerate(others))
+        if served < bound:
+            return ()
+        leaving.append(others[place])
+        staying.remove(others[place])
+        free = room.rows + sum(job.rows for job in leaving)
+        if waiting.rows <= free and _may_join(waiting, replace(room, crew=tuple(staying))):
+            return tuple(job.job for job in leaving)
     return ()
 
 
-def _live(account: str, room: Room, service: Service) -> float:
-    """What an account was served by now: its counter, with what its running jobs took instead of what is booked."""
-    mine = [job for job in room.crew if job.account == account]
-    booked = service.get((Scope.ACCOUNT, room.crew[0].lane, account), 0.0)
-    return booked + sum(job.measured_ms - job.booked_ms for job in mine)
+def _served(job: Running, leaving: Collection[Running], service: Service) -> float:
+    """What a running job's account was served if this one stops here, with those that stop already. The newest of an
+    account stops first: its counter was charged in that order, and those who came later were lifted to it."""
+    stops = [other for other in leaving if other.account == job.account]
+    unserved = sum(other.booked_ms - other.measured_ms for other in (*stops, job))
+    return service.get((Scope.ACCOUNT, job.lane, job.account), 0.0) - unserved

@@ -1,10 +1,11 @@
 """Whose turn it is, on real rows: fair between members, true after a restart, quick with a long queue."""
 
 import time
+from dataclasses import replace
 
 from core.fairness import credited
 from core.job import Lane, State
-from core.preemption import Room
+from core.preemption import Room, Running
 from storage.database import Database
 from tests.storage.store import Store, job_maker
 
@@ -94,6 +95,62 @@ async def test_a_member_at_the_cap_of_running_jobs_is_passed_over(store):
     assert await store.jobs.claim(boot="boot1", worker="w", room=room) is None
     await store.jobs.finish(late.id, 1, 10)
     assert await store.jobs.claim(boot="boot1", worker="w", room=room) is None  # bob's end frees nothing for alice
+
+
+async def test_what_rests_counts_for_no_cap(store):
+    for _ in range(3):
+        await store.admit(user="alice")
+    first = await store.claim()
+    capped = Room(running_per_account=1)
+    assert await store.jobs.claim(boot="boot1", worker="w", room=capped) is None
+    assert (await store.claim(replace(capped, resting=frozenset({first.id})))).user == "alice"
+
+
+async def test_only_a_job_of_the_lane_whose_turn_it_is_is_claimed(store):
+    await store.admit(user="alice")
+    relaxed = await store.admit(user="bob", lane=Lane.RELAX)
+    assert await store.jobs.waiting_lanes() == {Lane.FAST, Lane.RELAX}
+    assert (await store.claim(Room(lane=Lane.RELAX))).id == relaxed.id
+    assert await store.jobs.claim(boot="boot1", worker="w", room=Room(lane=Lane.TURBO)) is None
+    assert await store.jobs.waiting_lanes() == {Lane.FAST}
+
+
+async def test_a_claim_names_the_jobs_that_give_way_to_it(store):
+    await store.admit(user="alice", estimate=9000)
+    long = await store.claim()
+    await store.admit(user="bob", estimate=1000)
+    crew = Running(job=long.id, lane=Lane.FAST, account=long.account.key(), model="postcard", rows=4, booked_ms=9000)
+    room = Room(rows=0, spare=64, alone=False, lane=Lane.FAST, crew=(replace(crew, measured_ms=900),))
+    assert await store.jobs.claim(boot="boot1", worker="w", room=room) is None
+    claim = await store.jobs.claim(
+        boot="boot1", worker="w", room=replace(room, crew=(replace(crew, measured_ms=1000),))
+    )
+    assert (claim.job.user, claim.displaced) == ("bob", (long.id,))
+
+
+async def test_a_job_whose_model_is_loaded_goes_first_within_bounds(store):
+    for _ in range(2):
+        await store.admit(await other_model(store, "alice"))
+    for _ in range(4):
+        await store.admit(user="bob")
+    room = Room(warm=frozenset({"postcard"}))
+    users = []
+    for _ in range(4):
+        job = await store.claim(room)
+        users.append(job.user)
+        await store.jobs.finish(job.id, job.attempt, job.estimate_ms)
+    assert users == ["bob", "bob", "alice", "bob"]
+
+
+async def other_model(store, user):
+    job = store.make(user)
+    return replace(job, request=replace(job.request, model="other"))
+
+
+async def test_relaxs_credit_is_kept(store):
+    assert await store.jobs.credit() == 0.0
+    await store.jobs.keep_credit(-12.5)
+    assert await store.jobs.credit() == -12.5
 
 
 async def test_nobody_overtakes_a_job_that_has_to_wait_for_room(store):
