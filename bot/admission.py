@@ -12,7 +12,7 @@ from bot.moderation import Moderation
 from bot.pictures import Pictures
 from bot.rates import Rates
 from bot.scheduler import Scheduler
-from bot.words import gpu_time
+from bot.words import TURBO_PRICE, gpu_time
 from core.cost import MULTIPLIER, Plan, period_of, price_ms
 from core.errors import Gone, QueueFull, QuotaSpent, Refused
 from core.job import HOME, Account, Job, Kind, Lane, PayerKind, Request, Source, State, Where
@@ -211,9 +211,10 @@ class Admission:
 
 
 def _spent(error: NotEnough, wish: Wish, *, renews_at: float) -> QuotaSpent:
+    dear = f" (in turbo {TURBO_PRICE})" if wish.lane is Lane.TURBO else ""
     return QuotaSpent(
         f"Your fast time does not cover this: {gpu_time(error.balance_ms)} left, about {gpu_time(error.needed_ms)} "
-        f"needed. It renews <t:{renews_at:.0f}:R>; in relax it runs free of charge.",
+        f"needed{dear}. It renews <t:{renews_at:.0f}:R>; in relax it runs free of charge.",
         renews_at=renews_at,
         prompt=wish.typed,
     )

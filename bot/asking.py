@@ -132,9 +132,9 @@ def first_card(view: JobView) -> Card:
 
 
 async def usual_lane(bot: "DarkroomBot", user: str) -> Lane:
-    """The lane that this person has chosen with /fast or /relax."""
+    """The lane that this person has chosen with /turbo, /fast or /relax."""
     chosen = (await bot.services.settings.member(user)).get("lane")
-    return Lane.RELAX if chosen == Lane.RELAX else Lane.FAST
+    return Lane(chosen) if chosen in set(Lane) else Lane.FAST
 
 
 async def server_that_pays(bot: "DarkroomBot", user: int, guild: str | None) -> str | None:

@@ -143,6 +143,7 @@ class DarkroomBot(commands.Bot):
             starts_at=None if estimate.starts_in_s is None else now + estimate.starts_in_s,
             ends_at=None if estimate.ends_in_s is None else now + estimate.ends_in_s,
             fraction=None if progress is None else progress.step / max(1, progress.steps),
+            paused=estimate.paused,
             worker=self.services.scheduler.worker_state(),
         )
 

@@ -31,7 +31,10 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conductor:
-    """`alive` says whether a worker's connection still stands; `monotonic` is for leases."""
+    """`alive` says whether a worker's connection still stands; `monotonic` is for leases.
+
+    `coming` hears that an order is about to go out, so that others make way for it, or it for them.
+    """
 
     jobs: Jobs
     ledger: Ledger
@@ -39,6 +42,7 @@ class Conductor:
     rates: Rates
     hub: Hub
     alive: Callable[[Flight], bool]
+    coming: Callable[[Flight], None]
     monotonic: Callable[[], float]
 
     async def run(self, flight: Flight) -> None:
@@ -80,6 +84,7 @@ class Conductor:
                 return events.Cancelled(job=flight.id, attempt=flight.job.attempt, gpu_ms=0)
             if flight.grounded or not self.alive(flight):
                 return Lost(solo=flight.job.solo, why="No worker takes it now.")
+            self.coming(flight)
             flight.order(stage, source, self.monotonic())
             outcome = await self._follow(flight, stage)
             if stage.own:

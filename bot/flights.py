@@ -37,6 +37,11 @@ class Flight:
     ordered: bool = False  # the worker has an order of it that it has not answered
     grounded: bool = False  # takes no further order: the bot stops, or the queue is paused
     cancel_until: float | None = None  # told to stop; ends here even without an answer
+    paused: bool = False  # its rows wait in the worker's memory
+    paused_at: float = 0.0  # since when
+    pause_told: bool = False  # whether that was shown
+    resting: bool = False  # paused, and a heartbeat later than that did not name it as computed
+    displaced: bool = False  # paused for another job of its own lane
     progress: events.Progress | None = None
     stage_ms: int = 0  # heard in this stage
     house_ms: int = 0  # of stages that were an ancestor's
@@ -67,6 +72,7 @@ class Flight:
     def order(self, stage: Stage, source: bytes, now: float) -> None:
         """Sends the worker to work on a stage."""
         self.stage, self.ordered, self.stage_ms, self.progress = stage, True, 0, None
+        self.resting = False
         self.renew(now)
         self.link.send(
             events.Submit(
@@ -78,11 +84,23 @@ class Flight:
                 source=source,
             )
         )
+        if self.paused:
+            self.link.send(events.Pause(job=self.id, attempt=self.job.attempt))
+
+    def hold(self, now: float) -> None:
+        """Its rows wait from the next step on."""
+        if not self.paused:
+            self.paused, self.paused_at, self.pause_told, self.resting = True, now, False, False
+            if self.ordered:
+                self.link.send(events.Pause(job=self.id, attempt=self.job.attempt))
+
+    def go_on(self) -> None:
+        """Its rows take their steps again."""
+        if self.paused:
+            self.paused = self.resting = self.displaced = False
+            if self.ordered:
+                self.link.send(events.Resume(job=self.id, attempt=self.job.attempt))
 
     def recall(self) -> None:
         """Tells the worker to drop it."""
         self.link.send(events.Cancel(job=self.id, attempt=self.job.attempt))
-
-    def hear_progress(self, event: events.Progress) -> None:
-        """A step was done."""
-        self.progress, self.stage_ms = event, max(self.stage_ms, event.gpu_ms)

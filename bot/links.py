@@ -27,6 +27,7 @@ class Link:
         self.id = ""
         self.hello: events.Hello | None = None
         self.model: events.ModelInfo | None = None
+        self.loaded: tuple[str, ...] = ()  # models in its memory, by name
         self.beat = events.Heartbeat(phase=events.Phase.LOADING, phase_seconds=0.0)
         self.heard_at = monotonic()
         self.why_closed = ""

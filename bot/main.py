@@ -141,6 +141,7 @@ async def build(
                 model=loaded,
                 clock=clock,
                 monotonic=monotonic,
+                relax_share=config.relax_share,
             )
         )
         moderation = Moderation(config, owners)

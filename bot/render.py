@@ -12,6 +12,8 @@ from core.job import Job, Kind, Lane, State
 _PROMPT_ROOM = 1400
 _STEADY_SECONDS = 5
 
+#: Below the state of a job whose rows wait.
+PAUSED = "-# Paused while faster lanes have the GPU. It goes on from here by itself."
 #: Said in a result's place when its pictures were deleted, or lost with the disk, before they could be posted.
 LOST_GRID = "Its pictures were deleted before they could be shown. U draws one again, for free."
 LOST_CROP = "This picture was deleted before it could be shown."
@@ -72,6 +74,7 @@ class JobView:
     starts_at: float | None = None
     ends_at: float | None = None
     fraction: float | None = None
+    paused: bool = False  # it runs, but its rows wait for faster lanes
     worker: WorkerState | None = None
     pictures_kept: bool = True
 
@@ -144,10 +147,9 @@ def _waiting(view: JobView) -> str:
 
 
 def _running(view: JobView) -> str:
-    if view.fraction is None:
-        return "Starting"
     done = f" · done {when(_steady(view.ends_at))}" if view.ends_at is not None else ""
-    return f"{min(99, int(view.fraction * 100))} %{done}"
+    state = "Starting" if view.fraction is None else f"{min(99, int(view.fraction * 100))} %{done}"
+    return f"{state}\n{PAUSED}" if view.paused else state
 
 
 def _steady(at: float) -> float:

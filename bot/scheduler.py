@@ -1,47 +1,46 @@
-"""The only one who decides: which job goes to which worker, who is told to stop, what a lost worker means.
+"""The only one who decides: which job goes to which worker, who pauses, who is told to stop.
 
-Knows storage's statements and the door's workers; knows nothing of Discord. The row decides: this memory holds only
-what a restart may forget.
+Knows storage's statements and the door's workers; knows nothing of Discord. The row decides: the memory here holds only
+what a restart may forget. Its ears are bot/hearing.py, its hands at the workers bot/lanes.py, its rules core/.
 """
 
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 from bot.conductor import Conductor
-from bot.flights import LEASE_SECONDS, Flight, Lost
+from bot.fleet import Fleet
+from bot.flights import LEASE_SECONDS, Flight
+from bot.hearing import Hearing
 from bot.house import HouseBook
 from bot.hub import Hub, Status, WorkerState
+from bot.lanes import Lanes
 from bot.links import Link
-from bot.losses import judge
-from bot.outlook import Estimate, outlook
+from bot.outlook import Aloft, Estimate, outlook
 from bot.pictures import Pictures
 from bot.rates import Rates
 from bot.steady import PASSING, until_stored
 from bot.workers import Door
 from core import events
 from core.cost import Plan
-from core.fairness import Room
+from core.fairness import RELAX_SHARE
 from core.job import Job, State
-from storage.jobs import Jobs
+from storage.jobs import Claim, Jobs
 from storage.ledger import Ledger
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: Pictures that a worker gets at least, so that a second job can join the first.
-MIN_ROWS = 8
-#: A worker that was told to drop a job and says nothing for this long: the job ends without its word.
-CANCEL_SECONDS = 30.0
 #: Jobs that run when the queue is paused may still end for this long.
 PAUSE_GRACE_SECONDS = 30.0
-#: No event tells of more GPU time than this: a year.
-MAX_GPU_MS = 366 * 86_400_000
+#: A job that is paused for this long says so; a slice of relax's share is shorter.
+PAUSE_SHOWN_SECONDS = 3.0
 TICK_SECONDS, RENEW_SECONDS, HOUSEKEEPING_SECONDS = 0.25, 10.0, 60.0
+#: How often relax's credit is kept, and a job that waits may displace one of its lane.
+LOOK_SECONDS = 1.0
 _OUTLOOK_SECONDS = 0.5
 _DEAD = 1e12
 
@@ -64,24 +63,30 @@ class Tools:
     model: Callable[[events.ModelInfo], Awaitable[None]]
     clock: Callable[[], float]
     monotonic: Callable[[], float] = field(default=time.monotonic)
+    relax_share: float = RELAX_SHARE
 
 
 class Scheduler:
-    """Hears the door (`joined`, `heard`, `lost`, `weather`); is asked by admission and by commands."""
+    """Is asked by admission and by commands, and told by its hearing."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._jobs = tools.jobs
-        self._flights: dict[str, Flight] = {}
+        self._fleet = Fleet(tools.monotonic)
         self._unwanted: set[str] = set()  # cancelled between claim and take-off
-        self._disconnects: Counter[str] = Counter()
         self._house = HouseBook(tools.ledger)
         self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._paused_at: float | None = None  # monotonic
         self._draining = False
         self._seen: tuple[float, dict[str, Estimate]] = (-_DEAD, {})
+        self._lanes = Lanes(
+            self._fleet,
+            share=tools.relax_share,
+            running=tools.plan.running,
+            kick=self.kick,
+            monotonic=tools.monotonic,
+        )
         self._conductor = Conductor(
             jobs=tools.jobs,
             ledger=tools.ledger,
@@ -89,9 +94,22 @@ class Scheduler:
             rates=tools.rates,
             hub=tools.hub,
             alive=lambda flight: tools.door.links.get(flight.link.id) is flight.link,
+            coming=lambda flight: self._lanes.steer(flight.link, flight),
             monotonic=tools.monotonic,
         )
-        tools.door.listener = self
+        tools.door.listener = Hearing(
+            fleet=self._fleet,
+            lanes=self._lanes,
+            house=self._house,
+            rates=tools.rates,
+            hub=tools.hub,
+            door=tools.door,
+            ready=lambda link, model: self._spawn(self._ready(link, model)),
+            kick=self.kick,
+            weather=self.weather,
+            draining=lambda: self._draining,
+            monotonic=tools.monotonic,
+        )
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -101,6 +119,7 @@ class Scheduler:
             self._paused_at = self._tools.monotonic()
         await self._tools.rates.begin()
         await self._tools.pictures.sweep()
+        self._lanes.credit_ms = self._lanes.kept_ms = await self._jobs.credit()
         returned = await self._jobs.new_boot(self._tools.boot)
         if returned:
             log.info("%d jobs that an earlier start left running wait again.", len(returned))
@@ -122,27 +141,21 @@ class Scheduler:
         """Takes nothing new. Jobs that can end in time do; the others go back into the queue, uncounted."""
         self._draining = True
         until = self._tools.monotonic() + seconds
-        while self._flights and (left := until - self._tools.monotonic()) > 0:
-            for flight in list(self._flights.values()):
+        while self._fleet and (left := until - self._tools.monotonic()) > 0:
+            for flight in self._fleet.all():
                 if self._ends_in(flight) > left:
-                    self._recall(flight, "The bot stops.")
-            self._idle.clear()
-            try:
-                async with asyncio.timeout(min(left, TICK_SECONDS)):
-                    await self._idle.wait()
-            except TimeoutError:
-                continue
-        for flight in list(self._flights.values()):
-            self._recall(flight, "The bot stops.")
-        try:
-            async with asyncio.timeout(2.0):
-                while self._flights:
-                    self._idle.clear()
-                    await self._idle.wait()
-        except TimeoutError:
-            log.warning("%d jobs could not be put back; the next start does it.", len(self._flights))
+                    self._fleet.recall(flight, "The bot stops.")
+            await self._landing(min(left, TICK_SECONDS))
+        for flight in self._fleet.all():
+            self._fleet.recall(flight, "The bot stops.")
+        until = self._tools.monotonic() + 2.0
+        while self._fleet and (left := until - self._tools.monotonic()) > 0:
+            await self._landing(left)
+        if self._fleet:
+            log.warning("%d jobs could not be put back; the next start does it.", len(self._fleet))
         self._tools.door.stop()
         await self._house.book()
+        await self._keep_credit()
         try:
             await self._tools.rates.keep()
         except PASSING as error:
@@ -163,8 +176,8 @@ class Scheduler:
             return job
         job = await self._jobs.get(job_id)
         if job is not None and job.state is State.RUNNING:
-            if flight := self._flights.get(job_id):
-                self._stop(flight)
+            if flight := self._fleet.get(job_id):
+                self._fleet.stop(flight)
             else:
                 self._unwanted.add(job_id)
         return job
@@ -203,61 +216,18 @@ class Scheduler:
         now = self._tools.monotonic()
         if now - self._seen[0] > _OUTLOOK_SECONDS:
             places = await self._jobs.places()
-            flights = list(self._flights.values())
+            flights = self._fleet.all()
             self._seen = (
                 now,
                 outlook(
-                    flights,
+                    [self._aloft(flight, now) for flight in flights],
                     places,
-                    estimates={flight.id: self._tools.rates.estimate_ms(flight.job.request) for flight in flights},
+                    share=self._tools.relax_share,
                     pace=self._tools.rates.pace,
                     working=self._tools.door.status is Status.ONLINE and self._paused_at is None,
                 ),
             )
         return self._seen[1]
-
-    # --- the door's news -------------------------------------------------------------------------------------------
-
-    def joined(self, link: Link) -> None:
-        """A worker is there; orders go out when its model is loaded."""
-
-    def heard(self, link: Link, event: events.Message) -> None:
-        """Never waits: what has to be stored goes into the job's own lane."""
-        if not 0 <= getattr(event, "gpu_ms", 0) < MAX_GPU_MS:
-            self._tools.door.drop(link, "It measures what cannot be.")
-            return
-        match event:
-            case events.Heartbeat():
-                self._beat(link, event)
-            case events.Progress():
-                if (flight := self._flight(link, event)) and flight.ordered:
-                    flight.hear_progress(event)
-                    if flight.stage is not None and flight.stage.own and flight.cancel_until is None:
-                        self._tools.hub.progress(event)
-            case events.Started() | events.Picture():
-                if (flight := self._flight(link, event)) and flight.ordered:
-                    flight.inbox.put_nowait(event)
-            case events.Done() | events.Failed() | events.Cancelled():
-                if (flight := self._flight(link, event)) and flight.ordered:
-                    flight.ordered = False
-                    flight.inbox.put_nowait(event)
-            case events.HouseTime() if event.cause:
-                self._house.add(event.cause, event.gpu_ms)
-            case events.Ready():
-                self._spawn(self._ready(link, event.model))
-
-    def lost(self, link: Link) -> None:
-        """Its jobs wait again, by the rules of bot/losses.py."""
-        flights = [flight for flight in self._flights.values() if flight.link is link]
-        alone = next((flight.id for flight in flights if len(flights) == 1), "")
-        died = link.local or bool(link.why_closed)
-        if alone and not died:
-            self._disconnects[alone] += 1
-        verdict = judge(flights, died=died, meant=self._draining, disconnects=self._disconnects[alone])
-        for flight in flights:
-            flight.ordered = False
-            flight.inbox.put_nowait(verdict[flight.id])
-        self.kick()
 
     def weather(self) -> None:
         """The door's status or the pause changed."""
@@ -268,26 +238,26 @@ class Scheduler:
 
     async def _fill(self) -> None:
         """Claims jobs while a worker has room."""
+        self._lanes.queued = await self._jobs.waiting_lanes()
         for link in list(self._tools.door.links.values()):
-            while link.ready and not self._draining and self._paused_at is None and (room := self._room(link)):
-                job = await self._jobs.claim(boot=self._tools.boot, worker=link.id, room=room)
-                if job is None:
+            while link.ready and not self._draining and self._paused_at is None and (room := self._lanes.room(link)):
+                claim = await self._jobs.claim(boot=self._tools.boot, worker=link.id, room=room)
+                if claim is None:
                     break
-                self._take_off(job, link)
+                self._take_off(claim, link)
+                self._lanes.queued = await self._jobs.waiting_lanes()
+            if link.ready:
+                self._lanes.steer(link)
 
-    def _room(self, link: Link) -> Room | None:
-        mine = [flight for flight in self._flights.values() if flight.link is link]
-        rows = max(link.rows, MIN_ROWS) - sum(flight.job.request.count for flight in mine)
-        if rows <= 0 or any(flight.job.solo for flight in mine):
-            return None
-        # An empty worker takes any job: one with more pictures than rows is computed in turns.
-        return Room(rows=rows if mine else None, alone=not mine, running_per_account=self._tools.plan.running)
-
-    def _take_off(self, job: Job, link: Link) -> None:
+    def _take_off(self, claim: Claim, link: Link) -> None:
+        job = claim.job
         flight = Flight(job=job, link=link, lease_until=self._tools.monotonic() + LEASE_SECONDS)
-        self._flights[job.id] = flight
+        self._fleet.add(flight)
+        for displaced in claim.displaced:
+            if (other := self._fleet.get(displaced)) is not None:
+                other.displaced = True
         if job.id in self._unwanted:
-            self._stop(flight)
+            self._fleet.stop(flight)
         self._seen = (-_DEAD, {})
         log.info("A job goes to worker %s.", link.id, extra={"job": job.id, "attempt": job.attempt})
         self._tools.hub.changed(job)
@@ -297,39 +267,9 @@ class Scheduler:
         try:
             await self._conductor.run(flight)
         finally:
-            self._flights.pop(flight.id, None)
+            self._fleet.remove(flight)
             self._unwanted.discard(flight.id)
-            self._idle.set()
             self.kick()
-
-    def _stop(self, flight: Flight) -> None:
-        """A member's wish: the job ends as cancelled, whatever the worker answers."""
-        if flight.cancel_until is None:
-            flight.cancel_until = self._tools.monotonic() + CANCEL_SECONDS
-            flight.recall()
-
-    def _recall(self, flight: Flight, why: str) -> None:
-        """Our own wish: the job waits again, unless its last word is already here."""
-        flight.grounded = True
-        if flight.ordered:
-            flight.ordered = False
-            flight.recall()
-            flight.inbox.put_nowait(Lost(solo=flight.job.solo, why=why))
-
-    def _flight(self, link: Link, event: events.JobEvent) -> Flight | None:
-        flight = self._flights.get(event.job)
-        if flight is None or flight.link is not link or not flight.concerns(event):
-            return None
-        flight.renew(self._tools.monotonic())
-        return flight
-
-    def _beat(self, link: Link, beat: events.Heartbeat) -> None:
-        now = self._tools.monotonic()
-        self._tools.rates.hear(link.id, beat, now)
-        for job, attempt in beat.jobs:
-            flight = self._flights.get(job)
-            if flight is not None and flight.link is link and flight.job.attempt == attempt:
-                flight.renew(now)
 
     async def _ready(self, link: Link, model: events.ModelInfo) -> None:
         device = link.hello.device if link.hello else "cpu"
@@ -337,9 +277,25 @@ class Scheduler:
         await until_stored(partial(self._tools.rates.use, model.name, device), "load what was learned")
         self.kick()
 
-    def _ends_in(self, flight: Flight) -> float:
+    def _aloft(self, flight: Flight, now: float) -> Aloft:
         left = self._tools.rates.estimate_ms(flight.job.request) * (1.0 - flight.fraction)
-        return left * len(self._flights) * self._tools.rates.pace / 1000
+        paused = flight.paused and now - flight.paused_at >= PAUSE_SHOWN_SECONDS
+        return Aloft(job=flight.id, lane=flight.job.lane, left_ms=left, paused=paused)
+
+    def _ends_in(self, flight: Flight) -> float:
+        now = self._tools.monotonic()
+        lefts = {other.id: self._aloft(other, now).left_ms for other in self._fleet.all()}
+        together = sum(lefts.values()) if flight.paused else lefts[flight.id] * len(lefts)
+        return together * self._tools.rates.pace / 1000
+
+    async def _landing(self, seconds: float) -> None:
+        """Until a flight ends, or the time is over."""
+        self._fleet.landed.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._fleet.landed.wait()
+        except TimeoutError:
+            return
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         assert self._tasks is not None, "the scheduler is not running"
@@ -351,39 +307,52 @@ class Scheduler:
     # --- clockwork -------------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
-        before = renewed = self._tools.monotonic()
+        before = renewed = looked = self._tools.monotonic()
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now = self._tools.monotonic()
             late, before = now - before - TICK_SECONDS, now
             if late > 1.0:
                 # We were asleep, not the workers: what they said meanwhile is not read yet.
-                for flight in self._flights.values():
+                for flight in self._fleet.all():
                     flight.lease_until += late
                 continue
-            self._look_at_leases(now)
-            if now - renewed > RENEW_SECONDS and self._flights:
+            self._fleet.look_at_leases(now)
+            self._tell_of_pauses(now)
+            if now - looked > LOOK_SECONDS:
+                looked = now
+                await self._look()
+            if now - renewed > RENEW_SECONDS and self._fleet:
                 renewed = now
                 await self._renew()
             if self._paused_at is not None and now - self._paused_at > PAUSE_GRACE_SECONDS:
-                for flight in list(self._flights.values()):
-                    self._recall(flight, "The queue is paused.")
+                for flight in self._fleet.all():
+                    self._fleet.recall(flight, "The queue is paused.")
 
-    def _look_at_leases(self, now: float) -> None:
-        for flight in list(self._flights.values()):
-            if not flight.ordered:
-                continue
-            if flight.cancel_until is not None and now > flight.cancel_until:
-                self._recall(flight, "The worker did not answer.")
-            elif now > flight.lease_until:
-                flight.ordered = False
-                flight.recall()
-                # Alive, but without the job: a second time, and alone, that speaks against the job.
-                why = "The worker does not have it any more."
-                flight.inbox.put_nowait(Lost(strike=flight.job.solo, solo=True, why=why))
+    async def _look(self) -> None:
+        await self._keep_credit()
+        if self._fleet and self._lanes.queued:
+            self._wake.set()
+
+    async def _keep_credit(self) -> None:
+        credit = self._lanes.credit_ms
+        if credit != self._lanes.kept_ms:
+            try:
+                await self._jobs.keep_credit(credit)
+                self._lanes.kept_ms = credit
+            except PASSING as error:
+                log.error("Relax's credit could not be kept (%s); it is tried again.", error)
+
+    def _tell_of_pauses(self, now: float) -> None:
+        """A pause that lasts is shown; going on shows by itself."""
+        for flight in self._fleet.all():
+            if flight.paused and not flight.pause_told and now - flight.paused_at >= PAUSE_SHOWN_SECONDS:
+                flight.pause_told = True
+                self._seen = (-_DEAD, {})
+                self._tools.hub.changed(flight.job)
 
     async def _renew(self) -> None:
-        heard = [(flight.id, flight.job.attempt, flight.own_ms) for flight in self._flights.values()]
+        heard = [(flight.id, flight.job.attempt, flight.own_ms) for flight in self._fleet.all()]
         try:
             await self._jobs.renew(heard)
         except PASSING as error:

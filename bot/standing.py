@@ -8,7 +8,7 @@ from bot.asking import server_that_pays, usual_lane
 from bot.hub import Status, WorkerState
 from bot.outlook import Estimate
 from bot.render import Button, Card, Verb
-from bot.words import day, harmless, link, minutes, place_in_line, when
+from bot.words import TURBO_PRICE, day, harmless, link, minutes, place_in_line, when
 from core.cost import grids_left
 from core.job import Job, Kind, Lane, State
 from core.prompt import Defaults, parse
@@ -39,12 +39,14 @@ async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
     account = services.admission.account(user, await server_that_pays(bot, int(user), str(guild) if guild else None))
     purse = await services.admission.purse(account)
     usual = parse("a picture", model=services.model, defaults=Defaults(), seed=0).request
+    lane = await usual_lane(bot, user)
+    priced = Lane.FAST if lane is Lane.RELAX else lane  # relax is free, so what fast time still pays for is said
     live = await services.jobs.live_of(account)
     untold = [await services.jobs.get(delivery.job) for delivery in await services.deliveries.untold(user)]
     return Standing(
         purse=purse,
-        lane=await usual_lane(bot, user),
-        grids=grids_left(purse.balance_ms, await services.admission.price_ms(usual, Lane.FAST)),
+        lane=lane,
+        grids=grids_left(purse.balance_ms, await services.admission.price_ms(usual, priced)),
         jobs=tuple([(job, await services.scheduler.estimate(job)) for job in live]),
         untold=tuple(job for job in untold if job is not None),
         worker=services.scheduler.worker_state(),
@@ -84,10 +86,11 @@ def _shortly(job: Job) -> str:
 def _text(standing: Standing) -> str:
     purse = standing.purse
     grids = "" if standing.grids is None else f", about {standing.grids} grids at your settings"
+    dear = f", {TURBO_PRICE}" if standing.lane is Lane.TURBO else ""
     lines = [
         f"**Fast time** {minutes(purse.balance_ms)} of {minutes(purse.granted_ms)} min left{grids}",
         f"-# renews {day(purse.renews_at)} ({when(purse.renews_at)})",
-        f"**Lane** {standing.lane} · **Plan** {purse.plan.name}: "
+        f"**Lane** {standing.lane}{dear} · **Plan** {purse.plan.name}: "
         f"{purse.plan.running} running and {purse.plan.waiting} waiting at once",
         f"**GPU** {_gpu(standing.worker)}",
         *_not_posted(standing.untold),

@@ -3,11 +3,14 @@
 import re
 import unicodedata
 
-from core.job import Job, Request
+from core.cost import MULTIPLIER
+from core.job import Job, Lane, Request
 
 # What can start or end something in the middle of a line: emphasis, code, spoilers, mentions, links (also bare ones).
 _SIGNS = re.compile(r"([\\*_~`|\[\]<>/])")
 _ORDINALS = ("Next", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth", "Tenth")
+#: What the turbo lane costs, in a sentence.
+TURBO_PRICE = f"each second of GPU time counts {MULTIPLIER[Lane.TURBO]:g} times"
 _SLUG = re.compile(r"[^a-z0-9]+")
 _EMBED_TEXT = 4096  # characters that Discord takes in an embed's description
 _BARE = "\u2060"  # a word joiner, which nobody sees

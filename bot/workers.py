@@ -184,11 +184,14 @@ class Door:
             return
         elif isinstance(message, events.Ready):
             link.model = message.model
+            link.loaded = tuple(dict.fromkeys((*link.loaded, message.model.name)))
             link.beat = events.Heartbeat(phase=events.Phase.IDLE, phase_seconds=0.0)
             log.info("Worker %s has loaded %s in %.1f s.", link.id, message.model.name, message.load_ms / 1000)
             if self.local and link.pid == self.local.pid:
                 self.local.ready()
             self._look()
+        elif isinstance(message, events.Models):
+            link.loaded = message.loaded
         elif isinstance(message, events.LoadFailed):
             log.error("Worker %s cannot load the model. %s", link.id, message.sentence)
             if self.local and link.pid == self.local.pid:

@@ -1,4 +1,4 @@
-"""/info, /fast, /relax: what a member has, and which lane they use."""
+"""/info, /turbo, /fast, /relax: what a member has, and which lane they use."""
 
 from discord import Interaction, app_commands
 from discord.ext import commands
@@ -6,9 +6,11 @@ from discord.ext import commands
 from bot import asking, standing
 from bot.buttons import view_of
 from bot.client import DarkroomBot
+from bot.words import TURBO_PRICE
 from core.job import Lane
 
 _SAID = {
+    Lane.TURBO: f"Your jobs now run in the turbo lane, before all others: {TURBO_PRICE}. `/fast` switches back.",
     Lane.FAST: "Your jobs now run in the fast lane and use fast time. `/relax` switches back.",
     Lane.RELAX: "Your jobs now run in the relax lane: free, after the fast ones. `/fast` switches back.",
 }
@@ -25,6 +27,11 @@ class Account(commands.Cog):
         card = standing.shown(found)
         await interaction.response.send_message(card.content, view=view_of(card), ephemeral=True, suppress_embeds=True)
         await standing.told(interaction.client, found)
+
+    @app_commands.command()
+    async def turbo(self, interaction: Interaction[DarkroomBot]) -> None:
+        """Run your jobs in the turbo lane from now on: before all others, at double price"""
+        await self._use(interaction, Lane.TURBO)
 
     @app_commands.command()
     async def fast(self, interaction: Interaction[DarkroomBot]) -> None:

@@ -6,8 +6,12 @@ the job ends. An account that comes back from idling is lifted to the lane's vir
 served last), so that idling earns no credit. Two accounts that both wait never differ by more than about two of the
 largest pieces. Inside an account the batch keys (model and size) take turns by the same rule.
 
-Lanes go in order, turbo, fast, relax; while relax waits beside them it earns credit for each piece that they take, and
-whenever it has credit it is next: that is its guaranteed share. Counters are values; whoever calls keeps them.
+A worker swaps models slowly, so a job whose model is loaded may overtake one whose model is not, as long as nobody
+comes to be more than two jobs ahead by it (`AHEAD`).
+
+Lanes go in order, turbo, fast, relax. Relax earns credit while it is held back by the lanes above it, and pays while it
+holds them back; whenever it has credit it is next: that is its guaranteed share. Counters are values; whoever calls
+keeps them. Who runs between the steps: see core/preemption.py.
 """
 
 import heapq
@@ -19,8 +23,10 @@ from enum import StrEnum
 from core.job import Lane
 
 RELAX_SHARE = 0.1
-#: Relax can save up no more than this: ten minutes of GPU time.
-CREDIT_LIMIT_MS = 600_000.0
+#: Relax can save up, or owe, no more GPU time than this.
+CREDIT_LIMIT_MS = 30_000.0
+#: A job with a loaded model overtakes one without until its account, or key, is ahead by this many such jobs.
+AHEAD = 2
 
 
 class Scope(StrEnum):
@@ -35,6 +41,7 @@ class Scope(StrEnum):
 Counter = tuple[Scope, Lane, str]
 Service = Mapping[Counter, float]
 Updates = dict[Counter, float]
+CREDIT: Counter = (Scope.CREDIT, Lane.RELAX, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +63,10 @@ class Waiting:
         """Its account's counter and its batch key's."""
         return (Scope.ACCOUNT, self.lane, self.account), (Scope.KEY, self.lane, f"{self.account}|{self.key}")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
-    """What a worker can take now. None: no limit."""
-
-    rows: int | None = None
-    keys: frozenset[str] | None = None
-    alone: bool = True  # the worker computes nothing, so a job that must run alone may enter
-    running_per_account: int | None = None
+    @property
+    def model(self) -> str:
+        """The name that its batch key starts with."""
+        return self.key.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,26 +78,22 @@ class Turn:
     updates: Updates
 
 
-def fits(waiting: Waiting, room: Room) -> bool:
-    """Whether the job whose turn it is may enter now. If not, it waits and nobody overtakes it: that keeps large jobs,
-    rare sizes and jobs that must run alone from starving."""
-    if waiting.solo and not room.alone:
-        return False
-    if room.keys is not None and waiting.key not in room.keys:
-        return False
-    return room.rows is None or room.alone or waiting.rows <= room.rows
+def choose(
+    heads: Collection[Waiting], service: Service, *, lane: Lane | None = None, warm: Collection[str] | None = None
+) -> Turn | None:
+    """Who is next among the oldest job of each (lane, account, batch key); of `lane`, or of the lane whose turn it is.
 
-
-def choose(heads: Collection[Waiting], service: Service, *, share: float = RELAX_SHARE) -> Turn | None:
-    """Who is next among the oldest job of each (lane, account, batch key)."""
-    if not heads:
+    `warm`: the models that are loaded; None when that does not matter.
+    """
+    here = [head for head in heads if lane is None or head.lane is lane]
+    if not here:
         return None
-    lane, contended = _lane({head.lane for head in heads}, service)
-    here = [head for head in heads if head.lane is lane]
+    turn, contended = lane_of({head.lane for head in heads}, service)
+    here = [head for head in here if head.lane is (lane or turn)]
     account = min(here, key=lambda head: (service.get(head.counters[0], 0.0), head.order)).account
-    mine = (head for head in here if head.account == account)
-    chosen = min(mine, key=lambda head: (service.get(head.counters[1], 0.0), head.order))
-    return Turn(waiting=chosen, contended=contended, updates=_charge(chosen, contended, service, share))
+    fair = min((head for head in here if head.account == account), key=lambda head: _rank(head, service))
+    chosen = fair if warm is None or fair.model in warm else _warm(fair, here, warm, service)
+    return Turn(waiting=chosen, contended=contended, updates=_charge(chosen, fair, service))
 
 
 def arrive(waiting: Waiting, live_keys: Collection[str], service: Service) -> Updates:
@@ -111,19 +109,21 @@ def arrive(waiting: Waiting, live_keys: Collection[str], service: Service) -> Up
     return {key: max(service.get(key, 0.0), floor)}
 
 
-def correct(
-    ended: Waiting,
-    booked_ms: float,
-    measured_ms: float,
-    contended: bool,
-    service: Service,
-    *,
-    share: float = RELAX_SHARE,
-) -> Updates:
+def correct(ended: Waiting, booked_ms: float, measured_ms: float, service: Service) -> Updates:
     """The counters once an attempt's true cost is known: zero when it was lost, for that is the house's."""
-    difference = measured_ms - booked_ms
-    updates = {counter: max(0.0, service.get(counter, 0.0) + difference / ended.weight) for counter in ended.counters}
-    return updates | _credit(ended, difference, contended, service, share)
+    difference = (measured_ms - booked_ms) / ended.weight
+    return {counter: max(0.0, service.get(counter, 0.0) + difference) for counter in ended.counters}
+
+
+def credited(credit: float, lane: Lane, ms: float, *, held_back: bool, share: float = RELAX_SHARE) -> float:
+    """Relax's credit after `ms` of GPU time for a lane. `held_back`: the other side (relax, or the metered lanes)
+    wanted it too. Time that nobody else wanted makes neither credit nor debt; it wears off what there is."""
+    gain = -ms if lane is Lane.RELAX else ms * share / (1 - share)
+    if held_back:
+        return min(CREDIT_LIMIT_MS, max(-CREDIT_LIMIT_MS, credit + gain))
+    if credit * gain >= 0:
+        return credit
+    return min(0.0, credit + gain) if credit < 0 else max(0.0, credit + gain)
 
 
 def in_order(waiting: Iterable[Waiting], service: Service, *, share: float = RELAX_SHARE) -> list[Waiting]:
@@ -133,42 +133,56 @@ def in_order(waiting: Iterable[Waiting], service: Service, *, share: float = REL
         lanes[job.lane].append(job)
     queues = {lane: _lane_in_order(jobs, service) for lane, jobs in lanes.items()}
     heads = {lane: next(queue) for lane, queue in queues.items()}
-    credit = {counter: value for counter, value in service.items() if counter[0] is Scope.CREDIT}
+    credit = {CREDIT: service.get(CREDIT, 0.0)}
     ordered: list[Waiting] = []
     while heads:
-        lane, contended = _lane(heads.keys(), credit)
+        lane, contended = lane_of(heads.keys(), credit)
         ordered.append(heads.pop(lane))
-        credit |= _credit(ordered[-1], ordered[-1].estimate_ms, contended, credit, share)
+        credit[CREDIT] = credited(credit[CREDIT], lane, ordered[-1].estimate_ms, held_back=contended, share=share)
         following = next(queues[lane], None)
         if following is not None:
             heads[lane] = following
     return ordered
 
 
-def _lane(waiting: Collection[Lane], service: Service) -> tuple[Lane, bool]:
-    """The lane whose turn it is, and whether relax and a metered lane compete."""
+def lane_of(waiting: Collection[Lane], service: Service) -> tuple[Lane, bool]:
+    """The lane whose turn it is among some, and whether relax and a metered lane compete."""
     first = next(lane for lane in Lane if lane in waiting)
     contended = first is not Lane.RELAX and Lane.RELAX in waiting
-    owed = service.get((Scope.CREDIT, Lane.RELAX, ""), 0.0) > 0
-    return (Lane.RELAX if contended and owed else first), contended
+    return (Lane.RELAX if contended and service.get(CREDIT, 0.0) > 0 else first), contended
 
 
-def _charge(chosen: Waiting, contended: bool, service: Service, share: float) -> Updates:
-    account, _ = chosen.counters
+def _rank(head: Waiting, service: Service) -> tuple[float, float, int]:
+    """Least served account first, then its least served key, then the oldest."""
+    account, key = head.counters
+    return service.get(account, 0.0), service.get(key, 0.0), head.order
+
+
+def _warm(fair: Waiting, here: Collection[Waiting], warm: Collection[str], service: Service) -> Waiting:
+    """The job that may overtake `fair` because its model is loaded; `fair` when none may."""
+
+    def gap(ahead: Waiting, behind: Waiting, which: int) -> float:
+        served = service.get(ahead.counters[which], 0.0) + ahead.estimate_ms / ahead.weight
+        return served - service.get(behind.counters[which], 0.0)
+
+    def may(head: Waiting) -> bool:
+        bound = AHEAD * max(head.estimate_ms, fair.estimate_ms)
+        own = [other for other in here if other.account == head.account]
+        if head.account != fair.account and gap(head, fair, 0) > bound:
+            return False
+        return all(gap(head, other, 1) <= bound for other in own)
+
+    loaded = [head for head in here if head.model in warm and may(head)]
+    return min(loaded, key=lambda head: _rank(head, service), default=fair)
+
+
+def _charge(chosen: Waiting, fair: Waiting, service: Service) -> Updates:
+    """Books the estimate; the lane's virtual time is the counter of the one whose turn it was."""
     virtual: Counter = (Scope.LANE, chosen.lane, "")
-    updates: Updates = {virtual: max(service.get(virtual, 0.0), service.get(account, 0.0))}
+    updates: Updates = {virtual: max(service.get(virtual, 0.0), service.get(fair.counters[0], 0.0))}
     for counter in chosen.counters:
         updates[counter] = service.get(counter, 0.0) + chosen.estimate_ms / chosen.weight
-    return updates | _credit(chosen, chosen.estimate_ms, contended, service, share)
-
-
-def _credit(job: Waiting, cost_ms: float, contended: bool, service: Service, share: float) -> Updates:
-    """Relax earns while a metered lane is served before it, and pays when it is served itself."""
-    if not contended:
-        return {}
-    counter: Counter = (Scope.CREDIT, Lane.RELAX, "")
-    gain = -cost_ms if job.lane is Lane.RELAX else cost_ms * share / (1 - share)
-    return {counter: min(CREDIT_LIMIT_MS, service.get(counter, 0.0) + gain)}
+    return updates
 
 
 def _lane_in_order(jobs: Iterable[Waiting], service: Service) -> Iterator[Waiting]:

@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
 
 class Lane(StrEnum):
-    """Which queue a job waits in. `TURBO` has its place in the order; nothing admits to it yet."""
+    """Which queue a job waits in, first one first: turbo at double price, fast, and relax for free."""
 
     TURBO = "turbo"
     FAST = "fast"

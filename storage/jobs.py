@@ -10,7 +10,7 @@ job settles its account, books its GPU time and fills the outbox in the same tra
         async with db.transaction() as tx:
             await ledger.renew(tx, job.account, plan, db.clock())
             mine = await jobs.submit(tx, job)              # mine.id != job.id: it was a double
-        claimed = await jobs.claim(boot="boot1", worker="w1", room=Room())
+        claimed = (await jobs.claim(boot="boot1", worker="w1", room=Room())).job
         await jobs.started(claimed.id, claimed.attempt, made_with)
         await jobs.finish(claimed.id, claimed.attempt, gpu_ms=812)
         for delivery in await Deliveries(db).undelivered(db.clock()):
@@ -26,8 +26,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from core.fairness import RELAX_SHARE, Room, fits
+from core.fairness import CREDIT, RELAX_SHARE
 from core.job import Job, MadeWith, State
+from core.preemption import Room
 from storage.database import Database, Tx
 from storage.deliveries import Deliveries, Tell
 from storage.ledger import Ledger
@@ -35,7 +36,7 @@ from storage.lookups import Counts, Lookups, Place
 from storage.rows import job_columns, job_of, waiting_of
 from storage.turns import Turns
 
-__all__ = ["Counts", "Dedupe", "Jobs", "Place", "Room"]
+__all__ = ["Claim", "Counts", "Dedupe", "Jobs", "Place", "Room"]
 
 DOUBLE_PRESS_SECONDS = 3.0
 STRIKES = 3
@@ -62,6 +63,14 @@ class Dedupe:
     def key(self) -> str:
         """As it stands in the row."""
         return f"{self.parent}:{self.verb}:{self.index}:{self.presser}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A job that a worker was given, and the jobs of its lane that give their places there to it."""
+
+    job: Job
+    displaced: tuple[str, ...] = ()
 
 
 class Jobs(Lookups):
@@ -120,12 +129,13 @@ class Jobs(Lookups):
         """A prepared job that needed no GPU (a crop of a kept picture) is done."""
         return await self._end(tx, "id = :job AND state = 'preparing'", State.DONE, 0, job=job)
 
-    async def claim(self, *, boot: str, worker: str, room: Room) -> Job | None:
+    async def claim(self, *, boot: str, worker: str, room: Room) -> Claim | None:
         """Gives the next job in the fair order to a worker; None when none waits or the next one does not fit yet."""
         async with self._db.transaction() as tx:
-            turn = await self._turns.next(tx, room)
-            if turn is None or not fits(turn.waiting, room):
+            entry = await self._turns.next(tx, room)
+            if entry is None:
                 return None
+            turn = entry.turn
             row = await tx.one(
                 "UPDATE job SET state = 'running', attempt = attempt + 1, boot = :boot, worker = :worker,"
                 " heard_at = :now, attempt_ms = 0, booked_ms = estimate_ms, contended = :contended"
@@ -135,7 +145,12 @@ class Jobs(Lookups):
             if row is None:
                 return None
             await self._turns.keep(tx, turn.updates)
-        return job_of(row)
+        return Claim(job=job_of(row), displaced=entry.displaced)
+
+    async def keep_credit(self, credit_ms: float) -> None:
+        """Relax's credit, so that its share holds over a restart."""
+        async with self._db.transaction() as tx:
+            await self._turns.keep(tx, {CREDIT: credit_ms})
 
     async def started(self, job: str, attempt: int, made_with: MadeWith) -> Job | None:
         """Its rows entered the worker's loop."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from core.fairness import in_order
-from core.job import Account, Job
+from core.job import Account, Job, Lane
 from storage.database import Database, Params, Tx
 from storage.rows import job_of
 from storage.turns import Turns
@@ -21,9 +21,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A waiting job's place in the fair order, 1 = next, and the GPU time of those before it."""
+    """A waiting job's place in the fair order, 1 = next, and the GPU time of those before it in its own lane."""
 
     place: int
+    lane: Lane
     ahead_ms: int
     estimate_ms: int
 
@@ -82,14 +83,23 @@ class Lookups:
         rows = await (tx.execute if tx else self._db.read)(sql, None)
         return int(rows[0]["n"])
 
+    async def waiting_lanes(self) -> frozenset[Lane]:
+        """The lanes in which a job could be claimed."""
+        rows = await self._db.read("SELECT DISTINCT lane FROM job WHERE state = 'queued'")
+        return frozenset(Lane(row["lane"]) for row in rows)
+
+    async def credit(self) -> float:
+        """Relax's credit, as it was kept last."""
+        return await self._turns.credit(self._db.read)
+
     async def places(self) -> dict[str, Place]:
         """Every waiting job's place in the order in which jobs would be served if no other came."""
         waiting, service = await self._turns.queue(self._db.read)
         places: dict[str, Place] = {}
-        ahead = 0
+        ahead = dict.fromkeys(Lane, 0)
         for place, job in enumerate(in_order(waiting, service, share=self._turns.share), start=1):
-            places[job.job] = Place(place=place, ahead_ms=ahead, estimate_ms=job.estimate_ms)
-            ahead += job.estimate_ms
+            places[job.job] = Place(place=place, lane=job.lane, ahead_ms=ahead[job.lane], estimate_ms=job.estimate_ms)
+            ahead[job.lane] += job.estimate_ms
         return places
 
     async def _one(self, condition: str, params: Params, tx: Tx | None = None) -> Job | None:

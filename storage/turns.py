@@ -7,8 +7,9 @@ import json
 import sqlite3
 from collections.abc import Awaitable, Callable
 
-from core.fairness import RELAX_SHARE, Room, Scope, Service, Turn, Updates, Waiting, arrive, choose, correct
+from core.fairness import CREDIT, RELAX_SHARE, Scope, Service, Updates, Waiting, arrive, correct
 from core.job import Lane
+from core.preemption import Entry, Room, enter
 from storage.database import Params, Tx
 from storage.rows import waiting_of
 
@@ -31,7 +32,8 @@ _HEADS = f"""
     WITH member AS (
         SELECT lane, account, min(seq) AS oldest FROM job
         WHERE state = 'queued' AND (:cap IS NULL OR account NOT IN
-              (SELECT account FROM job WHERE state = 'running' GROUP BY account HAVING count(*) >= :cap))
+              (SELECT account FROM job WHERE state = 'running' AND id NOT IN (SELECT value FROM json_each(:resting))
+               GROUP BY account HAVING count(*) >= :cap))
         GROUP BY lane, account
     ), ranked AS (
         SELECT member.lane, member.account,
@@ -44,6 +46,10 @@ _HEADS = f"""
     )
     {_COLUMNS} FROM head JOIN job ON job.seq = head.seq {_COUNTERS}
 """
+_SERVED = """
+    SELECT scope, lane, name, ms FROM service
+    WHERE scope = 'account' AND lane = :lane AND name IN (SELECT value FROM json_each(:accounts))
+"""
 _LANES = "SELECT scope, lane, name, ms FROM service WHERE scope IN ('lane', 'credit')"
 
 
@@ -53,10 +59,14 @@ class Turns:
     def __init__(self, share: float = RELAX_SHARE) -> None:
         self.share = share
 
-    async def next(self, tx: Tx, room: Room) -> Turn | None:
-        """Whose turn it is among the heads of the queue; accounts at their cap of running jobs are passed over."""
-        heads, service = await self._load(tx.execute, _HEADS, {"cap": room.running_per_account})
-        return choose(heads, service, share=self.share)
+    async def next(self, tx: Tx, room: Room) -> Entry | None:
+        """Who enters of the heads of the queue; accounts at their cap of running jobs are passed over."""
+        params = {"cap": room.running_per_account, "resting": json.dumps(sorted(room.resting))}
+        heads, service = await self._load(tx.execute, _HEADS, params)
+        if heads and room.crew:
+            crew = {"lane": room.crew[0].lane, "accounts": json.dumps(sorted({job.account for job in room.crew}))}
+            service = {**_service_of(await tx.execute(_SERVED, crew)), **service}
+        return enter(heads, service, room)
 
     async def queue(self, fetch: Fetch) -> tuple[list[Waiting], Service]:
         """All waiting jobs and the counters that decide their order."""
@@ -76,8 +86,11 @@ class Turns:
         """An attempt ended: `row` still says what was booked for it."""
         ended = waiting_of(row)
         service = await self._counters(tx, ended)
-        updates = correct(ended, row["booked_ms"], measured_ms, bool(row["contended"]), service, share=self.share)
-        await self.keep(tx, updates)
+        await self.keep(tx, correct(ended, row["booked_ms"], measured_ms, service))
+
+    async def credit(self, fetch: Fetch) -> float:
+        """Relax's credit in GPU milliseconds, as it was kept last."""
+        return _service_of(await fetch(_LANES, None)).get(CREDIT, 0.0)
 
     async def keep(self, tx: Tx, updates: Updates) -> None:
         """Writes counters."""

@@ -12,7 +12,21 @@ from time import monotonic
 
 import torch
 
-from core.events import Cancel, Cancelled, Done, Event, Failed, FailureKind, HouseTime, Phase, Picture, Started, Submit
+from core.events import (
+    Cancel,
+    Cancelled,
+    Done,
+    Event,
+    Failed,
+    FailureKind,
+    HouseTime,
+    Pause,
+    Phase,
+    Picture,
+    Resume,
+    Started,
+    Submit,
+)
 from core.job import MadeWith
 from worker import ENGINE
 from worker.device import Device, free_cache, is_out_of_memory
@@ -77,10 +91,11 @@ class Engine:
         """One turn: orders, at most one job admitted, one step, one picture decoded. False when told to stop."""
         if not self._listen():
             return False
-        if self._waiting:
-            self._admit(self._waiting.popleft())
-        if self._rows:
-            self._step(self._gather())
+        if task := self._next_waiting():
+            self._waiting.remove(task)
+            self._admit(task)
+        if rows := self._gather():
+            self._step(rows)
         if self._finished:
             self._emit(self._finished.popleft())
         self._account()
@@ -90,7 +105,7 @@ class Engine:
 
     def _listen(self) -> bool:
         """Takes all orders that have come; waits for one when there is nothing else to do."""
-        idle = not (self._waiting or self._rows or self._finished)
+        idle = not (self._finished or self._next_waiting() or any(not self._is_paused(row) for row in self._rows))
         while True:
             order = self.inbox.get(block=idle)
             if order is None:
@@ -100,13 +115,15 @@ class Engine:
                 return False
             self._obey(order)
 
-    def _obey(self, order: Submit | Cancel | Drop) -> None:
+    def _obey(self, order: Submit | Pause | Resume | Cancel | Drop) -> None:
         if isinstance(order, Drop):
             self._reporter.forget_all()
             for task in list(self._tasks.values()):
                 self._remove(task)
         elif isinstance(order, Cancel):
             self._cancel(order)
+        elif isinstance(order, Pause | Resume):
+            self._pause(order)
         else:
             self._take(order)
             self.inbox.taken(order)
@@ -122,6 +139,18 @@ class Engine:
         self._tasks[order.job] = task
         self._waiting.append(task)
         self._reporter.open(order.job, order.attempt, order.request.steps_to_run())
+
+    def _pause(self, order: Pause | Resume) -> None:
+        """Its rows keep their places and their step; an order about another attempt, or none, came too late."""
+        task = self._tasks.get(order.job)
+        if task is not None and task.order.attempt == order.attempt:
+            task.paused = isinstance(order, Pause)
+
+    def _is_paused(self, row: Row) -> bool:
+        return self._tasks[row.job].paused
+
+    def _next_waiting(self) -> Task | None:
+        return next((task for task in self._waiting if not task.paused), None)
 
     def _cancel(self, order: Cancel) -> None:
         task = self._tasks.get(order.job)
@@ -181,10 +210,13 @@ class Engine:
 
     def _gather(self) -> list[Row]:
         """This turn's rows: those that fit with the row that waited longest. They go to the end of the line."""
-        first = self._rows[0]
+        ready = [row for row in self._rows if not self._is_paused(row)]
+        if not ready:
+            return []
+        first = ready[0]
         alone = self._tasks[first.job].alone
         turn = []
-        for row in self._rows:
+        for row in ready:
             together = row.job == first.job or not (alone or self._tasks[row.job].alone)
             if row.key == first.key and together:
                 turn.append(row)

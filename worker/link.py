@@ -22,8 +22,10 @@ from core.events import (
     Hello,
     LoadFailed,
     Message,
+    Pause,
     Progress,
     Ready,
+    Resume,
     Shutdown,
     Submit,
     Welcome,
@@ -165,7 +167,7 @@ class Link:
         if isinstance(message, Shutdown):
             self._shutdown = True
             return False
-        if isinstance(message, Submit | Cancel):
+        if isinstance(message, Submit | Pause | Resume | Cancel):
             self._inbox.put(message)
         return True
 

@@ -3,7 +3,7 @@
 import queue
 import threading
 
-from core.events import Cancel, Submit
+from core.events import Cancel, Pause, Resume, Submit
 
 
 class Drop:
@@ -14,7 +14,7 @@ class Stop:
     """Leave the loop."""
 
 
-Order = Submit | Cancel | Drop | Stop
+Order = Submit | Pause | Resume | Cancel | Drop | Stop
 
 
 class Inbox:

@@ -29,6 +29,7 @@ class Task:
     order: Submit
     rows: list[Row] = field(default_factory=list)
     undecoded: int = 0
+    paused: bool = False  # takes no step until it is told to go on
     alone: bool = False  # its last shared forward raised: from now on no other job is in its batch
     spoke_at: float = 0.0  # monotonic seconds of its last progress
     sketched_at: float | None = None

@@ -11,7 +11,7 @@ from PIL import Image
 from bot.conductor import INCOMPLETE, MISTAKE
 from bot.files import LADDER, encode
 from bot.hub import Status, WorkerState
-from bot.render import JobView, render_info, render_job
+from bot.render import PAUSED, JobView, render_info, render_job
 from bot.stages import LOST_MODEL, OTHER_MODEL
 from bot.words import code_block, from_code_block, gpu_time, harmless, minutes, place_in_line
 from core.job import Kind, Lane, Source, State
@@ -52,6 +52,13 @@ def test_at_a_stop_a_waiting_job_says_that_it_goes_on_after_it():
     worker = WorkerState(status=Status.AWAY, paused=False, since=NOW, stopping=True)
     said = state_line(a_job(attempt=1), place=2, worker=worker)
     assert said == "In line · Darkroom restarts, then this goes on by itself"
+
+
+def test_a_paused_job_says_so_in_a_small_line_and_how_far_it_is():
+    job = a_job(state=State.RUNNING, attempt=1, lane=Lane.RELAX)
+    said = render_job(JobView(job=job, fraction=0.5, ends_at=NOW + 60, paused=True)).content.splitlines()[-2:]
+    assert said == ["50 % · done <t:1060:R>", PAUSED]
+    assert PAUSED.startswith("-# Paused")
 
 
 def test_a_running_job_says_its_share_and_when_it_is_done():

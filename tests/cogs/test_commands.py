@@ -44,6 +44,16 @@ async def test_relax_and_fast_are_remembered(tmp_path):
         assert "relax" in (await room.imagine("a red boat --relax"))["content"].split("\n")[1]
 
 
+async def test_turbo_is_remembered_and_its_price_is_said(tmp_path):
+    async with darkroom(tmp_path, "--load-seconds 60") as room:
+        said = await room.answer("turbo")
+        assert said["ephemeral"] and "counts 2 times" in said["content"]
+        assert "turbo" in (await room.imagine("a red boat"))["content"].split("\n")[1]
+        assert "**Lane** turbo, each second of GPU time counts 2 times" in (await room.answer("info"))["content"]
+        await room.answer("fast")
+        assert "counts" not in (await room.answer("info"))["content"]
+
+
 @pytest.mark.parametrize("page", ["start", "parameters", "manage"])
 async def test_help_has_short_pages(tmp_path, page):
     async with darkroom(tmp_path) as room:

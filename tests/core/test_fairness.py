@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.fairness import CREDIT_LIMIT_MS, Room, Scope, Waiting, arrive, choose, correct, fits, in_order
+from core.fairness import AHEAD, CREDIT, CREDIT_LIMIT_MS, Scope, Waiting, arrive, choose, correct, credited, in_order
 from core.job import Lane
 
-CREDIT = (Scope.CREDIT, Lane.RELAX, "")
 costs = st.integers(min_value=1, max_value=5000)
 
 
@@ -21,7 +20,7 @@ def waiting(account="alice", lane=Lane.FAST, estimate=1000, key="square", order=
 
 
 class Device:
-    """Serves one job at a time by core.fairness, keeping the counters as storage does."""
+    """Serves one job at a time by core.fairness, keeping the counters as storage and the scheduler do."""
 
     def __init__(self, share=0.1):
         self.share, self.service, self.queue, self.orders = share, {}, [], 0
@@ -42,14 +41,16 @@ class Device:
             heads.setdefault((job.lane, job.account, job.key), job)
         return list(heads.values())
 
-    def serve(self, cost=None):
+    def serve(self, cost=None, warm=None):
         """Serves the next job; `cost`: what it really takes, if not the estimate."""
-        turn = choose(self.heads(), self.service, share=self.share)
+        turn = choose(self.heads(), self.service, warm=warm)
         job = turn.waiting
         self.queue.remove(job)
         self.service |= turn.updates
         spent = job.estimate_ms if cost is None else cost
-        self.service |= correct(job, job.estimate_ms, spent, turn.contended, self.service, share=self.share)
+        self.service |= correct(job, job.estimate_ms, spent, self.service)
+        credit = self.service.get(CREDIT, 0.0)
+        self.service[CREDIT] = credited(credit, job.lane, spent, held_back=turn.contended, share=self.share)
         self.served[job.account] += spent
         self.lanes[job.lane] += spent
         return job
@@ -127,17 +128,24 @@ def test_the_share_is_of_time_really_measured():
             device.add("alice", Lane.FAST, estimate=1000)
         while sum(job.lane is Lane.RELAX for job in device.queue) < 2:
             device.add("bob", Lane.RELAX, estimate=1000)
-        lane = choose(device.heads(), device.service, share=0.2).waiting.lane
+        lane = choose(device.heads(), device.service).waiting.lane
         device.serve(cost=1700 if lane is Lane.RELAX else 400)  # relax is dearer than it looks
     assert device.lanes[Lane.RELAX] / sum(device.lanes.values()) == pytest.approx(0.2, abs=0.02)
 
 
 def test_relax_cannot_save_up_more_than_the_limit():
-    job = waiting(estimate=10**10)
-    for _ in range(3):
-        turn = choose([job, waiting(lane=Lane.RELAX, order=1)], {CREDIT: -1e12})
-        assert turn.waiting.lane is Lane.FAST
-        assert turn.updates[CREDIT] <= CREDIT_LIMIT_MS
+    assert credited(0.0, Lane.FAST, 1e10, held_back=True) == CREDIT_LIMIT_MS
+    assert credited(0.0, Lane.RELAX, 1e10, held_back=True) == -CREDIT_LIMIT_MS
+
+
+def test_time_that_nobody_else_wanted_makes_neither_credit_nor_debt_and_wears_off_both():
+    assert credited(0.0, Lane.RELAX, 500, held_back=False) == 0.0
+    assert credited(0.0, Lane.FAST, 500, held_back=False) == 0.0
+    assert credited(300.0, Lane.RELAX, 200, held_back=False) == 100.0
+    assert credited(300.0, Lane.RELAX, 500, held_back=False) == 0.0
+    assert credited(300.0, Lane.FAST, 500, held_back=False) == 300.0
+    assert credited(-90.0, Lane.FAST, 450, held_back=False) == -40.0
+    assert credited(-90.0, Lane.RELAX, 450, held_back=False) == -90.0
 
 
 def test_idling_earns_no_credit():
@@ -168,7 +176,7 @@ def test_a_lost_attempt_costs_its_account_nothing():
     job = waiting()
     turn = choose([job], {})
     after = {**turn.updates}
-    after |= correct(job, job.estimate_ms, 0, turn.contended, after)
+    after |= correct(job, job.estimate_ms, 0, after)
     assert all(after[counter] == 0.0 for counter in job.counters)
 
 
@@ -244,24 +252,78 @@ def test_the_foretold_order_is_the_order_of_service(jobs):
     assert [device.serve().job for _ in jobs] == foretold
 
 
-@pytest.mark.parametrize(
-    ("room", "job", "enters"),
-    [
-        (Room(), waiting(), True),
-        (Room(rows=4, alone=False), waiting(rows=4), True),
-        (Room(rows=3, alone=False), waiting(rows=4), False),
-        (Room(rows=3, alone=True), waiting(rows=4), True),
-        (Room(alone=False), waiting(solo=True), False),
-        (Room(alone=True), waiting(solo=True), True),
-        (Room(keys=frozenset({"wide"})), waiting(key="square"), False),
-        (Room(keys=frozenset({"wide"})), waiting(key="wide"), True),
-    ],
-)
-def test_who_may_enter_now(room, job, enters):
-    assert fits(job, room) is enters
-
-
 def test_a_turn_changes_no_counter_of_others():
     mine, theirs = waiting("alice", order=1), replace(waiting("bob", order=2))
     turn = choose([mine, theirs], {})
     assert not set(turn.updates) & set(theirs.counters)
+
+
+class Swapping(Device):
+    """A device that holds one model at a time and is served with the look-ahead."""
+
+    def __init__(self):
+        super().__init__()
+        self.loaded, self.swaps, self.widest = "x", 0, 0.0
+
+    def next(self, cost=None):
+        """Serves, swaps where needed, and notes how far those who wait have come apart."""
+        job = self.serve(cost, warm={self.loaded})
+        self.swaps += job.model != self.loaded
+        self.loaded = job.model
+        waits = {other.account for other in self.queue}
+        counters = [self.service[Scope.ACCOUNT, job.lane, account] for account in waits]
+        self.widest = max(self.widest, max(counters, default=0.0) - min(counters, default=0.0))
+        return job
+
+
+def backlog(device, models, jobs, estimates):
+    """Every account of `models` gets as many jobs of its own model."""
+    for n in range(jobs):
+        for account, model in models.items():
+            device.add(account, key=f"{model}:256x256", estimate=estimates[n % len(estimates)])
+
+
+@given(st.lists(costs, min_size=5, max_size=20), st.integers(min_value=2, max_value=6))
+@settings(max_examples=25, deadline=None)
+def test_a_loaded_model_is_preferred_only_while_nobody_is_more_than_two_jobs_ahead(estimates, members):
+    device = Swapping()
+    backlog(device, {f"member{n}": "xyz"[n % 3] for n in range(members)}, 12, estimates)
+    for _ in range(6 * members):
+        device.next()
+    assert device.widest <= (AHEAD + 1) * max(estimates)
+
+
+def test_two_models_that_take_turns_are_swapped_every_few_jobs_and_not_at_each():
+    device = Swapping()
+    backlog(device, {"alice": "x", "bob": "y"}, 60, [1000])
+    for _ in range(80):
+        device.next()
+    assert device.swaps <= 80 / 3
+    assert abs(device.served["alice"] - device.served["bob"]) <= (AHEAD + 1) * 1000
+
+
+@given(st.integers(min_value=1, max_value=8), costs)
+@settings(max_examples=25, deadline=None)
+def test_nobody_starves_for_wanting_a_model_that_is_not_loaded(others, estimate):
+    device = Swapping()
+    rare = device.add("rare", key="y:256x256", estimate=estimate)
+    for n in range(others):
+        for _ in range(20):
+            device.add(f"member{n}", key="x:256x256", estimate=estimate)
+    assert rare in [device.next() for _ in range(AHEAD * others + 1)]
+
+
+def test_the_models_of_one_member_take_turns_within_the_same_bound():
+    device = Swapping()
+    for _ in range(40):
+        device.add("alice", key="x:256x256")
+        device.add("alice", key="y:256x256")
+    served = Tally(device.next().model for _ in range(40))
+    assert abs(served["x"] - served["y"]) <= AHEAD + 1 and device.swaps <= 40 / 2
+
+
+def test_the_look_ahead_earns_nobody_a_head_start():
+    ahead = waiting("bob", key="x:s", order=1)
+    turn = choose([waiting("alice", key="y:s", order=0), ahead], {ahead.counters[0]: 500.0}, warm={"x"})
+    assert turn.waiting is ahead
+    assert turn.updates[Scope.LANE, Lane.FAST, ""] == 0.0  # whoever comes now is lifted to alice, not to bob

@@ -67,6 +67,7 @@ class FakeWorker:
     busy_ms: int = 0
     waiting: list[events.Submit] = field(default_factory=list)
     there: asyncio.Event = field(default_factory=asyncio.Event)
+    paused: set[str] = field(default_factory=set)
 
     def send(self, message: events.Message) -> None:
         self.writer.write(wire.encode(message))
@@ -104,7 +105,12 @@ class FakeWorker:
     async def listen(self, orders) -> None:
         async for order in orders:
             if isinstance(order, events.Submit):
+                self.paused.discard(order.job)
                 self.waiting.append(order)
+            elif isinstance(order, events.Pause):
+                self.paused.add(order.job)
+            elif isinstance(order, events.Resume):
+                self.paused.discard(order.job)
             elif isinstance(order, events.Cancel):
                 self.cancel(order)
             elif isinstance(order, events.Shutdown):
@@ -119,6 +125,7 @@ class FakeWorker:
         """A job that is not here any more was answered by its Done."""
         waiting = [other for other in self.waiting if other.job == order.job]
         gone = self.running.pop(order.job, None)
+        self.paused.discard(order.job)
         if waiting or gone:
             self.waiting = [other for other in self.waiting if other.job != order.job]
             spent = gone.gpu_ms if gone else 0
@@ -131,7 +138,7 @@ class FakeWorker:
                     phase=self.phase,
                     phase_seconds=time.monotonic() - self.phase_began,
                     jobs=tuple((r.order.job, r.order.attempt) for r in self.running.values()),
-                    computing=tuple(self.running),
+                    computing=tuple(r.order.job for r in self.awake()),
                     busy_ms=self.busy_ms,
                 )
             )
@@ -161,19 +168,23 @@ class FakeWorker:
         await self.load()
         while True:
             self.admit()
-            if not self.running:
+            if not (awake := self.awake()):
                 self.enter(events.Phase.IDLE)
                 self.there.clear()
                 await self.there.wait()
                 continue
             self.enter(events.Phase.STEPPING)
-            for job in list(self.running.values()):
+            for job in awake:
                 await self.misbehave(job)
             await asyncio.sleep(self.options.step_ms / 1000)
-            self.book(max(1, round(self.options.step_ms)))
-            for job in list(self.running.values()):
+            self.book(max(1, round(self.options.step_ms)), [job for job in awake if job.order.job in self.running])
+            for job in awake:
                 self.advance(job)
             await self.writer.drain()
+
+    def awake(self) -> list[Running]:
+        """The jobs that take the next step."""
+        return [job for job in self.running.values() if job.order.job not in self.paused]
 
     def admit(self) -> None:
         for order in self.waiting:
@@ -188,11 +199,11 @@ class FakeWorker:
     def enter(self, phase: events.Phase) -> None:
         self.phase, self.phase_began = phase, time.monotonic()
 
-    def book(self, spent_ms: int) -> None:
+    def book(self, spent_ms: int, jobs: list[Running]) -> None:
         """Shares a tick among the jobs in it, to the last millisecond."""
         self.busy_ms += spent_ms
-        share, rest = divmod(spent_ms, len(self.running) or 1)
-        for place, job in enumerate(self.running.values()):
+        share, rest = divmod(spent_ms, len(jobs) or 1)
+        for place, job in enumerate(jobs):
             job.gpu_ms += share + (place < rest)
 
     def advance(self, job: Running) -> None:

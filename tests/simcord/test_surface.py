@@ -16,8 +16,8 @@ simcord = pytest.importorskip("simcord")
 from bot.client import DarkroomBot  # noqa: E402
 from bot.config import Config  # noqa: E402
 from bot.main import build  # noqa: E402
-from core.fairness import Room  # noqa: E402
 from core.job import MadeWith  # noqa: E402
+from core.preemption import Room  # noqa: E402
 
 MADE = MadeWith(model="postcard", digest="0" * 8, dtype="float32", device="cpu", engine="test")
 
@@ -36,8 +36,9 @@ class Scene:
     async def finish_job(self) -> None:
         """What the scheduler and delivery would do with the next job in line."""
         jobs = self.services.jobs
-        job = await jobs.claim(boot="test", worker="test", room=Room())
-        assert job is not None
+        claim = await jobs.claim(boot="test", worker="test", room=Room())
+        assert claim is not None
+        job = claim.job
         await jobs.started(job.id, job.attempt, MADE)
         pictures = self.services.pictures
         await pictures.keep([await pictures.write(job.id, index, card(index)) for index in range(job.request.count)])

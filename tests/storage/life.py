@@ -12,8 +12,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from core.fairness import Room
 from core.job import Job
+from core.preemption import Room
 from storage.database import Database
 from storage.deliveries import Way
 from tests.storage.store import MADE, Clock, Store, job_maker
@@ -29,8 +29,9 @@ async def submit(store: Store) -> None:
 
 async def compute(store: Store) -> Job:
     """A worker takes it and has begun."""
-    job = await store.jobs.claim(boot=store.boot, worker="w", room=Room())
-    assert job is not None
+    claim = await store.jobs.claim(boot=store.boot, worker="w", room=Room())
+    assert claim is not None
+    job = claim.job
     await store.jobs.started(job.id, job.attempt, MADE)
     await store.jobs.renew([(job.id, job.attempt, 300)])
     return job

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.cost import Plan, price_ms
-from core.fairness import Room
 from core.job import Account, Job, Kind, Lane, MadeWith, PayerKind, Request, Source, State, Where
+from core.preemption import Room
 from storage.database import Database
 from storage.deliveries import Deliveries
 from storage.jobs import Dedupe, Jobs
@@ -98,9 +98,9 @@ class Store:
 
     async def claim(self, room: Room | None = None) -> Job:
         """The next job; there must be one."""
-        job = await self.jobs.claim(boot=self.boot, worker="worker1", room=room or Room())
-        assert job is not None
-        return job
+        claim = await self.jobs.claim(boot=self.boot, worker="worker1", room=room or Room())
+        assert claim is not None
+        return claim.job
 
     async def running(self, **wishes: Any) -> Job:
         """A job that was admitted, claimed and started."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.fairness import Room
 from core.job import State
+from core.preemption import Room
 from storage.database import Database
 from storage.deliveries import Outcome
 from tests.storage.life import COST_MS, STORIES, compute, deliver, submit

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from core.fairness import Room
 from core.job import Lane, Source, State
+from core.preemption import Room
 from storage.deliveries import Tell
 from storage.jobs import DOUBLE_PRESS_SECONDS, Dedupe
 from storage.ledger import NotEnough

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from core.fairness import Room
 from core.job import Account, Lane, PayerKind, State
+from core.preemption import Room
 from storage.ledger import NotEnough
 from tests.storage.store import NOON
 

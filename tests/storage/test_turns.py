@@ -1,20 +1,25 @@
 """Whose turn it is, on real rows: fair between members, true after a restart, quick with a long queue."""
 
 import time
+from dataclasses import replace
 
-from core.fairness import Room
+from core.fairness import credited
 from core.job import Lane, State
+from core.preemption import Room, Running
 from storage.database import Database
 from tests.storage.store import Store, job_maker
 
 
 async def serve(store, times, cost=None):
-    """Claims and finishes jobs; returns whose they were."""
+    """Claims and finishes jobs, keeping relax's credit as the scheduler does; returns whose they were."""
     users = []
     for _ in range(times):
+        contended = {Lane.FAST, Lane.RELAX} <= await store.jobs.waiting_lanes()
         job = await store.claim()
         users.append(job.user)
-        await store.jobs.finish(job.id, job.attempt, job.estimate_ms if cost is None else cost(job))
+        spent = job.estimate_ms if cost is None else cost(job)
+        await store.jobs.keep_credit(credited(await store.jobs.credit(), job.lane, spent, held_back=contended))
+        await store.jobs.finish(job.id, job.attempt, spent)
     return users
 
 
@@ -92,6 +97,62 @@ async def test_a_member_at_the_cap_of_running_jobs_is_passed_over(store):
     assert await store.jobs.claim(boot="boot1", worker="w", room=room) is None  # bob's end frees nothing for alice
 
 
+async def test_what_rests_counts_for_no_cap(store):
+    for _ in range(3):
+        await store.admit(user="alice")
+    first = await store.claim()
+    capped = Room(running_per_account=1)
+    assert await store.jobs.claim(boot="boot1", worker="w", room=capped) is None
+    assert (await store.claim(replace(capped, resting=frozenset({first.id})))).user == "alice"
+
+
+async def test_only_a_job_of_the_lane_whose_turn_it_is_is_claimed(store):
+    await store.admit(user="alice")
+    relaxed = await store.admit(user="bob", lane=Lane.RELAX)
+    assert await store.jobs.waiting_lanes() == {Lane.FAST, Lane.RELAX}
+    assert (await store.claim(Room(lane=Lane.RELAX))).id == relaxed.id
+    assert await store.jobs.claim(boot="boot1", worker="w", room=Room(lane=Lane.TURBO)) is None
+    assert await store.jobs.waiting_lanes() == {Lane.FAST}
+
+
+async def test_a_claim_names_the_jobs_that_give_way_to_it(store):
+    await store.admit(user="alice", estimate=9000)
+    long = await store.claim()
+    await store.admit(user="bob", estimate=1000)
+    crew = Running(job=long.id, lane=Lane.FAST, account=long.account.key(), model="postcard", rows=4, booked_ms=9000)
+    room = Room(rows=0, spare=64, alone=False, lane=Lane.FAST, crew=(replace(crew, measured_ms=900),))
+    assert await store.jobs.claim(boot="boot1", worker="w", room=room) is None
+    claim = await store.jobs.claim(
+        boot="boot1", worker="w", room=replace(room, crew=(replace(crew, measured_ms=1000),))
+    )
+    assert (claim.job.user, claim.displaced) == ("bob", (long.id,))
+
+
+async def test_a_job_whose_model_is_loaded_goes_first_within_bounds(store):
+    for _ in range(2):
+        await store.admit(await other_model(store, "alice"))
+    for _ in range(4):
+        await store.admit(user="bob")
+    room = Room(warm=frozenset({"postcard"}))
+    users = []
+    for _ in range(4):
+        job = await store.claim(room)
+        users.append(job.user)
+        await store.jobs.finish(job.id, job.attempt, job.estimate_ms)
+    assert users == ["bob", "bob", "alice", "bob"]
+
+
+async def other_model(store, user):
+    job = store.make(user)
+    return replace(job, request=replace(job.request, model="other"))
+
+
+async def test_relaxs_credit_is_kept(store):
+    assert await store.jobs.credit() == 0.0
+    await store.jobs.keep_credit(-12.5)
+    assert await store.jobs.credit() == -12.5
+
+
 async def test_nobody_overtakes_a_job_that_has_to_wait_for_room(store):
     await store.admit(user="alice", count=4)
     await store.admit(user="bob", count=1)
@@ -113,9 +174,9 @@ async def test_places_follow_the_order_in_which_jobs_are_served(store):
     foretold = sorted(places, key=lambda job: places[job].place)
     assert [places[job].ahead_ms for job in foretold] == [0, 500, 1000, 1500, 2000]
     served = []
-    while (job := await store.jobs.claim(boot="boot1", worker="w", room=Room())) is not None:
-        served.append(job.id)
-        await store.jobs.finish(job.id, job.attempt, job.estimate_ms)
+    while (claim := await store.jobs.claim(boot="boot1", worker="w", room=Room())) is not None:
+        served.append(claim.job.id)
+        await store.jobs.finish(claim.job.id, claim.job.attempt, claim.job.estimate_ms)
     assert served == foretold
     assert await store.jobs.places() == {}
 

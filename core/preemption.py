@@ -1,0 +1,184 @@
+"""Says who has the worker between two steps: who enters, who waits in its memory, who goes on. Pure.
+
+One lane has the worker at a time. Turbo comes before fast and fast before relax: while a lane above wants the worker,
+the rows of those below wait in its memory, and go on from their step when it has had enough. Relax has it whenever it
+has saved up a slice of its guaranteed share, until the slice is used up. A slice is short where the model is loaded,
+and long where it would have to be loaded first.
+
+Inside a lane jobs run to their end while they fit. Where they do not, a waiting job takes the place of running ones
+whose account was served more in this lane, by at least as much as the waiting job will take: nobody is worse off by it
+than the fair order (core/fairness.py) would have it, and a short job need not wait for the end of a long one.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from core.fairness import Scope, Service, Turn, Waiting, choose
+from core.job import Lane
+
+#: GPU time that relax has the worker for, before the lanes above it get it back.
+SLICE_MS = 200.0
+#: The same where relax's model has to be loaded for it: else the swaps would take longer than the slices.
+COLD_SLICE_MS = 10_000.0
+#: Rows that may wait in a worker's memory beside those that it computes, at least; a worker for more rows keeps more.
+PAUSED_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A job in a worker's hands. `booked_ms` is on its account's counter, `measured_ms` is what it took so far."""
+
+    job: str
+    lane: Lane
+    account: str
+    model: str
+    rows: int
+    booked_ms: float = 0.0
+    measured_ms: float = 0.0
+    solo: bool = False  # nothing enters beside it
+    displaced: bool = False  # gave its place to another job of its lane
+    queueing: bool = False  # the worker has no order of it yet, or not any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What a worker can take now. None: no limit.
+
+    `rows` are those beside the jobs of the lane that go on, `spare` those that its memory can hold at all.
+    """
+
+    rows: int | None = None
+    spare: int | None = None
+    keys: frozenset[str] | None = None
+    alone: bool = True  # the worker has nothing, so a job that must run alone may enter
+    lane: Lane | None = None  # whose turn it is, when that is known
+    running_per_account: int | None = None
+    resting: frozenset[str] = frozenset()  # jobs that are not computed meanwhile, and so count for no cap
+    warm: frozenset[str] | None = None  # the models that it has loaded
+    crew: tuple[Running, ...] = ()  # the jobs of the lane that go on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """Who has the worker now."""
+
+    lane: Lane | None
+    runs: frozenset[str]
+
+
+def holder(lanes: Collection[Lane], credit_ms: float, holding: Lane | None, slice_ms: float = SLICE_MS) -> Lane | None:
+    """The lane whose turn it is among those that want the worker. `holding`: the one that has it."""
+    first = next((lane for lane in Lane if lane in lanes), None)
+    if first is Lane.RELAX or Lane.RELAX not in lanes:
+        return first
+    owed = credit_ms > 0 if holding is Lane.RELAX else credit_ms >= slice_ms
+    return Lane.RELAX if owed else first
+
+
+def slice_of(relax_models: Collection[str], warm: Collection[str]) -> float:
+    """How much relax saves up before it takes the worker, in GPU milliseconds."""
+    return SLICE_MS if not relax_models or set(relax_models) & set(warm) else COLD_SLICE_MS
+
+
+def arrange(
+    crew: Sequence[Running], *, rows: int, credit_ms: float, holding: Lane | None, warm: Collection[str] = ()
+) -> Shift:
+    """Who of the jobs in a worker's hands runs until the next decision. `crew`: in the order in which they came."""
+    there = [job for job in crew if not job.queueing]
+    if solo := [job for job in there if job.solo]:  # what must run alone came alone, and is left alone
+        return Shift(lane=solo[0].lane, runs=frozenset({solo[0].job}))
+    relaxed = {job.model for job in there if job.lane is Lane.RELAX}
+    lane = holder({job.lane for job in there}, credit_ms, holding, slice_of(relaxed, warm))
+    runs: list[str] = []
+    left = rows
+    for job in sorted((job for job in there if job.lane is lane), key=lambda job: job.displaced):
+        if runs and job.rows > left:
+            break
+        runs.append(job.job)
+        left -= job.rows
+    return Shift(lane=lane, runs=frozenset(runs))
+
+
+def room_in(
+    crew: Sequence[Running], *, rows: int, lane: Lane, warm: frozenset[str], running_per_account: int
+) -> Room | None:
+    """What a worker with this crew can take of a lane; None when nothing can enter."""
+    if any(job.solo for job in crew):
+        return None
+    mine = tuple(job for job in crew if job.lane is lane)
+    going_on = tuple(job for job in mine if not job.displaced)
+    free = rows - sum(job.rows for job in going_on)
+    held = sum(job.rows for job in crew)
+    return Room(
+        # A displaced job is next when there is room, so only what displaces another may enter before it.
+        rows=None if not crew else 0 if len(going_on) < len(mine) else max(0, free),
+        spare=rows + max(PAUSED_ROWS, 2 * rows) - held if crew else None,
+        alone=not crew,
+        lane=lane,
+        running_per_account=running_per_account,
+        resting=frozenset(job.job for job in crew if job.lane is not lane or job.displaced),
+        warm=warm,
+        crew=going_on,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Who enters, and the jobs that give their places to it."""
+
+    turn: Turn
+    displaced: tuple[str, ...] = ()
+
+
+def enter(heads: Collection[Waiting], service: Service, room: Room) -> Entry | None:
+    """The job that enters now. If the one whose turn it is cannot, nobody overtakes it: that keeps large jobs, rare
+    sizes and jobs that must run alone from starving."""
+    turn = choose(heads, service, lane=room.lane, warm=room.warm)
+    if turn is None:
+        return None
+    if fits(turn.waiting, room):
+        return Entry(turn=turn)
+    displaced = make_way(turn.waiting, room, service)
+    return Entry(turn=turn, displaced=displaced) if displaced else None
+
+
+def fits(waiting: Waiting, room: Room) -> bool:
+    """Whether the job may enter beside those that go on."""
+    return _may_join(waiting, room) and (room.rows is None or room.alone or waiting.rows <= room.rows)
+
+
+def _may_join(waiting: Waiting, room: Room) -> bool:
+    """All but its rows: models that are not all loaded take no turns, or they would be swapped at each step."""
+    models = {job.model for job in room.crew} | {waiting.model}
+    return (
+        (not waiting.solo or room.alone)
+        and (room.keys is None or waiting.key in room.keys)
+        and (room.spare is None or room.alone or waiting.rows <= room.spare)
+        and (room.warm is None or len(models) == 1 or models <= room.warm)
+    )
+
+
+def make_way(waiting: Waiting, room: Room, service: Service) -> tuple[str, ...]:
+    """The running jobs of the lane that give their places to a waiting one; empty when they need not."""
+    if room.rows is None or waiting.solo or not _may_join(waiting, replace(room, crew=())):
+        return ()
+    bound = service.get(waiting.counters[0], 0.0) + waiting.estimate_ms / waiting.weight
+    staying, leaving = list(room.crew), list[Running]()
+    while others := [job for job in staying if job.account != waiting.account]:
+        served, place = max((_served(job, leaving, service), place) for place, job in enumerate(others))
+        if served < bound:
+            return ()
+        leaving.append(others[place])
+        staying.remove(others[place])
+        free = room.rows + sum(job.rows for job in leaving)
+        if waiting.rows <= free and _may_join(waiting, replace(room, crew=tuple(staying))):
+            return tuple(job.job for job in leaving)
+    return ()
+
+
+def _served(job: Running, leaving: Collection[Running], service: Service) -> float:
+    """What a running job's account was served if this one stops here, with those that stop already. The newest of an
+    account stops first: its counter was charged in that order, and those who came later were lifted to it."""
+    stops = [other for other in leaving if other.account == job.account]
+    unserved = sum(other.booked_ms - other.measured_ms for other in (*stops, job))
+    return service.get((Scope.ACCOUNT, job.lane, job.account), 0.0) - unserved
