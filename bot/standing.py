@@ -36,7 +36,7 @@ async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
     services = bot.services
     account = services.admission.account(user, await server_that_pays(bot, int(user), str(guild) if guild else None))
     purse = await services.admission.purse(account)
-    usual = parse("a picture", model=services.model, defaults=Defaults(), seed=0).request
+    usual = parse("a picture", choices=services.shelf.choices, defaults=Defaults(), seed=0).request
     live = await services.jobs.live_of(account)
     untold = [await services.jobs.get(delivery.job) for delivery in await services.deliveries.untold(user)]
     return Standing(
