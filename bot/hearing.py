@@ -13,7 +13,7 @@ from bot.flights import Flight
 from bot.house import HouseBook
 from bot.hub import Hub
 from bot.lanes import Lanes
-from bot.links import Link
+from bot.links import Link, models_in
 from bot.losses import judge, suspected
 from bot.rates import Rates
 from bot.workers import Door
@@ -27,7 +27,7 @@ MAX_GPU_MS = 366 * 86_400_000
 class Hearing:
     """The door's listener.
 
-    `ready` is told of a loaded model, `kick` that jobs may be claimable, `weather` of the door's status; `draining`
+    `ready` is told of loaded models, `kick` that jobs may be claimable, `weather` of the door's status; `draining`
     says whether a loss is meant.
     """
 
@@ -37,7 +37,7 @@ class Hearing:
     rates: Rates
     hub: Hub
     door: Door
-    ready: Callable[[Link, events.ModelInfo], None]
+    ready: Callable[[Link, tuple[events.ModelInfo, ...]], None]
     kick: Callable[[], None]
     weather: Callable[[], None]
     draining: Callable[[], bool]
@@ -57,10 +57,8 @@ class Hearing:
                 self._beat(link, event)
             case events.HouseTime() if event.cause:
                 self.house.add(event.cause, event.gpu_ms)
-            case events.Ready():
-                self.ready(link, event.model)
-            case events.Models():
-                self.kick()
+            case events.Ready() | events.Models():
+                self.ready(link, models_in(event))
             case events.Progress() | events.Started() | events.Picture():
                 self._under_way(link, event)
             case events.Done() | events.Failed() | events.Cancelled():

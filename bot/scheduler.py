@@ -104,7 +104,7 @@ class Scheduler:
             rates=tools.rates,
             hub=tools.hub,
             door=tools.door,
-            ready=lambda link, model: self._spawn(self._ready(link, model)),
+            ready=lambda link, models: self._spawn(self._ready(link, models)),
             kick=self.kick,
             weather=self.weather,
             draining=lambda: self._draining,
@@ -271,10 +271,10 @@ class Scheduler:
             self._unwanted.discard(flight.id)
             self.kick()
 
-    async def _ready(self, link: Link, model: events.ModelInfo) -> None:
-        device = link.hello.device if link.hello else "cpu"
-        await until_stored(partial(self._tools.model, model), "remember the model")
-        await until_stored(partial(self._tools.rates.use, model.name, device), "load what was learned")
+    async def _ready(self, link: Link, models: tuple[events.ModelInfo, ...]) -> None:
+        for model in models:
+            await until_stored(partial(self._tools.model, model), "remember the model")
+            await until_stored(partial(self._tools.rates.use, model.name, link.device), "load what was learned")
         self.kick()
 
     def _aloft(self, flight: Flight, now: float) -> Aloft:

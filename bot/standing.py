@@ -38,7 +38,7 @@ async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
     services = bot.services
     account = services.admission.account(user, await server_that_pays(bot, int(user), str(guild) if guild else None))
     purse = await services.admission.purse(account)
-    usual = parse("a picture", model=services.model, defaults=Defaults(), seed=0).request
+    usual = parse("a picture", choices=services.shelf.choices, defaults=Defaults(), seed=0).request
     lane = await usual_lane(bot, user)
     priced = Lane.FAST if lane is Lane.RELAX else lane  # relax is free, so what fast time still pays for is said
     live = await services.jobs.live_of(account)

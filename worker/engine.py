@@ -15,6 +15,7 @@ import torch
 from core.events import (
     Cancel,
     Cancelled,
+    Catalogue,
     Done,
     Event,
     Failed,
@@ -113,6 +114,8 @@ class Engine:
             idle = False
             if isinstance(order, Stop):
                 return False
+            if isinstance(order, Catalogue):
+                continue  # this loop holds the one model that it was given
             self._obey(order)
 
     def _obey(self, order: Submit | Pause | Resume | Cancel | Drop) -> None:

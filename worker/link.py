@@ -17,6 +17,7 @@ from core.errors import DarkroomError, FrameError
 from core.events import (
     PROTOCOL,
     Cancel,
+    Catalogue,
     Challenge,
     Event,
     Hello,
@@ -167,7 +168,7 @@ class Link:
         if isinstance(message, Shutdown):
             self._shutdown = True
             return False
-        if isinstance(message, Submit | Pause | Resume | Cancel):
+        if isinstance(message, Submit | Pause | Resume | Cancel | Catalogue):
             self._inbox.put(message)
         return True
 

@@ -3,7 +3,7 @@
 import queue
 import threading
 
-from core.events import Cancel, Pause, Resume, Submit
+from core.events import Cancel, Catalogue, Pause, Resume, Submit
 
 
 class Drop:
@@ -14,7 +14,7 @@ class Stop:
     """Leave the loop."""
 
 
-Order = Submit | Pause | Resume | Cancel | Drop | Stop
+Order = Submit | Pause | Resume | Cancel | Catalogue | Drop | Stop
 
 
 class Inbox:
