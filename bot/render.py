@@ -147,6 +147,8 @@ def _waiting(view: JobView) -> str:
 
 
 def _running(view: JobView) -> str:
+    if view.job.unwanted:
+        return "Stopping"
     done = f" · done {when(_steady(view.ends_at))}" if view.ends_at is not None else ""
     state = "Starting" if view.fraction is None else f"{min(99, int(view.fraction * 100))} %{done}"
     return f"{state}\n{PAUSED}" if view.paused else state

@@ -27,7 +27,7 @@ from bot.workers import Door
 from core import events
 from core.cost import Plan
 from core.fairness import RELAX_SHARE
-from core.job import Job, State
+from core.job import Job
 from storage.jobs import Claim, Jobs
 from storage.ledger import Ledger
 from storage.settings import Settings
@@ -170,17 +170,19 @@ class Scheduler:
 
     async def cancel(self, job_id: str) -> Job | None:
         """A waiting job is cancelled at once; a running one is told to stop, and its row says so when it has."""
-        if job := await self._jobs.cancel_waiting(job_id):
-            self._tools.hub.changed(job)
-            self.kick()
-            return job
-        job = await self._jobs.get(job_id)
-        if job is not None and job.state is State.RUNNING:
-            if flight := self._fleet.get(job_id):
-                self._fleet.stop(flight)
-            else:
-                self._unwanted.add(job_id)
-        return job
+        for _ in range(2):  # it may be claimed, or put back, between the two statements
+            if job := await self._jobs.cancel_waiting(job_id):
+                self._tools.hub.changed(job)
+                self.kick()
+                return job
+            if job := await self._jobs.unwant(job_id):
+                self._tools.hub.changed(job)
+                if flight := self._fleet.get(job_id):
+                    self._fleet.stop(flight)
+                else:
+                    self._unwanted.add(job_id)
+                return job
+        return await self._jobs.get(job_id)
 
     async def pause(self) -> None:
         """No job starts any more, also after a restart. Running ones may end for a while, then they wait again."""

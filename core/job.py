@@ -279,6 +279,7 @@ class Job:
     finished_at: float | None = None
     failure: str | None = None  # the sentence its reader sees
     notes: tuple[str, ...] = ()  # small lines said at admission ("ignored: --chaos")
+    unwanted: bool = False  # cancelled while it ran: it stops, and never runs again
 
     @property
     def is_final(self) -> bool:

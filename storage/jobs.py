@@ -82,9 +82,17 @@ class Jobs(Lookups):
         self._outbox = Deliveries(db)
 
     async def new_boot(self, boot: str) -> list[Job]:
-        """A new life of the bot: what older ones were running waits again, uncounted; what they prepared fails."""
+        """A new life of the bot: what older ones were running waits again, uncounted; what they prepared fails.
+
+        Returns the jobs that wait again. What somebody had cancelled is cancelled.
+        """
         async with self._db.transaction() as tx:
             await tx.execute("INSERT INTO boot (id, started_at) VALUES (:boot, :now)", self._now(boot=boot))
+            unwanted = "SELECT id, attempt, attempt_ms FROM job"
+            unwanted += " WHERE state = 'running' AND boot <> :boot AND unwanted_at IS NOT NULL"
+            for row in await tx.execute(unwanted, {"boot": boot}):
+                mine = {"job": row["id"], "attempt": row["attempt"]}
+                await self._end(tx, _MINE, State.CANCELLED, row["attempt_ms"], **mine)
             orphans = await tx.execute(
                 f"UPDATE job SET state = 'queued', {_FREE_HANDS} WHERE state = 'running' AND boot <> :boot RETURNING *",
                 {"boot": boot},
@@ -187,6 +195,11 @@ class Jobs(Lookups):
         async with self._db.transaction() as tx:
             return await self._end(tx, _WAITS, State.CANCELLED, 0, job=job)
 
+    async def unwant(self, job: str) -> Job | None:
+        """Somebody cancels a running job: whatever happens until its worker lets go of it, it never runs again."""
+        wish = "unwanted_at = coalesce(unwanted_at, :now) WHERE id = :job AND state = 'running'"
+        return await self._update(wish, job=job)
+
     async def cancelled(self, job: str, attempt: int, gpu_ms: int) -> Job | None:
         """It left the worker because somebody cancelled it; what was measured is charged."""
         async with self._db.transaction() as tx:
@@ -197,11 +210,17 @@ class Jobs(Lookups):
     ) -> Job | None:
         """Its worker was lost or is needed otherwise: it waits again; what was computed is the house's.
 
+        One that is unwanted ends as cancelled instead.
+
         `strike`: the worker died computing this job alone; the third ends it. `solo`: it must run alone next time.
         `lost_ms`: GPU time of the lost attempt; by default what `renew` heard last.
         """
         params = {"job": job, "attempt": attempt, "strike": int(strike), "solo": int(solo), "limit": STRIKES}
         async with self._db.transaction() as tx:
+            unwanted = f"SELECT attempt_ms FROM job WHERE {_MINE} AND unwanted_at IS NOT NULL"
+            if found := await tx.execute(unwanted, {"job": job, "attempt": attempt}):
+                spent = found[0]["attempt_ms"] if lost_ms is None else lost_ms
+                return await self._end(tx, _MINE, State.CANCELLED, spent, job=job, attempt=attempt)
             row = await tx.one(
                 f"UPDATE job SET state = 'queued', strikes = strikes + :strike, solo = max(solo, :solo), {_FREE_HANDS}"
                 f" WHERE {_MINE} AND strikes + :strike < :limit RETURNING *",

@@ -35,6 +35,7 @@ def job_of(row: sqlite3.Row) -> Job:
         finished_at=row["finished_at"],
         failure=row["failure"],
         notes=tuple(json.loads(row["notes"])),
+        unwanted=row["unwanted_at"] is not None,
     )
 
 

@@ -59,6 +59,16 @@ async def test_a_running_job_is_cancelled_even_when_its_worker_is_lost(tmp_path:
         await bot.clean()
 
 
+async def test_a_cancelled_job_stays_cancelled_when_the_bot_dies_before_its_worker_lets_go(tmp_path: Path) -> None:
+    async with headless(tmp_path, "--freeze", "boat:2") as bot:
+        job = await bot.imagine("a boat", steps=100)
+        await bot.until(job.id, State.RUNNING)
+        assert (await bot.scheduler.cancel(job.id)).unwanted
+    async with headless(tmp_path, "--step-ms", "5") as bot:
+        cancelled = await bot.until(job.id, State.CANCELLED)
+        assert cancelled.attempt == 1
+
+
 async def test_a_finished_job_cannot_be_cancelled(tmp_path: Path) -> None:
     async with headless(tmp_path) as bot:
         job = await bot.imagine()

@@ -76,6 +76,8 @@ async def cancelled(store: Store, discord: Path) -> None:
     """The member thinks better of it."""
     await submit(store)
     job = await compute(store)
+    await store.jobs.renew([(job.id, job.attempt, COST_MS)])
+    await store.jobs.unwant(job.id)
     await store.jobs.cancelled(job.id, job.attempt, COST_MS)
     await deliver(store, discord)
 

@@ -269,3 +269,33 @@ async def test_a_message_leads_to_its_job(store):
 async def test_a_job_that_already_ended_cannot_enter_the_queue(store):
     with pytest.raises(ValueError, match="not as done"):
         await store.admit(state=State.DONE)
+
+
+async def test_a_running_job_that_nobody_wants_any_more_ends_as_cancelled_when_the_bot_dies(store):
+    job = await store.running()
+    await store.jobs.renew([(job.id, 1, 40)])
+    assert (await store.jobs.unwant(job.id)).unwanted
+    assert await store.jobs.new_boot("later") == []
+    ended = await store.jobs.get(job.id)
+    assert (ended.state, ended.gpu_ms, ended.charged_ms) == (State.CANCELLED, 40, 40)
+    assert await store.jobs.claim(boot="later", worker="w", room=Room()) is None
+    assert await told(store) == [(job.id, Tell.CANCELLED)]
+    assert await store.ledger.audit() == []
+
+
+@pytest.mark.parametrize("strike", [True, False])
+async def test_a_running_job_that_nobody_wants_any_more_ends_as_cancelled_when_its_worker_is_lost(store, strike):
+    job = await store.running()
+    await store.jobs.unwant(job.id)
+    ended = await store.jobs.requeue(job.id, 1, strike=strike, lost_ms=30)
+    assert (ended.state, ended.charged_ms, ended.strikes) == (State.CANCELLED, 30, 0)
+    assert await store.jobs.requeue(job.id, 1) is None
+    assert await store.ledger.audit() == []
+
+
+async def test_only_a_running_job_can_become_unwanted_and_it_may_still_be_done_in_time(store):
+    waiting = await store.admit()
+    assert await store.jobs.unwant(waiting.id) is None
+    job = await store.claim()
+    await store.jobs.unwant(job.id)
+    assert (await store.jobs.finish(job.id, job.attempt, 10)).state is State.DONE
