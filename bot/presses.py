@@ -34,12 +34,9 @@ async def press(interaction: "Interaction", button: Button) -> None:
     if job is None:
         raise Gone("That job is not known here any more.")
     match button.verb:
-        case Verb.UPSCALE:
-            await _upscale(interaction, job, button)
-        case Verb.VARY:
-            await _vary(interaction, job, button)
-        case Verb.AGAIN:
-            await _again(interaction, job, button)
+        case Verb.UPSCALE | Verb.VARY | Verb.AGAIN:
+            with asking.carrying(job.typed):  # whatever refuses it offers the prompt for correction
+                await _RUNS[button.verb](interaction, job, button)
         case Verb.INFO:
             await _info(interaction, job)
         case Verb.CANCEL:
@@ -102,14 +99,16 @@ async def _again(interaction: "Interaction", job: Job, button: Button) -> None:
     await _run(interaction, job, button, kind, request, source)
 
 
+_RUNS = {Verb.UPSCALE: _upscale, Verb.VARY: _vary, Verb.AGAIN: _again}
+
+
 async def _run(
     interaction: "Interaction", job: Job, button: Button, kind: Kind, request: Request, source: Source | None
 ) -> None:
     lane = Lane.RELAX if button.relax else None
     pressed = Pressed(parent=job.id, verb=button.verb, index=button.index)
     if source is not None:
-        with asking.carrying(job.typed):
-            await _check_drawable(interaction.client.services, source)
+        await _check_drawable(interaction.client.services, source)
     await asking.run(interaction, kind, job.typed, request, lane=lane, source=source, pressed=pressed)
 
 

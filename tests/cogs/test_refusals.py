@@ -212,3 +212,14 @@ async def test_a_grid_that_waited_for_a_model_that_is_gone_says_so_once_and_agai
             failed = await room.done(first)
             assert "a model that is not here any more" in failed["content"] and failed["content"].count("charged") == 1
             assert (await room.done(await room.press(failed, "🔄")))["attachments"]
+
+
+async def test_v_of_a_grid_whose_model_is_gone_is_refused_with_the_prompt_kept(tmp_path):
+    async with running_sandbox(tmp_path / "sandbox") as sandbox:
+        mine = {"DARKROOM_MODEL": "owner/mine"}
+        async with running_bot(sandbox, tmp_path / "data", "--model-name mine", **mine) as room:
+            grid = await room.done(await room.imagine("a red boat"))
+        async with running_bot(sandbox, tmp_path / "data") as room:
+            refused = await room.press(grid, "V1")
+            assert refused["ephemeral"] and "cannot be varied" in refused["content"]
+            assert labels(refused) == ["Fix and run"]
