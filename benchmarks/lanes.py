@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import logging
 import os
 import statistics
 import sys
@@ -352,6 +353,7 @@ def chosen(arguments: Sequence[str]) -> Size:
 def main(arguments: Sequence[str]) -> int:
     """0 when every goal is met."""
     os.environ.setdefault("DARKROOM_NICE", "0")  # the worker stands back for the bot; here it is what is measured
+    logging.getLogger("bot").setLevel(logging.ERROR)  # that workers go with their bot is meant here
     goals, about = asyncio.run(measure(chosen(arguments)))
     for goal in goals:
         print(goal)
