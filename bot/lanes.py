@@ -3,7 +3,7 @@
 Keeps relax's credit by what is heard of GPU time. Knows no device and no storage; stores nothing itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from bot.fleet import Fleet
 from bot.flights import Flight
@@ -35,10 +35,15 @@ class Lanes:
         self._holding: dict[str, Lane | None] = {}  # by worker: the lane that has it
         self._asked: dict[str, Lane | None] = {}  # … and the one whose jobs were claimed for it last
 
-    def room(self, link: Link) -> Room | None:
-        """What the worker can take now; None when it can take nothing."""
+    def room(self, link: Link, in_vain: Collection[Lane] = ()) -> Room | None:
+        """What the worker can take now; None when it can take nothing.
+
+        `in_vain`: lanes that had nothing for it just now. Only an idle worker turns to the next one then.
+        """
         crew = self._crew(link)
         lane = self._asked[link.id] = self._turn(link, crew)
+        if in_vain:
+            lane = None if crew else holder(self.queued.difference(in_vain), self.credit_ms, None)
         if lane is None:
             return None
         return room_in(
@@ -63,7 +68,9 @@ class Lanes:
                 flight.displaced = flight.displaced and flight.job.lane in expected
             elif flight.ordered or flight is coming:
                 flight.hold(self._monotonic())
-        if self._turn(link, crew) is not self._asked.get(link.id):
+        turn, before = self._turn(link, crew), self._asked.get(link.id)
+        self._asked[link.id] = turn
+        if turn is not before:
             self._kick()
 
     def heard(self, flight: Flight, gpu_ms: int) -> None:

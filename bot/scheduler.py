@@ -27,7 +27,7 @@ from bot.workers import Door
 from core import events
 from core.cost import Plan
 from core.fairness import RELAX_SHARE
-from core.job import Job
+from core.job import Job, Lane
 from storage.jobs import Claim, Jobs
 from storage.ledger import Ledger
 from storage.settings import Settings
@@ -240,16 +240,24 @@ class Scheduler:
 
     async def _fill(self) -> None:
         """Claims jobs while a worker has room."""
-        self._lanes.queued = await self._jobs.waiting_lanes()
+        await self._look_at_queue()
         for link in list(self._tools.door.links.values()):
-            while link.ready and not self._draining and self._paused_at is None and (room := self._lanes.room(link)):
+            in_vain: list[Lane] = []
+            while self._may_claim(link) and (room := self._lanes.room(link, in_vain)):
                 claim = await self._jobs.claim(boot=self._tools.boot, worker=link.id, room=room)
-                if claim is None:
-                    break
-                self._take_off(claim, link)
-                self._lanes.queued = await self._jobs.waiting_lanes()
+                if claim is not None:
+                    self._take_off(claim, link)
+                    await self._look_at_queue()
+                elif room.lane is not None:
+                    in_vain.append(room.lane)
             if link.ready:
                 self._lanes.steer(link)
+
+    def _may_claim(self, link: Link) -> bool:
+        return link.ready and not self._draining and self._paused_at is None
+
+    async def _look_at_queue(self) -> None:
+        self._lanes.queued = await self._jobs.waiting_lanes(self._tools.plan.running)
 
     def _take_off(self, claim: Claim, link: Link) -> None:
         job = claim.job

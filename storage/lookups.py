@@ -8,6 +8,7 @@ from storage.database import Database, Params, Tx
 from storage.rows import job_of
 from storage.turns import Turns
 
+_RANK = "CASE {}.lane WHEN 'turbo' THEN 0 WHEN 'fast' THEN 1 ELSE 2 END"
 _LIVE = "state IN ('preparing', 'queued', 'running')"
 
 
@@ -83,9 +84,15 @@ class Lookups:
         rows = await (tx.execute if tx else self._db.read)(sql, None)
         return int(rows[0]["n"])
 
-    async def waiting_lanes(self) -> frozenset[Lane]:
-        """The lanes in which a job could be claimed."""
-        rows = await self._db.read("SELECT DISTINCT lane FROM job WHERE state = 'queued'")
+    async def waiting_lanes(self, running_per_account: int | None = None) -> frozenset[Lane]:
+        """The lanes in which a job waits that its account's running ones in this lane and above do not keep waiting."""
+        rows = await self._db.read(
+            "SELECT DISTINCT lane FROM (SELECT DISTINCT lane, account FROM job WHERE state = 'queued') AS waiting"
+            " WHERE :cap IS NULL OR :cap >"
+            " (SELECT count(*) FROM job WHERE state = 'running' AND job.account = waiting.account"
+            f" AND {_RANK.format('job')} <= {_RANK.format('waiting')})",
+            {"cap": running_per_account},
+        )
         return frozenset(Lane(row["lane"]) for row in rows)
 
     async def credit(self) -> float:

@@ -147,11 +147,13 @@ class Simulation:
 
     async def fill(self) -> None:
         """As bot/scheduler.py does it."""
-        self.lanes.queued = await self.store.jobs.waiting_lanes()
-        while room := self.lanes.room(self.worker):
+        self.lanes.queued = await self.store.jobs.waiting_lanes(self.running)
+        in_vain: list[Lane] = []
+        while room := self.lanes.room(self.worker, in_vain):
             claim = await self.store.jobs.claim(boot=self.store.boot, worker=self.worker.id, room=room)
             if claim is None:
-                break
+                in_vain.append(room.lane or Lane.RELAX)
+                continue
             flight = Flight(job=claim.job, link=self.worker, lease_until=0.0)
             self.fleet.add(flight)
             for displaced in claim.displaced:
@@ -159,7 +161,7 @@ class Simulation:
                     other.displaced = True
             self.lanes.steer(self.worker, flight)
             flight.order(Stage(of=claim.job, indices=tuple(range(claim.job.request.count)), own=True), b"", 0.0)
-            self.lanes.queued = await self.store.jobs.waiting_lanes()
+            self.lanes.queued = await self.store.jobs.waiting_lanes(self.running)
         self.lanes.steer(self.worker)
 
     async def hear(self, event: events.Progress | events.Done) -> None:

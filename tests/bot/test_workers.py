@@ -108,6 +108,21 @@ async def test_who_knows_the_key_is_welcome(tmp_path: Path) -> None:
         await bot.online()
 
 
+async def test_a_worker_says_which_models_are_loaded_and_the_first_one_counts(tmp_path: Path) -> None:
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+        await worker.greet()
+        await worker.say(events.Ready(model=MODEL, load_ms=1))
+        await bot.online()
+        link = next(iter(bot.parts.door.links.values()))
+        assert link.loaded == ("postcard",)
+        await worker.say(events.Models(loaded=("postcard", "other"), known=(MODEL,)))
+
+        async def heard() -> bool:
+            return link.loaded == ("postcard", "other")
+
+        await bot.eventually(heard, "the second model")
+
+
 @pytest.mark.parametrize(("key", "protocol"), [("wrong", events.PROTOCOL), (KEY, events.PROTOCOL + 1)])
 async def test_a_wrong_key_or_another_version_is_turned_away(tmp_path: Path, key: str, protocol: int) -> None:
     async with alone(tmp_path) as bot, caller(tmp_path) as worker:

@@ -106,6 +106,17 @@ async def test_what_rests_counts_for_no_cap(store):
     assert (await store.claim(replace(capped, resting=frozenset({first.id})))).user == "alice"
 
 
+async def test_a_lane_whose_members_are_at_their_cap_wants_no_worker(store):
+    for lane in (Lane.FAST, Lane.FAST, Lane.RELAX, Lane.RELAX):
+        await store.admit(user="alice", lane=lane)
+    await store.claim(Room(lane=Lane.RELAX))
+    assert await store.jobs.waiting_lanes(1) == {Lane.FAST}, "fast work may pause relax work of the same member"
+    await store.claim(Room(lane=Lane.FAST))
+    assert await store.jobs.waiting_lanes(1) == frozenset()
+    await store.admit(user="bob", lane=Lane.RELAX)
+    assert await store.jobs.waiting_lanes(1) == {Lane.RELAX}
+
+
 async def test_only_a_job_of_the_lane_whose_turn_it_is_is_claimed(store):
     await store.admit(user="alice")
     relaxed = await store.admit(user="bob", lane=Lane.RELAX)
