@@ -153,7 +153,7 @@ def _missing_shards(folder: Path, there: set[str]) -> list[str]:
     if any("-of-" not in name for name in there):
         return []
     sets = []
-    for index in folder.glob("*.safetensors.index.json"):
+    for index in folder.glob("*.safetensors.index*.json"):
         try:
             sets.append(sorted(set(_read(index).get("weight_map", {}).values()) - there))
         except Unusable:
