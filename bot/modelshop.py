@@ -197,7 +197,7 @@ class _Shop:
             return 1
         fetching.fetch(self._hub, repository, files, part, lambda sentence: print(sentence, flush=True))
         self._put(home, part, repository, files)
-        if wrong := weights.problems(home):
+        if wrong := weights.problems(home, own_vae=bool(model.vae)):
             raise ConfigError(f"{model.name} is here, but cannot be used: {wrong[0]}")
         print(f"{model.name} is here. A running bot offers it within a minute: --model {model.name}")
         return 0

@@ -207,7 +207,7 @@ class Shelf:
     def _with_files(self, entry: Model, path: Path) -> Model:
         """An entry with what its files tell, where it does not say it itself."""
         try:
-            found = weights.model_at(path)
+            found = weights.model_at(path, own_vae=bool(entry.vae))
         except weights.Unusable:
             found = entry
         kept = {*entry.fixed, *(("min_side", "max_side", "sizes") if "native" in entry.fixed else ())}

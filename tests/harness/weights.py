@@ -42,6 +42,11 @@ def lora(path: Path, width: int = 768) -> Path:
     )
 
 
+def all_of(place: Path) -> list[Path]:
+    """Every file below a folder."""
+    return [path for path in place.rglob("*") if path.is_file()]
+
+
 def folder(path: Path, *, width: int = 768, side: int = 64) -> Path:
     """A folder in diffusers' format, with the parts of Stable Diffusion 1.x."""
     index = {
