@@ -3,6 +3,7 @@
 For a person at a terminal; needs no running bot and does not disturb one. A running bot notices what is new by itself.
 """
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from bot.fetching import Hub, HuggingFace
 from bot.places import Place, State
 from bot.repositories import NoModel, Repository
 from bot.weights import gigabytes
-from core.catalogue import FAMILIES, POSTCARD, Model, name_of
+from core.catalogue import FAMILIES, POSTCARD, LoraFile, Model, name_of
 from core.entries import hub_id, is_path, read
 from core.errors import ConfigError
 from core.spelling import nearest
@@ -114,12 +115,22 @@ def _list(config: Config) -> int:
         memory = f"{model.memory_mb / 1024:.3g} GB" if model.memory_mb else "–"
         rows.append((name, model.family, gigabytes(size) if size else "–", memory, model.licence or "–", state))
     _print_table(rows)
-    folders = Folders(config.data / "models", config.data / "loras")
-    folders.look(float("inf"))
-    if folders.loras:
-        print("\nLoRAs: " + ", ".join(f"{lora.name} ({lora.shape or 'any'})" for lora in folders.loras.values()))
+    loras = _loras(config)
+    if loras:
+        print("\nLoRAs: " + ", ".join(f"{lora.name} ({lora.shape or 'any'})" for lora in loras.values()))
     print(f"\nModels of your own go into {config.data / 'models'}, LoRAs into {config.data / 'loras'}.")
     return 0
+
+
+def _loras(config: Config) -> dict[str, LoraFile]:
+    """Those that the catalogue names, and those of the folder, which win."""
+    folders = Folders(config.data / "models", config.data / "loras")
+    folders.look(float("inf"))
+    found = {}
+    for lora in read(listing.documents(config)).loras.values():
+        with contextlib.suppress(weights.Unusable):
+            found[lora.name] = weights.lora_at(Path(lora.path).expanduser())
+    return {**found, **folders.loras}
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:

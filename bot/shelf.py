@@ -189,7 +189,7 @@ class Shelf:
                 self._folders.say_once(f"{model.path} is not used: the catalogue has {model.name} at {used.path}.")
         at_home = is_path(default.path) or models[default.name].path == str(places.home_of(default, self._config.data))
         launch = models[default.name].path if at_home or default.path == POSTCARD.name else default.path
-        loras = {**self._listed_loras(entries), **self._folders.loras}
+        loras = self._loras(entries)
         return _Found(origins, models, loras, default.name, launch)
 
     def _judge(self, entry: Model) -> tuple[Place, Model]:
@@ -228,9 +228,14 @@ class Shelf:
             return ""
         return str(path)
 
-    def _listed_loras(self, entries: Entries) -> dict[str, LoraFile]:
-        found = {}
+    def _loras(self, entries: Entries) -> dict[str, LoraFile]:
+        """Those of the folder, and those that the catalogue names elsewhere."""
+        found = dict(self._folders.loras)
         for lora in entries.loras.values():
+            used = found.get(lora.name)
+            if used is not None:
+                self._folders.say_once(f"{lora.path} is not used: {used.path} has the same name, {lora.name}.")
+                continue
             try:
                 found[lora.name] = replace(weights.lora_at(Path(lora.path).expanduser()), name=lora.name)
             except weights.Unusable as error:
