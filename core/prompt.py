@@ -251,7 +251,7 @@ def _notes(
     values: dict[str, Any], request: Request, model: Model, choices: Choices, defaults: Defaults
 ) -> tuple[str, ...]:
     """What was taken otherwise than it was typed, and which model draws when it is not the usual one."""
-    notes = [f"Drawn by {model.name}."] if model.name != choices.default else []
+    notes = [f"Drawn by {quoted(model.name)}."] if model.name != choices.default else []
     asked = _steps(values, model, defaults)
     if asked > MAX_STEPS:
         notes.append(f"{asked} steps were asked for; {MAX_STEPS} are the most.")

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.catalogue import FAMILIES, POSTCARD, XL_SIZES, Style
 from core.entries import Document, Entries, hub_id, is_path, read
@@ -110,3 +112,23 @@ def test_a_mistake_names_the_file_the_entry_the_key_and_the_cure(text, told):
     sentence = wrong(text)
     assert told in sentence
     assert "models.toml" in sentence or "catalogue" in sentence
+
+
+_PLAIN = st.one_of(st.none(), st.booleans(), st.integers(-2, 200), st.floats(-2, 40), st.text(max_size=6))
+_VALUE = st.one_of(
+    _PLAIN, st.lists(st.lists(_PLAIN, max_size=3), max_size=2), st.dictionaries(st.text(max_size=4), _PLAIN)
+)
+_KEY = st.sampled_from(
+    ["name", "where", "file", "family", "size", "sizes", "steps", "guidance", "style", "memory", "x"]
+)
+
+
+@given(st.lists(st.dictionaries(_KEY, _VALUE), max_size=2), st.one_of(_VALUE, st.none()))
+def test_whatever_stands_in_the_file_is_read_or_refused_in_words(tables, loras):
+    data = {"model": tables} if loras is None else {"model": tables, "lora": loras}
+    try:
+        found = read([Document(name="models.toml", folder="/data", data=data)])
+    except ConfigError as error:
+        assert error.sentence
+    else:
+        assert all(model.size_for(1, 1) for model in found.models.values())

@@ -127,6 +127,7 @@ def test_midjourneys_own_parameters_are_passed_over_and_named():
         ("a boat --turbo --fast", "--fast", "`--turbo` and `--fast` exclude"),
         ("a boat --relax --turbo", "--turbo", "exclude"),
         ("a boat --model sdlx", "sdlx", "`sdxl`"),
+        ("a boat --model pos", "pos", "`postcard`"),
         ("a boat --model zzz", "zzz", "Here are: `flux`, `postcard`, `sdxl`, `styled`."),
         ("a boat --model flux-dev", "flux-dev", "python bot.py models add flux-dev"),
         ("a boat --lora inc:0.5", "inc:0.5", "`ink`"),
@@ -160,7 +161,7 @@ def test_another_model_brings_its_own_sizes_and_defaults():
     parsed = read("a boat --model sdxl --ar 16:9")
     request = parsed.request
     assert (request.model, request.width, request.height, request.steps) == ("sdxl", 1344, 768, XL.steps)
-    assert parsed.notes == ("Drawn by sdxl.", "16:9 is 1344×768 here, 7:4.")
+    assert parsed.notes == ("Drawn by `sdxl`.", "16:9 is 1344×768 here, 7:4.")
     assert read("a boat --model POSTCARD").notes == ()
 
 
