@@ -23,6 +23,8 @@ from core.errors import ConfigError
 from core.spelling import nearest
 
 _USAGE = "use it as: python bot.py models list, models add NAME [--yes], or models check NAME"
+#: Bytes whose sums take so long that a word before is due.
+_LONG_SUM = 1_000_000_000
 Ask = Callable[[str], str]
 
 
@@ -161,6 +163,8 @@ def _check(config: Config, model: Model) -> int:
 def _sums(place: Place) -> list[str]:
     """Files whose sums are not those that the hub gave: by our own notes, else by the cache's names of large files."""
     wrong = []
+    if (size := weights.bytes_of(place.path)) > _LONG_SUM:
+        print(f"Reading {gigabytes(size)} to check their sums.", flush=True)
     for file, remote in fetching.read_manifest(place.path).items():
         path = place.path / file if place.path.is_dir() else place.path
         if not path.is_file():

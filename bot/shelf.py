@@ -58,6 +58,7 @@ class Shelf:
         self._clock = clock
         self._folders = Folders(config.data / "models", config.data / "loras")
         self._facts: dict[str, Any] = {}  # by name: the place it was loaded from, and what was said
+        self._unkept = False
         self._spoken: set[str] = set()  # those of which a worker has spoken since this start
         self._brought: dict[str, Model] = {}  # what workers have and no catalogue names
         self._judged: dict[Model, tuple[Stamp, Place, Model]] = {}
@@ -99,8 +100,8 @@ class Shelf:
         except ConfigError as error:
             self._folders.say_once(f"{error.sentence} Until then the catalogue stays as it was.")
             return
-        except OSError as error:
-            log.warning("The catalogue could not be looked at (%s); it stays as it was.", error)
+        except Exception:  # whatever lies in a folder, the bot goes on
+            log.exception("The catalogue could not be looked at; it stays as it was.")
             return
         if self._rebuild():
             log.info("The catalogue has changed: %s.", ", ".join(sorted(self.choices.models)))
@@ -113,12 +114,13 @@ class Shelf:
             base = FAMILIES.get(info.family, FAMILIES["any"])
             model = self._brought[info.name] = replace(base, name=info.name, path="")
         facts = {"path": model.path, "info": asdict(info)}
-        known = self._facts.get(model.name) == facts
+        self._unkept = self._unkept or (bool(model.path) and self._facts.get(model.name) != facts)
         self._facts[model.name] = facts
         self._spoken.add(model.name)
         self._rebuild()
-        if model.path and not known:
+        if self._unkept:
             await self._settings.put_state(_FACTS, self._facts)
+            self._unkept = False
 
     def order(self, *, local: bool) -> events.Catalogue:
         """What a worker has to know. One on another machine finds hub ids there, and paths where it shares our disk."""
