@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from core.catalogue import POSTCARD, SAMPLERS, SD15, Model, name_of
+from core.catalogue import POSTCARD, SD15, Model, name_of
 from core.errors import DarkroomError
 from core.events import ModelInfo
 from worker.device import Device
 from worker.digest import digest
 from worker.families.base import Family
 from worker.families.sd import StableDiffusion
-from worker.samplers import PREDICTIONS
+from worker.samplers import PREDICTIONS, samplers_for
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPONENTS = ("text_encoder", "unet", "vae")
@@ -170,5 +170,5 @@ def _info(model: str, folder: Path, family: Family, weights: str, device: Device
         steps=known.steps,
         guidance=known.guidance,
         sampler=known.sampler,
-        samplers=tuple(SAMPLERS),
+        samplers=samplers_for(family.scheduler),
     )

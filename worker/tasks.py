@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from core.catalogue import SAMPLERS
 from core.events import Submit
 from worker.families.base import Family, Pixels
 from worker.rows import Row
-from worker.samplers import MAX_STEPS
+from worker.samplers import MAX_STEPS, samplers_for
 
 #: A first preview after this share of the steps, but after no more than `FIRST_AT_MOST` of them.
 FIRST_SHARE = 8
@@ -65,10 +64,10 @@ class Task:
 def check(order: Submit, family: Family) -> None:
     """Raises CannotCompute when the numbers of a request cannot work with this model."""
     request = order.request
-    unit = family.factor
+    unit, samplers = family.factor, samplers_for(family.scheduler)
     problems: Mapping[str, bool] = {
-        f"There is no sampler {request.sampler!r} here; there are {', '.join(SAMPLERS)}.": request.sampler
-        not in SAMPLERS,
+        f"This model has no sampler {request.sampler!r}; it has {', '.join(samplers)}.": request.sampler
+        not in samplers,
         f"{request.width}×{request.height} is no size of this model: both sides must be multiples of {unit} pixels.": (
             min(request.width, request.height) < unit or bool(request.width % unit or request.height % unit)
         ),

@@ -181,7 +181,8 @@ def test_numbers_that_overflow_fail_with_their_cure(loaded: Loaded) -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"sampler": "ddim"}, "ddim"),
+        ({"sampler": "heun"}, "heun"),
+        ({"sampler": "flow_euler"}, "flow_euler"),
         ({"width": 60}, "60×64"),
         ({"steps": 0}, "0 steps"),
         ({"strength": 0.5}, "brings none"),
