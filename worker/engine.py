@@ -12,7 +12,20 @@ from time import monotonic
 
 import torch
 
-from core.events import Cancel, Cancelled, Done, Event, Failed, FailureKind, HouseTime, Phase, Picture, Started, Submit
+from core.events import (
+    Cancel,
+    Cancelled,
+    Catalogue,
+    Done,
+    Event,
+    Failed,
+    FailureKind,
+    HouseTime,
+    Phase,
+    Picture,
+    Started,
+    Submit,
+)
 from core.job import MadeWith
 from worker import ENGINE
 from worker.device import Device, free_cache, is_out_of_memory
@@ -98,6 +111,8 @@ class Engine:
             idle = False
             if isinstance(order, Stop):
                 return False
+            if isinstance(order, Catalogue):
+                continue  # this loop holds the one model that it was given
             self._obey(order)
 
     def _obey(self, order: Submit | Cancel | Drop) -> None:

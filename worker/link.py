@@ -17,6 +17,7 @@ from core.errors import DarkroomError, FrameError
 from core.events import (
     PROTOCOL,
     Cancel,
+    Catalogue,
     Challenge,
     Event,
     Hello,
@@ -165,7 +166,7 @@ class Link:
         if isinstance(message, Shutdown):
             self._shutdown = True
             return False
-        if isinstance(message, Submit | Cancel):
+        if isinstance(message, Submit | Cancel | Catalogue):
             self._inbox.put(message)
         return True
 

@@ -3,7 +3,7 @@
 import queue
 import threading
 
-from core.events import Cancel, Submit
+from core.events import Cancel, Catalogue, Submit
 
 
 class Drop:
@@ -14,7 +14,7 @@ class Stop:
     """Leave the loop."""
 
 
-Order = Submit | Cancel | Drop | Stop
+Order = Submit | Cancel | Catalogue | Drop | Stop
 
 
 class Inbox:
