@@ -6,7 +6,7 @@ Knows nothing of jobs. Whatever goes wrong is said as one sentence with its cure
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from worker.digest import digest
 from worker.families.base import Family
 from worker.families.sd import StableDiffusion
 from worker.samplers import PREDICTIONS, samplers_for
+from worker.vision.tools import Tools
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPONENTS = ("text_encoder", "unet", "vae")
@@ -51,6 +52,8 @@ class Loaded:
 
     family: Family
     info: ModelInfo
+    memory_mb: int  # of its parameters, on the device
+    tools: Tools = field(default_factory=Tools)  # what lies beside it
 
 
 def load(model: str, device: Device, progress: Callable[[], None] = lambda: None) -> Loaded:
@@ -60,7 +63,8 @@ def load(model: str, device: Device, progress: Callable[[], None] = lambda: None
         progress()
         family = _family(folder, device, progress)
         files = [path for component in COMPONENTS for path in (folder / component).glob("*.safetensors")]
-        return Loaded(family=family, info=_info(model, folder, family, digest(folder, files), device))
+        info = _info(model, folder, family, digest(folder, files), device)
+        return Loaded(family=family, info=info, memory_mb=memory_mb(family))
     except CannotLoad:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -85,6 +89,13 @@ def locate(model: str) -> Path:
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise CannotLoad(f"DARKROOM_MODEL is {model!r}, but there is no such folder; a hub id looks like owner/name.")
     return _checked(_fetch(model), model)
+
+
+def memory_mb(family: Family) -> int:
+    """MB of parameters and buffers."""
+    tensors = (tensor for part in family.parts.values() for tensor in (*part.parameters(), *part.buffers()))
+    unique = {id(tensor): tensor.numel() * tensor.element_size() for tensor in tensors}
+    return -(-sum(unique.values()) >> 20)
 
 
 def _fetch(model: str) -> Path:

@@ -5,7 +5,7 @@ To add one: write a module with a class of these methods, and let `worker.models
 or samplers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
 
@@ -51,9 +51,17 @@ class Family(Protocol):
     #: (0 … 1) where the model needs it, as those with `rescale_betas_zero_snr` do.
     scheduler: Mapping[str, Any]
     guidance: Guidance
+    parts: Mapping[str, nn.Module]  # its networks by diffusers' names: what memory is counted and moved by
 
-    def encode_prompt(self, text: str) -> Conditions:
-        """What `denoise` needs of a text; the same for the same text, whatever else runs."""
+    def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
+        """What `denoise` needs of a text; the same for the same text, whatever else runs.
+
+        `negative`: the text says what the picture shall not show; an empty one then means nothing at all, which some
+        models encode as zeros.
+        """
+
+    def even(self, texts: Sequence[Conditions]) -> list[Conditions]:
+        """The texts of one row, the prompt's and the negative's, made as long as the longest of them."""
 
     def encode_picture(self, pixels: Pixels) -> Tensor:
         """A picture as latents [channels, height / factor, width / factor], without randomness."""

@@ -3,12 +3,12 @@
 Knows nothing of jobs, steps or samplers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worker.families.base import Adaptation, Conditions, Guidance, Pixels
 
@@ -31,6 +31,7 @@ class StableDiffusion:
     ) -> None:
         self.device = device
         self.scheduler = scheduler
+        self.parts: Mapping[str, nn.Module] = {"text_encoder": text_encoder, "unet": unet, "vae": vae}
         self._tokenizer, self._text_encoder, self._unet, self._vae = tokenizer, text_encoder, unet, vae
         self._dtype: torch.dtype = unet.dtype
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
@@ -40,7 +41,7 @@ class StableDiffusion:
         self._scale = float(vae.config.scaling_factor)
         self._shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
 
-    def encode_prompt(self, text: str) -> Conditions:
+    def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
         """`text`: [tokens, features]; a longer text than the encoder reads is cut, as its own pipeline does."""
         length = self._tokenizer.model_max_length
         tokens = self._tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
@@ -49,6 +50,10 @@ class StableDiffusion:
             mask = tokens.attention_mask.to(self.device)
         hidden: Tensor = self._text_encoder(tokens.input_ids.to(self.device), attention_mask=mask)[0]
         return {"text": hidden[0].to(self._dtype)}
+
+    def even(self, texts: Sequence[Conditions]) -> list[Conditions]:
+        """All are of one length."""
+        return list(texts)
 
     def encode_picture(self, pixels: Pixels) -> Tensor:
         """The mean of the autoencoder's distribution, scaled as the UNet expects it."""
