@@ -115,7 +115,8 @@ class PictureAttention(nn.Module):
         self.to_key = nn.Parameter(to_key, requires_grad=False)
         self.to_value = nn.Parameter(to_value, requires_grad=False)
 
-    def forward(
+    # Not `forward`: diffusers passes on only what the signature of `__call__` names.
+    def __call__(
         self,
         attn: Any,
         hidden_states: Tensor,

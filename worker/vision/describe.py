@@ -44,6 +44,11 @@ class LabelDescriber:
     def __init__(self, check: PictureCheck) -> None:
         self._check = check
 
+    @staticmethod
+    def reads(check: PictureCheck) -> bool:
+        """Whether the classifier's labels are of that form."""
+        return all(":" in label for label in check.labels)
+
     def describe(self, pixels: Pixels) -> tuple[str, ...]:
         """A sentence, the same turned round, a longer one, and bare words."""
         return wordings(best_words(self._check.scores(pixels)))
@@ -115,7 +120,7 @@ def open_describer(folder: Path, device: torch.device, dtype: torch.dtype) -> De
     config = json.loads((folder / "config.json").read_text("utf-8"))
     if any("Classification" in name for name in config.get("architectures") or ()):
         check = open_check(folder, device)
-        if not all(":" in label for label in check.labels):
+        if not LabelDescriber.reads(check):
             raise ValueError("a classifier describes pictures only where its labels are `group:word`")
         return LabelDescriber(check)
     from transformers import AutoModelForImageTextToText, AutoProcessor

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from worker.families.base import Pixels
+from worker.vision import CannotOpen
 from worker.vision.tiles import Joiner, tiles
 
 #: Pixels of a tile's side before it is enlarged, and how far neighbours overlap: further than the network looks. Both
@@ -23,15 +24,16 @@ _WINDOW = 16
 Network = Callable[[Tensor], Tensor]
 
 
-class CannotOpen(Exception):
-    """The upscaler cannot be used; the text is a sentence that says why and what to do."""
-
-
 class Upscaler:
-    """A network that makes pictures larger by its own factor; others are reached by repeating it and shrinking."""
+    """A network that makes pictures larger by its own factor; others are reached by repeating it and shrinking.
 
-    def __init__(self, network: Network, factor: int, device: torch.device, dtype: torch.dtype) -> None:
-        self._network, self._device, self._dtype = network, device, dtype
+    `multiple`: what the sides of its input have to be multiples of.
+    """
+
+    def __init__(
+        self, network: Network, factor: int, device: torch.device, dtype: torch.dtype, multiple: int = 1
+    ) -> None:
+        self._network, self._device, self._dtype, self._multiple = network, device, dtype, multiple
         self.factor = factor
 
     @torch.inference_mode()
@@ -59,9 +61,10 @@ class Upscaler:
 
     def _forward(self, pixels: Pixels) -> np.ndarray:
         """float [factor · h, factor · w, 3]."""
-        image = torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1)[None]
+        missing = [(0, -side % self._multiple) for side in pixels.shape[:2]]
+        padded = np.pad(pixels, (*missing, (0, 0)), mode="symmetric")
+        image = torch.from_numpy(padded.astype(np.float32) / 255).permute(2, 0, 1)[None]
         out = self._network(image.to(self._device, self._dtype))[0].float().permute(1, 2, 0).cpu().numpy()
-        # Networks pad what is no multiple of their windows, and enlarge the padding too.
         return out[: pixels.shape[0] * self.factor, : pixels.shape[1] * self.factor]
 
 
@@ -87,7 +90,10 @@ def _swin(folder: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
         folder, local_files_only=True, use_safetensors=True, dtype=dtype
     )
     network = network.to(device).eval().requires_grad_(False)
-    return Upscaler(lambda image: network(image).reconstruction, int(network.config.upscale), device, dtype)
+    config = network.config
+    return Upscaler(
+        lambda image: network(image).reconstruction, int(config.upscale), device, dtype, int(config.window_size)
+    )
 
 
 def _community(file: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
