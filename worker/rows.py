@@ -75,17 +75,19 @@ class Row:
 def new_row(
     family: Family, *, job: str, index: int, key: Hashable, plan: Plan, guidance: float, seed: int,
     size: tuple[int, int], text: Conditions, negative: Conditions, source: Tensor | None,
-    keep: Tensor | None = None, mask: Tensor | None = None,
+    keep: Tensor | None = None, mask: Tensor | None = None, noise: Tensor | None = None,
 ) -> Row:  # fmt: skip
     """A row before its first step. `size` is (width, height) in pixels, `source` the latents that it starts near.
 
     `keep`: latents [channels, h, w] of a picture that stays where `mask` [1, h, w] is 0 and is made anew where it is 1;
     in between it stays for the first 1 - mask of the steps. Both or neither, on the family's device, in float32.
+    `noise`: its first one, where it is not to be drawn from the seed.
     """
     width, height = size
     generator = torch.Generator("cpu").manual_seed((seed + index) % 2**32)
-    drawn = torch.randn((family.channels, height // family.factor, width // family.factor), generator=generator)
-    noise = drawn.to(family.device)
+    if noise is None:
+        noise = torch.randn((family.channels, height // family.factor, width // family.factor), generator=generator)
+    noise = noise.to(family.device)
     latents = noise * plan.from_noise
     if source is not None:
         latents = latents + source * plan.from_source
