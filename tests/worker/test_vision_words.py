@@ -127,6 +127,7 @@ def test_tools_say_what_they_add(folder: Path, tmp_path: Path) -> None:
     )
     tools = open_tools(places, {"unet": unet}, CPU, FLOAT)
     assert set(tools.edits) == {Edit.IMAGE_PROMPT, Edit.STYLE, Edit.CHARACTER, Edit.UPSCALE, Edit.DESCRIBE}
+    assert len(tools.networks) == 4, "the classifier that describes is held once"
     assert open_tools(Places(), {"unet": unet}, CPU, FLOAT).edits == ()
 
 

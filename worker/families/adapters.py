@@ -38,6 +38,11 @@ class ImageAdapter:
         self._place = next(encoder.parameters())
         self.look = look  # float [layers]: 1 where the look is made
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """What it holds besides its part of the UNet."""
+        return self._encoder, self._projection
+
     @torch.inference_mode()
     def tokens(self, pixels: Pixels) -> Tensor:
         """A picture as [tokens, features]."""

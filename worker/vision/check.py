@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worker.families.base import Pixels
 from worker.vision.eyes import Eyes
@@ -21,6 +21,11 @@ class PictureCheck:
         self._network, self._eyes = network, eyes
         self.labels: tuple[str, ...] = tuple(label for _place, label in sorted(network.config.id2label.items()))
         self._many = network.config.problem_type == "multi_label_classification"
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """What it holds in memory."""
+        return (self._network,)
 
     @torch.inference_mode()
     def scores(self, pixels: Pixels) -> Mapping[str, float]:

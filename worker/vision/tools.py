@@ -36,6 +36,18 @@ class Places:
     classifier: Path | None = None
     describer: Path | None = None
 
+    @classmethod
+    def beside(cls, folder: Path) -> "Places":
+        """What a checkpoint's own folder holds, by these names."""
+
+        def found(name: str) -> Path | None:
+            return folder / name if (folder / name).is_dir() else None
+
+        return cls(
+            adapter=found("ip_adapter"), upscaler=found("upscaler"), classifier=found("vision"),
+            describer=found("describer"),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
@@ -45,6 +57,13 @@ class Tools:
     upscaler: Upscaler | None = None
     describer: Describer | None = None
     check: PictureCheck | None = None
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """What they hold in memory, but for the adapter's part of the UNet."""
+        tools = (self.adapter, self.upscaler, self.describer, self.check)
+        found = [network for tool in tools if tool is not None for network in tool.networks]
+        return tuple(dict.fromkeys(found))
 
     @property
     def edits(self) -> tuple[Edit, ...]:
