@@ -10,11 +10,15 @@ class Drop:
     """The connection is gone: nobody waits for these jobs any more."""
 
 
+class Arrived:
+    """A model that was loading is there, or will not come."""
+
+
 class Stop:
     """Leave the loop."""
 
 
-Order = Submit | Cancel | Catalogue | Drop | Stop
+Order = Submit | Cancel | Catalogue | Arrived | Drop | Stop
 
 
 class Inbox:

@@ -81,13 +81,12 @@ def new_row(
 
     `keep`: latents [channels, h, w] of a picture that stays where `mask` [1, h, w] is 0 and is made anew where it is 1;
     in between it stays for the first 1 - mask of the steps. Both or neither, on the family's device, in float32.
-    `noise`: its first one, where it is not to be drawn from the seed.
+    `noise` [channels, h, w]: its first noise, where that shall not be its own generator's.
     """
     width, height = size
     generator = torch.Generator("cpu").manual_seed((seed + index) % 2**32)
-    if noise is None:
-        noise = torch.randn((family.channels, height // family.factor, width // family.factor), generator=generator)
-    noise = noise.to(family.device)
+    drawn = torch.randn((family.channels, height // family.factor, width // family.factor), generator=generator)
+    noise = (drawn if noise is None else noise).to(family.device)
     latents = noise * plan.from_noise
     if source is not None:
         latents = latents + source * plan.from_source
@@ -189,19 +188,16 @@ class _Guide:
         scales = [rows[place].guidance for place in guided] + [row.guidance for row in rows]
         self._scales = torch.tensor(scales, dtype=torch.float32, device=device)
         self._scale = self._scales[: len(guided), None, None, None]
-        self._with = _stacked([row.text for row in rows])
-        self._without = _stacked([rows[place].negative for place in guided])
-        # Texts of other lengths cannot lie in one tensor; then there are two forwards.
-        self._one_forward = shapes(rows[0].text) == shapes(rows[0].negative)
-        if guided and self._one_forward:
-            self._with = {name: torch.cat([self._without[name], text]) for name, text in self._with.items()}
+        texts = _stacked([row.text for row in rows])
+        without = _stacked([rows[place].negative for place in guided])
+        self._conditions = {name: torch.cat([without[name], text]) for name, text in texts.items()} if guided else texts
         rescales = [row.plan.rescale for row in rows]
         self._rescale = torch.tensor(rescales, device=device)[:, None, None, None] if any(rescales) else None
 
     def predict(self, family: Family, latents: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
         """Each row's output, guided and before guidance; rows that need none cost one forward, the others two."""
         if not self._count:
-            out = family.denoise(latents, times, self._with, self._scales)
+            out = family.denoise(latents, times, self._conditions, self._scales)
             return out, out
         without, out = self._ask(family, latents, times)
         if self._all:
@@ -218,11 +214,8 @@ class _Guide:
         """The guided rows' outputs without their prompts, and all rows' with them."""
         again = (latents, times) if self._all else (latents[self._guided], times[self._guided])
         count = self._count
-        if not self._one_forward:
-            without = family.denoise(*again, self._without, self._scales[:count])
-            return without, family.denoise(latents, times, self._with, self._scales[count:])
         both = torch.cat([again[0], latents]), torch.cat([again[1], times])
-        every = family.denoise(*both, self._with, self._scales)
+        every = family.denoise(*both, self._conditions, self._scales)
         return every[:count], every[count:]
 
 

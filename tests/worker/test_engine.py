@@ -62,7 +62,7 @@ def test_other_sizes_take_turns(loaded: Loaded) -> None:
     bed.submit("a", request(steps=20))
     bed.submit("b", request(steps=4, width=96))
     bed.ticks(9)
-    rows = {row.job: row.done for row in bed.engine._rows}
+    rows = {row.job: row.done for row in bed.engine._line.rows}
     assert rows["a"] <= 6, "b must have had every other turn"
     bed.finish("b")
     assert bed.last("a") is None

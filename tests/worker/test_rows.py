@@ -10,7 +10,7 @@ from core.catalogue import SAMPLERS
 from tests.worker.checkpoint import SCHEDULER
 from tests.worker.toy import FLOWS, Toy, Wish, row_of, toy
 from worker.families.base import Guidance
-from worker.rows import Batch, Row, shapes
+from worker.rows import Batch, Row
 from worker.samplers import INPUT, TIME, X0_OUT, X0_X
 
 FLOW = {"prediction_type": "flow_prediction", **FLOWS[0]}
@@ -119,24 +119,6 @@ def test_a_failed_step_moves_nothing() -> None:
         Batch.of([row]).advance(Toy())
         Batch.of([other]).advance(Toy())
     assert torch.equal(row.latents, other.latents)
-
-
-def test_a_longer_prompt_than_the_negative_one_takes_two_forwards_and_gives_the_same() -> None:
-    asked: list[tuple[int, ...]] = []
-
-    class Counting(Toy):
-        def denoise(self, latents: Any, timesteps: Any, conditions: Any, scales: Any) -> Any:
-            asked.append((len(latents), len(scales), *conditions["text"].shape))
-            return super().denoise(latents, timesteps, conditions, scales)
-
-    wish = Wish(sampler="euler", steps=3, guidance=4.0)
-    same = row_of(wish, SCHEDULER)
-    longer = row_of(wish, SCHEDULER, negative={"text": torch.full((5, 3), -0.1)})
-    for row in (same, longer):
-        Batch.of([row]).advance(Counting())
-    assert torch.equal(same.latents, longer.latents)
-    assert asked == [(2, 2, 2, 2, 3), (1, 1, 1, 5, 3), (1, 1, 1, 2, 3)]
-    assert shapes(same.negative) != shapes(longer.negative)
 
 
 def test_a_family_that_takes_its_scale_as_a_number_is_asked_once() -> None:
