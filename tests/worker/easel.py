@@ -31,7 +31,7 @@ class Easel:
 
     def __init__(self, loaded: Loaded, tools: Tools | None = None) -> None:
         self.family = loaded.family
-        self.tools = tools or Tools()
+        self.tools = tools or loaded.tools
         self._schedules = Schedules(loaded.family.scheduler)
         self._texts: dict[str, Conditions] = {}
 

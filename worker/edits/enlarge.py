@@ -51,7 +51,7 @@ def enlarge(order: Submit, brought: Brought, desk: Desk) -> Generator[None, None
 def _refine(order: Submit, larger: Pixels, desk: Desk) -> Generator[None, None, Prepared]:
     request, family = order.request, desk.family
     side = family.native // family.multiple * family.multiple
-    overlap = round(side * OVERLAP) // family.multiple * family.multiple
+    overlap = round(side * OVERLAP) // family.factor * family.factor
     cut = tiles(larger.shape[1], larger.shape[0], side, overlap, grid=family.factor)
     latents = []
     for tile in cut:
