@@ -104,7 +104,7 @@ def test_the_loop_draws_what_the_edit_alone_draws(furnished: Loaded, sampler: st
     fine = request(upscale=Upscale(factor=2, creative=True), strength=0.5, steps=4, sampler=sampler, **LARGER)
     expected = Easel(furnished).draw(fine, pixels(SOURCE).astype(np.uint8))[0]
     found = pixels(Bed(furnished).render(fine, source=SOURCE)[0])
-    assert np.abs(found - expected).max() <= 1
+    assert np.abs(found - expected).max() <= 2, "eight rows a forward, and nine"
 
 
 def test_rows_with_pictures_share_forwards_with_others_of_as_many_only(furnished: Loaded) -> None:
