@@ -12,6 +12,7 @@ from PIL import Image
 from core.canvas import Direction, pan, square, zoom_out
 from core.edits import CREATIVE, STRONG, SUBTLE
 from core.job import Canvas, House, Input, Request, Role, Upscale
+from tests.worker.bed import Bed, pixels
 from tests.worker.easel import Easel
 from tests.worker.test_postcard import postcard_request
 from worker.edits.masks import OVERLAP
@@ -173,3 +174,18 @@ def test_a_creative_upscale_keeps_the_picture_and_has_no_seams(easel: Easel, par
     for seam in (128, 256, 384):
         around = np.r_[steps[seam - 24 : seam - 4], steps[seam + 4 : seam + 24]]
         assert steps[seam - 2 : seam + 2].max() < around.max() * 1.2 + 0.3
+
+
+def test_the_edges_of_a_tiled_picture_meet(postcard: Loaded) -> None:
+    tiled, plain = (
+        pixels(Bed(postcard).render(wish(prompt="a red boat in a meadow at noon", tile=tile, steps=8))[0])
+        for tile in (True, False)
+    )
+
+    def gap(picture: np.ndarray) -> float:
+        """How much more the picture changes across its left and right edge than anywhere inside."""
+        across = np.abs(picture[:, 0] - picture[:, -1]).mean()
+        return float(across / np.abs(np.diff(picture, axis=1)).mean(axis=(0, 2)).max())
+
+    assert gap(tiled) < 1.0, "no more than between two columns inside"
+    assert gap(plain) > gap(tiled)
