@@ -3,11 +3,13 @@
 The pictures that it brings are `edits`' matter. Knows nothing of the loop.
 """
 
-from worker.edits import Prepared, prepare
+from worker.edits import Prepared, check_from_words, prepare, takes_steps
 from worker.edits.plan import Start
+from worker.families.base import Whole
 from worker.held import Held
 from worker.rows import Row, new_row, shapes
 from worker.samplers import Plan
+from worker.solo import Solo
 from worker.tasks import CannotCompute, Task, check
 
 #: Rows that share a picture and its first noise (tiles) still need noise of their own for the later steps.
@@ -20,16 +22,28 @@ def go_on(task: Task, held: Held) -> bool:
     Raises CannotCompute, for what can be told from the order alone in the first piece.
     """
     if task.preparing is None:
-        check(task.order, held.family)
+        check(task.order, held.family, held.loaded.info.samplers)
+        if isinstance(held.family, Whole) and takes_steps(task.order):
+            check_from_words(task.order)
+            held.adapt(task.adaptation)
+            task.prepared, task.rows = Prepared(), [_solo(task, held.family)]
+            return False
         task.preparing = prepare(task.order, held.desk(task.adaptation))
     held.adapt(task.adaptation)
     try:
         next(task.preparing)
     except StopIteration as end:
         task.prepared = end.value
-        task.rows = _rows(task, end.value, held)
+        task.rows = [*_rows(task, end.value, held)]
         return False
     return True
+
+
+def _solo(task: Task, family: Whole) -> Solo:
+    try:
+        return Solo(job=task.id, run=family.begin(task.order.request, task.order.indices))
+    except ValueError as error:
+        raise CannotCompute(str(error)) from error
 
 
 def _rows(task: Task, prepared: Prepared, held: Held) -> list[Row]:

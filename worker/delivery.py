@@ -10,7 +10,6 @@ from worker.edits.plan import Prepared
 from worker.families.base import Pixels
 from worker.pictures import Finisher, Work, png
 from worker.reporter import Reporter
-from worker.rows import Row
 from worker.tasks import Task
 
 log = logging.getLogger("darkroom.delivery")
@@ -23,15 +22,14 @@ class Delivery:
         self._reporter = reporter
         self._finisher = Finisher()
 
-    def row(self, task: Task, row: Row, pixels: Pixels) -> None:
-        """A decoded row: a picture, or a part of one."""
-        place = task.rows.index(row)
+    def decoded(self, task: Task, place: int, index: int, pixels: Pixels) -> None:
+        """The pixels of row `place`: picture `index`, or a part of it."""
 
         def finish() -> None:
             assert task.prepared is not None
             picture = task.prepared.finish(place, pixels)
             if picture is not None:
-                self._picture(task, row.index, picture)
+                self._picture(task, index, picture)
 
         self._finisher.put(lambda: self._try(task, finish))
 

@@ -15,6 +15,7 @@ from core.events import Cancel, Cancelled, Catalogue, Event, Failed, FailureKind
 from worker import admit
 from worker.delivery import Delivery
 from worker.device import Device, is_out_of_memory
+from worker.families.base import Family, Pixels
 from worker.held import Held
 from worker.line import Line
 from worker.meter import Meter
@@ -25,6 +26,7 @@ from worker.reporter import Reporter
 from worker.room import Room
 from worker.rows import Batch, Row
 from worker.shelf import Shelf
+from worker.solo import Solo
 from worker.tasks import CannotCompute, Task
 
 log = logging.getLogger("darkroom.engine")
@@ -178,20 +180,22 @@ class Engine:
         self._line.enter(task)
         if task.rows:
             self._reporter.open(task.id, task.attempt, task.steps)
-        self._reporter.tell(Started(job=task.id, attempt=task.attempt, made_with=held.made_with))
+        if not task.is_started:
+            task.is_started = True
+            self._reporter.tell(Started(job=task.id, attempt=task.attempt, made_with=held.made_with))
         if task.prepared is not None and not task.rows:
             self._delivery.prepared(task, task.prepared)
             self._delivery.end(task, self._remove(task))
 
     # --- step ------------------------------------------------------------------------------------------------------
 
-    def _step(self, rows: list[Row]) -> None:
+    def _step(self, rows: list[Row | Solo]) -> None:
         jobs = tuple(dict.fromkeys(row.job for row in rows))
         held = self._model(rows[0].job)
         try:
             with self._pulse.doing(Phase.STEPPING, jobs), self._meter.measure() as measured:
                 held.adapt(self._line.tasks[rows[0].job].adaptation)
-                Batch.of(rows).advance(held.family)
+                _advance(rows, held.family)
                 measured.jobs(_shares(rows))
         except Exception as error:
             measured.house("oom" if is_out_of_memory(error) else "failed")
@@ -206,9 +210,11 @@ class Engine:
         for job in jobs:
             self._tell(self._line.tasks[job])
 
-    def _recover(self, rows: list[Row], jobs: tuple[str, ...], error: Exception) -> None:
+    def _recover(self, rows: list[Row | Solo], jobs: tuple[str, ...], error: Exception) -> None:
         """After a forward that raised: no row has moved, so that all may be tried again in another way."""
         if self._shed(error):
+            if isinstance(rows[0], Solo):  # its run is over
+                self._begin_again(self._line.tasks[jobs[0]])
             return
         if is_out_of_memory(error) and len(rows) > 1:
             self._room.halve(len(rows))
@@ -224,6 +230,10 @@ class Engine:
             self._say(self._shelf.models())
         return shed
 
+    def _begin_again(self, task: Task) -> None:
+        self._line.remove(task)
+        self._line.add(Task(order=task.order, is_started=task.is_started))
+
     def _separate(self, jobs: tuple[str, ...], error: Exception) -> None:
         """A shared forward raised, and nobody knows whose fault it is: these jobs go on one at a time."""
         log.warning("A forward of %s failed (%s); they go on one at a time.", ", ".join(jobs), error)
@@ -238,32 +248,34 @@ class Engine:
             task.sketched_at, aloud = now, False
             with self._meter.measure() as measured:
                 measured.house("preview")
-                sketch = self._model(task.id).sketcher.sketch(torch.stack([row.draft for row in task.rows]))
-            self._previewer.put(task.id, task.attempt, sketch, task.size)
+                sketch = self._model(task.id).sketch(task)
+            if sketch is not None:
+                self._previewer.put(task.id, task.attempt, sketch, task.size)
         if aloud:
             task.spoke_at = now
         self._reporter.step(task.id, task.step, self._meter.job_ms(task.id), aloud=aloud)
 
     # --- emit ------------------------------------------------------------------------------------------------------
 
-    def _emit(self, row: Row) -> None:
+    def _emit(self, row: Row | Solo) -> None:
         """One finished row to its pixels; after the last one the job is done."""
         task, held = self._line.tasks[row.job], self._model(row.job)
         try:
             with self._pulse.doing(Phase.DECODING, (row.job,)), self._meter.measure() as measured:
                 measured.job(row.job)
                 held.adapt(task.adaptation)
-                image = held.family.decode(row.x0)
-                if not bool(image.isfinite().all()):
-                    raise ArithmeticError("The model's numbers overflowed; DARKROOM_DTYPE=float32 avoids that.")
-                pixels = to_pixels(image)
+                pixels = _pixels(row, held.family)
         except Exception as error:
             if self._shed(error):
                 self._line.finished.appendleft(row)
             else:
                 self._fail_on(task, error)
             return
-        self._delivery.row(task, row, pixels)
+        if isinstance(row, Row):
+            self._delivery.decoded(task, task.rows.index(row), row.index, pixels[0])
+        else:
+            for place, index in enumerate(task.order.indices):
+                self._delivery.decoded(task, place, index, pixels[place])
         task.undecoded -= 1
         if not task.undecoded:
             self._delivery.end(task, self._remove(task))
@@ -302,7 +314,23 @@ class Engine:
             self._say(HouseTime(cause=cause, gpu_ms=gpu_ms))
 
 
-def _shares(rows: list[Row]) -> dict[str, int]:
+def _advance(rows: list[Row | Solo], family: Family) -> None:
+    """One step of rows that share a key. Solos share theirs with nobody."""
+    if isinstance(rows[0], Solo):
+        rows[0].run.advance()
+    else:
+        Batch.of([row for row in rows if isinstance(row, Row)]).advance(family)
+
+
+def _pixels(row: Row | Solo, family: Family) -> list[Pixels]:
+    """A finished row's picture, or all pictures of a run."""
+    images = [family.decode(row.x0)] if isinstance(row, Row) else row.run.pictures()
+    if not all(bool(image.isfinite().all()) for image in images):
+        raise ArithmeticError("The model's numbers overflowed; DARKROOM_DTYPE=float32 avoids that.")
+    return [to_pixels(image) for image in images]
+
+
+def _shares(rows: list[Row | Solo]) -> dict[str, int]:
     """Forwards × pixels of each job; rows of one batch have the same size, so the forwards decide."""
     shares: dict[str, int] = {}
     for row in rows:

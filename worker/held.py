@@ -1,22 +1,25 @@
 """A model in memory, with what is worked out from it once: samplers' tables, the map of previews, texts' encodings.
 
-Knows nothing of jobs, nor of how many models there are.
+Knows nothing of how many models there are.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from core.job import MadeWith
 from worker import ENGINE
 from worker.device import Device
 from worker.edits import Desk
-from worker.families.base import Adaptation, Conditions, Family
+from worker.families.base import Adaptation, Conditions, Family, Whole
 from worker.models import Loaded
 from worker.preview import Sketcher
+from worker.rows import Row
 from worker.samplers import Schedules
-from worker.tasks import CannotCompute
+from worker.solo import Solo
+from worker.tasks import CannotCompute, Task
 
 #: Encodings kept for each model.
 TEXTS = 256
@@ -30,7 +33,7 @@ class Held:
 
     loaded: Loaded
     schedules: Schedules
-    sketcher: Sketcher
+    sketcher: Sketcher | None  # None for models that draw their own drafts
     made_with: MadeWith
     _texts: OrderedDict[tuple[str, bool, tuple[tuple[str, float], ...]], Conditions] = field(
         default_factory=OrderedDict, repr=False
@@ -44,7 +47,7 @@ class Held:
         return cls(
             loaded=loaded,
             schedules=Schedules(family.scheduler, family.factor * TOKEN),
-            sketcher=Sketcher.fit(family),
+            sketcher=None if isinstance(family, Whole) else Sketcher.fit(family),
             made_with=MadeWith(
                 model=info.name, digest=info.digest, dtype=info.dtype, device=device.name, engine=ENGINE
             ),
@@ -66,6 +69,13 @@ class Held:
             self.family.adapt(adaptation)
         except LookupError as error:
             raise CannotCompute(str(error.args[0]) if error.args else "This model lacks what was asked for.") from error
+
+    def sketch(self, task: Task) -> Tensor | None:
+        """What a job's pictures look like so far, uint8 [n, h, w, 3] on the device; None where that cannot be told."""
+        if self.sketcher is None:
+            runs = [row.run for row in task.rows if isinstance(row, Solo)]
+            return runs[0].draft() if runs else None
+        return self.sketcher.sketch(torch.stack([row.draft for row in task.rows if isinstance(row, Row)]))
 
     def desk(self, adaptation: Adaptation) -> Desk:
         """For preparing a job with it; encodings are kept by the LoRAs too, for these may change text encoders."""

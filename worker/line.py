@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from worker.rows import Row
 from worker.shelf import Shelf
+from worker.solo import Solo
 from worker.tasks import Task
 
 
@@ -19,8 +20,8 @@ class Line:
         self._shelf = shelf
         self.tasks: dict[str, Task] = {}  # by job, in the order in which they came
         self.waiting: deque[Task] = deque()
-        self.rows: deque[Row] = deque()
-        self.finished: deque[Row] = deque()
+        self.rows: deque[Row | Solo] = deque()
+        self.finished: deque[Row | Solo] = deque()
 
     def add(self, task: Task) -> None:
         """A job that has come."""
@@ -33,8 +34,7 @@ class Line:
         self.waiting = deque(other for other in self.waiting if other is not task)
         self.rows = deque(row for row in self.rows if row.job != task.id)
         self.finished = deque(row for row in self.finished if row.job != task.id)
-        if task.preparing is not None:
-            task.preparing.close()
+        task.close()
 
     def wanting(self, model: str) -> list[Task]:
         """The jobs that ask for this model."""
@@ -66,7 +66,7 @@ class Line:
         task.undecoded = len(task.rows)
         self.rows.extend(task.rows)
 
-    def turn(self, room: int) -> list[Row]:
+    def turn(self, room: int) -> list[Row | Solo]:
         """The next step's rows: those that fit with the one that waited longest. They go to the end of the line."""
         turn = list(self._fitting(room))
         chosen = set(map(id, turn))
@@ -74,17 +74,17 @@ class Line:
         self.rows.extend(turn)
         return turn
 
-    def stepped(self, rows: list[Row]) -> None:
+    def stepped(self, rows: list[Row | Solo]) -> None:
         """These have taken a step; some of them were at their last."""
         self.finished.extend(row for row in rows if row.is_done)
         self.rows = deque(row for row in self.rows if not row.is_done)
 
-    def next_finished(self) -> Row | None:
+    def next_finished(self) -> Row | Solo | None:
         """The first row that is to be decoded; it is in the caller's hands then."""
         return self.finished.popleft() if self.finished else None
 
-    def _fitting(self, room: int) -> Iterator[Row]:
-        first: Row | None = None
+    def _fitting(self, room: int) -> Iterator[Row | Solo]:
+        first: Row | Solo | None = None
         for row in self.rows:
             task = self.tasks[row.job]
             if task.paused or self._shelf.get(task.model) is None:

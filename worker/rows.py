@@ -56,14 +56,19 @@ class Row:
         return 2 if self.twice else 1
 
     @property
+    def steps(self) -> int:
+        """Steps that it takes."""
+        return len(self.plan)
+
+    @property
     def is_done(self) -> bool:
         """True when its last step was taken."""
-        return self.done >= len(self.plan)
+        return self.done >= self.steps
 
     @property
     def left(self) -> float:
         """The share of its steps that is still to be taken."""
-        return 1 - self.done / len(self.plan)
+        return 1 - self.done / self.steps
 
     def noise(self) -> Tensor:
         """This step's own noise; asked twice for a step (after a failed try), it is the same."""

@@ -8,7 +8,8 @@ from core.events import Submit
 from core.job import Kind
 from worker.families.base import Adaptation, Family
 from worker.rows import Row
-from worker.samplers import MAX_STEPS, samplers_for
+from worker.samplers import MAX_STEPS
+from worker.solo import Solo
 
 if TYPE_CHECKING:  # it raises CannotCompute
     from worker.edits.plan import Prepared
@@ -29,7 +30,8 @@ class Task:
     order: Submit
     preparing: "Generator[None, None, Prepared] | None" = None  # begun, and not in the loop yet
     prepared: "Prepared | None" = None
-    rows: list[Row] = field(default_factory=list)  # in the order of `prepared.starts`
+    rows: list[Row | Solo] = field(default_factory=list)  # in the order of `prepared.starts`
+    is_started: bool = False  # that was said
     undecoded: int = 0
     paused: bool = False  # takes no step until it is told to go on
     alone: bool = False  # its last shared forward raised: from now on no other job is in its batch
@@ -77,7 +79,15 @@ class Task:
     @property
     def steps(self) -> int:
         """Steps that each row takes."""
-        return len(self.rows[0].plan)
+        return self.rows[0].steps
+
+    def close(self) -> None:
+        """Ends what is still under way."""
+        if self.preparing is not None:
+            self.preparing.close()
+        for row in self.rows:
+            if isinstance(row, Solo):
+                row.run.close()
 
     def wants_sketch(self, now: float, every: float) -> bool:
         """True when a preview is due: one early, then by the clock; none when the pictures themselves come next."""
@@ -89,12 +99,12 @@ class Task:
         return now - self.sketched_at >= every
 
 
-def check(order: Submit, family: Family) -> None:
+def check(order: Submit, family: Family, samplers: tuple[str, ...]) -> None:
     """Raises CannotCompute when the numbers of a request cannot work with this model."""
     request = order.request
     if order.kind is Kind.DESCRIBE:
         return
-    unit, samplers = family.factor, samplers_for(family.scheduler)
+    unit = family.factor
     problems: Mapping[str, bool] = {
         f"This model has no sampler {request.sampler!r}; it has {', '.join(samplers)}.": request.sampler
         not in samplers,

@@ -53,6 +53,7 @@ class Bed:
         self._news = threading.Condition()
         self.device = replace(device or choose("cpu", "float32", 0), max_rows=rows)
         self.meter, self.pulse = Meter.for_device(self.device.place), Pulse()
+        self._only = models[0].info.name if len(models) == 1 else ""
         self.shelf = shelf or Shelf(nothing_else, self.device, 1000)
         for loaded in models:
             self.shelf.put(Held.of(loaded, self.device))
@@ -64,7 +65,9 @@ class Bed:
             self._news.notify_all()
 
     def submit(self, job: str, wish: Request, attempt: int = 1, **more: Any) -> None:
-        """Orders a job."""
+        """Orders a job; where there is one model, of that."""
+        if self._only:
+            wish = replace(wish, model=self._only)
         indices = more.pop("indices", tuple(range(wish.count)))
         self.engine.inbox.put(Submit(job=job, attempt=attempt, request=wish, indices=indices, **more))
 

@@ -1,5 +1,6 @@
 """What cannot be done is said in one sentence before anything is computed."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from core.events import Submit
 from core.job import Canvas, House, Input, Kind, Request, Role, Upscale
 from tests.worker.bed import request
 from tests.worker.easel import Easel, grey
-from worker.edits import Desk, prepare
+from worker.edits import Desk, check_from_words, prepare
 from worker.families.base import Pixels
 from worker.models import Loaded
 from worker.pictures import png
@@ -126,3 +127,14 @@ def test_transparent_pictures_lie_on_white_and_photographs_work_too(loaded: Load
     assert (decode(clear.getvalue(), "It") == 255).all()
     assert decode(photo.getvalue(), "It").shape == PIXELS.shape
     assert len(Easel(loaded).draw(request(strength=0.5, count=1, steps=2), PIXELS)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "more"),
+    [({"strength": 0.5}, {"source": PNG}), ({"inputs": (PROMPT,)}, {"pictures": (PNG,)}), ({"chaos": 5}, {})],
+)
+def test_a_model_that_draws_from_words_alone_refuses_the_rest(changes: Any, more: Any) -> None:
+    order = Submit(job="a", attempt=1, request=request(**changes), indices=(0,), **more)
+    with pytest.raises(CannotCompute, match="from words alone"):
+        check_from_words(order)
+    check_from_words(replace(order, request=request(), source=b"", pictures=()))
