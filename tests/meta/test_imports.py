@@ -74,7 +74,7 @@ def declared(part: str) -> set[str]:
 @pytest.mark.parametrize(
     ("start", "absent"),
     [
-        ("bot.main", {"torch", "diffusers", "transformers", "numpy"}),
+        ("bot.main", {"torch", "diffusers", "transformers", "numpy", "huggingface_hub"}),
         ("sandbox.__main__", {"torch", "diffusers", "discord", "bot", "core"}),
         ("worker.__main__", {"discord", "aiosqlite", "sqlite3", "bot", "storage"}),
     ],
