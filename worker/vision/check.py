@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.families.base import Pixels
+from worker.vision import quietly
 from worker.vision.eyes import Eyes
 
 
@@ -41,7 +42,8 @@ def open_check(folder: Path, device: torch.device) -> PictureCheck:
     from transformers import AutoModelForImageClassification
 
     # Full precision: it is small, and a rule's threshold shall not depend on the device's habits.
-    network = AutoModelForImageClassification.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-    )
+    with quietly():
+        network = AutoModelForImageClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
     return PictureCheck(network.to(device).eval().requires_grad_(False), Eyes.open(folder))
