@@ -75,12 +75,9 @@ def _read(folder: Path, class_name: str, device: Device) -> Any:
     how: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
     if names and all(".fp16" in name for name in names):
         how["variant"] = "fp16"
-    kind = class_of(class_name)
-    of_diffusers = kind.__module__.startswith("diffusers")
-    how["torch_dtype" if of_diffusers else "dtype"] = precision(
-        class_name, json.loads((folder / "config.json").read_text("utf-8")), device
-    )
-    return kind.from_pretrained(folder, **how)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    how["dtype"] = precision(class_name, config, device)
+    return class_of(class_name).from_pretrained(folder, **how)
 
 
 def precision(class_name: str, config: Mapping[str, Any], device: Device) -> torch.dtype:
@@ -119,5 +116,5 @@ def pipeline_of(parts: Parts) -> Any:
     from diffusers import EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 
     flow = parts.kind.predictions[0] == "flow_prediction"
-    scheduler = (FlowMatchEulerDiscreteScheduler if flow else EulerDiscreteScheduler)()
+    scheduler = FlowMatchEulerDiscreteScheduler() if flow else EulerDiscreteScheduler(steps_offset=1)
     return class_of(parts.kind.pipeline)(**parts.networks, **parts.tokenizers, scheduler=scheduler, **parts.kind.bare)

@@ -121,6 +121,6 @@ def _networks(path: Path, folder: Path, pipeline: str, tokenizers: Mapping[str, 
     how: dict[str, Any] = {"config": str(folder), "local_files_only": True}
     vae_class = class_of("AutoencoderKL")
     exact = precision("AutoencoderKL", vae_class.load_config(folder / "vae"), device)
-    vae = vae_class.from_single_file(str(path), subfolder="vae", torch_dtype=exact, **how)
-    whole = class_of(pipeline).from_single_file(str(path), vae=vae, torch_dtype=device.dtype, **tokenizers, **how)
+    vae = vae_class.from_single_file(str(path), subfolder="vae", dtype=exact, **how)
+    whole = class_of(pipeline).from_single_file(str(path), vae=vae, dtype=device.dtype, **tokenizers, **how)
     return dict(whole.components)

@@ -61,7 +61,7 @@ class AnyPipeline:
         """Raises CannotLoad for a pipeline that makes no pictures from words, or whatever diffusers raises."""
         from diffusers import AutoPipelineForText2Image
 
-        how = {"torch_dtype": device.dtype, "local_files_only": True, "use_safetensors": True}
+        how = {"dtype": device.dtype, "local_files_only": True, "use_safetensors": True}
         try:
             pipeline = AutoPipelineForText2Image.from_pretrained(folder, **how)
         except ValueError as error:
