@@ -1,7 +1,7 @@
 """Keeps LoRAs at hand for one model and switches between them: diffusers' adapters, loaded at first use.
 
-A LoRA is a `.safetensors` file of the LoRAs' folder, called by its name without the ending; kohya's and peft's layouts
-are both read. A few stay in memory, the one not used for longest goes. Knows nothing of batches or jobs.
+A LoRA is a `.safetensors` file of the LoRAs' folder, called as the catalogue calls it (`name_of`); kohya's and peft's
+layouts are both read. A few stay in memory, the one not used for longest goes. Knows nothing of batches or jobs.
 """
 
 import logging
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from core.catalogue import name_of
 from core.spelling import nearest, quoted
 
 log = logging.getLogger("darkroom.loras")
@@ -36,9 +37,9 @@ class Loras:
         if compiled:
             pipeline.enable_lora_hotswap(target_rank=SWAP_RANK, check_compiled="ignore")
 
-    def names(self) -> list[str]:
-        """What the folder holds now."""
-        return sorted(path.stem for path in self._folder.glob("*.safetensors"))
+    def files(self) -> dict[str, Path]:
+        """What the folder holds now, by the names that requests use."""
+        return {name_of(path.stem): path for path in sorted(self._folder.glob("*.safetensors"))}
 
     def use(self, wanted: Sequence[tuple[str, float]]) -> None:
         """From now on these count, by weight, and no others. Raises LookupError with a sentence, changing nothing."""
@@ -79,13 +80,13 @@ class Loras:
         return adapter
 
     def _path(self, name: str) -> Path:
-        names = self.names()
-        found = next((one for one in names if one.lower() == name.lower()), None)
+        files = self.files()
+        found = files.get(name_of(name))
         if found is None:
-            near = nearest(name, names)
+            near = nearest(name, files)
             cure = f" Did you mean {quoted(near)}?" if near else " The folder of LoRAs is where they belong."
             raise LookupError(f"There is no LoRA {quoted(name)}.{cure}")
-        return self._folder / f"{found}.safetensors"
+        return found
 
     def _load(self, path: Path) -> str:
         self._count += 1
@@ -101,7 +102,7 @@ class Loras:
             # diffusers and peft raise whatever they like on a file that does not fit; all mean the same here.
             log.warning("%s does not fit: %s", path.name, " ".join(str(error).split())[:300])
             self._remove(adapter)
-            sentence = f"The LoRA {quoted(path.stem)} does not fit this model: it was made for another kind."
+            sentence = f"The LoRA {quoted(name_of(path.stem))} does not fit this model: it was made for another kind."
             raise LookupError(sentence) from error
         return adapter
 

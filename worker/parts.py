@@ -59,7 +59,15 @@ def read_scheduler(folder: Path, kind: Kind) -> dict[str, Any]:
     if prediction not in kind.predictions:
         known = " and ".join(kind.predictions)
         raise CannotLoad(f"The checkpoint predicts {prediction!r}; only {known} work here with {kind.pipeline}.")
-    return {key: value for key, value in config.items() if not key.startswith("_")}
+    return {**rescaled(config), **{key: value for key, value in config.items() if not key.startswith("_")}}
+
+
+def rescaled(config: Mapping[str, Any]) -> dict[str, float]:
+    """How far guided outputs are brought back to their spread, where the schedule ends in pure noise.
+
+    Without it pictures of these models burn out; the share is that of the paper (arXiv 2305.08891).
+    """
+    return {"guidance_rescale": 0.7} if config.get("rescale_betas_zero_snr") else {}
 
 
 def read_tokenizers(folder: Path, kind: Kind) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from core.job import Request
 from tests.worker.bed import request
 from tests.worker.checkpoint_families import make_flux
-from tests.worker.families import distance, plain
+from tests.worker.families import distance, ours, plain
 from worker.device import choose
 from worker.families.base import Adaptation, Guidance
 from worker.families.flux import packed, places, unpacked
@@ -57,6 +57,14 @@ def test_flux_draws_what_plain_diffusers_draws(
     tokens = 512 if kind == "dev" else 256
     expected = plain(pipeline, wish, max_sequence_length=tokens)
     assert distance(stepped(loaded, pipeline, wish), expected) <= 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_it_does_in_the_engines_loop(made: dict[str, tuple[Loaded, Any]], kind: str) -> None:
+    loaded, pipeline = made[kind]
+    wish = request(width=96, steps=4, guidance=3.5, sampler="flow_euler", count=1)
+    expected = plain(pipeline, wish, max_sequence_length=512 if kind == "dev" else 256)
+    assert distance(ours(loaded, wish), expected) <= 2
 
 
 def test_rows_at_different_times_and_scales_share_a_forward(made: dict[str, tuple[Loaded, Any]]) -> None:

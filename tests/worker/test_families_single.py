@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from core.safetensors_header import Header, Tensor
 from tests.worker.bed import request
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_sdxl
@@ -17,7 +18,6 @@ from tests.worker.checkpoint_single import single_file
 from tests.worker.families import distance, ours
 from worker import singlefile
 from worker.device import choose
-from worker.header import Header, read_header
 from worker.kinds import KINDS
 from worker.models import CannotLoad, Loaded, load
 from worker.singlefile import CONFIGS, Shape, prediction_of, shape_of
@@ -91,9 +91,14 @@ def test_our_configs_are_of_the_published_sizes(shape: Shape, sizes: dict[str, i
     assert found == sizes
 
 
+def of(tensors: dict[str, tuple[int, ...]], **remarks: str) -> Header:
+    entries = {name: Tensor(dtype="F16", shape=shape, begin=0, end=0) for name, shape in tensors.items()}
+    return Header(tensors=entries, metadata=remarks, file_bytes=0)
+
+
 def header(*names: str, channels: int = 4, **remarks: str) -> Header:
     first = {"model.diffusion_model.input_blocks.0.0.weight": (320, channels, 3, 3), "first_stage_model.a": (1,)}
-    return Header({**first, **dict.fromkeys(names, (1,))}, remarks)
+    return of({**first, **dict.fromkeys(names, (1,))}, **remarks)
 
 
 SD1, SD2 = "cond_stage_model.transformer.text_model.a", "cond_stage_model.model.a"
@@ -111,11 +116,11 @@ def test_the_shape_shows_in_the_header(names: tuple[str, ...], shape: Shape) -> 
         (header("conditioner.embedders.0.model.a"), "a refiner"),
         (header(SD1, channels=9), "only fills masks"),
         (header(), "no text encoder"),
-        (Header({"model.diffusion_model.input_blocks.1.a": (1,), SD1: (1,)}, {}), "no autoencoder"),
-        (Header({"lora_unet_a.lora_down.weight": (1,)}, {}), "folder of LoRAs"),
-        (Header({"double_blocks.0.img_attn.qkv.weight": (1,)}, {}), "FLUX"),
-        (Header({"model.diffusion_model.joint_blocks.0.a": (1,)}, {}), "Stable Diffusion 3"),
-        (Header({"encoder.a": (1,)}, {}), "no checkpoint of Stable Diffusion"),
+        (of({"model.diffusion_model.input_blocks.1.a": (1,), SD1: (1,)}), "no autoencoder"),
+        (of({"lora_unet_a.lora_down.weight": (1,)}), "folder of LoRAs"),
+        (of({"double_blocks.0.img_attn.qkv.weight": (1,)}), "FLUX"),
+        (of({"model.diffusion_model.joint_blocks.0.a": (1,)}), "Stable Diffusion 3"),
+        (of({"encoder.a": (1,)}), "no checkpoint of Stable Diffusion"),
     ],
 )
 def test_files_of_other_kinds_are_refused_with_a_cure(found: Header, sentence: str) -> None:
@@ -139,14 +144,28 @@ def test_what_is_predicted_is_found_out(found: Header, shape: Shape, name: str, 
     assert prediction_of(found, shape, name) == prediction
 
 
-def test_a_header_is_read_without_the_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "ends before it has begun"),
+        (b"PK\x03\x04 and so on", "is a pickle"),
+        (b"version https://git-lfs", "Git LFS pointer"),
+        ((4).to_bytes(8, "little") + b"[1] ", "damaged header"),
+    ],
+)
+def test_files_that_are_no_safetensors_are_said(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "a.safetensors"
-    save_file({"one": torch.zeros(2, 3)}, path, metadata={"remark": "yes"})
-    assert read_header(path) == Header({"one": (2, 3)}, {"remark": "yes"})
-    for broken in (b"", b"not a header at all", (4).to_bytes(8, "little") + b"[1] "):
-        path.write_bytes(broken)
-        with pytest.raises(CannotLoad, match="not a safetensors file"):
-            load(str(path), CPU)
+    path.write_bytes(content)
+    with pytest.raises(CannotLoad, match=sentence):
+        load(str(path), CPU)
+
+
+def test_a_download_that_is_not_whole_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"one": torch.zeros(2, 3)}, path)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(CannotLoad, match="not whole"):
+        load(str(path), CPU)
 
 
 @pytest.mark.parametrize("ending", [".ckpt", ".pt", ".bin"])
