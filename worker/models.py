@@ -18,6 +18,7 @@ from worker.digest import digest
 from worker.families.base import Family
 from worker.kinds import KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
+from worker.loras import LoraFiles
 from worker.parts import Parts, build, read_folder
 from worker.samplers import samplers_for
 from worker.vision.places import Places
@@ -43,10 +44,10 @@ class Loaded:
 
 
 def load(
-    model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: Path | None = None,
+    model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
     compiled: bool = False,
 ) -> Loaded:  # fmt: skip
-    """Loads `model` onto the device. `loras`: the folder of LoRAs; `compiled`: it will be compiled later on.
+    """Loads `model` onto the device. `loras`: where LoRAs are; `compiled`: it will be compiled later on.
 
     Raises CannotLoad.
     """
@@ -77,7 +78,7 @@ def quiet() -> None:
         logging.set_verbosity_error()
 
 
-def _load(model: str, device: Device, progress: Callable[[], None], loras: Path | None, compiled: bool) -> Loaded:
+def _load(model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, compiled: bool) -> Loaded:
     place = locate(model)
     progress()
     if place.is_file():
