@@ -7,6 +7,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -86,20 +87,7 @@ def _dropped(config: Config, name: str) -> Model | None:
 
 
 def _new(path: str, file: str) -> Model:
-    base = FAMILIES["any"]
-    return Model(
-        name=name_of(file or path),
-        family=base.family,
-        path=path,
-        file=file,
-        native=base.native,
-        multiple=base.multiple,
-        steps=base.steps,
-        guidance=base.guidance,
-        sampler=base.sampler,
-        min_side=base.min_side,
-        max_side=base.max_side,
-    )
+    return replace(FAMILIES["any"], name=name_of(file or path), path=path, file=file)
 
 
 # --- list -------------------------------------------------------------------------------------------------------------

@@ -29,7 +29,10 @@ LOOK_SECONDS = 20.0
 #: Under this name the settings keep what workers said of models.
 _FACTS = "models"
 _COMPANIONS = ("vae", "adapter", "upscaler", "classifier")
-_BY_FILES = ("family", "native", "multiple", "min_side", "max_side", "sizes", "steps", "guidance", "sampler", "shape")
+_BY_FILES = (
+    *("family", "shape", "native", "multiple", "min_side", "max_side", "sizes"),
+    *("steps", "guidance", "sampler", "samplers"),
+)
 
 __all__ = ["Shelf", "expected"]
 
@@ -163,7 +166,8 @@ class Shelf:
         if not isinstance(facts, dict) or facts.get("path") != model.path:
             return model
         try:
-            info = events.ModelInfo(**{**facts["info"], "edits": tuple(facts["info"].get("edits", ()))})
+            lists = {key: tuple(facts["info"][key]) for key in ("samplers", "edits")}
+            info = events.ModelInfo(**{**facts["info"], **lists})
         except (KeyError, TypeError, AttributeError):
             return model
         told = model.told(info)

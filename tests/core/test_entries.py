@@ -94,6 +94,7 @@ def test_a_lora_may_lie_anywhere():
         ('[[model]]\nname = "x"\nwhere = "a/b"\nsteps = true', "steps is True; it must be a whole number"),
         ('[[model]]\nname = "x"\nwhere = "a/b"\nguidance = -1', "a number from 0 to 30"),
         ('[[model]]\nname = "x"\nwhere = "a/b"\nsampler = "eular"', "one of euler"),
+        ('[[model]]\nname = "x"\nwhere = "a/b"\nfamily = "flux"\nsampler = "euler"', "its family flux cannot use"),
         ('[[model]]\nname = "x"\nwhere = "a/b"\nfamily = "sd9"', "one of sd"),
         ('[[model]]\nname = "x"\nwhere = "a/b"\nsizes = [[512]]', "a list of pairs"),
         ('[[model]]\nname = "x"\nwhere = "a/b"\nstyle = "calm"', "[model.style]"),

@@ -136,6 +136,10 @@ def test_midjourneys_own_parameters_are_passed_over_and_named():
         ("a boat --lora ink --lora ink:0.5", "ink:0.5", "named twice"),
         ("a boat --model sdxl --lora glow", "glow", "`--model styled`"),
         ("a boat --lora a --lora b --lora c --lora d --lora e", "--lora", "may be said 4 times"),
+        ("a boat --model flux --sampler euler", "euler", "cannot use the sampler `euler`"),
+        ("a boat::1000", "", "100 is the most"),
+        ("a boat::1 a tree::-2", "", "must be above 0"),
+        ("a (red:1.3) boat --model flux", "", "cannot weigh"),
         ("a boat --chaos 101", "101", "0 to 100"),
         ("a boat --stylize 1001", "1001", "0 to 1000"),
         ("a boat --model flux --tile", "--tile", "`--model postcard`"),
@@ -207,6 +211,11 @@ def test_a_style_leaves_out_what_its_model_cannot_do():
 def test_stylize_says_so_where_the_model_has_no_style():
     parsed = read("a boat --stylize 300")
     assert parsed.ignored == ("--stylize",) and parsed.request.house is None
+
+
+def test_a_persons_usual_sampler_holds_where_the_model_can_use_it():
+    assert read("a boat", sampler="dpmpp_2m").request.sampler == "dpmpp_2m"
+    assert read("a boat --model flux", sampler="dpmpp_2m").request.sampler == FLUX.sampler
 
 
 def test_turbo_is_a_lane():
