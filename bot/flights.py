@@ -82,6 +82,7 @@ class Flight:
                 indices=stage.indices,
                 previews=stage.own,
                 source=source,
+                kind=stage.of.kind,
             )
         )
         if self.paused:

@@ -30,13 +30,13 @@ def names_in(found: Iterable[Document]) -> frozenset[str]:
 
 def default_of(config: Config, entries: Entries) -> Model:
     """The model that DARKROOM_MODEL names: in the catalogue, in the models folder, or a place. Raises ConfigError."""
-    entry = entries.models.get(name_of(config.model)) if "/" not in config.model else None
-    if entry is not None:
-        return entry
-    dropped = config.data / "models"
-    for place in (dropped / config.model, dropped / f"{config.model}.safetensors"):
-        if "/" not in config.model and place.exists():
-            return expected(str(place))
+    name, folder = name_of(config.model), config.data / "models"
+    if "/" not in config.model:
+        if name in entries.models:
+            return entries.models[name]
+        for place in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if name_of(place.name) == name and not place.name.startswith("."):
+                return expected(str(place))
     return expected(config.model)
 
 

@@ -292,10 +292,10 @@ def _complain(sentence: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The process: `python bot.py [doctor | health]`. Returns its exit code."""
+    """The process: `python bot.py [doctor | health | models …]`. Returns its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    if words not in ([], ["doctor"], ["health"]):
-        _complain("use it as: python bot.py, python bot.py doctor, or python bot.py health")
+    if words not in ([], ["doctor"], ["health"]) and words[:1] != ["models"]:
+        _complain("use it as: python bot.py, python bot.py doctor, python bot.py health, or python bot.py models")
         return EXIT_CONFIG
     try:
         config = Config.from_env()
@@ -304,6 +304,10 @@ def main(arguments: list[str] | None = None) -> int:
             well, sentence = health.check(config.data, time.time())
             print(sentence)
             return EXIT_OK if well else EXIT_FAILED
+        if words[:1] == ["models"]:
+            from bot.modelshop import run
+
+            return run(config, words[1:])
         if words == ["doctor"]:
             from bot.doctor import examine
 

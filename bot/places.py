@@ -35,15 +35,15 @@ class Place:
 def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> Place:
     """Where the model's files are. Takes a moment: it reads their headers."""
     if model.path in (POSTCARD.name, POSTCARD.path):
-        return _look(ROOT / POSTCARD.path)
+        return _look(ROOT / POSTCARD.path, model)
     if is_path(model.path):
-        return _look(Path(model.path).expanduser().absolute())
+        return _look(Path(model.path).expanduser().absolute(), model)
     fetched = home_of(model, data)
     if fetched.exists():
-        return _look(fetched)
+        return _look(fetched, model)
     cached = snapshot(model.path, environ)
     if cached is not None and (not model.file or (cached / model.file).exists()):
-        place = _look(cached / model.file if model.file else cached)
+        place = _look(cached / model.file if model.file else cached, model)
         if place.state is State.HERE:
             return place
     begun = part_of(fetched)
@@ -76,8 +76,8 @@ def snapshot(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path | Non
     return found if commit and found.is_dir() else None
 
 
-def _look(path: Path) -> Place:
+def _look(path: Path, model: Model) -> Place:
     if not path.exists():
         return Place(state=State.ABSENT, path=path, problems=(f"There is no {path}.",))
-    found = tuple(weights.problems(path))
+    found = tuple(weights.problems(path, own_vae=bool(model.vae)))
     return Place(state=State.INCOMPLETE if found else State.HERE, path=path, problems=found)

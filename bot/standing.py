@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _MOST_JOBS = 8
 _MOST_UNTOLD = 4  # each with its buttons; Discord takes five rows of five
 _MOST_CHARACTERS = 1900
+_MOST_NAMES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class Standing:
     jobs: tuple[tuple[Job, Estimate], ...]
     untold: tuple[Job, ...]
     worker: WorkerState
+    models: tuple[str, ...] = ()  # the usual one first
+    loras: tuple[str, ...] = ()
 
 
 async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
@@ -50,6 +53,8 @@ async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
         jobs=tuple([(job, await services.scheduler.estimate(job)) for job in live]),
         untold=tuple(job for job in untold if job is not None),
         worker=services.scheduler.worker_state(),
+        models=(services.model.name, *sorted(set(services.shelf.choices.models) - {services.model.name})),
+        loras=tuple(sorted(services.shelf.choices.loras)),
     )
 
 
@@ -93,6 +98,7 @@ def _text(standing: Standing) -> str:
         f"**Lane** {standing.lane}{dear} · **Plan** {purse.plan.name}: "
         f"{purse.plan.running} running and {purse.plan.waiting} waiting at once",
         f"**GPU** {_gpu(standing.worker)}",
+        *_choices(standing),
         *_not_posted(standing.untold),
         *_jobs("Running", [pair for pair in standing.jobs if pair[0].state is State.RUNNING]),
         *_jobs("Waiting", [pair for pair in standing.jobs if pair[0].state is not State.RUNNING]),
@@ -100,6 +106,21 @@ def _text(standing: Standing) -> str:
     while len("\n".join(lines)) > _MOST_CHARACTERS:
         lines.pop()
     return "\n".join(lines)
+
+
+def _choices(standing: Standing) -> list[str]:
+    """What a prompt may name, where there is a choice."""
+    lines = []
+    if len(standing.models) > 1:
+        lines.append(f"**Models** {_named(standing.models)} (`--model`)")
+    if standing.loras:
+        lines.append(f"**LoRAs** {_named(standing.loras)} (`--lora`)")
+    return lines
+
+
+def _named(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(harmless(name, 40) for name in names[:_MOST_NAMES]) + more
 
 
 def _not_posted(jobs: tuple[Job, ...]) -> list[str]:

@@ -18,6 +18,7 @@ INDEX = "model_index.json"
 UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _GB = 1e9
+_MOST_SIDE = 1 << 14
 _BY_PIPELINE = {"StableDiffusionXL": "sdxl", "StableDiffusionPipeline": "sd", "FluxPipeline": "flux"}
 
 
@@ -32,9 +33,12 @@ def header_of(path: Path) -> Header:
         return safetensors_header.parse(prefix + file.read(safetensors_header.length(prefix)))
 
 
-def model_at(place: Path) -> Model:
-    """What a folder or a single file is, as far as its configuration or header tells. Raises Unusable."""
-    return _in_folder(place) if place.is_dir() else _in_file(place)
+def model_at(place: Path, *, own_vae: bool = False) -> Model:
+    """What a folder or a single file is, as far as its configuration or header tells. Raises Unusable.
+
+    `own_vae`: the catalogue names a VAE for it, so that a single file may be without one.
+    """
+    return _in_folder(place) if place.is_dir() else _in_file(place, own_vae=own_vae)
 
 
 def lora_at(path: Path) -> LoraFile:
@@ -47,11 +51,11 @@ def lora_at(path: Path) -> LoraFile:
     return LoraFile(name=name_of(path.name), path=str(path), shape=shape)
 
 
-def problems(place: Path) -> list[str]:
+def problems(place: Path, *, own_vae: bool = False) -> list[str]:
     """What is missing or damaged, each as a sentence; empty when all that a worker needs is there."""
     if not place.is_dir():
         try:
-            _in_file(place)
+            _in_file(place, own_vae=own_vae)
         except Unusable as error:
             return [str(error)]
         return []
@@ -105,21 +109,20 @@ def _whole(path: Path) -> Header:
     return header
 
 
-def _in_file(path: Path) -> Model:
+def _in_file(path: Path, *, own_vae: bool) -> Model:
     header = _whole(path)
     shape = safetensors_header.shape_of(header)
+    if safetensors_header.is_lora(header):
+        raise Unusable(f"{path.name} is a LoRA: those belong into the folder loras.")
     if shape is None or shape not in FAMILIES:
-        what = (
-            "a LoRA: those belong into the folder loras" if safetensors_header.is_lora(header) else "no such checkpoint"
-        )
         raise Unusable(
-            f"{path.name} is {what}. A single file has to be a whole Stable Diffusion 1.x, 2.x or XL, or FLUX, in its "
-            "original layout; others work as a folder in diffusers' format."
+            f"{path.name} is no checkpoint that is known here. A single file has to be a whole Stable Diffusion 1.x, "
+            "2.x or XL, or FLUX, in its original layout; others work as a folder in diffusers' format."
         )
-    lacks = sorted({"text", "vae"} - safetensors_header.parts_of(header)) if shape != "flux" else []
-    if lacks:
-        parts = " and ".join({"text": "text encoder", "vae": "VAE"}[part] for part in lacks)
-        raise Unusable(f"{path.name} has no {parts}: it is a part of a model. Fetch the whole checkpoint.")
+    lacks = {"text": "text encoder", "vae": "VAE"} if shape != "flux" else {}
+    there = safetensors_header.parts_of(header) | ({"vae"} if own_vae else set())
+    if missing := " and ".join(words for part, words in lacks.items() if part not in there):
+        raise Unusable(f"{path.name} comes without its {missing}: it is a part of a model. Fetch the whole checkpoint.")
     return replace(FAMILIES[shape], name=name_of(path.name), path=str(path))
 
 
@@ -153,10 +156,10 @@ def _missing_shards(folder: Path, there: set[str]) -> list[str]:
     if any("-of-" not in name for name in there):
         return []
     sets = []
-    for index in folder.glob("*.safetensors.index.json"):
+    for index in folder.glob("*.safetensors.index*.json"):
         try:
-            sets.append(sorted(set(_read(index).get("weight_map", {}).values()) - there))
-        except Unusable:
+            sets.append(sorted({str(shard) for shard in _read(index)["weight_map"].values()} - there))
+        except (Unusable, LookupError, AttributeError, TypeError):
             sets.append([index.name])
     return min(sets, key=len, default=["its index of files (.safetensors.index.json)"])
 
@@ -172,11 +175,16 @@ def _in_folder(folder: Path) -> Model:
     width = unet.get("cross_attention_dim")
     shape = safetensors_header.shape_by_width(width) if type(width) is int else ""
     base = FAMILIES["sdxl" if family == "sdxl" else shape if shape in ("sd1", "sd2") else "sd"]
-    shrink = 2 ** (len(vae.get("block_out_channels", (1, 1, 1, 1))) - 1)
-    size = unet.get("sample_size", 64)
-    native = int(size if isinstance(size, int) else size[0]) * shrink
-    # A UNet halves the latents at every level but the last.
-    multiple = shrink * 2 ** (len(unet.get("block_out_channels", (1, 1, 1, 1))) - 1)
+    try:
+        shrink = 2 ** (len(vae.get("block_out_channels", (1, 1, 1, 1))) - 1)
+        size = unet.get("sample_size", 64)
+        native = int(size if isinstance(size, int) else size[0]) * shrink
+        # A UNet halves the latents at every level but the last.
+        multiple = shrink * 2 ** (len(unet.get("block_out_channels", (1, 1, 1, 1))) - 1)
+    except (TypeError, ValueError, LookupError):
+        multiple = native = 0
+    if not 0 < multiple <= native <= _MOST_SIDE:
+        raise Unusable(f"{folder}: the sizes in unet/config.json and vae/config.json cannot be. Fetch the model again.")
     return replace(
         base,
         name=name,

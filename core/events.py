@@ -7,7 +7,7 @@ GPU time is in milliseconds of the device, never of the wall.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from core.job import MadeWith, Request
+from core.job import Kind, MadeWith, Request
 
 PROTOCOL = 2
 
@@ -277,6 +277,7 @@ class Submit:
     previews: bool = True
     source: bytes = field(default=b"", repr=False)
     pictures: tuple[bytes, ...] = field(default=(), repr=False)
+    kind: Kind = Kind.GRID  # a description has a request like any other; only this says that words are wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

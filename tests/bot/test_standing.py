@@ -64,3 +64,16 @@ def test_what_could_not_be_posted_comes_by_a_button_for_each_of_its_pictures():
 def test_what_was_not_made_has_no_buttons_and_says_why():
     card = untold(a_job(state=State.FAILED, failure="It was too large.", finished_at=1.0, charged_ms=0))
     assert card.rows == () and "It was too large." in card.content
+
+
+def test_info_names_what_a_prompt_may_choose_and_nothing_where_there_is_no_choice():
+    purse = Purse(
+        plan=Plan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1),
+        balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0,
+    )  # fmt: skip
+    worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
+    plain = Standing(purse=purse, lane=Lane.FAST, grids=None, jobs=(), untold=(), worker=worker, models=("postcard",))
+    assert "Models" not in shown(plain).content and "LoRAs" not in shown(plain).content
+    many = replace(plain, models=("postcard", *(f"m{number}" for number in range(20))), loras=("ink",))
+    assert "**Models** postcard, m0, m1" in shown(many).content and "and 9 more (`--model`)" in shown(many).content
+    assert "**LoRAs** ink (`--lora`)" in shown(many).content

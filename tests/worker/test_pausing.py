@@ -18,7 +18,7 @@ def resume(bed: Bed, job: str, attempt: int = 1) -> None:
 
 
 def steps_of(bed: Bed, job: str) -> set[int]:
-    return {row.done for row in bed.engine._rows if row.job == job}
+    return {row.done for row in bed.engine._line.rows if row.job == job}
 
 
 def test_a_paused_job_waits_while_others_step_and_goes_on_from_its_step(bed: Bed) -> None:
@@ -82,7 +82,7 @@ def test_a_paused_job_can_be_cancelled_and_pays_what_it_took(bed: Bed) -> None:
     bed.engine.tick()
     last = bed.last("a")
     assert isinstance(last, Cancelled)
-    assert not bed.engine._rows
+    assert not bed.engine._line.rows
 
 
 def test_a_job_that_is_paused_before_it_entered_is_not_encoded(bed: Bed) -> None:
