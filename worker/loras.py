@@ -1,14 +1,14 @@
 """Keeps LoRAs at hand for one model and switches between them.
 
-A LoRA is a `.safetensors` file of the LoRAs' folder, called as the catalogue calls it (`name_of`). Each network has one
-slot beside its layers, wide enough for all that count together: side by side, with their weights multiplied in. A
-switch copies numbers into it and changes nothing else, so that a compiled network stays compiled. What was read stays
-in the host's memory for a while; the one not used for longest goes. Knows nothing of batches or jobs.
+A LoRA is a `.safetensors` file, called as the catalogue calls it (`name_of`). Each network has one slot beside its
+layers, wide enough for all that count together: side by side, with their weights multiplied in. A switch copies numbers
+into it and changes nothing else, so that a compiled network stays compiled. What was read stays in the host's memory
+for a while; the one not used for longest goes. Knows nothing of batches or jobs.
 """
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from core.spelling import nearest, quoted
 from worker.lorafile import Layers, read
 
 log = logging.getLogger("darkroom.loras")
+
+#: Where LoRAs are: a folder, or what the catalogue names by now.
+LoraFiles = Path | Callable[[], Mapping[str, Path]]
 
 KEEP = 8
 #: A slot grows by these ranks; where the network will be compiled it is as wide as this from the start.
@@ -34,16 +37,18 @@ class Loras:
     """
 
     def __init__(
-        self, pipeline: Any, networks: Mapping[str, nn.Module], folder: Path, *, keep: int = KEEP,
+        self, pipeline: Any, networks: Mapping[str, nn.Module], source: LoraFiles, *, keep: int = KEEP,
         compiled: bool = False,
     ) -> None:  # fmt: skip
-        self._pipeline, self._networks, self._folder, self._keep = pipeline, networks, folder, keep
+        self._pipeline, self._networks, self._source, self._keep = pipeline, networks, source, keep
         self._slots = {name: Slot(network, WIDE if compiled else 0) for name, network in networks.items()}
         self._read: OrderedDict[tuple[Path, int], Layers] = OrderedDict()  # by file and its time of change
 
     def files(self) -> dict[str, Path]:
-        """What the folder holds now, by the names that requests use."""
-        return {name_of(path.stem): path for path in sorted(self._folder.glob("*.safetensors"))}
+        """What there is now, by the names that requests use."""
+        if not isinstance(self._source, Path):
+            return dict(self._source())
+        return {name_of(path.stem): path for path in sorted(self._source.glob("*.safetensors"))}
 
     def use(self, wanted: Sequence[tuple[str, float]]) -> None:
         """From now on these count, by weight, and no others. Raises LookupError with a sentence, changing nothing."""
@@ -65,7 +70,10 @@ class Loras:
         return found
 
     def _layers(self, path: Path) -> Layers:
-        key = path, path.stat().st_mtime_ns
+        try:
+            key = path, path.stat().st_mtime_ns
+        except OSError as error:
+            raise LookupError(f"The LoRA {quoted(name_of(path.stem))} is not there any more.") from error
         if key not in self._read:
             try:
                 self._read[key] = read(path, self._pipeline, self._networks)
@@ -119,7 +127,8 @@ class Slot:
         """Lays the slot anew; a compiled network is compiled again."""
         from peft import LoraConfig, inject_adapter_in_model
 
-        for layer in self._layers.values():
+        before, self._layers = self._layers, {}
+        for layer in before.values():
             layer.delete_adapter(_SLOT)
         if hasattr(self._network, "peft_config"):
             del self._network.peft_config

@@ -6,7 +6,7 @@ Safetensors only, never pickle. Knows nothing of jobs. Whatever goes wrong is sa
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -18,9 +18,11 @@ from worker.digest import digest
 from worker.families.base import Family
 from worker.kinds import KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
+from worker.loras import LoraFiles
 from worker.parts import Parts, build, read_folder
 from worker.samplers import samplers_for
-from worker.vision.tools import Tools
+from worker.vision.places import Places
+from worker.vision.tools import Tools, open_tools
 
 __all__ = ["CannotLoad", "Loaded", "load", "locate"]
 
@@ -42,10 +44,10 @@ class Loaded:
 
 
 def load(
-    model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: Path | None = None,
+    model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
     compiled: bool = False,
 ) -> Loaded:  # fmt: skip
-    """Loads `model` onto the device. `loras`: the folder of LoRAs; `compiled`: it will be compiled later on.
+    """Loads `model` onto the device. `loras`: where LoRAs are; `compiled`: it will be compiled later on.
 
     Raises CannotLoad.
     """
@@ -76,7 +78,7 @@ def quiet() -> None:
         logging.set_verbosity_error()
 
 
-def _load(model: str, device: Device, progress: Callable[[], None], loras: Path | None, compiled: bool) -> Loaded:
+def _load(model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, compiled: bool) -> Loaded:
     place = locate(model)
     progress()
     if place.is_file():
@@ -90,7 +92,8 @@ def _load(model: str, device: Device, progress: Callable[[], None], loras: Path 
             return _whole(model, place, device, progress)
         parts = read_folder(place, kind, index, device, progress)
     family = build(parts, device, loras, compiled=compiled)
-    return Loaded(family=family, info=_info(model, parts, family, device), memory_mb=memory_mb(family))
+    loaded = Loaded(family=family, info=_info(model, parts, family, device), memory_mb=memory_mb(family))
+    return furnish(loaded, Places.beside(place), device) if place.is_dir() else loaded
 
 
 def _whole(model: str, folder: Path, device: Device, progress: Callable[[], None]) -> Loaded:
@@ -114,9 +117,21 @@ def _whole(model: str, folder: Path, device: Device, progress: Callable[[], None
     return Loaded(family=family, info=info, memory_mb=memory_mb(family))
 
 
-def memory_mb(family: Family) -> int:
+def furnish(loaded: Loaded, places: Places, device: Device) -> Loaded:
+    """The model with what lies in these places beside it, in the place of what it had of the kind."""
+    if places == Places():
+        return loaded
+    tools = open_tools(places, loaded.family.parts, device.place, device.dtype).over(loaded.tools)
+    edits = tuple(dict.fromkeys((*loaded.info.edits, *(edit.value for edit in tools.edits))))
+    return replace(
+        loaded, tools=tools, info=replace(loaded.info, edits=edits), memory_mb=memory_mb(loaded.family, tools)
+    )  # fmt: skip
+
+
+def memory_mb(family: Family, tools: Tools | None = None) -> int:
     """MB of parameters and buffers."""
-    tensors = (tensor for part in family.parts.values() for tensor in (*part.parameters(), *part.buffers()))
+    networks = (*family.parts.values(), *(tools.networks if tools is not None else ()))
+    tensors = (tensor for part in networks for tensor in (*part.parameters(), *part.buffers()))
     unique = {id(tensor): tensor.numel() * tensor.element_size() for tensor in tensors}
     return -(-sum(unique.values()) >> 20)
 
