@@ -18,6 +18,7 @@ from worker.digest import digest
 from worker.families.base import Family
 from worker.kinds import KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
+from worker.loras import LoraFiles
 from worker.parts import Parts, build, read_folder
 from worker.samplers import samplers_for
 from worker.vision.places import Places
@@ -43,10 +44,10 @@ class Loaded:
 
 
 def load(
-    model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: Path | None = None,
+    model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
     compiled: bool = False,
 ) -> Loaded:  # fmt: skip
-    """Loads `model` onto the device. `loras`: the folder of LoRAs; `compiled`: it will be compiled later on.
+    """Loads `model` onto the device. `loras`: where LoRAs are; `compiled`: it will be compiled later on.
 
     Raises CannotLoad.
     """
@@ -68,15 +69,16 @@ def load(
 
 
 def quiet() -> None:
-    """No progress bars: a worker's output is a log."""
+    """No progress bars and no advice to programmers: a worker's output is a log."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
+    for logging in (diffusers_logging, transformers_logging):
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
 
 
-def _load(model: str, device: Device, progress: Callable[[], None], loras: Path | None, compiled: bool) -> Loaded:
+def _load(model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, compiled: bool) -> Loaded:
     place = locate(model)
     progress()
     if place.is_file():
@@ -99,13 +101,19 @@ def _whole(model: str, folder: Path, device: Device, progress: Callable[[], None
 
     family = AnyPipeline.load(folder, device)
     progress()
-    few = bool(FEW_STEPS.search(name_of(model)))
     info = ModelInfo(
-        name=_name(model), family=family.name, digest=digest(folder, folder.glob("*/*.safetensors")),
-        dtype=device.dtype_name, native=family.native, multiple=family.multiple, steps=FEW if few else family.steps,
-        guidance=family.scale, sampler=family.sampler, samplers=(family.sampler,),
+        name=_name(model),
+        family=family.name,
+        digest=digest(folder, folder.glob("*/*.safetensors")),
+        dtype=device.dtype_name,
+        native=family.native,
+        multiple=family.multiple,
+        steps=FEW if FEW_STEPS.search(_name(model)) else family.steps,
+        guidance=family.scale,
+        sampler=family.sampler,
+        samplers=(family.sampler,),
         edits=tuple(edit.value for edit in family.edits),
-    )  # fmt: skip
+    )
     return Loaded(family=family, info=info, memory_mb=memory_mb(family))
 
 

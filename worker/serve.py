@@ -99,18 +99,21 @@ def load_and_run(parts: Parts) -> None:
     settings, device, pulse = parts.settings, parts.device, parts.pulse
     meter = Meter.for_device(device.place)
     opener = Opener(settings.model, device, load, lambda: pulse.progress(Phase.LOADING))
-    shelf = Shelf(opener, device, room_for_models_mb(device), opener.size_mb)
+    shelf = Shelf(opener, device, room_for_models_mb(device))
     began = monotonic()
     log.info("Loading %s on %s in %s.", settings.model, device.name, device.dtype_name)
     with pulse.doing(Phase.LOADING):
         with meter.measure() as measured:
             measured.house("load")
             loaded = opener.first()
+            if parts.inbox.catalogue is not None:  # it came meanwhile, and may call the model by another name
+                opener.know(parts.inbox.catalogue)
+                loaded = opener.named(loaded)
         pulse.progress(Phase.LOADING)
         with meter.measure() as measured:
             measured.house("warmup")
             shelf.put(Held.of(loaded, device))
-        engine = Engine(shelf, device, meter, pulse, parts.link.say, parts.inbox, opener.know)
+        engine = Engine(shelf, device, meter, pulse, parts.link.say, parts.inbox)
     load_ms = round((monotonic() - began) * 1000)
     log.info("%s (%s) is loaded after %d ms.", loaded.info.name, loaded.info.digest, load_ms)
     parts.link.announce(Ready(model=loaded.info, load_ms=load_ms))

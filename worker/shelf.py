@@ -11,11 +11,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
 from core.errors import DarkroomError
-from core.events import ModelInfo, Models
+from core.events import Catalogue, ModelInfo, Models
 from worker.device import Device, free_cache, is_out_of_memory
 from worker.held import Held
 from worker.models import Loaded
@@ -23,6 +24,22 @@ from worker.models import Loaded
 log = logging.getLogger("darkroom.shelf")
 
 HOST = torch.device("cpu")
+
+
+class Source(Protocol):
+    """Where models come from, by the names in requests (`opener.py`)."""
+
+    def know(self, catalogue: Catalogue) -> None:
+        """From now on these are the models."""
+
+    def load(self, name: str) -> Loaded:
+        """In a thread of its own. Raises DarkroomError with a sentence."""
+
+    def size_mb(self, name: str) -> int:
+        """What it will take on the device; 0 where nobody knows."""
+
+    def is_current(self, name: str) -> bool:
+        """False when it would be loaded from other files today."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -47,19 +64,16 @@ class Arrival:
 class Shelf:
     """All models of one device. `budget_mb`: what they may take there together, but one there always is.
 
-    `load` gets a model by the name in requests and raises DarkroomError with a sentence; `size_mb` tells what it will
-    take, 0 where that is not known. `arrived` is called from the loading thread at the end of each load.
+    `arrived` is called from the loading thread at the end of each load.
     """
 
-    def __init__(
-        self, load: Callable[[str], Loaded], device: Device, budget_mb: int,
-        size_mb: Callable[[str], int] = lambda _: 0,
-    ) -> None:  # fmt: skip
+    def __init__(self, source: Source, device: Device, budget_mb: int) -> None:
         self.arrived: Callable[[], None] = lambda: None
-        self._load, self._device, self._budget_mb, self._size_mb = load, device, budget_mb, size_mb
+        self._source, self._device, self._budget_mb = source, device, budget_mb
         self._held: OrderedDict[str, Held] = OrderedDict()  # the least recently used first
         self._known: dict[str, ModelInfo] = {}
         self._sizes: dict[str, int] = {}
+        self._stale: set[str] = set()
         self._trying: _Try | None = None
         self._ended = threading.Event()
 
@@ -73,6 +87,20 @@ class Shelf:
         self._held[held.name] = held
         self._known[held.name] = held.loaded.info
         self._sizes[held.name] = held.loaded.memory_mb
+
+    def know(self, catalogue: Catalogue) -> None:
+        """A new catalogue: models that it has other files for are loaded anew, when they are idle."""
+        self._source.know(catalogue)
+        self._stale = {name for name in self._held if not self._source.is_current(name)}
+
+    def renew(self, busy: Collection[str]) -> bool:
+        """Lets go of what is stale and idle; False when there is nothing."""
+        going = [name for name in self._stale if name not in busy]
+        self._stale -= set(going)
+        for name in going:
+            if name in self._held:
+                self._let_go(name)
+        return bool(going)
 
     def get(self, name: str) -> Held | None:
         """The model, if it is in memory; it counts as used now."""
@@ -113,17 +141,13 @@ class Shelf:
         if not tried.alone and _lacked_room(tried.error):
             self._sizes[tried.name] = self._budget_mb
             return None
-        log.warning("%s could not be loaded.", tried.name, exc_info=tried.error)
         return Arrival(name=tried.name, sentence=_sentence(tried.name, tried.error))
 
     def shed(self, busy: Collection[str]) -> bool:
         """Lets go of all models that are not at work; False when there are none."""
         idle = [name for name in self._held if name not in busy]
         for name in idle:
-            log.info("%s is let go, for memory is full.", name)
-            del self._held[name]
-        gc.collect()
-        free_cache(self._device)
+            self._let_go(name)
         return bool(idle)
 
     def models(self) -> Models:
@@ -132,7 +156,7 @@ class Shelf:
 
     def _leaving(self, name: str, busy: Collection[str]) -> list[Held] | None:
         """The idle models that have to go for this one; None when they are not enough."""
-        missing = self._sizes.get(name, self._size_mb(name)) - self._room_mb()
+        missing = self._sizes.get(name, self._source.size_mb(name)) - self._room_mb()
         leaving = []
         for other, held in self._held.items():
             if missing > 0 and other not in busy:
@@ -148,8 +172,15 @@ class Shelf:
         """How large a model is shows when it is there: then others may have to go after all."""
         for name in [name for name in self._held if name != new and name not in busy]:
             if self._room_mb() < 0:
-                log.info("%s is let go.", name)
-                del self._held[name]
+                self._let_go(name)
+
+    def _let_go(self, name: str) -> None:
+        log.info("%s is let go.", name)
+        del self._held[name]
+        self._free()
+
+    def _free(self) -> None:
+        """Models hold themselves in circles, and torch holds their memory."""
         gc.collect()
         free_cache(self._device)
 
@@ -160,14 +191,14 @@ class Shelf:
             for held in tried.leaving:
                 _move(held, HOST)
             free_cache(self._device)
-            tried.held = Held.of(self._load(tried.name), self._device)
+            tried.held = Held.of(self._source.load(tried.name), self._device)
         except Exception as error:
-            tried.error = error
-            gc.collect()
-            free_cache(self._device)
-            tried.leaving = [held for held in tried.leaving if self._comes_back(held)]
-        else:
+            log.warning("%s could not be loaded.", tried.name, exc_info=error)
+            tried.error = _bare(error)
+        if tried.error is None:
             tried.leaving = []
+        self._free()
+        tried.leaving = [held for held in tried.leaving if self._comes_back(held)]
         self._ended.set()
         self.arrived()
 
@@ -182,14 +213,21 @@ class Shelf:
 
 
 def _move(held: Held, place: torch.device) -> None:
-    for part in held.family.parts.values():
-        part.to(place)
+    for network in (*held.family.parts.values(), *held.loaded.tools.networks):
+        network.to(place)
 
 
 def _chain(error: BaseException | None) -> Iterable[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
+
+
+def _bare(error: Exception) -> Exception:
+    """Without its tracebacks: their frames would keep the half of a model alive that has been loaded."""
+    for one in _chain(error):
+        one.__traceback__ = None
+    return error
 
 
 def _lacked_room(error: BaseException | None) -> bool:

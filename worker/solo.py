@@ -1,12 +1,14 @@
 """A job whose model shares its forwards with nobody, in a row's place: it takes turns like one, and steps by itself.
 
-Knows nothing of pipelines; `families/base.py` says what a run is.
+Here is also what a turn does with either. Knows nothing of pipelines; `families/base.py` says what a run is.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from worker.families.base import Run
+from worker.families.base import Family, Pixels, Run
+from worker.pictures import to_pixels
+from worker.rows import Batch, Row
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -32,3 +34,27 @@ class Solo:
     def is_done(self) -> bool:
         """True when its last step was taken."""
         return self.done >= self.steps
+
+
+def advance(rows: Sequence[Row | Solo], family: Family) -> None:
+    """One step of rows that share a key. Solos share theirs with nobody."""
+    if isinstance(rows[0], Solo):
+        rows[0].run.advance()
+    else:
+        Batch.of([row for row in rows if isinstance(row, Row)]).advance(family)
+
+
+def pictures_of(row: Row | Solo, family: Family) -> list[Pixels]:
+    """A finished row's picture, or all pictures of a run. Raises ArithmeticError with a sentence."""
+    images = [family.decode(row.x0)] if isinstance(row, Row) else row.run.pictures()
+    if not all(bool(image.isfinite().all()) for image in images):
+        raise ArithmeticError("The model's numbers overflowed; DARKROOM_DTYPE=float32 avoids that.")
+    return [to_pixels(image) for image in images]
+
+
+def shares(rows: Sequence[Row | Solo]) -> dict[str, int]:
+    """Forwards × pixels of each job; rows of one batch have the same size, so the forwards decide."""
+    found: dict[str, int] = {}
+    for row in rows:
+        found[row.job] = found.get(row.job, 0) + row.forwards
+    return found
