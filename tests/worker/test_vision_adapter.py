@@ -1,6 +1,7 @@
 """Image prompts: what a picture adds to a UNet is what diffusers adds, for each row by its own scale."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from tests.worker.companions import EMBED, WIDTH, make_adapter
-from worker.families.adapters import Projection, install, picture_attention
+from worker.families.adapters import Projection, install, look_of, picture_attention
 from worker.families.base import Pixels
 
 ROWS, TIMES = 3, torch.tensor([900.0, 400.0, 10.0])
@@ -133,6 +134,14 @@ def test_the_look_is_made_in_some_layers_only(unet: Any, tmp_path: Path) -> None
     folder = make_adapter(tmp_path, unet)
     look = install(unet, folder / "adapter.safetensors", folder / "image_encoder").look
     assert 0 < look.sum() < len(look)
+
+
+def test_sdxl_makes_its_look_in_one_block() -> None:
+    names = [f"{block}.transformer_blocks.0.attn2.processor" for block in (
+        "down_blocks.2.attentions.1", "up_blocks.0.attentions.0", "up_blocks.0.attentions.1", "up_blocks.1.attentions.1"
+    )]  # fmt: skip
+    unet = SimpleNamespace(config=SimpleNamespace(addition_embed_type="text_time"), device=torch.device("cpu"))
+    assert look_of(names, unet).tolist() == [0, 0, 1, 0]
 
 
 def test_an_adapter_of_another_model_is_refused_in_words(unet: Any, tmp_path: Path) -> None:

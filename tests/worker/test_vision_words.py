@@ -44,6 +44,13 @@ def test_eyes_see_what_the_librarys_own_preprocessor_shows(crop: bool) -> None:
     assert (Eyes.of(config).see(PIXELS) - expected).abs().max() < 0.02
 
 
+def test_eyes_without_a_config_see_at_the_networks_own_size(tmp_path: Path) -> None:
+    folder = make_encoder(tmp_path)
+    expected = Eyes.open(folder).see(PIXELS)
+    (folder / "preprocessor_config.json").unlink()
+    assert (Eyes.open(folder).see(PIXELS) - expected).abs().max() == 0
+
+
 def test_labels_become_four_wordings() -> None:
     both = {
         "thing": "boat",

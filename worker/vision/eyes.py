@@ -33,9 +33,12 @@ class Eyes:
 
     @classmethod
     def open(cls, folder: Path) -> "Eyes":
-        """As the folder's preprocessor config says; CLIP's own values where it says nothing."""
+        """As the folder's preprocessor config says; where it says nothing, CLIP's way at the network's own size."""
         path = folder / "preprocessor_config.json"
-        return cls.of(json.loads(path.read_text("utf-8")) if path.is_file() else {})
+        if path.is_file():
+            return cls.of(json.loads(path.read_text("utf-8")))
+        network = json.loads((folder / "config.json").read_text("utf-8"))
+        return cls.of({"size": int(network.get("vision_config", network).get("image_size", _SIDE))})
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Eyes":
