@@ -3,12 +3,10 @@
 Each part does its own job; this one knows only who is given what, and how the process ends.
 """
 
-import ctypes
 import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from dataclasses import dataclass, field
 from time import monotonic
@@ -24,12 +22,12 @@ from worker.link import Link
 from worker.meter import Meter
 from worker.models import load
 from worker.orders import Inbox
+from worker.parent import die_with_parent
 from worker.pulse import Pulse
 from worker.settings import Settings
 
 log = logging.getLogger("darkroom.worker")
 
-_PR_SET_PDEATHSIG = 1
 EX_CONFIG = 78
 LAST_WORD_SECONDS = 15.0
 
@@ -120,12 +118,6 @@ def leave(code: int) -> NoReturn:
     """
     logging.shutdown()
     os._exit(code)
-
-
-def die_with_parent() -> None:
-    """Asks Linux for SIGKILL when the bot dies; elsewhere the end of the connection has to do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def leave_if_orphaned() -> None:
