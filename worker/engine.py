@@ -55,7 +55,7 @@ class Engine:
         self._finisher = Finisher()
         self._previewer = Previewer(self._reporter.preview)
         self._schedules = Schedules(self._family.scheduler)
-        self._texts: OrderedDict[str, Conditions] = OrderedDict()
+        self._texts: OrderedDict[tuple[str, bool], Conditions] = OrderedDict()
         self._tasks: dict[str, Task] = {}
         self._waiting: deque[Task] = deque()
         self._rows: deque[Row] = deque()
@@ -158,23 +158,25 @@ class Engine:
         if request.strength < 1:
             source = self._family.encode_picture(source_pixels(task.order))
         plan = self._schedules.plan(request.sampler, request.steps, request.strength, request.stop)
-        text, negative = self._text(request.prompt), self._text(request.negative)
+        text, negative = self._family.even([self._text(request.prompt), self._text(request.negative, negative=True)])
+        # Longer texts cannot share a forward with shorter ones.
+        key = f"{request.batch_key()}:{'/'.join(str(len(text[name])) for name in sorted(text))}"
         return [
             new_row(
-                self._family, job=task.id, index=index, key=request.batch_key(), plan=plan, guidance=request.guidance,
+                self._family, job=task.id, index=index, key=key, plan=plan, guidance=request.guidance,
                 seed=request.seed, size=task.size, text=text, negative=negative, source=source,
             )
             for index in task.order.indices
         ]  # fmt: skip
 
-    def _text(self, text: str) -> Conditions:
+    def _text(self, text: str, *, negative: bool = False) -> Conditions:
         """The text's encoding: made once, and each text alone, so that it does not depend on its company."""
-        known = self._texts.get(text)
+        known = self._texts.get((text, negative))
         if known is None:
-            known = self._texts[text] = self._family.encode_prompt(text)
+            known = self._texts[text, negative] = self._family.encode_prompt(text, negative=negative)
             if len(self._texts) > TEXTS:
                 self._texts.popitem(last=False)
-        self._texts.move_to_end(text)
+        self._texts.move_to_end((text, negative))
         return known
 
     # --- step ------------------------------------------------------------------------------------------------------

@@ -1,66 +1,54 @@
-"""Finds and loads a checkpoint: a folder in diffusers' format, or a hub id. Safetensors only, never pickle.
+"""Loads a checkpoint and says what it is: a folder in diffusers' format, a `.safetensors` file, or a hub id.
 
-Knows nothing of jobs. Whatever goes wrong is said as one sentence with its cure (`CannotLoad`).
+Safetensors only, never pickle. Knows nothing of jobs. Whatever goes wrong is said as one sentence with its cure
+(`CannotLoad`).
 """
 
-import json
-import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from core.catalogue import POSTCARD, SAMPLERS, SD15, Model, name_of
-from core.errors import DarkroomError
+from core.catalogue import POSTCARD, SAMPLERS, name_of
 from core.events import ModelInfo
 from worker.device import Device
 from worker.digest import digest
 from worker.families.base import Family
-from worker.families.sd import StableDiffusion
-from worker.samplers import PREDICTIONS
+from worker.kinds import KINDS, CannotLoad, Kind, index_of
+from worker.locate import ROOT, locate
+from worker.parts import Parts, build, read_folder
 
-ROOT = Path(__file__).resolve().parent.parent
-COMPONENTS = ("text_encoder", "unet", "vae")
-#: What is fetched of a hub repository: configs and plain safetensors of these components, nothing else.
-HUB_FILES = (
-    "model_index.json",
-    "scheduler/*.json",
-    "tokenizer/*.json",
-    "tokenizer/*.txt",
-    "*/config.json",
-    "*/*.safetensors.index.json",
-    "text_encoder/model.safetensors",
-    "text_encoder/model-0*.safetensors",
-    "unet/diffusion_pytorch_model.safetensors",
-    "unet/diffusion_pytorch_model-0*.safetensors",
-    "vae/diffusion_pytorch_model.safetensors",
-)
-#: Repositories that hold half precision only.
-HUB_HALF_FILES = tuple(f"{component}/*.fp16*.safetensors" for component in COMPONENTS)
+__all__ = ["CannotLoad", "Loaded", "load", "locate"]
 
-
-class CannotLoad(DarkroomError):
-    """The model cannot be used; the sentence says why and what to do."""
+#: Names of models that were taught to need few steps, and no second forward.
+FEW_STEPS = re.compile(r"turbo|lightning|lcm|hyper|dmd|schnell", re.IGNORECASE)
+FEW = 4
+#: Samplers that a checkpoint's own scheduler asks for, where another would not do.
+_OWN_SAMPLERS = {"EulerAncestralDiscreteScheduler": "euler_a", "LCMScheduler": "lcm"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A model ready to compute, and what it says about itself."""
+    """A model ready to compute, and what it says about itself. A `base.Whole` shares no forwards."""
 
     family: Family
     info: ModelInfo
+    memory_mb: int  # of its parameters, on the device
 
 
-def load(model: str, device: Device, progress: Callable[[], None] = lambda: None) -> Loaded:
-    """Loads `model` (postcard, a folder, or a hub id) onto the device. Raises CannotLoad."""
+def load(
+    model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: Path | None = None,
+    compiled: bool = False,
+) -> Loaded:  # fmt: skip
+    """Loads `model` onto the device. `loras`: the folder of LoRAs; `compiled`: it will be compiled later on.
+
+    Raises CannotLoad.
+    """
+    quiet()
     try:
-        folder = locate(model)
-        progress()
-        family = _family(folder, device, progress)
-        files = [path for component in COMPONENTS for path in (folder / component).glob("*.safetensors")]
-        return Loaded(family=family, info=_info(model, folder, family, digest(folder, files), device))
+        return _load(model, device, progress, loras, compiled)
     except CannotLoad:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -75,100 +63,89 @@ def load(model: str, device: Device, progress: Callable[[], None] = lambda: None
         raise CannotLoad(f"{model} could not be loaded ({text}). Is the download whole?") from error
 
 
-def locate(model: str) -> Path:
-    """The checkpoint's folder; hub ids are fetched, or found in the cache when offline. Raises CannotLoad."""
-    if model == POSTCARD.name:
-        return _checked(ROOT / POSTCARD.path, model)
-    for folder in (Path(model).expanduser(), ROOT / model):
-        if folder.is_dir():
-            return _checked(folder.resolve(), model)
-    if model.count("/") != 1 or model.startswith((".", "/", "~")):
-        raise CannotLoad(f"DARKROOM_MODEL is {model!r}, but there is no such folder; a hub id looks like owner/name.")
-    return _checked(_fetch(model), model)
-
-
-def _fetch(model: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
-    try:
-        folder = Path(snapshot_download(model, allow_patterns=list(HUB_FILES), local_files_only=offline))
-        if not list((folder / "unet").glob("*.safetensors")):
-            snapshot_download(model, allow_patterns=list(HUB_HALF_FILES), local_files_only=offline)
-    except Exception as error:
-        where = "in the local cache (offline)" if offline else "on the hub"
-        cure = "Check the name and the network, or point DARKROOM_MODEL to a folder."
-        raise CannotLoad(f"{model} was not found {where}. {cure}") from error
-    return folder
-
-
-def _checked(folder: Path, model: str) -> Path:
-    """The folder, if it holds what a Stable Diffusion checkpoint holds."""
-    if not (folder / "model_index.json").is_file():
-        raise CannotLoad(f"{folder} has no model_index.json: {model} is not a checkpoint in diffusers' folder format.")
-    for component in COMPONENTS:
-        if not (folder / component / "config.json").is_file():
-            raise CannotLoad(f"{folder} has no {component}/: only Stable Diffusion 1.x and 2.x checkpoints work here.")
-        if not list((folder / component).glob("*.safetensors")):
-            cure = "convert it to safetensors; pickled weights are never loaded."
-            raise CannotLoad(f"{folder / component} holds no .safetensors file: {cure}")
-    return folder
-
-
-def _family(folder: Path, device: Device, progress: Callable[[], None]) -> Family:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+def quiet() -> None:
+    """No progress bars: a worker's output is a log."""
     from diffusers.utils import logging as diffusers_logging
-    from transformers import CLIPTextModel, CLIPTokenizer
     from transformers.utils import logging as transformers_logging
 
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    scheduler = _scheduler(folder)
-    fixed = {"local_files_only": True, "use_safetensors": True}
-    parts: dict[str, Any] = {}
-    for name, kind in (("text_encoder", CLIPTextModel), ("unet", UNet2DConditionModel), ("vae", AutoencoderKL)):
-        dtype = {"dtype" if name == "text_encoder" else "torch_dtype": device.dtype}
-        part = kind.from_pretrained(folder / name, **fixed, **dtype, **_variant(folder / name))
-        parts[name] = part.to(device.place).eval().requires_grad_(False)
-        if name != "text_encoder":
-            # Convolutions like it: a fifth less time on a CPU, by benchmarks/engine.py; tensor cores want it too.
-            parts[name].to(memory_format=torch.channels_last)
-        progress()
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    return StableDiffusion(tokenizer=tokenizer, scheduler=scheduler, device=device.place, **parts)
 
 
-def _variant(folder: Path) -> Mapping[str, str]:
-    names = [path.name for path in folder.glob("*.safetensors")]
-    return {"variant": "fp16"} if names and all(".fp16" in name for name in names) else {}
+def _load(model: str, device: Device, progress: Callable[[], None], loras: Path | None, compiled: bool) -> Loaded:
+    place = locate(model)
+    progress()
+    if place.is_file():
+        from worker.singlefile import read_file
+
+        parts = read_file(place, device, progress)
+    else:
+        index = index_of(place, model)
+        kind = KINDS.get(index["_class_name"])
+        if kind is None:
+            return _whole(model, place, device, progress)
+        parts = read_folder(place, kind, index, device, progress)
+    family = build(parts, device, loras, compiled=compiled)
+    return Loaded(family=family, info=_info(model, parts, family, device), memory_mb=memory_mb(family))
 
 
-def _scheduler(folder: Path) -> Mapping[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
-    prediction = config.setdefault("prediction_type", "epsilon")
-    if prediction not in PREDICTIONS:
-        raise CannotLoad(f"The checkpoint predicts {prediction!r}; only {' and '.join(PREDICTIONS)} work here.")
-    return {key: value for key, value in config.items() if not key.startswith("_")}
+def _whole(model: str, folder: Path, device: Device, progress: Callable[[], None]) -> Loaded:
+    from worker.families.any import AnyPipeline
+
+    family = AnyPipeline.load(folder, device)
+    progress()
+    few = bool(FEW_STEPS.search(name_of(model)))
+    info = ModelInfo(
+        name=_name(model), family=family.name, digest=digest(folder, folder.glob("*/*.safetensors")),
+        dtype=device.dtype_name, native=family.native, multiple=family.multiple, steps=FEW if few else family.steps,
+        guidance=family.scale, sampler=family.sampler, samplers=(family.sampler,), edits=tuple(edit.value for edit in family.edits),
+    )  # fmt: skip
+    return Loaded(family=family, info=info, memory_mb=memory_mb(family))
+
+
+def memory_mb(family: Family) -> int:
+    """MB of parameters and buffers."""
+    tensors = (tensor for part in family.parts.values() for tensor in (*part.parameters(), *part.buffers()))
+    unique = {id(tensor): tensor.numel() * tensor.element_size() for tensor in tensors}
+    return -(-sum(unique.values()) >> 20)
 
 
 def _name(model: str) -> str:
     """As the bot calls it too: by the path as it was given, since a link in it has a name of its own."""
-    folder = Path(model).expanduser()
-    return name_of(str(folder.absolute()) if folder.is_dir() else model)
+    place = Path(model).expanduser()
+    return name_of(str(place.absolute()) if place.exists() else model)
 
 
-def _info(model: str, folder: Path, family: Family, weights: str, device: Device) -> ModelInfo:
-    shipped = folder == (ROOT / POSTCARD.path).resolve()
-    known: Model = POSTCARD if shipped else SD15
+def _info(model: str, parts: Parts, family: Family, device: Device) -> ModelInfo:
+    shipped = parts.root == (ROOT / POSTCARD.path).resolve()
+    steps, guidance, sampler = _usual(_name(model), parts.kind, family, parts.index)
     return ModelInfo(
         name=_name(model),
         family=family.name,
-        digest=weights,
+        digest=digest(parts.root, parts.files),
         dtype=device.dtype_name,
         native=family.native,
-        multiple=known.multiple if shipped else family.multiple,
-        steps=known.steps,
-        guidance=known.guidance,
-        sampler=known.sampler,
-        samplers=tuple(SAMPLERS),
+        multiple=POSTCARD.multiple if shipped else family.multiple,
+        steps=POSTCARD.steps if shipped else steps,
+        guidance=POSTCARD.guidance if shipped else guidance,
+        sampler=POSTCARD.sampler if shipped else sampler,
+        samplers=samplers_of(parts.kind),
+        edits=tuple(edit.value for edit in family.edits),
     )
+
+
+def samplers_of(kind: Kind) -> tuple[str, ...]:
+    """Those that fit what the kind predicts: velocities need samplers of their own."""
+    flow = kind.predictions[0] == "flow_prediction"
+    return tuple(name for name in SAMPLERS if name.startswith("flow") is flow) or (kind.sampler,)
+
+
+def _usual(name: str, kind: Kind, family: Family, index: Mapping[str, object]) -> tuple[int, float, str]:
+    """Steps, guidance and sampler for who names none."""
+    few = bool(FEW_STEPS.search(name)) or family.guidance == "none"
+    scheduler = index.get("scheduler")
+    asked = _OWN_SAMPLERS.get(str(scheduler[1]), "") if isinstance(scheduler, list) and len(scheduler) > 1 else ""
+    sampler = asked if asked in SAMPLERS else kind.sampler
+    if not few:
+        return kind.steps, kind.guidance, sampler
+    return FEW, kind.guidance if family.guidance == "input" else 1.0, sampler

@@ -28,8 +28,8 @@ class Faulty:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._family, name)
 
-    def encode_prompt(self, text: str) -> Conditions:
-        conditions = dict(self._family.encode_prompt(text))
+    def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
+        conditions = dict(self._family.encode_prompt(text, negative=negative))
         conditions["text"] = conditions["text"].clone()
         for word, mark in MARKS.items():
             if word in text.split():

@@ -71,7 +71,9 @@ def test_other_sizes_take_turns(loaded: Loaded) -> None:
 def test_a_text_is_encoded_once(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
     encode = type(loaded.family).encode_prompt
-    monkeypatch.setattr(type(loaded.family), "encode_prompt", lambda it, text: texts.append(text) or encode(it, text))
+    monkeypatch.setattr(
+        type(loaded.family), "encode_prompt", lambda it, text, **how: texts.append(text) or encode(it, text, **how)
+    )
     bed = Bed(loaded)
     bed.render(request(), "a")
     bed.render(request(seed=2), "b")

@@ -1,24 +1,28 @@
 """What the engine needs of a family of models: encode, denoise a batch, decode. Nothing else differs between families.
 
-To add one: write a module with a class of these methods, and let `worker.models` choose it by what the checkpoint's
-`model_index.json` names. The engine gives every row its own timestep and text; a family never sees jobs, steps, seeds
-or samplers.
+To add one: write a module with a class of these methods and one line in `worker.parts`, which chooses it by what the
+checkpoint's `model_index.json` names (docs/families.md walks through one). The engine gives every row its own timestep
+and text; a family never sees jobs, steps, seeds or samplers. A model that has no family runs as a `Whole`: diffusers'
+own pipeline, one step at a time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+
+from core.catalogue import Edit
+from core.job import Request
 
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
 
 #: What `denoise` needs besides latents and times, by name: one text's have no batch axis, a batch's are stacked. Rows
-#: whose conditions differ in names or shapes cannot share a forward.
+#: whose conditions differ in names or shapes cannot share a forward; `Family.even` makes those of one row alike.
 Conditions = Mapping[str, Tensor]
 
 
@@ -49,18 +53,61 @@ class Family(Protocol):
     channels: int  # of the latents
     scheduler: Mapping[str, Any]  # diffusers' scheduler config, with `prediction_type`
     guidance: Guidance
+    edits: tuple[Edit, ...]  # what it can do by itself, without an adapter or another network beside it
+    parts: Mapping[str, nn.Module]  # its networks by diffusers' names: what memory is counted, moved and compiled by
 
-    def encode_prompt(self, text: str) -> Conditions:
-        """What `denoise` needs of a text; the same for the same text, whatever else runs."""
+    def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
+        """What `denoise` needs of a text; the same for the same text, whatever else runs.
+
+        `negative`: the text says what the picture shall not show; an empty one then means nothing at all, which some
+        models encode as zeros. LoRAs may change text encoders too, so the engine calls `adapt` first, as before a
+        forward, and keeps what it gets by (text, negative, adaptation.loras).
+        """
+
+    def even(self, texts: Sequence[Conditions]) -> list[Conditions]:
+        """The texts of one row, the prompt's and the negative's, made as long as the longest of them."""
 
     def encode_picture(self, pixels: Pixels) -> Tensor:
         """A picture as latents [channels, height / factor, width / factor], without randomness."""
 
     def adapt(self, adaptation: Adaptation) -> None:
-        """Makes the next forwards and decodes follow it; cheap when it is what it was. Raises LookupError."""
+        """Makes the next encodes, forwards and decodes follow it; cheap when it is what it was.
+
+        Raises LookupError with a sentence when it cannot; everything is then as it was.
+        """
 
     def denoise(self, latents: Tensor, timesteps: Tensor, conditions: Conditions, scales: Tensor) -> Tensor:
         """The model's output, float32, for latents [B, …], timesteps [B], stacked conditions, guidance scales [B]."""
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [channels, h, w] as a picture: float32 in 0 … 1, [3, height, width]."""
+
+
+class Run(Protocol):
+    """Some pictures of one request on their way through a pipeline of its own. Used from one thread."""
+
+    steps: int  # that `advance` will take, all pictures together
+    done: int  # steps taken; the pictures are there when it is `steps`
+
+    def advance(self) -> None:
+        """Takes one step; the last one decodes too. Raises what the pipeline raised; the run is over then."""
+
+    def draft(self) -> Tensor | None:
+        """What the pictures will be like: uint8 [n, h, w, 3], smaller than they; None where that cannot be told."""
+
+    def pictures(self) -> list[Tensor]:
+        """The finished ones, as `Family.decode` gives them."""
+
+    def close(self) -> None:
+        """Ends it, wherever it is; may be called twice."""
+
+
+@runtime_checkable
+class Whole(Family, Protocol):
+    """A model whose forwards are shared with nobody: `begin` takes the place of `encode_prompt` and `denoise`.
+
+    It brings its own sampler and its own way of following the prompt. Those two raise NotImplementedError here.
+    """
+
+    def begin(self, request: Request, indices: Sequence[int]) -> Run:
+        """The pictures with these indices, before their first step. Raises ValueError when it cannot make them."""

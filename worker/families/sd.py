@@ -3,21 +3,30 @@
 Knows nothing of jobs, steps or samplers.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from core.catalogue import Edit
+from worker.families.adapting import Adapter
+from worker.families.autoencoder import Autoencoder
 from worker.families.base import Adaptation, Conditions, Guidance, Pixels
+from worker.families.clip import Reader
+from worker.loras import Loras
+
+EDITS = (
+    Edit.VARIATION, Edit.INPAINT, Edit.OUTPAINT, Edit.TILE, Edit.REFINE, Edit.NEGATIVE, Edit.WEIGHTS, Edit.STOP,
+    Edit.PREVIEW,
+)  # fmt: skip
 
 
 class StableDiffusion:
-    """The four components of a checkpoint, ready on one device; see `base.Family`."""
+    """The components of a checkpoint, ready on one device; see `base.Family`."""
 
     name = "sd"
-    guidance = Guidance.TWICE
 
     def __init__(
         self,
@@ -28,46 +37,72 @@ class StableDiffusion:
         vae: Any,
         scheduler: Mapping[str, Any],
         device: torch.device,
+        loras: Loras | None = None,
     ) -> None:
         self.device = device
         self.scheduler = scheduler
-        self._tokenizer, self._text_encoder, self._unet, self._vae = tokenizer, text_encoder, unet, vae
+        self.parts: Mapping[str, nn.Module] = {"text_encoder": text_encoder, "unet": unet, "vae": vae}
+        self.edits: tuple[Edit, ...] = (*EDITS, Edit.LORA) if loras is not None else EDITS
+        self._reader = Reader(tokenizer, text_encoder, device, penultimate=False)
+        self._unet = unet
         self._dtype: torch.dtype = unet.dtype
-        self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        self._autoencoder = Autoencoder(vae, device)
+        self._adapter = Adapter(loras, (unet, vae.decoder))
+        self.factor = self._autoencoder.factor
         self.channels = int(unet.config.in_channels)
         self.native = int(unet.config.sample_size) * self.factor
         self.multiple = self.factor * 2 ** (len(unet.config.block_out_channels) - 1)
-        self._scale = float(vae.config.scaling_factor)
-        self._shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
+        # Distilled ones (LCM) take the guidance scale as a number, next to the time.
+        self._scale_features = int(unet.config.time_cond_proj_dim or 0)
+        self.guidance: Guidance = Guidance.INPUT if self._scale_features else Guidance.TWICE
 
-    def encode_prompt(self, text: str) -> Conditions:
-        """`text`: [tokens, features]; a longer text than the encoder reads is cut, as its own pipeline does."""
-        length = self._tokenizer.model_max_length
-        tokens = self._tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        mask = None
-        if getattr(self._text_encoder.config, "use_attention_mask", False):
-            mask = tokens.attention_mask.to(self.device)
-        hidden: Tensor = self._text_encoder(tokens.input_ids.to(self.device), attention_mask=mask)[0]
-        return {"text": hidden[0].to(self._dtype)}
+    def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
+        """`text`: [chunks × tokens, features]. Raises ValueError for weights that cannot be."""
+        return {"text": self._reader.read(text).states.to(self._dtype)}
+
+    def even(self, texts: Sequence[Conditions]) -> list[Conditions]:
+        """Fills shorter texts up with empty chunks."""
+        longest = max(len(text["text"]) for text in texts)
+        return [text if len(text["text"]) == longest else self._fill(text, longest) for text in texts]
+
+    def _fill(self, text: Conditions, length: int) -> Conditions:
+        empty = self.encode_prompt("")["text"]
+        missing = (length - len(text["text"])) // len(empty)
+        return {**text, "text": torch.cat([text["text"], *[empty] * missing])}
 
     def encode_picture(self, pixels: Pixels) -> Tensor:
         """The mean of the autoencoder's distribution, scaled as the UNet expects it."""
-        image = torch.from_numpy(pixels.astype(np.float32)).to(self.device).permute(2, 0, 1)[None] / 127.5 - 1
-        mean: Tensor = self._vae.encode(image.to(self._vae.dtype)).latent_dist.mode()
-        return (mean[0].float() - self._shift) * self._scale
+        return self._autoencoder.encode(pixels)
 
     def adapt(self, adaptation: Adaptation) -> None:
-        """Takes the model as it is; raises LookupError for anything else."""
-        if adaptation != Adaptation():
-            raise LookupError("This model takes no LoRAs and no tiling.")
+        """LoRAs on the UNet and the text encoder; edges that meet in the UNet and the decoder."""
+        self._adapter.adapt(adaptation)
 
     def denoise(self, latents: Tensor, timesteps: Tensor, conditions: Conditions, scales: Tensor) -> Tensor:
         """One forward of the UNet."""
-        out: Tensor = self._unet(latents.to(self._dtype), timesteps, conditions["text"], return_dict=False)[0]
+        scale = features_of(scales, self._scale_features).to(self._dtype) if self._scale_features else None
+        out: Tensor = self._unet(
+            latents.to(self._dtype),
+            timesteps,
+            conditions["text"],
+            timestep_cond=scale,
+            added_cond_kwargs=self._added(latents, conditions),
+            return_dict=False,
+        )[0]
         return out.float()
+
+    def _added(self, latents: Tensor, conditions: Conditions) -> dict[str, Any] | None:
+        """What the UNet is told besides text and time."""
+        return None
 
     def decode(self, latents: Tensor) -> Tensor:
         """One forward of the decoder."""
-        scaled = latents[None] / self._scale + self._shift
-        image: Tensor = self._vae.decode(scaled.to(self._vae.dtype), return_dict=False)[0]
-        return (image[0].float() / 2 + 0.5).clamp_(0, 1)
+        return self._autoencoder.decode(latents)
+
+
+def features_of(scales: Tensor, count: int) -> Tensor:
+    """Guidance scales [B] as waves of falling frequency [B, count]: how a distilled UNet reads them."""
+    half = count // 2
+    frequencies = torch.exp(torch.arange(half, device=scales.device) * (-math.log(10000.0) / (half - 1)))
+    waves = (scales.float() - 1)[:, None] * 1000 * frequencies[None]
+    return nn.functional.pad(torch.cat([waves.sin(), waves.cos()], dim=1), (0, count % 2))

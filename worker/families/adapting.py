@@ -1,0 +1,43 @@
+"""Makes a model follow an `Adaptation`: LoRAs on its networks, and convolutions that go round the picture's edges.
+
+Knows nothing of how the model denoises.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from worker.families.base import Adaptation
+from worker.loras import Loras
+
+
+class Adapter:
+    """What `Family.adapt` does. `round_edges`: networks whose convolutions go round the edges when a picture tiles."""
+
+    def __init__(self, loras: Loras | None, round_edges: Sequence[nn.Module]) -> None:
+        self._loras, self._round_edges = loras, tuple(round_edges)
+        self._now = Adaptation()
+
+    def adapt(self, wanted: Adaptation) -> None:
+        """Cheap when nothing changes. Raises LookupError with a sentence, and then changes nothing."""
+        if wanted == self._now:
+            return
+        if wanted.tile and not self._round_edges:
+            raise LookupError("This model cannot make pictures whose edges meet; leave out `--tile`.")
+        if wanted.loras != self._now.loras:
+            if self._loras is None:
+                raise LookupError("This worker has no folder of LoRAs: its owner sets DARKROOM_LORAS.")
+            self._loras.use(wanted.loras)
+        # Also when only the LoRAs changed: new ones bring convolutions of their own.
+        go_round(self._round_edges, wanted.tile)
+        self._now = wanted
+
+
+def go_round(networks: Sequence[nn.Module], whether: bool) -> None:
+    """Lets every convolution that pads do it with zeros, or with what lies at the opposite edge."""
+    mode: Literal["circular", "zeros"] = "circular" if whether else "zeros"
+    for network in networks:
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d) and layer.padding_mode != mode and any(layer.padding):
+                layer.padding_mode = mode

@@ -1,0 +1,169 @@
+"""Every other pipeline of diffusers that makes pictures from words: computed as it is, one step at a time.
+
+The loop can pause it, stop it and serve others between its steps, as it does with rows (`running.py`); only the sharing
+of forwards is missing. Knows nothing of jobs.
+"""
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.catalogue import Edit
+from core.job import Request
+from worker.device import Device
+from worker.families.adapting import Adapter
+from worker.families.autoencoder import Autoencoder
+from worker.families.base import Adaptation, Conditions, Guidance, Pixels
+from worker.families.running import PipelineRun
+from worker.kinds import CannotLoad
+
+SAMPLER = "own"  # the pipeline's own scheduler
+STEPS, SCALE = 28, 4.0  # for pipelines that name none
+
+
+class AnyPipeline:
+    """See `base.Whole`. `rows`: pictures in one call of the pipeline; more of them come one call after the other."""
+
+    name = "any"
+    guidance: Guidance = Guidance.NONE
+    sampler = SAMPLER
+
+    def __init__(self, pipeline: Any, device: torch.device, rows: int) -> None:
+        self.device = device
+        self._pipeline, self._rows = pipeline, rows
+        self._takes = inspect.signature(pipeline.__call__).parameters
+        components = pipeline.components.items()
+        self.parts: Mapping[str, nn.Module] = {name: part for name, part in components if isinstance(part, nn.Module)}
+        self.scheduler: Mapping[str, Any] = dict(pipeline.scheduler.config)
+        vae = self.parts.get("vae")
+        plain = type(vae).__name__ == "AutoencoderKL"
+        self._autoencoder = Autoencoder(vae, device) if plain else None
+        self.factor = int(getattr(pipeline, "vae_scale_factor", 8))
+        self.channels = self._autoencoder.channels if self._autoencoder else 0
+        self.multiple = 4 * self.factor
+        self.native = self._default("height") or self._side()
+        self.steps = self._default("num_inference_steps") or STEPS
+        self.scale = float(self._default(self._scale_name) or SCALE)
+        self._adapter = Adapter(None, ())
+        self._sketcher: Any = None
+        self.edits: tuple[Edit, ...] = (
+            *([Edit.NEGATIVE] if self._negates else []),
+            *([Edit.PREVIEW] if self._autoencoder else []),
+        )
+
+    @classmethod
+    def load(cls, folder: Path, device: Device) -> "AnyPipeline":
+        """Raises CannotLoad for a pipeline that makes no pictures from words, or whatever diffusers raises."""
+        from diffusers import AutoPipelineForText2Image
+
+        how = {"torch_dtype": device.dtype, "local_files_only": True, "use_safetensors": True}
+        try:
+            pipeline = AutoPipelineForText2Image.from_pretrained(folder, **how)
+        except ValueError as error:
+            if "AutoPipeline" not in str(error):
+                raise
+            sentence = f"{folder} holds no pipeline that this version of diffusers makes pictures from words with."
+            raise CannotLoad(f"{sentence} Use another model, or a newer diffusers.") from error
+        if "callback_on_step_end" not in inspect.signature(pipeline.__call__).parameters:
+            raise CannotLoad(f"{type(pipeline).__name__} cannot be stopped between its steps. Use another model.")
+        pipeline.set_progress_bar_config(disable=True)
+        return cls(pipeline.to(device.place), device.place, device.max_rows)
+
+    def _default(self, name: str) -> Any:
+        """What the pipeline itself takes for it, or None."""
+        parameter = self._takes.get(name)
+        return None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
+
+    def _side(self) -> int:
+        """The side of its native square, from the denoiser's config where that tells."""
+        denoiser = self.parts.get("transformer") or self.parts.get("unet")
+        size = getattr(getattr(denoiser, "config", None), "sample_size", None)
+        size = size or getattr(self._pipeline, "default_sample_size", None) or 128
+        return int(size[0] if isinstance(size, Sequence) else size) * self.factor
+
+    @property
+    def _scale_name(self) -> str:
+        """Qwen's own guidance has this name; the plain one is then for distilled models, and None."""
+        plain = self._default("guidance_scale") is not None or "true_cfg_scale" not in self._takes
+        return "guidance_scale" if plain else "true_cfg_scale"
+
+    @property
+    def _negates(self) -> bool:
+        return "negative_prompt" in self._takes
+
+    def begin(self, request: Request, indices: Sequence[int]) -> PipelineRun:
+        """See `base.Whole`."""
+        if request.strength < 1 or request.loras or request.inputs or request.canvas:
+            raise ValueError("This model makes pictures from words alone.")
+        if request.width % self.multiple or request.height % self.multiple:
+            raise ValueError(f"Both sides must be multiples of {self.multiple} pixels with this model.")
+        parts = [indices[at : at + self._rows] for at in range(0, len(indices), self._rows)]
+        calls = [self._call(request, part) for part in parts]
+        # Schedulers count their steps: runs that take turns need one each.
+        pipeline = copy.copy(self._pipeline)
+        pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
+        return PipelineRun(pipeline, calls, request.steps, self._sketch)
+
+    def _call(self, request: Request, indices: Sequence[int]) -> Mapping[str, Any]:
+        seeds = [(request.seed + index) % 2**32 for index in indices]
+        wished = {
+            "prompt": request.prompt,
+            "width": request.width,
+            "height": request.height,
+            "num_inference_steps": request.steps,
+            self._scale_name: request.guidance,
+            "num_images_per_prompt": len(seeds),
+            "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            "output_type": "pt",
+        }
+        if self._negates and (request.negative or self._scale_name == "true_cfg_scale"):
+            # A space: without any negative prompt that guidance is not taken at all.
+            wished["negative_prompt"] = request.negative or " "
+        return {name: value for name, value in wished.items() if name in self._takes}
+
+    def _sketch(self, latents: Tensor) -> Tensor | None:
+        """Latents [n, channels, h, w] as small pictures, where they are plain ones."""
+        if self._autoencoder is None or latents.ndim != 4 or latents.shape[1] != self.channels:
+            return None
+        if self._sketcher is None:
+            from worker.preview import Sketcher
+
+            self._sketcher = Sketcher.fit(self)
+        drawn: Tensor = self._sketcher.sketch(latents.float())
+        return drawn
+
+    def encode_picture(self, pixels: Pixels) -> Tensor:
+        """See `base.Family`. Raises NotImplementedError where the autoencoder is of another kind."""
+        return self._plain().encode(pixels)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """See `base.Family`. Raises NotImplementedError where the autoencoder is of another kind."""
+        return self._plain().decode(latents)
+
+    def _plain(self) -> Autoencoder:
+        if self._autoencoder is None:
+            raise NotImplementedError("its latents are its own")
+        return self._autoencoder
+
+    def adapt(self, adaptation: Adaptation) -> None:
+        """Takes the model as it is; raises LookupError for anything else."""
+        if adaptation.loras:
+            raise LookupError("This model takes no LoRAs here.")
+        self._adapter.adapt(adaptation)
+
+    def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
+        """The pipeline does it."""
+        raise NotImplementedError("it is computed whole")
+
+    def even(self, texts: Sequence[Conditions]) -> list[Conditions]:
+        """There is nothing to make alike."""
+        return list(texts)
+
+    def denoise(self, latents: Tensor, timesteps: Tensor, conditions: Conditions, scales: Tensor) -> Tensor:
+        """The pipeline does it."""
+        raise NotImplementedError("it is computed whole")

@@ -1,0 +1,108 @@
+"""Which checkpoints are computed step by step: by the pipeline that a `model_index.json` names, what lies in it.
+
+A table and its reader; loads nothing. Every other pipeline that makes pictures from words runs whole (families/any.py).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.errors import DarkroomError
+
+
+class CannotLoad(DarkroomError):
+    """The model cannot be used; the sentence says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One shape of checkpoint: its folders, with the classes that read them, and what it usually takes."""
+
+    family: str
+    pipeline: str  # diffusers' own, for its LoRA loader and for the tests to compare with
+    networks: Mapping[str, str]  # folder -> class of diffusers or transformers
+    tokenizers: Mapping[str, str]
+    predictions: tuple[str, ...]  # the first is meant where the scheduler's config is silent
+    steps: int
+    guidance: float
+    sampler: str
+    bare: Mapping[str, Any] = field(default_factory=dict)  # what else the pipeline's constructor wants
+
+    @property
+    def denoiser(self) -> str:
+        """The folder of the network that takes the steps."""
+        return "transformer" if "transformer" in self.networks else "unet"
+
+
+_UNET = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
+_PREDICTIONS = ("epsilon", "v_prediction")
+
+SD = Kind(
+    family="sd", pipeline="StableDiffusionPipeline",
+    networks={"text_encoder": "CLIPTextModel", **_UNET}, tokenizers={"tokenizer": "CLIPTokenizer"},
+    predictions=_PREDICTIONS, steps=25, guidance=7.5, sampler="euler",
+    bare={"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
+)  # fmt: skip
+SDXL = Kind(
+    family="sdxl", pipeline="StableDiffusionXLPipeline",
+    networks={"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection", **_UNET},
+    tokenizers={"tokenizer": "CLIPTokenizer", "tokenizer_2": "CLIPTokenizer"},
+    predictions=_PREDICTIONS, steps=30, guidance=6.0, sampler="euler",
+    bare={"add_watermarker": False},
+)  # fmt: skip
+FLUX = Kind(
+    family="flux", pipeline="FluxPipeline",
+    networks={
+        "text_encoder": "CLIPTextModel", "text_encoder_2": "T5EncoderModel", "transformer": "FluxTransformer2DModel",
+        "vae": "AutoencoderKL",
+    },
+    tokenizers={"tokenizer": "CLIPTokenizer", "tokenizer_2": "T5TokenizerFast"},
+    predictions=("flow_prediction",), steps=28, guidance=3.5, sampler="flow_euler",
+)  # fmt: skip
+
+#: By the `_class_name` of a `model_index.json`. Those that start from pictures share their weights' shape.
+KINDS: Mapping[str, Kind] = {
+    "StableDiffusionPipeline": SD,
+    "StableDiffusionImg2ImgPipeline": SD,
+    "LatentConsistencyModelPipeline": SD,
+    "StableDiffusionXLPipeline": SDXL,
+    "StableDiffusionXLImg2ImgPipeline": SDXL,
+    "FluxPipeline": FLUX,
+    "FluxImg2ImgPipeline": FLUX,
+}
+
+
+def index_of(folder: Path, model: str) -> Mapping[str, Any]:
+    """The checkpoint's `model_index.json`. Raises CannotLoad."""
+    path = folder / "model_index.json"
+    if not path.is_file():
+        raise CannotLoad(f"{folder} has no model_index.json: {model} is not a checkpoint in diffusers' folder format.")
+    try:
+        index = json.loads(path.read_text("utf-8"))
+        if isinstance(index.get("_class_name"), str):
+            return dict(index)
+    except (ValueError, AttributeError):
+        pass
+    raise CannotLoad(f"{path} cannot be read. Is the download whole?")
+
+
+def check(folder: Path, kind: Kind, index: Mapping[str, Any]) -> None:
+    """Raises CannotLoad unless the folder holds what its kind needs, as safetensors, and makes pictures from words."""
+    if kind.family == "sdxl" and (index.get("requires_aesthetics_score") or index.get("text_encoder") == [None, None]):
+        raise CannotLoad(REFINER.format(folder))
+    for name in kind.networks:
+        if not (folder / name / "config.json").is_file():
+            raise CannotLoad(f"{folder} has no {name}/: a checkpoint of {kind.pipeline} needs it. Fetch it again.")
+        if not list((folder / name).glob("*.safetensors")):
+            cure = "convert it to safetensors; pickled weights are never loaded."
+            raise CannotLoad(f"{folder / name} holds no .safetensors file: {cure}")
+    if kind.denoiser == "unet":
+        channels = json.loads((folder / "unet" / "config.json").read_text("utf-8")).get("in_channels", 4)
+        if channels > 4:
+            raise CannotLoad(INPAINTING.format(folder))
+
+
+REFINER = "{} is a refiner: it only goes over the pictures of another model. Use the base model."
+INPAINTING = "{} only fills masks in pictures and makes none from words. Use the model that it was made from."

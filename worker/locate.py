@@ -1,0 +1,82 @@
+"""Finds a checkpoint by what the owner calls it: postcard, a folder, a `.safetensors` file, or a hub id.
+
+Of a hub repository only configs and plain safetensors are fetched, never pickles. Loads nothing.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from core.catalogue import POSTCARD
+from worker.kinds import KINDS, CannotLoad, Kind, check, index_of
+
+ROOT = Path(__file__).resolve().parent.parent
+#: What is fetched of every repository before its weights.
+SMALL_FILES = ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.jinja")
+#: Weights that are not the plain ones: other precisions, training's copies, other frameworks'.
+OTHER_WEIGHTS = ("*.fp16*", "*.bf16*", "*non_ema*", "*.ema*", "*flax*", "*openvino*", "*onnx*")
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+
+
+def locate(model: str) -> Path:
+    """The checkpoint's folder or file; hub ids are fetched, or found in the cache when offline. Raises CannotLoad."""
+    if model == POSTCARD.name:
+        return _checked(ROOT / POSTCARD.path, model)
+    for place in (Path(model).expanduser(), ROOT / model):
+        if place.is_dir():
+            return _checked(place.resolve(), model)
+        if place.is_file():
+            return _file(place.resolve())
+    if model.count("/") != 1 or model.startswith((".", "/", "~")) or model.endswith((".safetensors", *PICKLES)):
+        cure = "a hub id looks like owner/name."
+        raise CannotLoad(f"DARKROOM_MODEL is {model!r}, but there is no such folder and no such file; {cure}")
+    return _checked(_fetch(model), model)
+
+
+def _file(path: Path) -> Path:
+    if path.suffix in PICKLES:
+        cure = "get it as .safetensors, or convert it; pickled weights are never loaded."
+        raise CannotLoad(f"{path.name} is a pickle, which can run anything when it is read: {cure}")
+    if path.suffix != ".safetensors":
+        raise CannotLoad(f"{path.name} is no checkpoint: one file has to end in .safetensors.")
+    return path
+
+
+def _checked(folder: Path, model: str) -> Path:
+    index = index_of(folder, model)
+    kind = KINDS.get(index["_class_name"])
+    if kind is not None:
+        check(folder, kind, index)
+    return folder
+
+
+def _fetch(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+
+    def get(patterns: Iterable[str], without: Iterable[str] = ()) -> Path:
+        found = snapshot_download(
+            model, allow_patterns=list(patterns), ignore_patterns=list(without), local_files_only=offline
+        )
+        return Path(found)
+
+    try:
+        folder = get(SMALL_FILES)
+        kind = KINDS.get(index_of(folder, model)["_class_name"])
+        for pattern in _weights(kind):
+            get([pattern], OTHER_WEIGHTS)
+            if not list(folder.glob(pattern)):
+                # Some repositories hold half precision only.
+                get([pattern.replace("*.safetensors", "*.fp16*.safetensors")])
+    except CannotLoad:
+        raise
+    except Exception as error:
+        where = "in the local cache (offline)" if offline else "on the hub"
+        cure = "Check the name and the network, or point DARKROOM_MODEL to a folder."
+        raise CannotLoad(f"{model} was not found {where}. {cure}") from error
+    return folder
+
+
+def _weights(kind: Kind | None) -> list[str]:
+    return ["*/*.safetensors"] if kind is None else [f"{name}/*.safetensors" for name in kind.networks]

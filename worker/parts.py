@@ -1,0 +1,123 @@
+"""Reads a checkpoint's networks onto the device and puts the family together that computes with them.
+
+Knows which class stands for which family; knows nothing of where checkpoints come from, nor of jobs.
+"""
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from worker.device import Device
+from worker.families.autoencoder import dtype_of
+from worker.families.base import Family
+from worker.families.flux import Flux
+from worker.families.sd import StableDiffusion
+from worker.families.sdxl import StableDiffusionXL
+from worker.kinds import CannotLoad, Kind
+from worker.loras import Loras
+
+FAMILIES: Mapping[str, Callable[..., Family]] = {"sd": StableDiffusion, "sdxl": StableDiffusionXL, "flux": Flux}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a checkpoint brings, on the device: networks and tokenizers by diffusers' names, and its configs."""
+
+    kind: Kind
+    networks: Mapping[str, Any]
+    tokenizers: Mapping[str, Any]
+    scheduler: Mapping[str, Any]
+    index: Mapping[str, Any]  # of its model_index.json
+    root: Path  # what `files` lie below
+    files: tuple[Path, ...]  # its weights
+
+
+def read_folder(
+    folder: Path, kind: Kind, index: Mapping[str, Any], device: Device, progress: Callable[[], None]
+) -> Parts:
+    """A checkpoint in diffusers' folder format. Raises CannotLoad, or whatever the libraries raise on broken files."""
+    scheduler = read_scheduler(folder, kind)
+    networks: dict[str, Any] = {}
+    for name, class_name in kind.networks.items():
+        networks[name] = settle(_read(folder / name, class_name, device), device)
+        progress()
+    return Parts(
+        kind=kind, networks=networks, tokenizers=read_tokenizers(folder, kind), scheduler=scheduler, index=index,
+        root=folder, files=tuple(path for name in kind.networks for path in (folder / name).glob("*.safetensors")),
+    )  # fmt: skip
+
+
+def read_scheduler(folder: Path, kind: Kind) -> dict[str, Any]:
+    """The scheduler's config without its names of classes. Raises CannotLoad for a prediction nobody here knows."""
+    config: dict[str, Any] = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
+    prediction = config.setdefault("prediction_type", kind.predictions[0])
+    if prediction not in kind.predictions:
+        known = " and ".join(kind.predictions)
+        raise CannotLoad(f"The checkpoint predicts {prediction!r}; only {known} work here with {kind.pipeline}.")
+    return {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def read_tokenizers(folder: Path, kind: Kind) -> dict[str, Any]:
+    """By folder."""
+    return {
+        name: class_of(class_name).from_pretrained(folder / name, local_files_only=True)
+        for name, class_name in kind.tokenizers.items()
+    }
+
+
+def _read(folder: Path, class_name: str, device: Device) -> Any:
+    names = [path.name for path in folder.glob("*.safetensors")]
+    how: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+    if names and all(".fp16" in name for name in names):
+        how["variant"] = "fp16"
+    kind = class_of(class_name)
+    of_diffusers = kind.__module__.startswith("diffusers")
+    how["torch_dtype" if of_diffusers else "dtype"] = precision(
+        class_name, json.loads((folder / "config.json").read_text("utf-8")), device
+    )
+    return kind.from_pretrained(folder, **how)
+
+
+def precision(class_name: str, config: Mapping[str, Any], device: Device) -> torch.dtype:
+    """The device's, but for what overflows in it."""
+    return dtype_of(config, device.dtype) if class_name == "AutoencoderKL" else device.dtype
+
+
+def class_of(name: str) -> Any:
+    """A class of diffusers or, when that has none of the name, of transformers."""
+    diffusers = importlib.import_module("diffusers")
+    return getattr(diffusers if hasattr(diffusers, name) else importlib.import_module("transformers"), name)
+
+
+def settle(network: Any, device: Device) -> Any:
+    """The network, ready to compute."""
+    network.to(device.place).eval().requires_grad_(False)
+    if any(isinstance(layer, torch.nn.Conv2d) for layer in network.modules()):
+        # Convolutions like it: a fifth less time on a CPU, by benchmarks/engine.py; tensor cores want it too.
+        network.to(memory_format=torch.channels_last)
+    return network
+
+
+def build(parts: Parts, device: Device, loras: Path | None, *, compiled: bool) -> Family:
+    """The family that computes with these parts."""
+    more: dict[str, Any] = {}
+    if parts.kind.family == "sdxl":
+        more["zeros_for_empty"] = bool(parts.index.get("force_zeros_for_empty_prompt", True))
+    if loras is not None:
+        more["loras"] = Loras(pipeline_of(parts), loras, compiled=compiled)
+    family = FAMILIES[parts.kind.family]
+    return family(**parts.networks, **parts.tokenizers, scheduler=parts.scheduler, device=device.place, **more)
+
+
+def pipeline_of(parts: Parts) -> Any:
+    """diffusers' own pipeline of the same networks; it costs no memory of its own."""
+    from diffusers import EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
+
+    flow = parts.kind.predictions[0] == "flow_prediction"
+    scheduler = (FlowMatchEulerDiscreteScheduler if flow else EulerDiscreteScheduler)()
+    return class_of(parts.kind.pipeline)(**parts.networks, **parts.tokenizers, scheduler=scheduler, **parts.kind.bare)

@@ -1,0 +1,126 @@
+"""Reads checkpoints that are one `.safetensors` file, as Stable Diffusion 1.x, 2.x and XL are passed around.
+
+What such a file is shows in its header; configs and tokenizers are ours (`configs/`), so nothing is fetched. Knows
+nothing of jobs.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from worker.device import Device
+from worker.header import Header, read_header
+from worker.kinds import INPAINTING, KINDS, REFINER, CannotLoad
+from worker.parts import Parts, class_of, precision, read_scheduler, read_tokenizers, settle
+from worker.vocabulary import clip_tokenizer
+
+CONFIGS = Path(__file__).resolve().parent / "configs"
+_UNET, _VAE = "model.diffusion_model.", "first_stage_model."
+_IN = f"{_UNET}input_blocks.0.0.weight"
+#: What text encoders are called inside, and which shape that tells.
+_CLIP, _OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
+_XL_FIRST, _XL_SECOND = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
+_REFINER = "conditioner.embedders.0.model."
+
+
+class Shape(StrEnum):
+    """A folder of `configs/`."""
+
+    SD1 = "sd1"
+    SD2 = "sd2"
+    SDXL = "sdxl"
+
+
+#: What fills texts up: the end again, or the token of the exclamation mark, which is number 0.
+_PADS: Mapping[Shape, Mapping[str, str]] = {
+    Shape.SD1: {"tokenizer": "<|endoftext|>"},
+    Shape.SD2: {"tokenizer": "!"},
+    Shape.SDXL: {"tokenizer": "<|endoftext|>", "tokenizer_2": "!"},
+}
+
+
+def shape_of(header: Header, name: str) -> Shape:
+    """What the file is, by names and shapes of its tensors. Raises CannotLoad with what would be right."""
+    if not header.has(f"{_UNET}input_blocks."):
+        raise CannotLoad(f"{name} {_stranger(header)}")
+    if header.shapes.get(_IN, (0, 4))[1] != 4:
+        raise CannotLoad(INPAINTING.format(name))
+    if not header.has(_VAE):
+        raise CannotLoad(f"{name} holds no autoencoder: get the whole checkpoint, with its VAE inside.")
+    if header.has(_XL_FIRST) and header.has(_XL_SECOND):
+        return Shape.SDXL
+    if header.has(_REFINER):
+        raise CannotLoad(REFINER.format(name))
+    if header.has(_CLIP):
+        return Shape.SD1
+    if header.has(_OPEN_CLIP):
+        return Shape.SD2
+    raise CannotLoad(f"{name} holds no text encoder: get the whole checkpoint, not the UNet alone.")
+
+
+def _stranger(header: Header) -> str:
+    names = " ".join(list(header.shapes)[:2000])
+    if re.search(r"\blora_|\.lora_|lora_(?:up|down)", names):
+        return "is a LoRA, not a checkpoint: put it into the folder of LoRAs, and use `--lora` with its name."
+    if "double_blocks." in names:
+        return "holds FLUX's transformer, which needs two text encoders beside it: use the whole folder or its hub id."
+    if "joint_blocks." in names:
+        return "is Stable Diffusion 3 in one file: use its folder in diffusers' format or its hub id."
+    return "is no checkpoint of Stable Diffusion 1, 2 or XL in one file: use a folder in diffusers' format or a hub id."
+
+
+def prediction_of(header: Header, shape: Shape, name: str) -> tuple[str, bool]:
+    """What the UNet predicts, and whether its schedule ends in pure noise (zero terminal signal)."""
+    says = {key: str(value).lower() for key, value in header.remarks.items()}
+    zero = "ztsnr" in header.shapes or says.get("ss_zero_terminal_snr") == "true"
+    said = says.get("modelspec.prediction_type", "")
+    if "v_pred" in header.shapes or said.startswith("v"):
+        return "v_prediction", zero
+    if said.startswith("eps") or shape is not Shape.SD2:
+        return "epsilon", zero
+    # No tensor tells 2.x at 512 pixels, which predicts noise, from 2.x at 768; people keep it in the name.
+    return ("epsilon" if re.search(r"base|512", name, re.IGNORECASE) else "v_prediction"), zero
+
+
+def read_file(path: Path, device: Device, progress: Callable[[], None], config: Path | None = None) -> Parts:
+    """The parts of a checkpoint in one file; `config`: a folder of configs and tokenizers instead of ours.
+
+    Raises CannotLoad, or whatever the libraries raise on broken files.
+    """
+    try:
+        header = read_header(path)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CannotLoad(f"{path.name} is not a safetensors file. Is the download whole?") from error
+    shape = shape_of(header, path.name)
+    folder = config or CONFIGS / shape
+    index = json.loads((folder / "model_index.json").read_text("utf-8"))
+    kind = KINDS[index["_class_name"]]
+    prediction, zero = prediction_of(header, shape, path.stem)
+    scheduler = {**read_scheduler(folder, kind), "prediction_type": prediction}
+    if zero:
+        scheduler |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    progress()
+    pads = _PADS[shape].items()
+    tokenizers = {name: clip_tokenizer(path.parent, pad) for name, pad in pads} if config is None else {}
+    tokenizers = tokenizers or read_tokenizers(folder, kind)
+    networks = _networks(path, folder, kind.pipeline, tokenizers, device)
+    if shape is Shape.SD2 and prediction == "epsilon" and config is None:
+        networks["unet"].register_to_config(sample_size=64)
+    progress()
+    return Parts(
+        kind=kind, networks={name: settle(networks[name], device) for name in kind.networks}, tokenizers=tokenizers,
+        scheduler=scheduler, index=index, root=path.parent, files=(path,),
+    )  # fmt: skip
+
+
+def _networks(path: Path, folder: Path, pipeline: str, tokenizers: Mapping[str, Any], device: Device) -> dict[str, Any]:
+    """By diffusers' names, in the device's precision."""
+    how: dict[str, Any] = {"config": str(folder), "local_files_only": True}
+    vae_class = class_of("AutoencoderKL")
+    exact = precision("AutoencoderKL", vae_class.load_config(folder / "vae"), device)
+    vae = vae_class.from_single_file(str(path), subfolder="vae", torch_dtype=exact, **how)
+    whole = class_of(pipeline).from_single_file(str(path), vae=vae, torch_dtype=device.dtype, **tokenizers, **how)
+    return dict(whole.components)
