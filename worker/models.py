@@ -4,6 +4,7 @@ Safetensors only, never pickle. Knows nothing of jobs. Whatever goes wrong is sa
 (`CannotLoad`).
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,9 +19,13 @@ from worker.digest import digest
 from worker.families.base import Family
 from worker.kinds import KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
+from worker.memory import Plan
 from worker.parts import Parts, build, read_folder
+from worker.placing import FULL, place, planned
 
 __all__ = ["CannotLoad", "Loaded", "load", "locate"]
+
+log = logging.getLogger("darkroom.models")
 
 #: Names of models that were taught to need few steps, and no second forward.
 FEW_STEPS = re.compile(r"turbo|lightning|lcm|hyper|dmd|schnell", re.IGNORECASE)
@@ -36,19 +41,20 @@ class Loaded:
     family: Family
     info: ModelInfo
     memory_mb: int  # of its parameters, on the device
+    plan: Plan  # how it lies there
 
 
 def load(
     model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: Path | None = None,
-    compiled: bool = False,
+    weights: str = FULL,
 ) -> Loaded:  # fmt: skip
-    """Loads `model` onto the device. `loras`: the folder of LoRAs; `compiled`: it will be compiled later on.
+    """Loads `model` onto the device. `loras`: the folder of LoRAs; `weights`: full, or fp8 for the denoiser's.
 
     Raises CannotLoad.
     """
     quiet()
     try:
-        return _load(model, device, progress, loras, compiled)
+        return _load(model, device, progress, loras, weights)
     except CannotLoad:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -72,41 +78,51 @@ def quiet() -> None:
     transformers_logging.disable_progress_bar()
 
 
-def _load(model: str, device: Device, progress: Callable[[], None], loras: Path | None, compiled: bool) -> Loaded:
-    place = locate(model)
+def _load(model: str, device: Device, progress: Callable[[], None], loras: Path | None, weights: str) -> Loaded:
+    where = locate(model)
     progress()
-    if place.is_file():
+    if where.is_file():
         from worker.singlefile import read_file
 
-        parts = read_file(place, device, progress)
+        parts = read_file(where, device, progress)
     else:
-        index = index_of(place, model)
+        index = index_of(where, model)
         kind = KINDS.get(index["_class_name"])
         if kind is None:
-            return _whole(model, place, device, progress)
-        parts = read_folder(place, kind, index, device, progress)
-    family = build(parts, device, loras, compiled=compiled)
-    return Loaded(family=family, info=_info(model, parts, family, device), memory_mb=memory_mb(family))
+            return _whole(model, where, device, weights)
+        parts = read_folder(where, kind, index, device, progress)
+    family = build(parts, device, loras)
+    info = _info(model, parts, family, device)
+    return _placed(family, info, device, weights)
 
 
-def _whole(model: str, folder: Path, device: Device, progress: Callable[[], None]) -> Loaded:
+def _placed(family: Family, info: ModelInfo, device: Device, weights: str) -> Loaded:
+    """On the device, as far as it fits there."""
+    plan = planned(family, device, weights, info.name)
+    log.info("%s: %s.", info.name, plan.sentence())
+    place(family.parts, plan, device.place, device.dtype)
+    return Loaded(family=family, info=info, memory_mb=memory_mb(family), plan=plan)
+
+
+def _whole(model: str, folder: Path, device: Device, weights: str) -> Loaded:
     from worker.families.any import AnyPipeline
 
     family = AnyPipeline.load(folder, device)
-    progress()
     few = bool(FEW_STEPS.search(name_of(model)))
     info = ModelInfo(
         name=_name(model), family=family.name, digest=digest(folder, folder.glob("*/*.safetensors")),
         dtype=device.dtype_name, native=family.native, multiple=family.multiple, steps=FEW if few else family.steps,
-        guidance=family.scale, sampler=family.sampler, samplers=(family.sampler,), edits=tuple(edit.value for edit in family.edits),
+        guidance=family.scale, sampler=family.sampler, samplers=(family.sampler,),
+        edits=tuple(edit.value for edit in family.edits),
     )  # fmt: skip
-    return Loaded(family=family, info=info, memory_mb=memory_mb(family))
+    return _placed(family, info, device, weights)
 
 
 def memory_mb(family: Family) -> int:
-    """MB of parameters and buffers."""
+    """MB of parameters and buffers that lie on its device."""
     tensors = (tensor for part in family.parts.values() for tensor in (*part.parameters(), *part.buffers()))
-    unique = {id(tensor): tensor.numel() * tensor.element_size() for tensor in tensors}
+    there = (tensor for tensor in tensors if tensor.device.type == family.device.type)
+    unique = {id(tensor): tensor.numel() * tensor.element_size() for tensor in there}
     return -(-sum(unique.values()) >> 20)
 
 
