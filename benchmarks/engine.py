@@ -31,10 +31,12 @@ from core.job import Request
 from worker import samplers
 from worker.device import choose, prepare
 from worker.engine import Engine
+from worker.held import Held
 from worker.meter import Meter
 from worker.models import Loaded, load, locate
 from worker.orders import Inbox, Stop
 from worker.pulse import Pulse
+from worker.shelf import Shelf
 
 RATIO_GOAL = 1.05
 FIRST_PREVIEW_GOAL = 0.25  # of the grid's time
@@ -82,7 +84,9 @@ class Runner:
         self._news = threading.Condition()
         self.inbox = Inbox()
         self.meter = Meter.for_device(device.place)
-        engine = Engine(loaded, device, self.meter, Pulse(), self._say, self.inbox)
+        shelf = Shelf(lambda _: loaded, device, device.memory_mb)
+        shelf.put(Held.of(loaded, device))
+        engine = Engine(shelf, device, self.meter, Pulse(), self._say, self.inbox)
         self._thread = threading.Thread(target=engine.run, daemon=True)
         self._thread.start()
 

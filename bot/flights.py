@@ -76,6 +76,7 @@ class Flight:
                 indices=stage.indices,
                 previews=stage.own,
                 source=source,
+                kind=stage.of.kind,
             )
         )
 

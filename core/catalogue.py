@@ -13,6 +13,11 @@ SAMPLERS: Mapping[str, str] = {
     "euler": "Euler",
     "euler_a": "Euler ancestral",
     "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_2m_karras": "DPM++ 2M Karras",
+    "ddim": "DDIM",
+    "unipc": "UniPC",
+    "lcm": "LCM",
+    "flow_euler": "Flow Euler",
 }
 
 

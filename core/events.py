@@ -7,7 +7,7 @@ GPU time is in milliseconds of the device, never of the wall.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from core.job import MadeWith, Request
+from core.job import Kind, MadeWith, Request
 
 PROTOCOL = 2
 
@@ -218,6 +218,51 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPlace:
+    """Where a model of the catalogue is, and what the catalogue fixes of it; empty, 0 and None: as the files say.
+
+    `where`: postcard, a folder in diffusers' format, a single .safetensors file, or a hub id (`owner/name`); with
+    `file`, that file of the hub's repository is the whole checkpoint. The other paths are of the same sort.
+    """
+
+    name: str  # what requests call it
+    where: str
+    file: str = ""
+    family: str = ""  # of core.catalogue.FAMILIES
+    native: int = 0
+    sizes: tuple[tuple[int, int], ...] = ()
+    steps: int = 0
+    guidance: float | None = None
+    sampler: str = ""
+    memory_mb: int = 0  # that it takes on the device, by the catalogue
+    vae: str = ""
+    adapter: str = ""
+    upscaler: str = ""
+    classifier: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraPlace:
+    """A LoRA that requests may name. `shape`: the checkpoints that it fits, as core.safetensors_header tells it."""
+
+    name: str
+    where: str  # a .safetensors file
+    shape: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """All models and LoRAs that requests may name from now on; sent after Welcome and after each change.
+
+    `default` is the one to load before anybody asks. What is not in here any more may be let go.
+    """
+
+    default: str
+    models: tuple[ModelPlace, ...]
+    loras: tuple[LoraPlace, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submit:
     """Compute `indices` (0-based pictures) of `request`.
 
@@ -232,6 +277,7 @@ class Submit:
     previews: bool = True
     source: bytes = field(default=b"", repr=False)
     pictures: tuple[bytes, ...] = field(default=(), repr=False)
+    kind: Kind = Kind.GRID  # a description has a request like any other; only this says that words are wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,5 +312,5 @@ class Shutdown:
 JobEvent = Started | Progress | Picture | Described | Done | Failed | Cancelled
 WorkerEvent = Hello | Ready | Models | LoadFailed | Heartbeat | HouseTime
 Event = JobEvent | WorkerEvent
-Order = Challenge | Welcome | Submit | Pause | Resume | Cancel | Shutdown
+Order = Challenge | Welcome | Catalogue | Submit | Pause | Resume | Cancel | Shutdown
 Message = Event | Order

@@ -23,7 +23,10 @@ MAX_HEADER = 1 << 20
 MAX_BODY = 1 << 28
 
 _TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(events.Message)}
-_NESTED = (Request, MadeWith, events.ModelInfo, Input, Lora, Canvas, House, Upscale)
+_NESTED = (
+    *(Request, MadeWith, Input, Lora, Canvas, House, Upscale),
+    *(events.ModelInfo, events.ModelPlace, events.LoraPlace),
+)
 _HINTS: dict[type[Any], dict[str, Any]] = {cls: get_type_hints(cls) for cls in (*_TYPES.values(), *_NESTED)}
 _MANY = tuple[bytes, ...]
 

@@ -1,244 +1,244 @@
 """The loop over rows: admit, step, emit. Does what it is told and decides no policy.
 
-A row is one picture. Rows of several jobs take their steps in one forward when they may (`Request.batch_key`); other
-keys take turns; pictures are decoded one at a time between the steps, so that nobody's step waits for more than one
-decode. Knows nothing of sockets, models' insides, or who may run what.
+A row is one picture. Rows of several jobs take their steps in one forward when they may (`admit.py` says when); others
+take turns, whatever their model; jobs are prepared, and pictures decoded, one short piece at a time between the steps,
+so that nobody's step waits for more than one of each. Knows nothing of sockets, models' insides, or who may run what.
 """
 
 import logging
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from time import monotonic
 
 import torch
 
-from core.events import Cancel, Cancelled, Done, Event, Failed, FailureKind, HouseTime, Phase, Picture, Started, Submit
-from core.job import MadeWith
-from worker import ENGINE
-from worker.device import Device, free_cache, is_out_of_memory
-from worker.families.base import Conditions
+from core.events import Cancel, Cancelled, Catalogue, Event, Failed, FailureKind, HouseTime, Phase, Started, Submit
+from worker import admit
+from worker.delivery import Delivery
+from worker.device import Device, is_out_of_memory
+from worker.families.base import Family, Pixels
+from worker.held import Held
+from worker.line import Line
 from worker.meter import Meter
-from worker.models import Loaded
-from worker.orders import Drop, Inbox, Stop
-from worker.pictures import Finisher, Previewer, png, to_pixels
-from worker.preview import Sketcher
+from worker.orders import Arrived, Drop, Inbox, Order, Stop
+from worker.pictures import Previewer, to_pixels
 from worker.pulse import Pulse
 from worker.reporter import Reporter
-from worker.rows import Batch, Row, new_row
-from worker.samplers import Schedules
-from worker.tasks import CannotCompute, Task, check, source_pixels
+from worker.room import Room
+from worker.rows import Batch, Row
+from worker.shelf import Shelf
+from worker.solo import Solo
+from worker.tasks import CannotCompute, Task
 
 log = logging.getLogger("darkroom.engine")
 
 PREVIEW_SECONDS = 1.0
 PROGRESS_SECONDS = 0.1
-TEXTS = 256
-#: After this many forwards without trouble a room that was halved for want of memory may double again.
-CALM_FORWARDS = 200
 
 
 class Engine:
-    """One loaded model on one device. All but `inbox` belongs to the thread that runs `run`."""
+    """All models of one device. All but `inbox` belongs to the thread that runs `run`.
+
+    `know` is told of every catalogue that comes.
+    """
 
     def __init__(
-        self, loaded: Loaded, device: Device, meter: Meter, pulse: Pulse, say: Callable[[Event], None],
-        inbox: Inbox, clock: Callable[[], float] = monotonic,
+        self, shelf: Shelf, device: Device, meter: Meter, pulse: Pulse, say: Callable[[Event], None], inbox: Inbox,
+        know: Callable[[Catalogue], None] = lambda _: None, clock: Callable[[], float] = monotonic,
     ) -> None:  # fmt: skip
         self.inbox = inbox
-        self._family = loaded.family
-        self._device, self._meter, self._pulse, self._say, self._clock = device, meter, pulse, say, clock
-        info = loaded.info
-        self._made_with = MadeWith(
-            model=info.name, digest=info.digest, dtype=info.dtype, device=device.name, engine=ENGINE
-        )
+        self._shelf, self._device, self._meter, self._pulse = shelf, device, meter, pulse
+        self._say, self._know, self._clock = say, know, clock
         self._reporter = Reporter(say)
-        self._finisher = Finisher()
+        self._delivery = Delivery(self._reporter)
         self._previewer = Previewer(self._reporter.preview)
-        self._schedules = Schedules(self._family.scheduler)
-        self._texts: OrderedDict[tuple[str, bool], Conditions] = OrderedDict()
-        self._tasks: dict[str, Task] = {}
-        self._waiting: deque[Task] = deque()
-        self._rows: deque[Row] = deque()
-        self._finished: deque[Row] = deque()
-        self._room = device.max_rows
-        self._calm = 0
+        self._line, self._room = Line(shelf), Room(device)
+        self._idle = True
+        # A GPU steps on while a model is read from the disk. On a CPU the load would take the cores that the steps
+        # need, and members would pay for it: there the rows wait, and the time is the house's.
+        self._steps_beside_loads = device.place.type == "cuda"
+        shelf.arrived = lambda: inbox.put(Arrived())
         pulse.watch(lambda: tuple(dict.fromkeys((*self._reporter.held(), *inbox.jobs()))), lambda: meter.busy_ms)
-        with meter.measure() as measured, torch.inference_mode():
-            measured.house("warmup")
-            self._sketcher = Sketcher.fit(self._family)
 
     def run(self) -> None:
         """Until it is told to stop."""
+        self._say(self._shelf.models())
         while self.tick():
             pass
 
     @torch.inference_mode()
     def tick(self) -> bool:
-        """One turn: orders, at most one job admitted, one step, one picture decoded. False when told to stop."""
+        """One turn: orders, a piece of one job's preparation, one step, one decode. False when told to stop."""
         if not self._listen():
             return False
-        if self._waiting:
-            self._admit(self._waiting.popleft())
-        if self._rows:
-            self._step(self._gather())
-        if self._finished:
-            self._emit(self._finished.popleft())
+        task = self._line.next_waiting()
+        self._idle = (self._shelf.loading is not None and not self._steps_beside_loads) or not self._turn(task)
         self._account()
         return True
+
+    def _turn(self, task: Task | None) -> bool:
+        """False when there was nothing to do."""
+        if task:
+            self._admit(task)
+        if rows := self._line.turn(self._room.rows):
+            self._step(rows)
+        if row := self._line.next_finished():
+            self._emit(row)
+        return bool(task or rows or row)
 
     # --- orders ----------------------------------------------------------------------------------------------------
 
     def _listen(self) -> bool:
-        """Takes all orders that have come; waits for one when there is nothing else to do."""
-        idle = not (self._waiting or self._rows or self._finished)
+        """Takes all orders that have come; waits for one when the last turn found nothing to do."""
         while True:
-            order = self.inbox.get(block=idle)
+            order = self._wait() if self._idle else self.inbox.get(block=False)
             if order is None:
                 return True
-            idle = False
+            self._idle = False
             if isinstance(order, Stop):
                 return False
             self._obey(order)
 
-    def _obey(self, order: Submit | Cancel | Drop) -> None:
+    def _wait(self) -> Order | None:
+        """For the next order; while a model loads, that is the house's time."""
+        if self._shelf.loading is None:
+            return self.inbox.get(block=True)
+        with self._pulse.doing(Phase.LOADING), self._meter.measure() as measured:
+            measured.house("load")
+            return self.inbox.get(block=True)
+
+    def _obey(self, order: Order) -> None:
         if isinstance(order, Drop):
             self._reporter.forget_all()
-            for task in list(self._tasks.values()):
+            for task in list(self._line.tasks.values()):
                 self._remove(task)
         elif isinstance(order, Cancel):
             self._cancel(order)
-        else:
+        elif isinstance(order, Catalogue):
+            self._know(order)
+        elif isinstance(order, Arrived):
+            self._receive()
+        elif isinstance(order, Submit):
             self._take(order)
             self.inbox.taken(order)
 
     def _take(self, order: Submit) -> None:
-        known = self._tasks.get(order.job)
+        known = self._line.tasks.get(order.job)
         if known is not None:
-            if known.order.attempt >= order.attempt:
+            if known.attempt >= order.attempt:
                 return
             self._reporter.forget(order.job)
             self._remove(known)
         task = Task(order=order)
-        self._tasks[order.job] = task
-        self._waiting.append(task)
+        self._line.add(task)
         self._reporter.open(order.job, order.attempt, order.request.steps_to_run())
 
     def _cancel(self, order: Cancel) -> None:
-        task = self._tasks.get(order.job)
+        task = self._line.tasks.get(order.job)
         if task is None and not self._reporter.is_open(order.job):
             # Never heard of, or its last word was said before this one.
             self._say(Cancelled(job=order.job, attempt=order.attempt, gpu_ms=0))
-        elif task is not None and task.order.attempt == order.attempt:
+        elif task is not None and task.attempt == order.attempt:
             gpu_ms = self._remove(task)
             self._reporter.tell(Cancelled(job=task.id, attempt=order.attempt, gpu_ms=gpu_ms), last=True)
+
+    # --- models ----------------------------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        """A load has ended: the model is there, or the jobs that waited for it fail, and no others."""
+        arrival = self._shelf.settle(self._line.busy())
+        if arrival is None:
+            return
+        self._say(self._shelf.models())
+        if arrival.sentence:
+            for task in self._line.wanting(arrival.name):
+                self._fail(task, FailureKind.INVALID, arrival.sentence)
+
+    def _model(self, job: str) -> Held:
+        held = self._shelf.get(self._line.tasks[job].model)
+        assert held is not None  # a model that rows are at work with does not go
+        return held
 
     # --- admit -----------------------------------------------------------------------------------------------------
 
     def _admit(self, task: Task) -> None:
-        """Encodes what the job brings and draws its rows' first noise."""
+        """One piece of what comes before a job's first step: an encode, a tile. After the last its rows are here."""
+        held = self._model(task.id)
+        self._line.waiting.remove(task)
         try:
-            check(task.order, self._family)
             with self._pulse.doing(Phase.ENCODING, (task.id,)), self._meter.measure() as measured:
                 measured.job(task.id)
-                task.rows = self._new_rows(task)
-        except CannotCompute as error:
-            self._fail(task, FailureKind.INVALID, str(error))
+                if admit.go_on(task, held):
+                    self._line.waiting.append(task)
+                    return
         except Exception as error:
-            self._fail_on(task, error)
-        else:
-            task.undecoded = len(task.rows)
-            self._rows.extend(task.rows)
-            started = Started(job=task.id, attempt=task.order.attempt, made_with=self._made_with)
-            self._reporter.open(task.id, task.order.attempt, task.steps)
-            self._reporter.tell(started)
-
-    def _new_rows(self, task: Task) -> list[Row]:
-        request = task.order.request
-        source = None
-        if request.strength < 1:
-            source = self._family.encode_picture(source_pixels(task.order))
-        plan = self._schedules.plan(request.sampler, request.steps, request.strength, request.stop)
-        text, negative = self._family.even([self._text(request.prompt), self._text(request.negative, negative=True)])
-        # Longer texts cannot share a forward with shorter ones.
-        key = f"{request.batch_key()}:{'/'.join(str(len(text[name])) for name in sorted(text))}"
-        return [
-            new_row(
-                self._family, job=task.id, index=index, key=key, plan=plan, guidance=request.guidance,
-                seed=request.seed, size=task.size, text=text, negative=negative, source=source,
-            )
-            for index in task.order.indices
-        ]  # fmt: skip
-
-    def _text(self, text: str, *, negative: bool = False) -> Conditions:
-        """The text's encoding: made once, and each text alone, so that it does not depend on its company."""
-        known = self._texts.get((text, negative))
-        if known is None:
-            known = self._texts[text, negative] = self._family.encode_prompt(text, negative=negative)
-            if len(self._texts) > TEXTS:
-                self._texts.popitem(last=False)
-        self._texts.move_to_end((text, negative))
-        return known
+            if not self._shed(error):
+                self._fail_on(task, error)
+                return
+            task.preparing = None
+            self._line.waiting.appendleft(task)
+            return
+        self._line.enter(task)
+        if task.rows:
+            self._reporter.open(task.id, task.attempt, task.steps)
+        if not task.is_started:
+            task.is_started = True
+            self._reporter.tell(Started(job=task.id, attempt=task.attempt, made_with=held.made_with))
+        if task.prepared is not None and not task.rows:
+            self._delivery.prepared(task, task.prepared)
+            self._delivery.end(task, self._remove(task))
 
     # --- step ------------------------------------------------------------------------------------------------------
 
-    def _gather(self) -> list[Row]:
-        """This turn's rows: those that fit with the row that waited longest. They go to the end of the line."""
-        first = self._rows[0]
-        alone = self._tasks[first.job].alone
-        turn = []
-        for row in self._rows:
-            together = row.job == first.job or not (alone or self._tasks[row.job].alone)
-            if row.key == first.key and together:
-                turn.append(row)
-                if len(turn) == self._room:
-                    break
-        chosen = set(map(id, turn))
-        self._rows = deque(row for row in self._rows if id(row) not in chosen)
-        self._rows.extend(turn)
-        return turn
-
-    def _step(self, rows: list[Row]) -> None:
+    def _step(self, rows: list[Row | Solo]) -> None:
         jobs = tuple(dict.fromkeys(row.job for row in rows))
+        held = self._model(rows[0].job)
         try:
             with self._pulse.doing(Phase.STEPPING, jobs), self._meter.measure() as measured:
-                Batch.of(rows).advance(self._family)
+                held.adapt(self._line.tasks[rows[0].job].adaptation)
+                _advance(rows, held.family)
                 measured.jobs(_shares(rows))
         except Exception as error:
             measured.house("oom" if is_out_of_memory(error) else "failed")
-            if is_out_of_memory(error) and len(rows) > 1:
-                self._halve(rows)
-            elif len(jobs) > 1:
-                self._separate(jobs, error)
-            else:
-                self._fail_on(self._tasks[jobs[0]], error)
+            self._recover(rows, jobs, error)
             return
         if log.isEnabledFor(logging.DEBUG):
             counts = " ".join(f"{job}:{sum(row.job == job for row in rows)}" for job in jobs)
             log.debug("Step of %d rows: %s", len(rows), counts)
-        self._grow()
+        self._room.calm()
         self._meter.settle(keep=1)
-        self._finished.extend(row for row in rows if row.is_done)
-        self._rows = deque(row for row in self._rows if not row.is_done)
+        self._line.stepped(rows)
         for job in jobs:
-            self._tell(self._tasks[job])
+            self._tell(self._line.tasks[job])
 
-    def _halve(self, rows: list[Row]) -> None:
-        """These rows did not fit: from now on half as many a forward. They have not moved, and are tried again."""
-        self._room, self._calm = max(1, len(rows) // 2), 0
-        free_cache(self._device)
-        log.warning("Memory is full with %d rows a forward; going on with %d.", len(rows), self._room)
+    def _recover(self, rows: list[Row | Solo], jobs: tuple[str, ...], error: Exception) -> None:
+        """After a forward that raised: no row has moved, so that all may be tried again in another way."""
+        if self._shed(error):
+            if isinstance(rows[0], Solo):  # its run is over
+                self._begin_again(self._line.tasks[jobs[0]])
+            return
+        if is_out_of_memory(error) and len(rows) > 1:
+            self._room.halve(len(rows))
+        elif len(jobs) > 1:
+            self._separate(jobs, error)
+        else:
+            self._fail_on(self._line.tasks[jobs[0]], error)
 
-    def _grow(self) -> None:
-        if self._room < self._device.max_rows:
-            self._calm += 1
-            if self._calm >= CALM_FORWARDS:
-                self._room, self._calm = min(self._device.max_rows, self._room * 2), 0
+    def _shed(self, error: Exception) -> bool:
+        """Memory is full while models lie in it that nobody uses: they go, and what failed may be tried again."""
+        shed = is_out_of_memory(error) and self._shelf.shed(self._line.busy())
+        if shed:
+            self._say(self._shelf.models())
+        return shed
+
+    def _begin_again(self, task: Task) -> None:
+        self._line.remove(task)
+        self._line.add(Task(order=task.order, is_started=task.is_started))
 
     def _separate(self, jobs: tuple[str, ...], error: Exception) -> None:
         """A shared forward raised, and nobody knows whose fault it is: these jobs go on one at a time."""
         log.warning("A forward of %s failed (%s); they go on one at a time.", ", ".join(jobs), error)
         for job in jobs:
-            self._tasks[job].alone = True
+            self._line.tasks[job].alone = True
 
     def _tell(self, task: Task) -> None:
         """Progress, and a preview when one is due."""
@@ -248,44 +248,47 @@ class Engine:
             task.sketched_at, aloud = now, False
             with self._meter.measure() as measured:
                 measured.house("preview")
-                sketch = self._sketcher.sketch(torch.stack([row.draft for row in task.rows]))
-            self._previewer.put(task.id, task.order.attempt, sketch, task.size)
+                sketch = self._model(task.id).sketch(task)
+            if sketch is not None:
+                self._previewer.put(task.id, task.attempt, sketch, task.size)
         if aloud:
             task.spoke_at = now
         self._reporter.step(task.id, task.step, self._meter.job_ms(task.id), aloud=aloud)
 
     # --- emit ------------------------------------------------------------------------------------------------------
 
-    def _emit(self, row: Row) -> None:
-        """One finished row to its picture; after the last one the job is done."""
-        task = self._tasks[row.job]
+    def _emit(self, row: Row | Solo) -> None:
+        """One finished row to its pixels; after the last one the job is done."""
+        task, held = self._line.tasks[row.job], self._model(row.job)
         try:
             with self._pulse.doing(Phase.DECODING, (row.job,)), self._meter.measure() as measured:
                 measured.job(row.job)
-                image = self._family.decode(row.x0)
-                if not bool(image.isfinite().all()):
-                    raise ArithmeticError("The model's numbers overflowed; DARKROOM_DTYPE=float32 avoids that.")
-                pixels = to_pixels(image)
+                held.adapt(task.adaptation)
+                pixels = _pixels(row, held.family)
         except Exception as error:
-            self._fail_on(task, error)
+            if self._shed(error):
+                self._line.finished.appendleft(row)
+            else:
+                self._fail_on(task, error)
             return
-        attempt = task.order.attempt
-        self._finisher.put(lambda: self._send(Picture(job=row.job, attempt=attempt, index=row.index, png=png(pixels))))
+        if isinstance(row, Row):
+            self._delivery.decoded(task, task.rows.index(row), row.index, pixels[0])
+        else:
+            for place, index in enumerate(task.order.indices):
+                self._delivery.decoded(task, place, index, pixels[place])
         task.undecoded -= 1
         if not task.undecoded:
-            done = Done(job=task.id, attempt=attempt, gpu_ms=self._remove(task))
-            self._finisher.put(lambda: self._send(done))
-
-    def _send(self, event: Picture | Done) -> None:
-        self._reporter.tell(event, last=isinstance(event, Done))
+            self._delivery.end(task, self._remove(task))
 
     # --- ends ------------------------------------------------------------------------------------------------------
 
     def _fail_on(self, task: Task, error: Exception) -> None:
         """An exception while computing this job alone harms only this job."""
+        if isinstance(error, CannotCompute):
+            self._fail(task, FailureKind.INVALID, str(error))
+            return
         if is_out_of_memory(error):
-            free_cache(self._device)
-            self._room = self._device.max_rows  # it was this job, so the others may have all the room again
+            self._room.clear()
             width, height = task.size
             sentence = f"One picture of {width}×{height} does not fit into the GPU's memory. Try a smaller size."
             self._fail(task, FailureKind.OUT_OF_MEMORY, sentence)
@@ -296,25 +299,38 @@ class Engine:
 
     def _fail(self, task: Task, kind: FailureKind, sentence: str) -> None:
         gpu_ms = self._remove(task)
-        event = Failed(job=task.id, attempt=task.order.attempt, kind=kind, sentence=sentence, gpu_ms=gpu_ms)
+        event = Failed(job=task.id, attempt=task.attempt, kind=kind, sentence=sentence, gpu_ms=gpu_ms)
         self._reporter.tell(event, last=True)
 
     def _remove(self, task: Task) -> int:
         """Takes the job out of everything and closes its account: its GPU time in milliseconds."""
-        self._tasks.pop(task.id, None)
-        self._waiting = deque(other for other in self._waiting if other is not task)
-        self._rows = deque(row for row in self._rows if row.job != task.id)
-        self._finished = deque(row for row in self._finished if row.job != task.id)
+        self._line.remove(task)
         return self._meter.close(task.id)
 
     def _account(self) -> None:
         """Tells what the house pays."""
-        self._meter.settle(keep=1 if self._rows else 0)
+        self._meter.settle(keep=1 if self._line.rows else 0)
         for cause, gpu_ms in self._meter.take_house().items():
             self._say(HouseTime(cause=cause, gpu_ms=gpu_ms))
 
 
-def _shares(rows: list[Row]) -> dict[str, int]:
+def _advance(rows: list[Row | Solo], family: Family) -> None:
+    """One step of rows that share a key. Solos share theirs with nobody."""
+    if isinstance(rows[0], Solo):
+        rows[0].run.advance()
+    else:
+        Batch.of([row for row in rows if isinstance(row, Row)]).advance(family)
+
+
+def _pixels(row: Row | Solo, family: Family) -> list[Pixels]:
+    """A finished row's picture, or all pictures of a run."""
+    images = [family.decode(row.x0)] if isinstance(row, Row) else row.run.pictures()
+    if not all(bool(image.isfinite().all()) for image in images):
+        raise ArithmeticError("The model's numbers overflowed; DARKROOM_DTYPE=float32 avoids that.")
+    return [to_pixels(image) for image in images]
+
+
+def _shares(rows: list[Row | Solo]) -> dict[str, int]:
     """Forwards × pixels of each job; rows of one batch have the same size, so the forwards decide."""
     shares: dict[str, int] = {}
     for row in rows:

@@ -17,11 +17,13 @@ from core.errors import DarkroomError, FrameError
 from core.events import (
     PROTOCOL,
     Cancel,
+    Catalogue,
     Challenge,
     Event,
     Hello,
     LoadFailed,
     Message,
+    Models,
     Progress,
     Ready,
     Shutdown,
@@ -87,11 +89,17 @@ class Link:
         self._lock = threading.Condition()
         self._outbox: queue.SimpleQueue[Event | threading.Event | None] | None = None
         self._greeting: Ready | LoadFailed | None = None
+        self._models: Models | None = None
         self._shutdown = False
 
     def say(self, event: Event) -> None:
-        """Queues an event for the bot; drops it when nobody is connected. Never blocks."""
+        """Queues an event for the bot; drops it when nobody is connected. Never blocks.
+
+        Which models are there is said again at the beginning of every later connection, after the greeting.
+        """
         with self._lock:
+            if isinstance(event, Models):
+                self._models = event
             if self._outbox is None or (isinstance(event, Progress) and self._outbox.qsize() > BACKLOG):
                 return
             self._outbox.put(event)
@@ -165,7 +173,7 @@ class Link:
         if isinstance(message, Shutdown):
             self._shutdown = True
             return False
-        if isinstance(message, Submit | Cancel):
+        if isinstance(message, Submit | Cancel | Catalogue):
             self._inbox.put(message)
         return True
 
@@ -174,6 +182,8 @@ class Link:
         with self._lock:
             if self._greeting is not None:
                 outbox.put(self._greeting)
+            if self._models is not None:
+                outbox.put(self._models)
             self._outbox = outbox
             self._lock.notify_all()
         writer = threading.Thread(target=_write, args=(sock, outbox), name="writer", daemon=True)

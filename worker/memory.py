@@ -93,6 +93,10 @@ class Plan:
         )
 
 
+#: All of a model is on the device, and rows are as many as that says.
+UNPLANNED = Plan(policy=Policy.RESIDENT, tiled=False, rows=MOST_ROWS)
+
+
 def plan(sizes: Sizes, memory_mb: int, *, fp8: bool = False, rows: int = 0, name: str = "The model") -> Plan:
     """The best plan that fits into `memory_mb`; `rows`: no more than these. Raises CannotLoad with the numbers."""
     if fp8:

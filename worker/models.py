@@ -7,7 +7,7 @@ Safetensors only, never pickle. Knows nothing of jobs. Whatever goes wrong is sa
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,9 +19,11 @@ from worker.digest import digest
 from worker.families.base import Family
 from worker.kinds import KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
-from worker.memory import Plan
+from worker.memory import UNPLANNED, Plan
 from worker.parts import Parts, build, read_folder
 from worker.placing import FULL, place, planned
+from worker.samplers import samplers_for
+from worker.vision.tools import Tools
 
 __all__ = ["CannotLoad", "Loaded", "load", "locate"]
 
@@ -41,7 +43,8 @@ class Loaded:
     family: Family
     info: ModelInfo
     memory_mb: int  # of its parameters, on the device
-    plan: Plan  # how it lies there
+    plan: Plan = UNPLANNED  # how it lies there
+    tools: Tools = field(default_factory=Tools)  # what lies beside it
 
 
 def load(
@@ -145,15 +148,9 @@ def _info(model: str, parts: Parts, family: Family, device: Device) -> ModelInfo
         steps=POSTCARD.steps if shipped else steps,
         guidance=POSTCARD.guidance if shipped else guidance,
         sampler=POSTCARD.sampler if shipped else sampler,
-        samplers=samplers_of(parts.kind),
+        samplers=samplers_for(family.scheduler),
         edits=tuple(edit.value for edit in family.edits),
     )
-
-
-def samplers_of(kind: Kind) -> tuple[str, ...]:
-    """Those that fit what the kind predicts: velocities need samplers of their own."""
-    flow = kind.predictions[0] == "flow_prediction"
-    return tuple(name for name in SAMPLERS if name.startswith("flow") is flow) or (kind.sampler,)
 
 
 def _usual(name: str, kind: Kind, family: Family, index: Mapping[str, object]) -> tuple[int, float, str]:

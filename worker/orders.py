@@ -3,18 +3,22 @@
 import queue
 import threading
 
-from core.events import Cancel, Submit
+from core.events import Cancel, Catalogue, Submit
 
 
 class Drop:
     """The connection is gone: nobody waits for these jobs any more."""
 
 
+class Arrived:
+    """A model that was loading is there, or will not come."""
+
+
 class Stop:
     """Leave the loop."""
 
 
-Order = Submit | Cancel | Drop | Stop
+Order = Submit | Cancel | Catalogue | Arrived | Drop | Stop
 
 
 class Inbox:

@@ -4,6 +4,7 @@ Knows nothing of why the plan is what it is.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from worker.boost import DENOISERS
 from worker.device import Device
 from worker.families.base import Family, Guidance
-from worker.memory import Plan, Policy, plan
+from worker.memory import UNPLANNED, Plan, Policy, plan
 from worker.quantize import to_fp8
 from worker.sizing import TILE, sizes_of
 
@@ -26,7 +27,7 @@ def planned(family: Family, device: Device, weights: str, name: str) -> Plan:
     twice = family.guidance is Guidance.TWICE
     if device.place == HOST and not device.capped:
         # The operating system's memory is not ours to plan with.
-        return Plan(policy=Policy.RESIDENT, tiled=False, rows=device.max_rows, fp8=weights == FP8)
+        return replace(UNPLANNED, rows=device.max_rows, fp8=weights == FP8)
     sizes = sizes_of(family.parts, native=family.native, factor=family.factor, twice=twice)
     return plan(sizes, device.memory_mb, fp8=weights == FP8, rows=device.max_rows, name=name)
 

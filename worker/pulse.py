@@ -32,10 +32,11 @@ class Pulse:
         finally:
             self._set(Phase.IDLE, ())
 
-    def progress(self) -> None:
-        """Something was finished: the phase's clock starts again."""
+    def progress(self, phase: Phase) -> None:
+        """Something was finished: the clock starts again, if this is what the loop is doing."""
         with self._lock:
-            self._since = self._clock()
+            if self._phase is phase:
+                self._since = self._clock()
 
     def watch(self, held: Callable[[], tuple[tuple[str, int], ...]], busy_ms: Callable[[], int]) -> None:
         """From now on asks these for the jobs in the worker's hands and its device time so far, at each beat."""

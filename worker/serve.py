@@ -18,13 +18,16 @@ from core.events import PROTOCOL, Hello, LoadFailed, Phase, Ready
 from worker import VERSION
 from worker.device import Device, choose, prepare
 from worker.engine import Engine
+from worker.held import Held
 from worker.link import Link
 from worker.meter import Meter
 from worker.models import load
+from worker.opener import Opener
 from worker.orders import Inbox
 from worker.parent import die_with_parent
 from worker.pulse import Pulse
 from worker.settings import Settings
+from worker.shelf import Shelf
 
 log = logging.getLogger("darkroom.worker")
 
@@ -93,18 +96,28 @@ def load_and_run(parts: Parts) -> None:
     """Loads the model, says so, and runs the loop. Raises CannotLoad."""
     settings, device, pulse = parts.settings, parts.device, parts.pulse
     meter = Meter.for_device(device.place)
+    opener = Opener(settings.model, device, load, lambda: pulse.progress(Phase.LOADING))
+    shelf = Shelf(opener, device, room_for_models_mb(device), opener.size_mb)
     began = monotonic()
     log.info("Loading %s on %s in %s.", settings.model, device.name, device.dtype_name)
     with pulse.doing(Phase.LOADING):
         with meter.measure() as measured:
             measured.house("load")
-            loaded = load(settings.model, device, pulse.progress)
-        pulse.progress()
-        engine = Engine(loaded, device, meter, pulse, parts.link.say, parts.inbox)
+            loaded = opener.first()
+        pulse.progress(Phase.LOADING)
+        with meter.measure() as measured:
+            measured.house("warmup")
+            shelf.put(Held.of(loaded, device))
+        engine = Engine(shelf, device, meter, pulse, parts.link.say, parts.inbox, opener.know)
     load_ms = round((monotonic() - began) * 1000)
     log.info("%s (%s) is loaded after %d ms.", loaded.info.name, loaded.info.digest, load_ms)
     parts.link.announce(Ready(model=loaded.info, load_ms=load_ms))
     engine.run()
+
+
+def room_for_models_mb(device: Device) -> int:
+    """A GPU's memory but for what forwards and decodes need; of the host's, others need a half."""
+    return int(device.memory_mb * (0.7 if device.place.type == "cuda" else 0.5))
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

@@ -1,17 +1,18 @@
 """A job in the worker's hands: its order, its rows, what is finished. Knows nothing of how rows are computed."""
 
-import io
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
-from core.catalogue import SAMPLERS
 from core.events import Submit
-from worker.families.base import Family, Pixels
+from core.job import Kind
+from worker.families.base import Adaptation, Family
 from worker.rows import Row
 from worker.samplers import MAX_STEPS
+from worker.solo import Solo
+
+if TYPE_CHECKING:  # it raises CannotCompute
+    from worker.edits.plan import Prepared
 
 #: A first preview after this share of the steps, but after no more than `FIRST_AT_MOST` of them.
 FIRST_SHARE = 8
@@ -27,16 +28,43 @@ class Task:
     """One attempt at one job."""
 
     order: Submit
-    rows: list[Row] = field(default_factory=list)
+    preparing: "Generator[None, None, Prepared] | None" = None  # begun, and not in the loop yet
+    prepared: "Prepared | None" = None
+    rows: list[Row | Solo] = field(default_factory=list)  # in the order of `prepared.starts`
+    is_started: bool = False  # that was said
     undecoded: int = 0
+    paused: bool = False  # takes no step until it is told to go on
     alone: bool = False  # its last shared forward raised: from now on no other job is in its batch
     spoke_at: float = 0.0  # monotonic seconds of its last progress
     sketched_at: float | None = None
+    broken: bool = False  # a picture of it was computed, but could not be finished
 
     @property
     def id(self) -> str:
         """The job."""
         return self.order.job
+
+    @property
+    def attempt(self) -> int:
+        """Which try at it."""
+        return self.order.attempt
+
+    @property
+    def model(self) -> str:
+        """The name of the model that it asks for."""
+        return self.order.request.model
+
+    @property
+    def is_begun(self) -> bool:
+        """True from the first piece of its preparation on."""
+        return self.preparing is not None or self.prepared is not None
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """What is changed in the model for it."""
+        request = self.order.request
+        loras = sorted((lora.name, lora.weight) for lora in request.loras)
+        return Adaptation(loras=tuple(loras), tile=request.tile)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,44 +79,41 @@ class Task:
     @property
     def steps(self) -> int:
         """Steps that each row takes."""
-        return len(self.rows[0].plan)
+        return self.rows[0].steps
+
+    def close(self) -> None:
+        """Ends what is still under way."""
+        if self.preparing is not None:
+            self.preparing.close()
+        for row in self.rows:
+            if isinstance(row, Solo):
+                row.run.close()
 
     def wants_sketch(self, now: float, every: float) -> bool:
         """True when a preview is due: one early, then by the clock; none when the pictures themselves come next."""
-        if not self.order.previews or self.step == 0 or self.step >= self.steps:
+        seen = self.order.previews and self.prepared is not None and self.prepared.previews
+        if not seen or self.step == 0 or self.step >= self.steps:
             return False
         if self.sketched_at is None:
             return self.step >= min(FIRST_AT_MOST, max(1, self.steps // FIRST_SHARE))
         return now - self.sketched_at >= every
 
 
-def check(order: Submit, family: Family) -> None:
+def check(order: Submit, family: Family, samplers: tuple[str, ...]) -> None:
     """Raises CannotCompute when the numbers of a request cannot work with this model."""
     request = order.request
+    if order.kind is Kind.DESCRIBE:
+        return
     unit = family.factor
     problems: Mapping[str, bool] = {
-        f"There is no sampler {request.sampler!r} here; there are {', '.join(SAMPLERS)}.": request.sampler
-        not in SAMPLERS,
+        f"This model has no sampler {request.sampler!r}; it has {', '.join(samplers)}.": request.sampler
+        not in samplers,
         f"{request.width}×{request.height} is no size of this model: both sides must be multiples of {unit} pixels.": (
             min(request.width, request.height) < unit or bool(request.width % unit or request.height % unit)
         ),
         f"{request.steps} steps are not possible: 1 to {MAX_STEPS} are.": not 1 <= request.steps <= MAX_STEPS,
         "The order names no picture.": not order.indices or min(order.indices) < 0,
-        "The order starts near a picture, but brings none.": request.strength < 1 and not order.source,
     }
     for sentence, wrong in problems.items():
         if wrong:
             raise CannotCompute(sentence)
-
-
-def source_pixels(order: Submit) -> Pixels:
-    """The picture that the job starts near, at the request's size. Raises CannotCompute when it cannot be read."""
-    size = order.request.width, order.request.height
-    try:
-        with Image.open(io.BytesIO(order.source), formats=["PNG"]) as image:
-            whole = image.convert("RGB")
-    except Exception as error:
-        # Pillow raises many kinds on broken files; all mean the same here.
-        raise CannotCompute("The picture to start from cannot be read.") from error
-    fitted = whole if whole.size == size else whole.resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(fitted)

@@ -21,6 +21,8 @@ REQUEST = Request(prompt="a red boat 🚤", negative="fog", width=256, height=32
 MADE = MadeWith(model="postcard", digest="abc", dtype="float32", device="cpu", engine="1")
 MODEL = events.ModelInfo(name="postcard", family="sd", digest="abc", dtype="float32", native=256, multiple=8, steps=20,
                          guidance=4.0, sampler="euler", samplers=("euler", "dpmpp_2m"))  # fmt: skip
+PLACE = events.ModelPlace(name="postcard", where="/models/postcard", family="sd1", native=256, sizes=((256, 256),),
+                          steps=20, sampler="euler", memory_mb=500, upscaler="/models/x2")  # fmt: skip
 MESSAGES = [
     events.Hello(protocol=1, version="0.1", proof="ff", name="w", pid=7, device="cpu", memory_mb=2048, max_rows=8),
     events.Ready(model=MODEL, load_ms=1200),
@@ -36,6 +38,11 @@ MESSAGES = [
     events.Cancelled(job="a", attempt=1, gpu_ms=5),
     events.Challenge(protocol=1, nonce="00"),
     events.Welcome(worker="w1"),
+    events.Catalogue(
+        default="postcard",
+        models=(PLACE, events.ModelPlace(name="xl", where="owner/xl", guidance=0.0)),
+        loras=(events.LoraPlace(name="ink", where="/loras/ink.safetensors", shape="sd1"),),
+    ),
     events.Submit(job="a", attempt=2, request=REQUEST, indices=(0, 2), previews=False, source=b"png"),
     events.Submit(job="a", attempt=2, request=REQUEST, indices=(0,), source=b"png", pictures=(b"style", b"", b"mask")),
     events.Pause(job="a", attempt=2),

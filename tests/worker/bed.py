@@ -12,10 +12,13 @@ from core.events import Cancel, Done, Event, Failed, HouseTime, JobEvent, Pictur
 from core.job import Request
 from worker.device import Device, choose
 from worker.engine import Engine
+from worker.held import Held
 from worker.meter import Meter
 from worker.models import Loaded
+from worker.opener import NotKnown
 from worker.orders import Inbox, Stop
 from worker.pulse import Pulse
+from worker.shelf import Shelf
 
 E = TypeVar("E")
 PATIENCE = 60.0  # seconds until a test gives up
@@ -35,15 +38,26 @@ def pixels(picture: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB")).astype(int)
 
 
+def nothing_else(name: str) -> Loaded:
+    """Loads nothing: the models that a bed is given are all."""
+    raise NotKnown(f"There is no model {name!r}.")
+
+
 class Bed:
     """One engine. `say` may come from several threads."""
 
-    def __init__(self, loaded: Loaded, rows: int = 8, device: Device | None = None) -> None:
+    def __init__(
+        self, *models: Loaded, rows: int = 8, device: Device | None = None, shelf: Shelf | None = None
+    ) -> None:
         self.events: list[Event] = []
         self._news = threading.Condition()
         self.device = replace(device or choose("cpu", "float32", 0), max_rows=rows)
         self.meter, self.pulse = Meter.for_device(self.device.place), Pulse()
-        self.engine = Engine(loaded, self.device, self.meter, self.pulse, self._say, Inbox())
+        self._only = models[0].info.name if len(models) == 1 else ""
+        self.shelf = shelf or Shelf(nothing_else, self.device, 1000)
+        for loaded in models:
+            self.shelf.put(Held.of(loaded, self.device))
+        self.engine = Engine(self.shelf, self.device, self.meter, self.pulse, self._say, Inbox())
 
     def _say(self, event: Event) -> None:
         with self._news:
@@ -51,7 +65,9 @@ class Bed:
             self._news.notify_all()
 
     def submit(self, job: str, wish: Request, attempt: int = 1, **more: Any) -> None:
-        """Orders a job."""
+        """Orders a job; where there is one model, of that."""
+        if self._only:
+            wish = replace(wish, model=self._only)
         indices = more.pop("indices", tuple(range(wish.count)))
         self.engine.inbox.put(Submit(job=job, attempt=attempt, request=wish, indices=indices, **more))
 
@@ -72,7 +88,7 @@ class Bed:
             self.wait(lambda job=job: self.last(job) is not None)
 
     def _computed(self, job: str) -> bool:
-        return job not in self.engine._tasks and self.engine.inbox.empty()
+        return job not in self.engine._line.tasks and self.engine.inbox.empty()
 
     def wait(self, true: Any) -> None:
         """Until an event makes it true."""

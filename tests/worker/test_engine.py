@@ -62,7 +62,7 @@ def test_other_sizes_take_turns(loaded: Loaded) -> None:
     bed.submit("a", request(steps=20))
     bed.submit("b", request(steps=4, width=96))
     bed.ticks(9)
-    rows = {row.job: row.done for row in bed.engine._rows}
+    rows = {row.job: row.done for row in bed.engine._line.rows}
     assert rows["a"] <= 6, "b must have had every other turn"
     bed.finish("b")
     assert bed.last("a") is None
@@ -183,7 +183,8 @@ def test_numbers_that_overflow_fail_with_their_cure(loaded: Loaded) -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"sampler": "ddim"}, "ddim"),
+        ({"sampler": "heun"}, "heun"),
+        ({"sampler": "flow_euler"}, "flow_euler"),
         ({"width": 60}, "60×64"),
         ({"steps": 0}, "0 steps"),
         ({"strength": 0.5}, "brings none"),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.events import PROTOCOL, Challenge, Done, Hello, Picture, Progress
+from core.events import PROTOCOL, Catalogue, Challenge, Done, Hello, ModelPlace, Picture, Progress
 from tests.worker.bed import request
 from tests.worker.door import KEY, Door, submit
 from worker.link import BACKLOG, Address, Link, NotWelcome
@@ -65,6 +65,18 @@ def test_orders_arrive_in_order_and_a_lost_connection_is_told_after_them(door: D
     assert [getattr(order, "job", None) for order in heard] == ["a", "b"]
     visit.close()
     assert isinstance(inbox.get(block=True), Drop)
+    thread.join(60)
+
+
+def test_the_catalogue_arrives_among_the_orders_as_it_was_sent(door: Door) -> None:
+    _, inbox, thread = linked(door)
+    visit = door.visit()
+    visit.welcome()
+    catalogue = Catalogue(default="postcard", models=(ModelPlace(name="postcard", where="postcard"),))
+    visit.say(catalogue)
+    assert inbox.get(block=True) == catalogue
+    assert inbox.jobs() == ()
+    visit.close()
     thread.join(60)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from diffusers import StableDiffusionPipeline
 
-from core.catalogue import POSTCARD, SAMPLERS
+from core.catalogue import POSTCARD
 from core.job import Request
 from tests.worker.bed import Bed, pixels, request
-from tests.worker.test_pictures import furthest, plain
+from tests.worker.test_pictures import HERE, furthest, plain
 from worker.models import ROOT, Loaded
 
 #: Mean absolute difference of 255 that a preview may have to the picture: late ones, and the first one.
@@ -54,7 +54,7 @@ def test_company_changes_a_picture_by_one_of_255_at_most(postcard: Loaded) -> No
     assert furthest(bed.pictures("it"), alone) <= 1
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", HERE)
 def test_the_shipped_model_draws_what_plain_diffusers_draws(postcard: Loaded, sampler: str) -> None:
     wish = postcard_request(sampler=sampler)
     expected = plain(Path(ROOT / POSTCARD.path), StableDiffusionPipeline, wish, width=256, height=256)

@@ -51,7 +51,9 @@ class Family(Protocol):
     multiple: int  # sides that it likes are multiples of this
     factor: int  # pixels a latent's side stands for; sides must be multiples of it
     channels: int  # of the latents
-    scheduler: Mapping[str, Any]  # diffusers' scheduler config, with `prediction_type`
+    #: diffusers' scheduler config with `prediction_type` (`flow_prediction` for flow matching), and `guidance_rescale`
+    #: (0 … 1) where the model needs it, as those with `rescale_betas_zero_snr` do.
+    scheduler: Mapping[str, Any]
     guidance: Guidance
     edits: tuple[Edit, ...]  # what it can do by itself, without an adapter or another network beside it
     parts: Mapping[str, nn.Module]  # its networks by diffusers' names: what memory is counted, moved and compiled by

@@ -1,0 +1,82 @@
+"""Wider pictures: from a picture's size and a wish to the new size and where the old picture lies in it.
+
+Pure geometry on a model's grid. Knows no pixels.
+"""
+
+import math
+from enum import StrEnum
+
+from core.job import Canvas
+
+Size = tuple[int, int]  # (width, height) in pixels
+
+
+class Direction(StrEnum):
+    """Where a pan goes: the side on which there will be more."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    UP = "up"
+    DOWN = "down"
+
+
+#: Zoom factors that have a button; any other above 1 works too.
+ZOOMS = (1.5, 2.0)
+FURTHEST_ZOOM = 4.0
+#: How much a pan adds, as a share of the side that it makes longer.
+PAN = 0.5
+
+
+def zoom_out(size: Size, factor: float) -> tuple[Size, Canvas]:
+    """The same size, the picture in its middle smaller by `factor`. Raises ValueError for one that cannot be."""
+    width, height = size
+    if not 1 < factor <= FURTHEST_ZOOM:
+        raise ValueError(f"A zoom of {factor:g} is not possible: it lies above 1 and up to {FURTHEST_ZOOM:g}.")
+    # Even differences, so that the middle is the middle to the pixel.
+    inner = tuple(side - 2 * max(1, round(side * (1 - 1 / factor) / 2)) for side in size)
+    return size, Canvas(
+        left=(width - inner[0]) // 2, top=(height - inner[1]) // 2, width=inner[0], height=inner[1]
+    )  # fmt: skip
+
+
+def pan(size: Size, direction: Direction, *, multiple: int, most: int, share: float = PAN) -> tuple[Size, Canvas]:
+    """Longer by `share` in one direction, the old picture at the other end.
+
+    `multiple`: sides of the new size are multiples of it. `most`: pixels that it may have; beyond them the old picture
+    shrinks.
+    """
+    width, height = size
+    sideways = direction in (Direction.LEFT, Direction.RIGHT)
+    wanted = (width * (1 + share), float(height)) if sideways else (float(width), height * (1 + share))
+    new = _on_grid(wanted, multiple, most)
+    # The old picture fills the side that stays, whatever the grid and the cap made of it.
+    scale = new[1] / height if sideways else new[0] / width
+    old = _within((width * scale, height * scale), new)
+    left = new[0] - old[0] if direction is Direction.LEFT else 0
+    top = new[1] - old[1] if direction is Direction.UP else 0
+    return new, Canvas(left=left, top=top, width=old[0], height=old[1])
+
+
+def square(size: Size, *, multiple: int, most: int) -> tuple[Size, Canvas]:
+    """As wide as high, the old picture in its middle. Raises ValueError for one that is square already."""
+    width, height = size
+    if width == height:
+        raise ValueError("The picture is square already.")
+    longer = float(max(size))
+    new = _on_grid((longer, longer), multiple, most)
+    scale = new[0] / longer
+    old = _within((width * scale, height * scale), new)
+    return new, Canvas(left=(new[0] - old[0]) // 2, top=(new[1] - old[1]) // 2, width=old[0], height=old[1])
+
+
+def _on_grid(wanted: tuple[float, float], multiple: int, most: int) -> Size:
+    """The nearest size on the grid, shrunk to hold at most `most` pixels."""
+    shrink = min(1.0, math.sqrt(most / (wanted[0] * wanted[1])))
+    width, height = (max(1, round(side * shrink / multiple)) for side in wanted)
+    while width * height * multiple**2 > most and max(width, height) > 1:
+        width, height = (width - 1, height) if width >= height else (width, height - 1)
+    return width * multiple, height * multiple
+
+
+def _within(old: tuple[float, float], new: Size) -> Size:
+    return min(new[0], max(1, round(old[0]))), min(new[1], max(1, round(old[1])))

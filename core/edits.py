@@ -1,0 +1,21 @@
+"""The numbers of the edits: how far a variation goes, how many pictures blend, how strongly a picture counts.
+
+Pure values that the bot's buttons and the worker agree on. Knows no model.
+"""
+
+#: `Request.strength` of a variation: the share of the steps that are taken anew, starting near the parent.
+SUBTLE, STRONG = 0.55, 0.8
+#: `Request.strength` of a region or of new canvas: anew from noise alone.
+ANEW = 1.0
+#: `Request.strength` of a creative upscale.
+CREATIVE = 0.35
+
+#: Pictures that one job may bring for the same role.
+MOST_PICTURES = 5
+FEWEST_BLENDED = 2
+
+#: Factors of an upscale.
+FACTORS = (2, 4)
+
+#: Wordings of a description.
+WORDINGS = 4

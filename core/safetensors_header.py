@@ -1,0 +1,184 @@
+"""Reads a .safetensors file's header, and tells from it what kind of checkpoint or LoRA the file is.
+
+Pure: it is given bytes, opens no file, and knows neither torch nor what a model is good for. Format: 8 bytes with the
+header's length (little endian), the header as JSON, then the tensors' bytes without a gap.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+#: Bytes before the header, which say how long it is.
+PREFIX = 8
+#: Headers of the largest known checkpoints have less than a tenth of it.
+MAX_HEADER = 100_000_000
+
+_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
+    "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4,
+}  # fmt: skip
+#: First bytes of files that people take for safetensors, with what they are and what to do.
+_STRANGERS = (
+    (b"PK\x03\x04", "a pickle in torch's format, which may run any program"),
+    (b"PK\x05\x06", "an empty archive"),
+    (b"\x80\x02", "a pickle, which may run any program"),
+    (b"\x80\x03", "a pickle, which may run any program"),
+    (b"\x80\x04", "a pickle, which may run any program"),
+    (b"\x80\x05", "a pickle, which may run any program"),
+    (b"GGUF", "a GGUF file"),
+    (b"version ", "a Git LFS pointer instead of the file that it stands for"),
+    (b"<!DOCTYP", "a web page"),
+    (b"<html", "a web page"),
+)
+_CONTEXT = re.compile(
+    r"^(?:model\.diffusion_model\.)?input_blocks\.\d+\.1\.transformer_blocks\.0\.attn2\.to_k\.weight$"
+)
+_UNET_IN = re.compile(r"^(?:model\.diffusion_model\.)?input_blocks\.0\.0\.weight$")
+_FLUX = re.compile(r"^(?:model\.diffusion_model\.)?double_blocks\.0\.img_attn\.")
+#: Width of the text that a Stable Diffusion UNet looks at, by which its generations differ.
+_BY_WIDTH = {768: "sd1", 1024: "sd2", 1280: "sdxl-refiner", 2048: "sdxl"}
+#: Latent channels that a plain UNet takes in; others are for inpainting or editing alone.
+_PLAIN_CHANNELS = 4
+
+_DOWN = r"(?:lora_down|lora_A|lora\.down|lora_A\.default|_lora\.down)\.weight$"
+_LORA_CONTEXT = re.compile(r"attn2[._](?:processor[._])?to_[kv](?:_lora\.down\.weight$|[._].*" + _DOWN + ")")
+_LORA_FLUX = re.compile(r"(?:^|[._])(?:double_blocks|single_blocks|single_transformer_blocks)[._]\d")
+_LORA_ANY = re.compile(r"lora|\.alpha$")
+#: What trainers write into a LoRA's metadata, by how it begins.
+_TOLD = (
+    ("sdxl", "sdxl"), ("stable-diffusion-xl", "sdxl"), ("flux", "flux"), ("sd_v2", "sd2"), ("sd_v1", "sd1"),
+    ("sd_1", "sd1"), ("stable-diffusion-v2", "sd2"), ("stable-diffusion-v1", "sd1"),
+)  # fmt: skip
+
+
+class NotSafetensors(ValueError):
+    """The bytes are no safetensors header; the text says what they are, to stand behind "it is" or "it"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One entry: type as the format names it (`F16`), shape, and where its bytes lie behind the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """All tensors by name, what the writer noted beside them, and how many bytes the whole file must have."""
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    file_bytes: int
+
+
+def length(prefix: bytes) -> int:
+    """Bytes of the header, from the file's first 8. Raises NotSafetensors for pickles, pointers and the like."""
+    for magic, what in _STRANGERS:
+        if prefix.startswith(magic[:PREFIX]):
+            raise NotSafetensors(f"is {what}")
+    if len(prefix) < PREFIX:
+        raise NotSafetensors("ends before it has begun")
+    size = int.from_bytes(prefix[:PREFIX], "little")
+    if not 2 <= size <= MAX_HEADER:
+        raise NotSafetensors("has no safetensors header")
+    return size
+
+
+def parse(data: bytes) -> Header:
+    """The header from a file's beginning: the prefix and at least `length` bytes. Raises NotSafetensors."""
+    size = length(data[:PREFIX])
+    if len(data) < PREFIX + size:
+        raise NotSafetensors("ends inside its header")
+    try:
+        plain = json.loads(data[PREFIX : PREFIX + size])
+        metadata = plain.pop("__metadata__", None) or {}
+        tensors = {str(name): _tensor(entry) for name, entry in plain.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise NotSafetensors("has a damaged header") from None
+    end = max((tensor.end for tensor in tensors.values()), default=0)
+    told = {str(name): str(value) for name, value in metadata.items()} if isinstance(metadata, dict) else {}
+    return Header(tensors=tensors, metadata=told, file_bytes=PREFIX + size + end)
+
+
+def shape_of(header: Header) -> str | None:
+    """`sd1`, `sd2`, `sdxl`, `sdxl-refiner` or `flux` for a checkpoint in its original layout; None for all else.
+
+    None too for UNets that take more than plain latents (inpainting, editing): they cannot draw from words alone.
+    """
+    if _first(header, _FLUX) is not None:
+        return "flux"
+    into, context = _first(header, _UNET_IN), _first(header, _CONTEXT)
+    if into is None or context is None or len(into.shape) != 4 or into.shape[1] != _PLAIN_CHANNELS:
+        return None
+    return _BY_WIDTH.get(context.shape[-1]) if context.shape else None
+
+
+def parts_of(header: Header) -> frozenset[str]:
+    """Which of `denoiser`, `text` and `vae` a checkpoint in its original layout holds."""
+    found = set()
+    for name in header.tensors:
+        if name.startswith(("model.diffusion_model.", "double_blocks.", "input_blocks.")):
+            found.add("denoiser")
+        elif name.startswith(("cond_stage_model.", "conditioner.", "text_encoders.")):
+            found.add("text")
+        elif name.startswith(("first_stage_model.", "vae.")):
+            found.add("vae")
+    return frozenset(found)
+
+
+def is_lora(header: Header) -> bool:
+    """Whether the tensors are those of a LoRA at all."""
+    return bool(header.tensors) and any(_LORA_ANY.search(name) for name in header.tensors)
+
+
+def lora_width_of(header: Header) -> int | None:
+    """Width of the text that the UNet looks at which this LoRA is for; None where it changes nothing there."""
+    for name, tensor in header.tensors.items():
+        if _LORA_CONTEXT.search(name) and len(tensor.shape) >= 2:
+            return tensor.shape[1]
+    return None
+
+
+def lora_shape_of(header: Header) -> str | None:
+    """The kind of checkpoint that a LoRA fits, as `shape_of` names it; None where the file does not tell."""
+    if not is_lora(header):
+        return None
+    if any(_LORA_FLUX.search(name) for name in header.tensors):
+        return "flux"
+    width = lora_width_of(header)
+    if width is not None:
+        return _BY_WIDTH.get(width)
+    if any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in header.tensors):
+        return "sdxl"
+    return _told(header.metadata.get(key, "") for key in ("modelspec.architecture", "ss_base_model_version"))
+
+
+def _told(texts: Iterable[str]) -> str | None:
+    for text in texts:
+        for beginning, shape in _TOLD:
+            if text.lower().startswith(beginning):
+                return shape
+    return None
+
+
+def _first(header: Header, pattern: re.Pattern[str]) -> Tensor | None:
+    return next((tensor for name, tensor in header.tensors.items() if pattern.match(name)), None)
+
+
+def _tensor(entry: Mapping[str, object]) -> Tensor:
+    """Raises KeyError, TypeError or ValueError for what is none, and where its bytes are not as many as it needs."""
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or not isinstance(shape, list) or not isinstance(offsets, list):
+        raise TypeError(entry)
+    begin, end = offsets
+    numbers = [*shape, begin, end]
+    if any(type(number) is not int or number < 0 for number in numbers) or end < begin:
+        raise ValueError(entry)
+    if dtype in _BITS and (end - begin) * 8 != math.prod(shape) * _BITS[dtype]:
+        raise ValueError(entry)
+    return Tensor(dtype=dtype, shape=tuple(shape), begin=begin, end=end)

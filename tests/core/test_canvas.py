@@ -1,0 +1,71 @@
+"""Wider canvas: the old picture lies where the wish says, whole, on the model's grid."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.canvas import Direction, pan, square, zoom_out
+from core.job import Canvas
+
+SIDES = st.integers(4, 64).map(lambda units: units * 32)
+
+
+def inside(size: tuple[int, int], canvas: Canvas) -> bool:
+    """Whether the old picture lies within the new one, and leaves something to fill."""
+    fits = canvas.left >= 0 and canvas.top >= 0
+    fits &= canvas.left + canvas.width <= size[0] and canvas.top + canvas.height <= size[1]
+    return fits and min(canvas.width, canvas.height) >= 1 and (canvas.width, canvas.height) != size
+
+
+@given(width=SIDES, height=SIDES, factor=st.floats(1.01, 4))
+def test_a_zoom_keeps_the_size_and_puts_the_picture_into_the_middle(width: int, height: int, factor: float) -> None:
+    size, canvas = zoom_out((width, height), factor)
+    assert size == (width, height)
+    assert inside(size, canvas)
+    assert 2 * canvas.left + canvas.width == width
+    assert 2 * canvas.top + canvas.height == height
+    assert canvas.width == pytest.approx(width / factor, abs=2)
+
+
+@given(width=SIDES, height=SIDES, direction=st.sampled_from(Direction))
+def test_a_pan_adds_half_on_one_side_and_leaves_the_other_where_it_was(
+    width: int, height: int, direction: Direction
+) -> None:
+    size, canvas = pan((width, height), direction, multiple=8, most=1 << 30)
+    assert inside(size, canvas)
+    assert (canvas.width, canvas.height) == (width, height), "with room enough not a pixel is scaled"
+    wide = direction in (Direction.LEFT, Direction.RIGHT)
+    assert size == ((width * 3 // 2, height) if wide else (width, height * 3 // 2))
+    at_start = direction in (Direction.RIGHT, Direction.DOWN)
+    assert (canvas.left, canvas.top) == (0, 0) if at_start else (canvas.left + canvas.top) > 0
+
+
+@given(width=SIDES, height=SIDES, direction=st.sampled_from(Direction), multiple=st.sampled_from([8, 32, 64]))
+def test_a_pan_beyond_the_models_pixels_shrinks_the_picture(
+    width: int, height: int, direction: Direction, multiple: int
+) -> None:
+    most = 512 * 512
+    size, canvas = pan((width, height), direction, multiple=multiple, most=most)
+    assert size[0] * size[1] <= most
+    assert size[0] % multiple == size[1] % multiple == 0
+    assert inside(size, canvas)
+    wide = direction in (Direction.LEFT, Direction.RIGHT)
+    assert canvas.height == size[1] if wide else canvas.width == size[0], "and it still fills the other side"
+
+
+@given(width=SIDES, height=SIDES)
+def test_a_square_holds_the_whole_picture_in_its_middle(width: int, height: int) -> None:
+    if width == height:
+        with pytest.raises(ValueError, match="square already"):
+            square((width, height), multiple=8, most=1 << 30)
+        return
+    size, canvas = square((width, height), multiple=8, most=1 << 30)
+    assert size[0] == size[1] == max(width, height)
+    assert inside(size, canvas)
+    assert (canvas.width, canvas.height) == (width, height)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5, 5.0])
+def test_a_zoom_that_leaves_nothing_to_fill_or_nothing_of_the_picture_is_refused(factor: float) -> None:
+    with pytest.raises(ValueError, match="not possible"):
+        zoom_out((256, 256), factor)

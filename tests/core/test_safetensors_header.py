@@ -1,0 +1,160 @@
+"""A weights file is known by its first bytes alone."""
+
+import json
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.safetensors_header import (
+    MAX_HEADER,
+    Header,
+    NotSafetensors,
+    is_lora,
+    length,
+    lora_shape_of,
+    lora_width_of,
+    parse,
+    parts_of,
+    shape_of,
+)
+
+UNET = "model.diffusion_model."
+CONTEXT = "transformer_blocks.0.attn2.to_k.weight"
+
+
+def beginning(shapes: dict[str, list[int]], **metadata: str) -> bytes:
+    """A file's prefix and header, with every tensor in half precision."""
+    entries: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    at = 0
+    for name, shape in shapes.items():
+        size = 2
+        for side in shape:
+            size *= side
+        entries[name] = {"dtype": "F16", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+def header(shapes: dict[str, list[int]], **metadata: str) -> Header:
+    return parse(beginning(shapes, **metadata))
+
+
+def checkpoint(block: int, width: int, channels: int = 4) -> Header:
+    return header({
+        f"{UNET}input_blocks.0.0.weight": [320, channels, 3, 3],
+        f"{UNET}input_blocks.{block}.1.{CONTEXT}": [320, width],
+        "first_stage_model.decoder.conv_in.weight": [512, 4, 3, 3],
+        "cond_stage_model.transformer.x": [4],
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("block", "width", "shape"),
+    [(1, 768, "sd1"), (1, 1024, "sd2"), (4, 2048, "sdxl"), (4, 1280, "sdxl-refiner"), (1, 999, None)],
+)
+def test_generations_of_stable_diffusion_are_told_apart_by_the_text_they_look_at(block, width, shape):
+    found = checkpoint(block, width)
+    assert shape_of(found) == shape
+    assert parts_of(found) == {"denoiser", "vae", "text"}
+
+
+def test_a_checkpoint_for_inpainting_alone_is_no_model_for_words():
+    assert shape_of(checkpoint(1, 768, channels=9)) is None
+
+
+@pytest.mark.parametrize("prefix", ["", UNET])
+def test_flux_is_known_with_and_without_its_prefix(prefix):
+    found = header({f"{prefix}double_blocks.0.img_attn.norm.key_norm.scale": [128]})
+    assert (shape_of(found), parts_of(found)) == ("flux", {"denoiser"})
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "shape"),
+    [
+        ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight", 768, "sd1"),
+        ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k.lora_down.weight", 2048, "sdxl"),
+        ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight", 1024, "sd2"),
+        ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora.down.weight", 2048, "sdxl"),
+        ("unet.mid_block.attentions.0.transformer_blocks.0.attn2.processor.to_k_lora.down.weight", 768, "sd1"),
+        ("model.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.default.weight", 768, "sd1"),
+        ("transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight", 3072, "flux"),
+        ("lora_unet_double_blocks_0_img_attn_proj.lora_down.weight", 3072, "flux"),
+        ("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", 1280, "sdxl"),
+        ("lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", 768, None),
+    ],
+)  # fmt: skip
+def test_a_lora_tells_which_model_it_fits_however_its_trainer_named_its_layers(name, columns, shape):
+    assert lora_shape_of(header({name: [8, columns]})) == shape
+
+
+def test_a_lora_for_a_small_model_of_ones_own_tells_its_width():
+    found = header({"unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": [4, 192]})
+    assert (lora_shape_of(found), lora_width_of(found)) == (None, 192)
+
+
+def test_where_the_layers_do_not_tell_the_trainers_own_words_do():
+    name = "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight"
+    assert lora_shape_of(header({name: [8, 640]}, ss_base_model_version="sdxl_base_v1-0")) == "sdxl"
+    assert lora_shape_of(header({name: [8, 640]}, **{"modelspec.architecture": "stable-diffusion-v1/lora"})) == "sd1"
+    assert lora_shape_of(header({name: [8, 640]})) is None
+
+
+def test_a_checkpoint_is_no_lora_and_a_lora_is_no_checkpoint():
+    lora = header({"lora_unet_down_blocks_1_attn2_to_k.lora_down.weight": [8, 768]})
+    assert is_lora(lora) and shape_of(lora) is None
+    assert not is_lora(checkpoint(1, 768)) and lora_shape_of(checkpoint(1, 768)) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"PK\x03\x04\x00\x00\x08\x08archive", "pickle"),
+        (b"\x80\x02}q\x00X\x01\x00", "pickle"),
+        (b"\x80\x05\x95\x00\x00\x00\x00\x00", "pickle"),
+        (b"GGUF\x03\x00\x00\x00", "GGUF"),
+        (b"version https://git-lfs", "LFS pointer"),
+        (b"<!DOCTYPE html>", "web page"),
+        (b"", "before it has begun"),
+        (struct.pack("<Q", MAX_HEADER + 1) + b"{}", "no safetensors header"),
+        (struct.pack("<Q", 90) + b'{"a"', "inside its header"),
+        (struct.pack("<Q", 4) + b"nope", "damaged"),
+        (struct.pack("<Q", 2) + b"[]", "damaged"),
+    ],
+)
+def test_what_is_no_safetensors_file_is_said_by_what_it_is(data, what):
+    with pytest.raises(NotSafetensors, match=what):
+        parse(data)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F16", "shape": [2], "data_offsets": [0, 3]},
+        {"dtype": "F16", "shape": [2], "data_offsets": [4, 0]},
+        {"dtype": "F16", "shape": [-2], "data_offsets": [0, 4]},
+        {"dtype": "F16", "shape": [2]},
+        {"dtype": 16, "shape": [2], "data_offsets": [0, 4]},
+        None,
+    ],
+)
+def test_a_tensor_whose_numbers_do_not_fit_together_is_damage(entry):
+    text = json.dumps({"a": entry}).encode()
+    with pytest.raises(NotSafetensors, match="damaged"):
+        parse(struct.pack("<Q", len(text)) + text)
+
+
+def test_the_header_says_how_long_the_whole_file_is():
+    data = beginning({"a": [2, 3], "b": [4]})
+    assert parse(data + b"\0" * 20).file_bytes == len(data) + 20
+    assert length(data[:8]) == len(data) - 8
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_a_header_or_are_refused_in_words(data):
+    try:
+        parse(data)
+    except NotSafetensors as error:
+        assert str(error)

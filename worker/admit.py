@@ -1,0 +1,80 @@
+"""From an order to rows: what its numbers and words become for the model that it asks for.
+
+The pictures that it brings are `edits`' matter. Knows nothing of the loop.
+"""
+
+from worker.edits import Prepared, prepare
+from worker.edits.plan import Start
+from worker.families.base import Whole
+from worker.held import Held
+from worker.rows import Row, new_row, shapes
+from worker.samplers import Plan
+from worker.solo import Solo
+from worker.tasks import CannotCompute, Task, check
+
+#: Rows that share a picture and its first noise (tiles) still need noise of their own for the later steps.
+_APART = 2_654_435_769
+
+
+def go_on(task: Task, held: Held) -> bool:
+    """One short piece of what comes before a job's rows; False after the last, when the task has them.
+
+    Raises CannotCompute, for what can be told from the order alone in the first piece.
+    """
+    if task.preparing is None:
+        check(task.order, held.family, held.loaded.info.samplers)
+        if isinstance(held.family, Whole):
+            held.adapt(task.adaptation)
+            task.prepared, task.rows = Prepared(), [_solo(task, held.family)]
+            return False
+        task.preparing = prepare(task.order, held.desk(task.adaptation))
+    held.adapt(task.adaptation)
+    try:
+        next(task.preparing)
+    except StopIteration as end:
+        task.prepared = end.value
+        task.rows = [*_rows(task, end.value, held)]
+        return False
+    return True
+
+
+def _solo(task: Task, family: Whole) -> Solo:
+    try:
+        return Solo(job=task.id, run=family.begin(task.order.request, task.order.indices))
+    except ValueError as error:
+        raise CannotCompute(str(error)) from error
+
+
+def _rows(task: Task, prepared: Prepared, held: Held) -> list[Row]:
+    """The job's rows, in the order of its starts. Raises CannotCompute."""
+    request = task.order.request
+    rows = []
+    for place, start in enumerate(prepared.starts):
+        try:
+            plan = held.schedules.plan(request.sampler, request.steps, prepared.strength, request.stop, start.size)
+        except ValueError as error:
+            raise CannotCompute(str(error)) from error
+        rows.append(_row(task, place, start, plan, held))
+    return rows
+
+
+def _row(task: Task, place: int, start: Start, plan: Plan, held: Held) -> Row:
+    """Rows share a forward when model, size, adaptation, and names and shapes of their conditions agree."""
+    text, negative = held.family.even([start.text, start.negative])
+    seed = task.order.request.seed
+    return new_row(
+        held.family,
+        job=task.id,
+        index=start.index,
+        key=(task.model, start.size, task.adaptation, shapes(text)),
+        plan=plan,
+        guidance=start.guidance,
+        seed=seed if start.noise is None else seed + place * _APART,
+        size=start.size,
+        text=text,
+        negative=negative,
+        source=start.source,
+        keep=start.keep,
+        mask=start.mask,
+        noise=start.noise,
+    )

@@ -1,0 +1,188 @@
+"""Reads what an order brings besides words: its source, its mask, its reference pictures; refuses what cannot be.
+
+All refusals of edits are here, before anything is computed. Knows no device.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from core.edits import FACTORS, MOST_PICTURES
+from core.events import Submit
+from core.job import Canvas, Kind, Request, Role
+from worker.families.base import Pixels
+from worker.tasks import CannotCompute
+from worker.vision.tools import Tools
+
+Mask = NDArray[np.uint8]  # [height, width]: 255 = to be made anew
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+#: Pixels of a picture that is brought.
+MOST_PIXELS = 64 << 20
+
+_NAMES = {Role.PROMPT: "image prompts", Role.STYLE: "style references", Role.CHARACTER: "character references"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A picture that speaks beside the words, or in their place."""
+
+    role: Role
+    pixels: Pixels = field(repr=False)
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """All pictures of an order, decoded; `source` at its own size."""
+
+    source: Pixels | None = field(repr=False)
+    mask: Mask | None = field(repr=False)
+    references: tuple[Reference, ...]
+
+
+def read(order: Submit, tools: Tools) -> Brought:
+    """Decodes and checks all that the order brings. Raises CannotCompute."""
+    request = order.request
+    if len(order.pictures) != len(request.inputs):
+        raise CannotCompute(f"The order names {len(request.inputs)} pictures, but brings {len(order.pictures)}.")
+    _check(order, tools)
+    source = decode(order.source, "The picture to start from") if order.source else None
+    masks = [data for one, data in zip(request.inputs, order.pictures, strict=True) if one.role is Role.MASK]
+    references = tuple(
+        Reference(role=one.role, pixels=decode(data, f"Picture {place}"), weight=one.weight)
+        for place, (one, data) in enumerate(zip(request.inputs, order.pictures, strict=True), start=1)
+        if one.role is not Role.MASK
+    )
+    mask = _mask(masks[0], request) if masks else None
+    if source is not None and request.upscale is not None:
+        _check_enlarged(source, request)
+    return Brought(source=source, mask=mask, references=references)
+
+
+def decode(data: bytes, what: str) -> Pixels:
+    """A picture's bytes as RGB, upright, transparent parts on white. Raises CannotCompute."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise CannotCompute(f"{what} has {image.width}×{image.height} pixels: too many to be read.")
+            upright = ImageOps.exif_transpose(image).convert("RGBA")
+    except CannotCompute:
+        raise
+    except Exception as error:
+        # Pillow raises many kinds on broken files; all mean the same here.
+        raise CannotCompute(f"{what} cannot be read: it has to be a whole PNG, JPEG or WebP file.") from error
+    ground = Image.new("RGBA", upright.size, (255, 255, 255, 255))
+    ground.alpha_composite(upright)
+    return np.asarray(ground.convert("RGB"))
+
+
+def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """The whole picture at (width, height), whatever its ratio."""
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def covering(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """The picture's middle that fills (width, height), nothing stretched."""
+    return np.asarray(ImageOps.fit(Image.fromarray(pixels), size, Image.Resampling.LANCZOS))
+
+
+def _mask(data: bytes, request: Request) -> Mask:
+    mask: Mask = decode(data, "The mask").max(axis=2)
+    height, width = mask.shape
+    if (width, height) != (request.width, request.height):
+        raise CannotCompute(
+            f"The mask has {width}×{height} pixels, but the picture {request.width}×{request.height}: "
+            "both have to be of one size."
+        )
+    if not mask.any():
+        raise CannotCompute("The mask is black all over: white is what is to be made anew.")
+    return mask
+
+
+def _check(order: Submit, tools: Tools) -> None:
+    """What can be told from the numbers alone."""
+    request = order.request
+    roles = [one.role for one in request.inputs]
+    problems: Mapping[str, bool] = {
+        **_source_problems(order, roles),
+        **_reference_problems(order, roles, tools),
+        "A picture's weight lies between 0 and 3.": any(not 0 <= one.weight <= 3 for one in request.inputs),
+        "Chaos lies between 0 and 100.": not 0 <= request.chaos <= 100,
+        "A house style counts between 0 and 1.": request.house is not None and not 0 <= request.house.weight <= 1,
+        "This worker has nothing that describes pictures: the model needs a classifier or a describer beside it.": (
+            order.kind is Kind.DESCRIBE and tools.describer is None
+        ),
+    }
+    _refuse(problems)
+    if request.canvas is not None:
+        _refuse(_canvas_problems(request.canvas, request))
+
+
+def _source_problems(order: Submit, roles: Sequence[Role]) -> Mapping[str, bool]:
+    request, brings = order.request, bool(order.source)
+    alone = len([role for role in roles if role is not Role.MASK]) == 1
+    factor = request.upscale.factor if request.upscale is not None else FACTORS[0]
+    return {
+        "There is no picture to describe.": order.kind is Kind.DESCRIBE and not brings,
+        "There is no picture to enlarge.": request.upscale is not None and not brings,
+        f"{factor} times larger is not possible: 2 and 4 are.": factor not in FACTORS,
+        "A creative upscale draws on the picture: its strength has to be below 1.": (
+            request.upscale is not None and request.upscale.creative and request.strength >= 1
+        ),
+        "There is no picture that the mask belongs to.": Role.MASK in roles and not brings,
+        "A job takes one mask, not several.": roles.count(Role.MASK) > 1,
+        "There is no picture to lay on the wider canvas.": request.canvas is not None and not brings,
+        "The order starts near a picture, but brings none.": request.strength < 1 and not (brings or alone),
+    }
+
+
+def _reference_problems(order: Submit, roles: Sequence[Role], tools: Tools) -> Mapping[str, bool]:
+    pictures = [role for role in roles if role is not Role.MASK]
+    counts = {name: roles.count(role) for role, name in _NAMES.items()}
+    lacks = tools.adapter is None and order.kind is not Kind.DESCRIBE
+    # Without an adapter one image prompt can still be what the picture starts near.
+    simple = pictures == [Role.PROMPT] and not order.source
+    return {
+        **{f"{n} {name} are too many: {MOST_PICTURES} are the most.": n > MOST_PICTURES for name, n in counts.items()},
+        "This model has no image adapter: it can start near one picture, but not follow one beside another, "
+        "blend several, or take a style or a character from one.": lacks and bool(pictures) and not simple,
+    }
+
+
+def _canvas_problems(canvas: Canvas, request: Request) -> Mapping[str, bool]:
+    right, bottom = canvas.left + canvas.width, canvas.top + canvas.height
+    return {
+        f"The picture lies outside its new canvas of {request.width}×{request.height}.": (
+            min(canvas.left, canvas.top) < 0
+            or min(canvas.width, canvas.height) < 1
+            or right > request.width
+            or bottom > request.height
+        ),
+        "The new canvas is no wider than the picture: there is nothing to fill.": (
+            (canvas.width, canvas.height) == (request.width, request.height)
+        ),
+    }
+
+
+def _check_enlarged(source: Pixels, request: Request) -> None:
+    height, width = source.shape[:2]
+    factor = request.upscale.factor if request.upscale is not None else 1
+    if (width * factor, height * factor) != (request.width, request.height):
+        raise CannotCompute(
+            f"{factor} times {width}×{height} is {width * factor}×{height * factor}, "
+            f"not {request.width}×{request.height}."
+        )
+
+
+def _refuse(problems: Mapping[str, bool]) -> None:
+    for sentence, wrong in problems.items():
+        if wrong:
+            raise CannotCompute(sentence)

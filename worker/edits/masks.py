@@ -1,0 +1,88 @@
+"""Masks and canvases: which pixels and which latents are made anew, what lies under them at first, and how the old
+pixels come back afterwards.
+
+A mask is uint8 [height, width], 255 = anew. Arrays in, arrays out: knows no model.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from torch import Tensor
+
+from core.job import Canvas
+from worker.edits.brought import Mask, resized
+from worker.families.base import Pixels
+
+Weights = NDArray[np.float32]  # [height, width], 0 … 1
+
+#: How far a seam is feathered, as a share of the picture's shorter side.
+FEATHER = 1 / 16
+#: How much of the old picture's rim new canvas reaches into, as a share of the old picture's shorter side.
+OVERLAP = 1 / 12
+#: Standard deviation of the noise on fresh canvas, of 255: what has no grain at all stays flat.
+_GRAIN = 12.0
+
+
+def feather_of(size: tuple[int, int]) -> int:
+    """Pixels over which a mask's seam is softened."""
+    return max(2, round(min(size) * FEATHER))
+
+
+def soft(mask: Mask, feather: int) -> Weights:
+    """Weights that are 0 wherever the mask is 0, and rise to the mask's own value over `feather` pixels inside it."""
+    height, width = mask.shape
+    # What lies beyond the border counts as the border does: a mask up to the rim has no seam there.
+    wide = np.pad(mask, feather, mode="edge")
+    blurred = Image.fromarray(wide).filter(ImageFilter.BoxBlur(feather))
+    near = np.asarray(blurred, dtype=np.float32)[feather : feather + height, feather : feather + width] / 255
+    inside = np.clip(2 * near - 1, 0, 1)
+    return np.minimum(inside, mask.astype(np.float32) / 255)
+
+
+def for_latents(mask: Mask, factor: int) -> Tensor:
+    """float [1, h, w]: a latent is as much anew as the whitest of its pixels."""
+    height, width = mask.shape
+    blocks = mask.reshape(height // factor, factor, width // factor, factor)
+    return torch.from_numpy(blocks.max(axis=(1, 3)).astype(np.float32) / 255)[None]
+
+
+def paste(old: Pixels, new: Pixels, weights: Weights) -> Pixels:
+    """`old` where the weights are 0, `new` where they are 1."""
+    share = weights[..., None]
+    mixed = old.astype(np.float32) * (1 - share) + new.astype(np.float32) * share
+    return np.asarray(np.rint(mixed), dtype=np.uint8)
+
+
+def lay(source: Pixels, canvas: Canvas, size: tuple[int, int], seed: int) -> tuple[Pixels, Mask]:
+    """The source on its new canvas of (width, height), and the mask of what is to be filled.
+
+    The fill is the source's rim drawn outwards, blurred and grained: the colours that belong there, and no shapes. The
+    mask is 255 outside the source and falls to 0 within its rim, only at the sides where there is new canvas.
+    """
+    old = resized(source, (canvas.width, canvas.height))
+    width, height = size
+    across = (canvas.left, width - canvas.left - canvas.width)
+    down = (canvas.top, height - canvas.top - canvas.height)
+    wide = np.pad(old, (down, across, (0, 0)), mode="edge")
+    blurred = Image.fromarray(wide).filter(ImageFilter.GaussianBlur(min(size) / 24))
+    grain = np.random.default_rng(seed).normal(0, _GRAIN, wide.shape)
+    laid = np.clip(np.asarray(blurred) + grain, 0, 255).astype(np.uint8)
+    rows, columns = slice(canvas.top, canvas.top + canvas.height), slice(canvas.left, canvas.left + canvas.width)
+    laid[rows, columns] = old
+    mask = np.full((height, width), 255, dtype=np.uint8)
+    mask[rows, columns] = _rim(canvas, across, down)
+    return laid, mask
+
+
+def _rim(canvas: Canvas, across: tuple[int, int], down: tuple[int, int]) -> Mask:
+    """The mask inside the old picture: 255 at its open sides, 0 from `OVERLAP` inwards."""
+    reach = max(2, round(min(canvas.width, canvas.height) * OVERLAP))
+    far = np.full((canvas.height, canvas.width), reach, dtype=np.float32)
+    from_left, from_top = np.arange(canvas.width)[None], np.arange(canvas.height)[:, None]
+    for is_open, distance in (
+        (across[0], from_left), (across[1], from_left[:, ::-1]), (down[0], from_top), (down[1], from_top[::-1])
+    ):  # fmt: skip
+        if is_open:
+            far = np.minimum(far, distance)
+    return np.rint(255 * (1 - far / reach)).astype(np.uint8)

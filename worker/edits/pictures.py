@@ -1,0 +1,94 @@
+"""Prepares pictures that the loop draws whole: grids, variations, regions, wider canvas, pictures beside the words.
+
+Knows nothing of upscales and descriptions.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.events import Submit
+from core.job import Request
+from worker.edits.brought import Brought, Mask, covering, resized
+from worker.edits.guides import beside
+from worker.edits.masks import Weights, feather_of, for_latents, lay, paste, soft
+from worker.edits.plan import Desk, Prepared, Start
+from worker.edits.words import told
+from worker.families.base import Conditions, Pixels
+
+#: Where no adapter is: the strength at which a picture starts near its image prompt of weight 1, and what a weight more
+#: takes off.
+_NEAR, _NEARER, _NEAREST = 0.8, 0.15, 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What a picture starts from: pixels of its size, how much is done anew, and which parts (`None`: all)."""
+
+    pixels: Pixels | None
+    strength: float
+    mask: Mask | None = None
+    seam: Weights | None = None
+
+    def finish(self, _place: int, made: Pixels) -> Pixels:
+        """The decoded picture, with the old pixels where none were to change."""
+        if self.pixels is None or self.seam is None:
+            return made
+        return paste(self.pixels, made, self.seam)
+
+
+def prepare_pictures(order: Submit, brought: Brought, desk: Desk) -> Generator[None, None, Prepared]:
+    """One row for each picture that is ordered."""
+    request, family = order.request, desk.family
+    ground = _ground(request, brought, adapts=desk.tools.adapter is not None)
+    latents = mask = None
+    if ground.pixels is not None:
+        latents = family.encode_picture(ground.pixels)
+        yield
+    if ground.mask is not None:
+        mask = for_latents(ground.mask, family.factor).to(family.device)
+    with_words = bool(request.prompt.strip())
+    pictures: tuple[Conditions, Conditions] = {}, {}
+    if desk.tools.adapter is not None and brought.references:
+        pictures = yield from beside(desk.tools.adapter, brought.references, with_words=with_words)
+    starts = []
+    for index in order.indices:
+        text, negative, guidance = told(request, index, desk.text)
+        text, negative = {**text, **pictures[0]}, {**negative, **pictures[1]}
+        starts.append(
+            Start(
+                index=index,
+                size=(request.width, request.height),
+                text=text,
+                negative=negative,
+                guidance=guidance,
+                source=latents if ground.strength < 1 else None,
+                keep=latents if mask is not None else None,
+                mask=mask,
+            )
+        )
+    return Prepared(strength=ground.strength, starts=tuple(starts), finish=ground.finish)
+
+
+def _ground(request: Request, brought: Brought, *, adapts: bool) -> _Ground:
+    size = request.width, request.height
+    if brought.source is None:
+        if adapts or not brought.references:
+            return _Ground(None, request.strength)
+        picture = brought.references[0]
+        near = max(_NEAREST, _NEAR - _NEARER * (picture.weight - 1))
+        return _Ground(covering(picture.pixels, size), min(request.strength, near))
+    if request.canvas is not None:
+        pixels, mask = lay(brought.source, request.canvas, size, request.seed)
+        # The rim is feathered as it was laid; only a region that somebody painted needs a seam of its own.
+        seam: Weights = mask.astype(np.float32) / np.float32(255)
+        if brought.mask is not None:
+            seam = np.maximum(seam, soft(brought.mask, feather_of(size)))
+            mask = np.maximum(mask, brought.mask)
+        return _Ground(pixels, request.strength, mask, seam)
+    pixels = resized(brought.source, size)
+    if brought.mask is not None:
+        return _Ground(pixels, request.strength, brought.mask, soft(brought.mask, feather_of(size)))
+    # A source at full strength is forgotten before the first step; it need not even be encoded.
+    return _Ground(pixels if request.strength < 1 else None, request.strength)

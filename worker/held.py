@@ -1,0 +1,101 @@
+"""A model in memory, with what is worked out from it once: samplers' tables, the map of previews, texts' encodings.
+
+Knows nothing of how many models there are.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from core.job import MadeWith
+from worker import ENGINE
+from worker.device import Device
+from worker.edits import Desk
+from worker.families.base import Adaptation, Conditions, Family, Whole
+from worker.models import Loaded
+from worker.preview import Sketcher
+from worker.rows import Row
+from worker.samplers import Schedules
+from worker.solo import Solo
+from worker.tasks import CannotCompute, Task
+
+#: Encodings kept for each model.
+TEXTS = 256
+#: Pixels of a token's side, in latents: flow models see two by two of them at once.
+TOKEN = 2
+
+
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """One model, ready for jobs."""
+
+    loaded: Loaded
+    schedules: Schedules
+    sketcher: Sketcher | None  # None for models that draw their own drafts
+    made_with: MadeWith
+    _texts: OrderedDict[tuple[str, bool, tuple[tuple[str, float], ...]], Conditions] = field(
+        default_factory=OrderedDict, repr=False
+    )
+
+    @classmethod
+    @torch.inference_mode()
+    def of(cls, loaded: Loaded, device: Device) -> "Held":
+        """Tries the model out on the way: what cannot encode and decode a picture raises here, before it is needed."""
+        family, info = loaded.family, loaded.info
+        return cls(
+            loaded=loaded,
+            schedules=Schedules(family.scheduler, family.factor * TOKEN),
+            sketcher=None if isinstance(family, Whole) else Sketcher.fit(family),
+            made_with=MadeWith(
+                model=info.name, digest=info.digest, dtype=info.dtype, device=device.name, engine=ENGINE
+            ),
+        )
+
+    @property
+    def name(self) -> str:
+        """What requests call it."""
+        return self.loaded.info.name
+
+    @property
+    def family(self) -> Family:
+        """What computes."""
+        return self.loaded.family
+
+    def adapt(self, adaptation: Adaptation) -> None:
+        """Before each encode, forward and decode. Raises CannotCompute for what this model cannot be made to do."""
+        try:
+            self.family.adapt(adaptation)
+        except LookupError as error:
+            raise CannotCompute(str(error.args[0]) if error.args else "This model lacks what was asked for.") from error
+
+    def sketch(self, task: Task) -> Tensor | None:
+        """What a job's pictures look like so far, uint8 [n, h, w, 3] on the device; None where that cannot be told."""
+        if self.sketcher is None:
+            runs = [row.run for row in task.rows if isinstance(row, Solo)]
+            return runs[0].draft() if runs else None
+        return self.sketcher.sketch(torch.stack([row.draft for row in task.rows if isinstance(row, Row)]))
+
+    def desk(self, adaptation: Adaptation) -> Desk:
+        """For preparing a job with it; encodings are kept by the LoRAs too, for these may change text encoders."""
+
+        def text(words: str, *, negative: bool = False) -> Conditions:
+            return self._text(words, negative, adaptation.loras)
+
+        return Desk(family=self.family, tools=self.loaded.tools, text=text)
+
+    def _text(self, words: str, negative: bool, loras: tuple[tuple[str, float], ...]) -> Conditions:
+        """Each text alone, so that it does not depend on its company. Raises CannotCompute."""
+        key = words, negative, loras
+        known = self._texts.get(key)
+        if known is None:
+            try:
+                known = self.family.encode_prompt(words, negative=negative)
+            except ValueError as error:
+                raise CannotCompute(str(error)) from error
+            self._texts[key] = known
+            if len(self._texts) > TEXTS:
+                self._texts.popitem(last=False)
+        self._texts.move_to_end(key)
+        return known

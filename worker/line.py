@@ -1,0 +1,98 @@
+"""The jobs in the worker's hands, and whose turn it is: the ones that wait, their rows in the loop, what is finished.
+
+The longest waiting row decides which rows take the next step, and so keys and models take turns. Knows no device and
+computes nothing.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+from worker.rows import Row
+from worker.shelf import Shelf
+from worker.solo import Solo
+from worker.tasks import Task
+
+
+class Line:
+    """Used by the loop's thread alone."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self.tasks: dict[str, Task] = {}  # by job, in the order in which they came
+        self.waiting: deque[Task] = deque()
+        self.rows: deque[Row | Solo] = deque()
+        self.finished: deque[Row | Solo] = deque()
+
+    def add(self, task: Task) -> None:
+        """A job that has come."""
+        self.tasks[task.id] = task
+        self.waiting.append(task)
+
+    def remove(self, task: Task) -> None:
+        """Takes the job out of everything, wherever it is."""
+        self.tasks.pop(task.id, None)
+        self.waiting = deque(other for other in self.waiting if other is not task)
+        self.rows = deque(row for row in self.rows if row.job != task.id)
+        self.finished = deque(row for row in self.finished if row.job != task.id)
+        task.close()
+
+    def wanting(self, model: str) -> list[Task]:
+        """The jobs that ask for this model."""
+        return [task for task in self.tasks.values() if task.model == model]
+
+    def busy(self) -> set[str]:
+        """Models at work. Those of paused rows may go: rows are small, and wait for their model to return."""
+        begun = {task.model for task in self.tasks.values() if task.is_begun and not task.paused}
+        return begun | {self.tasks[row.job].model for row in self.finished}
+
+    def next_waiting(self) -> Task | None:
+        """The first job in line whose model is there; has the other models loaded.
+
+        Where one of them has to wait for room, nobody who came later begins, or it would wait for ever.
+        """
+        able, closed = set(), False
+        for task in self.tasks.values():
+            if task.paused:
+                continue
+            if self._shelf.get(task.model) is not None:
+                if task.is_begun or not closed:
+                    able.add(task.id)
+            elif not self._shelf.fetch(task.model, self.busy()):
+                closed = True
+        return next((task for task in self.waiting if task.id in able), None)
+
+    def enter(self, task: Task) -> None:
+        """Its rows may take steps from now on."""
+        task.undecoded = len(task.rows)
+        self.rows.extend(task.rows)
+
+    def turn(self, room: int) -> list[Row | Solo]:
+        """The next step's rows: those that fit with the one that waited longest. They go to the end of the line."""
+        turn = list(self._fitting(room))
+        chosen = set(map(id, turn))
+        self.rows = deque(row for row in self.rows if id(row) not in chosen)
+        self.rows.extend(turn)
+        return turn
+
+    def stepped(self, rows: list[Row | Solo]) -> None:
+        """These have taken a step; some of them were at their last."""
+        self.finished.extend(row for row in rows if row.is_done)
+        self.rows = deque(row for row in self.rows if not row.is_done)
+
+    def next_finished(self) -> Row | Solo | None:
+        """The first row that is to be decoded; it is in the caller's hands then."""
+        return self.finished.popleft() if self.finished else None
+
+    def _fitting(self, room: int) -> Iterator[Row | Solo]:
+        first: Row | Solo | None = None
+        for row in self.rows:
+            task = self.tasks[row.job]
+            if task.paused or self._shelf.get(task.model) is None:
+                continue
+            first = first or row
+            alone = task.alone or self.tasks[first.job].alone
+            if row.key == first.key and (row.job == first.job or not alone):
+                yield row
+                room -= 1
+                if not room:
+                    return

@@ -1,0 +1,40 @@
+"""How many rows one forward may hold: as many as the device is said to take, fewer after it was full, then more again.
+
+Knows nothing of what rows are.
+"""
+
+import logging
+
+from worker.device import Device, free_cache
+
+log = logging.getLogger("darkroom.room")
+
+#: After this many forwards without trouble a room that was halved for want of memory may double again.
+CALM_FORWARDS = 200
+
+
+class Room:
+    """`rows` is the present answer."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.rows = device.max_rows
+        self._calm = 0
+
+    def halve(self, rows: int) -> None:
+        """So many did not fit: from now on half of them."""
+        self.rows, self._calm = max(1, rows // 2), 0
+        free_cache(self._device)
+        log.warning("Memory is full with %d rows a forward; going on with %d.", rows, self.rows)
+
+    def calm(self) -> None:
+        """A forward went well."""
+        if self.rows < self._device.max_rows:
+            self._calm += 1
+            if self._calm >= CALM_FORWARDS:
+                self.rows, self._calm = min(self._device.max_rows, self.rows * 2), 0
+
+    def clear(self) -> None:
+        """It was one job alone that was too large: the others may have all the room again."""
+        free_cache(self._device)
+        self.rows = self._device.max_rows

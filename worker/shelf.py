@@ -1,0 +1,202 @@
+"""The models in memory: as many as fit. The least recently used goes first, and none before its successor is there.
+
+Loading takes long, so a thread does it; all else is called from the loop's thread. Where a new model needs room, idle
+ones move to the host's memory while it loads: they are let go when it is there and has been tried out, and come back
+when it fails. Knows nothing of jobs and rows; which models are at work is told by whoever asks.
+"""
+
+import gc
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+import torch
+
+from core.errors import DarkroomError
+from core.events import ModelInfo, Models
+from worker.device import Device, free_cache, is_out_of_memory
+from worker.held import Held
+from worker.models import Loaded
+
+log = logging.getLogger("darkroom.shelf")
+
+HOST = torch.device("cpu")
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Try:
+    """One load, and what came of it."""
+
+    name: str
+    leaving: list[Held]
+    alone: bool  # no other model was on the device meanwhile
+    held: Held | None = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What came of a load: the model is on the shelf, or `sentence` says why not."""
+
+    name: str
+    sentence: str = ""
+
+
+class Shelf:
+    """All models of one device. `budget_mb`: what they may take there together, but one there always is.
+
+    `load` gets a model by the name in requests and raises DarkroomError with a sentence; `size_mb` tells what it will
+    take, 0 where that is not known. `arrived` is called from the loading thread at the end of each load.
+    """
+
+    def __init__(
+        self, load: Callable[[str], Loaded], device: Device, budget_mb: int,
+        size_mb: Callable[[str], int] = lambda _: 0,
+    ) -> None:  # fmt: skip
+        self.arrived: Callable[[], None] = lambda: None
+        self._load, self._device, self._budget_mb, self._size_mb = load, device, budget_mb, size_mb
+        self._held: OrderedDict[str, Held] = OrderedDict()  # the least recently used first
+        self._known: dict[str, ModelInfo] = {}
+        self._sizes: dict[str, int] = {}
+        self._trying: _Try | None = None
+        self._ended = threading.Event()
+
+    @property
+    def loading(self) -> str | None:
+        """The model on its way."""
+        return self._trying.name if self._trying else None
+
+    def put(self, held: Held) -> None:
+        """A model that was loaded elsewhere."""
+        self._held[held.name] = held
+        self._known[held.name] = held.loaded.info
+        self._sizes[held.name] = held.loaded.memory_mb
+
+    def get(self, name: str) -> Held | None:
+        """The model, if it is in memory; it counts as used now."""
+        if name in self._held:
+            self._held.move_to_end(name)
+        return self._held.get(name)
+
+    def fetch(self, name: str, busy: Collection[str]) -> bool:
+        """Begins to load a model that is not there. False when it has to wait until models of `busy` are idle.
+
+        One loads at a time; while another one does, nothing begins, and the answer is True.
+        """
+        if self._trying is not None or name in self._held:
+            return True
+        leaving = self._leaving(name, busy)
+        if leaving is None:
+            return False
+        for held in leaving:
+            del self._held[held.name]
+        self._trying = _Try(name=name, leaving=leaving, alone=not self._held)
+        self._ended.clear()
+        threading.Thread(target=self._run, args=(self._trying,), name="load", daemon=True).start()
+        return True
+
+    def settle(self, busy: Collection[str]) -> Arrival | None:
+        """What came of the load, once it has ended. A model that lacked room gets more of it at the next `fetch`."""
+        tried = self._trying
+        if tried is None or not self._ended.is_set():
+            return None
+        self._trying = None
+        if tried.held is not None:
+            self.put(tried.held)
+            self._trim(tried.name, busy)
+            return Arrival(name=tried.name)
+        for held in reversed(tried.leaving):
+            self._held[held.name] = held
+            self._held.move_to_end(held.name, last=False)
+        if not tried.alone and _lacked_room(tried.error):
+            self._sizes[tried.name] = self._budget_mb
+            return None
+        log.warning("%s could not be loaded.", tried.name, exc_info=tried.error)
+        return Arrival(name=tried.name, sentence=_sentence(tried.name, tried.error))
+
+    def shed(self, busy: Collection[str]) -> bool:
+        """Lets go of all models that are not at work; False when there are none."""
+        idle = [name for name in self._held if name not in busy]
+        for name in idle:
+            log.info("%s is let go, for memory is full.", name)
+            del self._held[name]
+        gc.collect()
+        free_cache(self._device)
+        return bool(idle)
+
+    def models(self) -> Models:
+        """What is there, as the bot is told."""
+        return Models(loaded=tuple(self._held), known=tuple(self._known.values()))
+
+    def _leaving(self, name: str, busy: Collection[str]) -> list[Held] | None:
+        """The idle models that have to go for this one; None when they are not enough."""
+        missing = self._sizes.get(name, self._size_mb(name)) - self._room_mb()
+        leaving = []
+        for other, held in self._held.items():
+            if missing > 0 and other not in busy:
+                leaving.append(held)
+                missing -= self._sizes[other]
+        # One that is larger than the whole budget gets the device for itself.
+        return leaving if missing <= 0 or len(leaving) == len(self._held) else None
+
+    def _room_mb(self) -> int:
+        return self._budget_mb - sum(self._sizes[name] for name in self._held)
+
+    def _trim(self, new: str, busy: Collection[str]) -> None:
+        """How large a model is shows when it is there: then others may have to go after all."""
+        for name in [name for name in self._held if name != new and name not in busy]:
+            if self._room_mb() < 0:
+                log.info("%s is let go.", name)
+                del self._held[name]
+        gc.collect()
+        free_cache(self._device)
+
+    def _run(self, tried: _Try) -> None:
+        """In a thread of its own."""
+        log.info("Loading %s; %s leave for it.", tried.name, ", ".join(held.name for held in tried.leaving) or "none")
+        try:
+            for held in tried.leaving:
+                _move(held, HOST)
+            free_cache(self._device)
+            tried.held = Held.of(self._load(tried.name), self._device)
+        except Exception as error:
+            tried.error = error
+            gc.collect()
+            free_cache(self._device)
+            tried.leaving = [held for held in tried.leaving if self._comes_back(held)]
+        else:
+            tried.leaving = []
+        self._ended.set()
+        self.arrived()
+
+    def _comes_back(self, held: Held) -> bool:
+        try:
+            _move(held, self._device.place)
+        except Exception as error:
+            # It is loaded anew when somebody asks for it.
+            log.warning("%s could not come back (%s).", held.name, error)
+            return False
+        return True
+
+
+def _move(held: Held, place: torch.device) -> None:
+    for part in held.family.parts.values():
+        part.to(place)
+
+
+def _chain(error: BaseException | None) -> Iterable[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _lacked_room(error: BaseException | None) -> bool:
+    return any(is_out_of_memory(one) for one in _chain(error))
+
+
+def _sentence(name: str, error: BaseException | None) -> str:
+    if isinstance(error, DarkroomError):
+        return error.sentence
+    return f"{name} could not be loaded; the worker's log says why."

@@ -1,0 +1,42 @@
+"""The picture check: an image classifier that gives each of its labels a score between 0 and 1.
+
+What a score leads to is somebody else's rule. Knows no jobs.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worker.families.base import Pixels
+from worker.vision.eyes import Eyes
+
+
+class PictureCheck:
+    """A classifier from a transformers folder."""
+
+    def __init__(self, network: Any, eyes: Eyes) -> None:
+        self._network, self._eyes = network, eyes
+        self.labels: tuple[str, ...] = tuple(label for _place, label in sorted(network.config.id2label.items()))
+        self._many = network.config.problem_type == "multi_label_classification"
+
+    @torch.inference_mode()
+    def scores(self, pixels: Pixels) -> Mapping[str, float]:
+        """{label: score}; labels that exclude each other add up to 1."""
+        place = next(self._network.parameters())
+        logits: Tensor = self._network(self._eyes.see(pixels).to(place)).logits[0].float().cpu()
+        found = logits.sigmoid() if self._many else logits.softmax(dim=0)
+        return dict(zip(self.labels, found.tolist(), strict=True))
+
+
+def open_check(folder: Path, device: torch.device) -> PictureCheck:
+    """Loads a folder in transformers' format. Raises OSError or ValueError when there is none."""
+    from transformers import AutoModelForImageClassification
+
+    # Full precision: it is small, and a rule's threshold shall not depend on the device's habits.
+    network = AutoModelForImageClassification.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+    )
+    return PictureCheck(network.to(device).eval().requires_grad_(False), Eyes.open(folder))

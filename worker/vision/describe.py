@@ -1,0 +1,140 @@
+"""Describes a picture in words, in several wordings, the best first.
+
+Either a network writes them (BLIP, Florence and others that transformers calls image-text-to-text), or a classifier
+whose labels are `group:word` is put into sentences. Knows no jobs.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+
+from core.edits import WORDINGS
+from worker.families.base import Pixels
+from worker.vision.check import PictureCheck, open_check
+
+#: What a label's word says where it stands in a sentence; others stand after a comma.
+_PLACES = {
+    "sea": "on the sea", "snow": "in the snow", "beach": "on the beach", "desert": "in the desert",
+    "meadow": "in a meadow", "city": "in the city", "forest": "in the forest",
+}  # fmt: skip
+_TIMES = {
+    "day": "by day", "night": "at night", "sunset": "at sunset", "storm": "in a storm", "dawn": "at dawn",
+    "fog": "in the fog",
+}  # fmt: skip
+_NONE = "none"
+#: Florence's names for what it is to do; others need none.
+_TASKS = ("<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>")
+_LONGEST = 96  # tokens
+
+
+class Describer(Protocol):
+    """Whatever finds words for a picture."""
+
+    def describe(self, pixels: Pixels) -> tuple[str, ...]:
+        """Up to WORDINGS different wordings."""
+
+
+class LabelDescriber:
+    """Takes the best word of each group, and tells them in four ways."""
+
+    def __init__(self, check: PictureCheck) -> None:
+        self._check = check
+
+    @staticmethod
+    def reads(check: PictureCheck) -> bool:
+        """Whether the classifier's labels are of that form."""
+        return all(":" in label for label in check.labels)
+
+    def describe(self, pixels: Pixels) -> tuple[str, ...]:
+        """A sentence, the same turned round, a longer one, and bare words."""
+        return wordings(best_words(self._check.scores(pixels)))
+
+
+class WritingDescriber:
+    """A network that writes."""
+
+    def __init__(self, network: Any, processor: Any) -> None:
+        self._network, self._processor = network, processor
+        self._tasks = _TASKS if "florence" in network.config.model_type else ("",)
+
+    @torch.inference_mode()
+    def describe(self, pixels: Pixels) -> tuple[str, ...]:
+        """The most likely wordings by beam search: the same picture gives the same words."""
+        found: list[str] = []
+        for task in self._tasks:
+            each = -(-WORDINGS // len(self._tasks))
+            found.extend(self._write(Image.fromarray(pixels), task, each))
+        return tuple(dict.fromkeys(words for words in found if words))[:WORDINGS]
+
+    def _write(self, image: Image.Image, task: str, count: int) -> list[str]:
+        words = {"text": task} if task else {}
+        inputs = self._processor(images=image, return_tensors="pt", **words)
+        inputs = inputs.to(self._network.device, self._network.dtype)
+        tokens = self._network.generate(
+            **inputs, max_new_tokens=_LONGEST, num_beams=max(3, count), num_return_sequences=count, do_sample=False
+        )
+        return [" ".join(line.split()) for line in self._processor.batch_decode(tokens, skip_special_tokens=True)]
+
+
+def best_words(scores: Mapping[str, float]) -> dict[str, str]:
+    """The word of each group with the highest score."""
+    found: dict[str, tuple[float, str]] = {}
+    for label, score in scores.items():
+        group, _, word = label.partition(":")
+        if group not in found or score > found[group][0]:
+            found[group] = (score, word)
+    return {group: word for group, (_score, word) in found.items()}
+
+
+def wordings(words: Mapping[str, str]) -> tuple[str, ...]:
+    """Four ways to say the words of the groups thing, colour, second, second_colour, ground, sky, and others."""
+    told = {group: word for group, word in words.items() if word != _NONE}
+    things = [
+        " ".join(told[part] for part in (colour, thing) if part in told)
+        for thing, colour in (("thing", "colour"), ("second", "second_colour"))
+        if thing in told
+    ]
+    known = {"thing", "colour", "second", "second_colour", "ground", "sky"}
+    others = [word for group, word in told.items() if group not in known]
+    named = [_article(thing) for thing in things] or ["an empty place"]
+    where = _PLACES.get(told.get("ground", ""), "")
+    when = _TIMES.get(told.get("sky", ""), "")
+    plain = [told[group] for group in ("ground", "sky") if group in told]
+    rest = "".join(f", {word}" for word in others)
+    return tuple(
+        dict.fromkeys((
+            _line(" beside ".join(named), where, when) + rest,
+            ", ".join(part for part in (when, _line(" and ".join(named), where)) if part) + rest,
+            _line("a picture of", " next to ".join(named), where, when) + rest,
+            ", ".join([*things, *plain, *others]),
+        ))
+    )  # fmt: skip
+
+
+def open_describer(folder: Path, device: torch.device, dtype: torch.dtype) -> Describer:
+    """By what the folder's config says it is. Raises OSError or ValueError when it is neither."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    if any("Classification" in name for name in config.get("architectures") or ()):
+        check = open_check(folder, device)
+        if not LabelDescriber.reads(check):
+            raise ValueError("a classifier describes pictures only where its labels are `group:word`")
+        return LabelDescriber(check)
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    fixed = {"local_files_only": True}
+    network = AutoModelForImageTextToText.from_pretrained(folder, use_safetensors=True, dtype=dtype, **fixed)
+    return WritingDescriber(
+        network.to(device).eval().requires_grad_(False), AutoProcessor.from_pretrained(folder, **fixed)
+    )
+
+
+def _line(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

@@ -1,0 +1,112 @@
+"""Enlarges pictures with a network, tile by tile: Swin2SR from a transformers folder, or a community file by spandrel.
+
+Knows no jobs. One tile is one forward, and the caller decides what happens between two.
+"""
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from worker.families.base import Pixels
+from worker.vision import CannotOpen
+from worker.vision.tiles import Joiner, tiles
+
+#: Pixels of a tile's side before it is enlarged, and how far neighbours overlap: further than the network looks. Both
+#: are multiples of Swin2SR's windows, so that all tiles are cut into the same ones.
+SIDE, OVERLAP = 256, 64
+_WINDOW = 16
+
+Network = Callable[[Tensor], Tensor]
+
+
+class Upscaler:
+    """A network that makes pictures larger by its own factor; others are reached by repeating it and shrinking.
+
+    `multiple`: what the sides of its input have to be multiples of.
+    """
+
+    def __init__(
+        self, network: Network, factor: int, device: torch.device, dtype: torch.dtype, multiple: int = 1
+    ) -> None:
+        self._network, self._device, self._dtype, self._multiple = network, device, dtype, multiple
+        self.factor = factor
+
+    @torch.inference_mode()
+    def enlarge(
+        self, pixels: Pixels, factor: int, side: int = SIDE, overlap: int = OVERLAP
+    ) -> Generator[None, None, Pixels]:
+        """The picture `factor` times as large; pauses after each tile."""
+        height, width = pixels.shape[:2]
+        larger = pixels
+        while larger.shape[0] < height * factor:
+            larger = yield from self._once(larger, side, overlap)
+        wanted = (width * factor, height * factor)
+        if larger.shape[1::-1] != wanted:
+            larger = np.asarray(Image.fromarray(larger).resize(wanted, Image.Resampling.LANCZOS), dtype=np.uint8)
+        return larger
+
+    def _once(self, pixels: Pixels, side: int, overlap: int) -> Generator[None, None, Pixels]:
+        height, width = pixels.shape[:2]
+        joiner = Joiner(width * self.factor, height * self.factor, overlap * self.factor)
+        for tile in tiles(width, height, side, overlap, grid=_WINDOW):
+            joiner.add(tile.times(self.factor), self._forward(pixels[tile.area]))
+            yield
+        whole: Pixels = np.rint(joiner.picture().clip(0, 1) * 255).astype(np.uint8)
+        return whole
+
+    def _forward(self, pixels: Pixels) -> np.ndarray:
+        """float [factor · h, factor · w, 3]."""
+        missing = [(0, -side % self._multiple) for side in pixels.shape[:2]]
+        padded = np.pad(pixels, (*missing, (0, 0)), mode="symmetric")
+        image = torch.from_numpy(padded.astype(np.float32) / 255).permute(2, 0, 1)[None]
+        out = self._network(image.to(self._device, self._dtype))[0].float().permute(1, 2, 0).cpu().numpy()
+        return out[: pixels.shape[0] * self.factor, : pixels.shape[1] * self.factor]
+
+
+def open_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
+    """From a folder of Swin2SR, or from one .safetensors file of the ESRGAN family. Raises CannotOpen."""
+    try:
+        if path.is_dir():
+            return _swin(path, device, dtype)
+        if path.suffix == ".safetensors" and path.is_file():
+            return _community(path, device, dtype)
+    except CannotOpen:
+        raise
+    except Exception as error:
+        # Libraries raise whatever they like on a broken file; the owner needs one sentence.
+        raise CannotOpen(f"The upscaler {path.name} cannot be read ({error}): is the download whole?") from error
+    raise CannotOpen(f"{path} is no upscaler: it has to be a folder of Swin2SR or one .safetensors file.")
+
+
+def _swin(folder: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
+    from transformers import Swin2SRForImageSuperResolution
+
+    network = Swin2SRForImageSuperResolution.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, dtype=dtype
+    )
+    network = network.to(device).eval().requires_grad_(False)
+    config = network.config
+    return Upscaler(
+        lambda image: network(image).reconstruction, int(config.upscale), device, dtype, int(config.window_size)
+    )
+
+
+def _community(file: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
+    try:
+        from spandrel import ImageModelDescriptor, ModelLoader
+    except Exception as error:
+        # A torchvision that does not fit the torch fails with errors of its own.
+        raise CannotOpen(
+            f"The upscaler {file.name} needs the extra `upscalers` (spandrel, and a torchvision for this torch): "
+            "install it, or name a folder of Swin2SR instead."
+        ) from error
+    model: Any = ModelLoader(device=device).load_from_file(file)
+    if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3 or model.scale not in (2, 4, 8):
+        raise CannotOpen(f"{file.name} holds no network that makes colour pictures 2, 4 or 8 times larger.")
+    model.model.to(device, dtype).eval().requires_grad_(False)
+    return Upscaler(model, int(model.scale), device, dtype)
