@@ -3,20 +3,24 @@
 Knows nothing of how code is made or kept.
 """
 
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from worker import graphs
-from worker.compiling import Compiler, Subject
+from worker.bundles import read_compiled
+from worker.compiling import Compiler, Make, Quiet, Subject
 from worker.forward import Forward
+from worker.memory import Plan
+from worker.placing import DENOISERS, streams
+from worker.regions import Code
 from worker.tally import Tally
 from worker.tracing import Recipe
 
-#: The network that takes the steps, by diffusers' name for it.
-DENOISERS = ("unet", "transformer")
 #: The part of an autoencoder that makes pictures.
 DECODER = "decoder"
 
@@ -32,10 +36,6 @@ class Boost:
         """Whether the next forwards are of the model as it was loaded."""
         for forward in self._forwards:
             forward.plain = plain
-
-    def tell(self, *, idle: bool) -> None:
-        """Whether there is work: the compiler may stand still meanwhile."""
-        self._compiler.quiet.tell(idle=idle)
 
     def may_adopt(self, *, idle: bool) -> bool:
         """True when compiled code waits to be tried and this is a moment for it."""
@@ -55,23 +55,35 @@ class Boost:
         self._compiler.stop()
 
 
-def boost(
-    parts: Mapping[str, nn.Module], root: Path, nudge: Callable[[], None], *, joined: bool, recorded: bool
-) -> Boost | None:
-    """For a model's networks; None where there is nothing to compile. `recorded`: as CUDA graphs, where there are."""
-    subjects = [_subject(root, parts[name], joined=joined, recorded=recorded) for name in DENOISERS if name in parts]
-    if not subjects:
-        return None
-    if isinstance(getattr(parts.get("vae"), DECODER, None), nn.Module):
-        subjects.append(_subject(root, parts["vae"], DECODER, joined=False, recorded=recorded))
-    compiler = Compiler(subjects=subjects, root=root, nudge=nudge)
-    compiler.start()
-    return Boost(compiler)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booster:
+    """How this worker compiles. `idle` is set while the device has no work; `nudge` wakes the loop."""
 
+    root: Path
+    idle: threading.Event
+    nudge: Callable[[], None]
+    make: Make | None = None
+    read: Callable[[Path], Code] = read_compiled
 
-def _subject(root: Path, module: nn.Module, part: str = "", *, joined: bool, recorded: bool) -> Subject:
-    # A transformer's products are so large that joining them gains less than the second copy of its weights costs.
-    recipe = Recipe.of(module, part, joined=joined and "UNet" in type(module).__name__)
-    tally = Tally(root / recipe.build() / "tally.json")
-    record = graphs.recorder(torch.device(recipe.device)) if recorded else graphs.plain
-    return Subject(Forward(module.get_submodule(part), tally, record=record), recipe)
+    def __call__(self, parts: Mapping[str, nn.Module], plan: Plan) -> Boost | None:
+        """For a model's networks, as they lie in memory; None where there is nothing to compile."""
+        denoisers = [name for name in DENOISERS if name in parts]
+        if not denoisers or not plan.compiles:
+            return None
+        subjects = [self._subject(parts[denoisers[0]], "", plan)]
+        vae = parts.get("vae")
+        if isinstance(getattr(vae, DECODER, None), nn.Module) and not streams("vae", plan) and not plan.tiled:
+            assert vae is not None
+            subjects.append(self._subject(vae, DECODER, plan))
+        compiler = Compiler(
+            subjects=subjects, root=self.root, nudge=self.nudge, quiet=Quiet(self.idle), make=self.make, read=self.read
+        )
+        compiler.start()
+        return Boost(compiler)
+
+    def _subject(self, module: nn.Module, part: str, plan: Plan) -> Subject:
+        # A transformer's products are so large that joining them gains less than a second copy of its weights costs.
+        recipe = Recipe.of(module, part, joined=plan.joined and "UNet" in type(module).__name__)
+        tally = Tally(self.root / recipe.build() / "tally.json")
+        record = graphs.recorder(torch.device(recipe.device)) if plan.recorded else graphs.plain
+        return Subject(Forward(module.get_submodule(part), tally, record=record), recipe)

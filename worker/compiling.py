@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 from worker import ahead, bundles
 from worker.forward import Forward
 from worker.regions import Code
-from worker.tally import Wish
+from worker.tally import Tally, Wish
 from worker.tracing import Recipe
 
 log = logging.getLogger("darkroom.compiling")
@@ -44,24 +45,21 @@ class Subject:
     recipe: Recipe
 
 
-#: Makes the bundle of a wish at a folder; `wait_idle` comes back when there is time. Raises CompileFailed.
-Make = Callable[[Recipe, Wish, Path, "Quiet"], None]
-
-
 class CompileFailed(Exception):
     """The text is the compiler's last word."""
 
 
 class Quiet:
-    """Whether the device has work, said by the loop and heard by the thread that compiles."""
+    """Whether the device has work, as the loop tells, and whether all is over. `idle` may be shared by compilers."""
 
-    def __init__(self) -> None:
-        self._idle = threading.Event()
-        self._idle.set()
+    def __init__(self, idle: threading.Event | None = None) -> None:
+        self._idle = idle or threading.Event()
+        if idle is None:
+            self._idle.set()
         self.stopped = threading.Event()
 
     def tell(self, *, idle: bool) -> None:
-        """From the loop, whenever it changes or not."""
+        """Whenever it changes."""
         if idle:
             self._idle.set()
         else:
@@ -78,7 +76,11 @@ class Quiet:
             pass
 
 
-@dataclass(slots=True, kw_only=True)
+#: Makes the bundle of a wish at a folder. Raises CompileFailed, or whatever a compiler does.
+Make = Callable[[Recipe, Wish, Path, Quiet], None]
+
+
+@dataclass(slots=True, kw_only=True, weakref_slot=True)
 class Compiler:
     """Works through the wishes of a loaded model. `nudge` wakes the loop when something can be adopted."""
 
@@ -91,47 +93,82 @@ class Compiler:
     _failed: set[tuple[int, Wish]] = field(default_factory=set)
 
     def start(self) -> None:
-        """In a thread of its own."""
-        threading.Thread(target=self._run, name="compiling", daemon=True).start()
+        """In a thread of its own, which ends with the model: it holds nothing of it while it waits or compiles."""
+        tally = self.subjects[0].forward.tally
+        weakref.finalize(self, self.quiet.stopped.set)
+        arguments = weakref.ref(self), self.quiet, tally, self.root
+        threading.Thread(target=_work, args=arguments, name="compiling", daemon=True).start()
 
     def stop(self) -> None:
         """Ends soon, with the compiler's process."""
         self.quiet.stopped.set()
-        for subject in self.subjects:
-            subject.forward.tally.wake()
-
-    def _run(self) -> None:
-        _quiet_caches(self.root)
-        while not self.quiet.stopped.is_set():
-            if not self.turn():
-                self.subjects[0].forward.tally.wait(_REST_SECONDS)
-            for subject in self.subjects:
-                subject.forward.tally.save()
+        self.subjects[0].forward.tally.wake()
 
     def turn(self) -> bool:
         """Serves the first wish that is not served; False when there is none."""
+        found = self.first()
+        if found is None:
+            return False
+        number, wish, recipe, folder = found
+        self.serve(number, wish, folder, made(self.make, recipe, wish, folder, self.quiet))
+        return True
+
+    def first(self) -> tuple[int, Wish, Recipe, Path] | None:
+        """The first wish that is not served, with what making its bundle takes."""
         for number, subject in enumerate(self.subjects):
+            subject.forward.tally.save()
             for wish in subject.forward.tally.wishes():
                 if (number, wish) not in self._failed and not subject.forward.has(wish):
-                    self._serve(number, subject, wish)
-                    return True
-        return False
+                    return number, wish, subject.recipe, bundles.place(self.root, subject.recipe, wish)
+        return None
 
-    def _serve(self, number: int, subject: Subject, wish: Wish) -> None:
-        folder = bundles.place(self.root, subject.recipe, wish)
+    def serve(self, number: int, wish: Wish, folder: Path, error: Exception | None) -> None:
+        """Offers what was made; what failed is said once, and the eager forward goes on serving."""
+        subject = self.subjects[number]
         try:
-            if not (folder / bundles.SIGNATURES).is_file():
-                with _TURN:
-                    (self.make or make_apart)(subject.recipe, wish, folder, self.quiet)
-                bundles.prune(self.root)
+            if error is not None:
+                raise error
             subject.forward.offer(wish, bundles.load(folder, self.read))
-            self.nudge()
-        except Exception as error:
-            # A compiler fails in many ways; each is said once, and the eager forward goes on serving.
+        except Exception as failed:
+            # A compiler and its files fail in many ways.
             self._failed.add((number, wish))
             if not self.quiet.stopped.is_set():
                 what = f"{subject.recipe.kind} for {wish.bucket} rows"
-                log.warning("Compiling %s failed; it goes on uncompiled. (%s)", what, str(error)[-500:] or repr(error))
+                log.warning(
+                    "Compiling %s failed; it goes on uncompiled. (%s)", what, str(failed)[-500:] or repr(failed)
+                )
+        else:
+            bundles.prune(self.root)
+            self.nudge()
+
+
+def _work(mine: "weakref.ref[Compiler]", quiet: Quiet, tally: Tally, root: Path) -> None:
+    """Serves one wish after the other while the model is there."""
+    while not quiet.stopped.is_set():
+        compiler = mine()
+        found = compiler.first() if compiler is not None else None
+        make = compiler.make if compiler is not None else None
+        del compiler
+        if found is None:
+            tally.wait(_REST_SECONDS)
+            continue
+        number, wish, recipe, folder = found
+        error = made(make, recipe, wish, folder, quiet)
+        if (compiler := mine()) is not None:
+            compiler.serve(number, wish, folder, error)
+        del compiler
+
+
+def made(make: Make | None, recipe: Recipe, wish: Wish, folder: Path, quiet: Quiet) -> Exception | None:
+    """Sees to it that the bundle is there; what went wrong, if anything did."""
+    if (folder / bundles.SIGNATURES).is_file():
+        return None
+    try:
+        with _TURN:
+            (make or make_apart)(recipe, wish, folder, quiet)
+    except Exception as error:
+        return error
+    return None
 
 
 def make_apart(recipe: Recipe, wish: Wish, folder: Path, quiet: Quiet) -> None:
@@ -180,7 +217,7 @@ def _environment(spare: bool) -> dict[str, str]:
     return {**mine, "TORCHINDUCTOR_COMPILE_THREADS": threads, "OMP_NUM_THREADS": "1"}
 
 
-def _quiet_caches(root: Path) -> None:
+def keep_caches(root: Path) -> None:
     """torch's own caches lie beside the bundles, for this process and those that it starts."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(root / "inductor"))
     os.environ.setdefault("TRITON_CACHE_DIR", str(root / "triton"))

@@ -40,9 +40,12 @@ class Forward:
         self.rows = 0  # all rows of the last call, padding among them
         self._module, self._record, self._clock = module, record, clock
         self._weights = Weights(module)
+        weights = list(module.parameters())
+        self._ends = weights[0], weights[-1]
         self._active = Active()
         self._ready: dict[str, dict[int, Run]] = {}
         self._single = False  # it answers with one tensor, not a tuple
+        self._at = self._place()  # where the weights were when code was adopted
         self._offers: list[tuple[Wish, Bundle, float]] = []
         self._lock = threading.Lock()
         self._whole = "" in regions_of(module)
@@ -57,6 +60,7 @@ class Forward:
         """As the model itself would answer, for the shape's rows in as many forwards as they are served best by."""
         self.padding, self.rows = 0, 1
         call = self._read(args, kwargs) if self.plain else None
+        self._follow_weights()
         ready = self._ready.get(call.shape) if call is not None else None
         parts = buckets.pieces(call.rows, ready) if call is not None and ready else ()
         if call is None or not ready or not parts:
@@ -78,6 +82,17 @@ class Forward:
             return None
         self.tally.count(call.rows, call.shape)
         return call
+
+    def _follow_weights(self) -> None:
+        """After the model was away: recorded forwards and joined weights are of where it lay before."""
+        place = self._place()
+        if place != self._at:
+            self._ready.clear()
+            self._weights.forget()
+            self._at = place
+
+    def _place(self) -> tuple[int, ...]:
+        return tuple(weight.data_ptr() for weight in self._ends)
 
     # --- from the thread that compiles -----------------------------------------------------------------------------
 
@@ -104,6 +119,7 @@ class Forward:
         with self._lock:
             wish, bundle, _ = self._offers.pop(0)
         try:
+            self._follow_weights()
             self._ready.setdefault(wish.shape, {})[wish.bucket] = self._tried(wish, bundle)
         except Exception as error:
             # Whatever a compiler, a driver or a full memory may raise: the eager forward works.

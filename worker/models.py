@@ -14,6 +14,7 @@ import torch
 
 from core.catalogue import POSTCARD, SAMPLERS, name_of
 from core.events import ModelInfo
+from worker.boost import Boost
 from worker.device import Device
 from worker.digest import digest
 from worker.families.base import Family
@@ -44,6 +45,7 @@ class Loaded:
     info: ModelInfo
     memory_mb: int  # of its parameters, on the device
     plan: Plan = UNPLANNED  # how it lies there
+    boost: Boost | None = None  # compiled code, where there may be some
     tools: Tools = field(default_factory=Tools)  # what lies beside it
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from worker.boost import DENOISERS
 from worker.device import Device
 from worker.families.base import Family, Guidance
 from worker.memory import UNPLANNED, Plan, Policy, plan
 from worker.quantize import to_fp8
 from worker.sizing import TILE, sizes_of
 
+#: The network that takes the steps, by diffusers' name for it.
+DENOISERS = ("unet", "transformer")
 HOST = torch.device("cpu")
 _LAYERS, _BLOCKS = "leaf_level", "block_level"
 FULL, FP8 = "full", "fp8"
@@ -38,21 +39,28 @@ def place(parts: Mapping[str, nn.Module], chosen: Plan, device: torch.device, co
         denoiser = name in DENOISERS
         if denoiser and chosen.fp8:
             to_fp8(part, compute)
-        if denoiser and chosen.policy is Policy.STREAMED:
-            _stream(part, device, _LAYERS if name == "unet" else _BLOCKS)
-        elif _passes(name, chosen.policy):
-            _stream(part, device, _LAYERS)
+        if streams(name, chosen):
+            _stream(part, device, _BLOCKS if name == "transformer" else _LAYERS)
         else:
             part.to(device)
     if chosen.tiled:
         tile(parts.get("vae"))
 
 
-def _passes(name: str, policy: Policy) -> bool:
-    """Whether the network comes and goes a layer at a time."""
-    if name in DENOISERS or policy is Policy.RESIDENT:
-        return False
-    return name != "vae" or policy is not Policy.TEXT_ON_HOST
+def streams(name: str, chosen: Plan) -> bool:
+    """Whether the network stays in the host's memory and comes piece by piece when it is used."""
+    if name in DENOISERS:
+        return chosen.policy is Policy.STREAMED
+    if name == "vae":
+        return chosen.policy in {Policy.DENOISER_ONLY, Policy.STREAMED}
+    return chosen.policy is not Policy.RESIDENT
+
+
+def move(parts: Mapping[str, nn.Module], chosen: Plan, place: torch.device) -> None:
+    """What stays on the device goes elsewhere, or comes back; what streams is in the host's memory anyway."""
+    for name, part in parts.items():
+        if not streams(name, chosen):
+            part.to(place)
 
 
 def _stream(part: nn.Module, device: torch.device, how: str) -> None:

@@ -70,6 +70,10 @@ class Weights:
         whole = f"{prefix}.{name}" if prefix else name
         return self._by_name[whole] if whole in self._by_name else self._join(whole)
 
+    def forget(self) -> None:
+        """The joined ones are made anew."""
+        self._joined.clear()
+
     def _join(self, whole: str) -> Tensor:
         if whole not in self._joined:
             *path, layer, kind = whole.split(".")

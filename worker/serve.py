@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from types import FrameType
 from typing import NoReturn
@@ -16,14 +17,17 @@ from typing import NoReturn
 from core.errors import DarkroomError
 from core.events import PROTOCOL, Hello, LoadFailed, Phase, Ready
 from worker import VERSION
+from worker.boost import Booster
+from worker.compiling import keep_caches
 from worker.device import Device, choose, prepare
 from worker.engine import Engine
+from worker.families.base import Whole
 from worker.held import Held
 from worker.link import Link
 from worker.meter import Meter
-from worker.models import load
+from worker.models import Loaded, load
 from worker.opener import Opener
-from worker.orders import Inbox
+from worker.orders import Compiled, Inbox
 from worker.parent import die_with_parent
 from worker.pulse import Pulse
 from worker.settings import Settings
@@ -55,7 +59,7 @@ def serve(settings: Settings) -> NoReturn:
         die_with_parent()
         leave_if_orphaned()
     os.nice(settings.nice)
-    device = choose(settings.device, settings.dtype, settings.rows)
+    device = choose(settings.device, settings.dtype, settings.rows, settings.gpu_mb)
     prepare(device, settings.threads)
 
     def hello(proof: str) -> Hello:
@@ -96,7 +100,15 @@ def load_and_run(parts: Parts) -> None:
     """Loads the model, says so, and runs the loop. Raises CannotLoad."""
     settings, device, pulse = parts.settings, parts.device, parts.pulse
     meter = Meter.for_device(device.place)
-    opener = Opener(settings.model, device, load, lambda: pulse.progress(Phase.LOADING))
+    rest = threading.Event()
+    booster = booster_of(settings, device, rest, parts.inbox)
+
+    def load_boosted(model: str, device: Device, progress: Callable[[], None]) -> Loaded:
+        loaded = load(model, device, progress, weights=settings.weights)
+        whole = isinstance(loaded.family, Whole)
+        return loaded if booster is None or whole else replace(loaded, boost=booster(loaded.family.parts, loaded.plan))
+
+    opener = Opener(settings.model, device, load_boosted, lambda: pulse.progress(Phase.LOADING))
     shelf = Shelf(opener, device, room_for_models_mb(device), opener.size_mb)
     began = monotonic()
     log.info("Loading %s on %s in %s.", settings.model, device.name, device.dtype_name)
@@ -108,11 +120,20 @@ def load_and_run(parts: Parts) -> None:
         with meter.measure() as measured:
             measured.house("warmup")
             shelf.put(Held.of(loaded, device))
-        engine = Engine(shelf, device, meter, pulse, parts.link.say, parts.inbox, opener.know)
+        engine = Engine(shelf, device, meter, pulse, parts.link.say, parts.inbox, opener.know, rest=rest)
     load_ms = round((monotonic() - began) * 1000)
     log.info("%s (%s) is loaded after %d ms.", loaded.info.name, loaded.info.digest, load_ms)
     parts.link.announce(Ready(model=loaded.info, load_ms=load_ms))
     engine.run()
+
+
+def booster_of(settings: Settings, device: Device, rest: threading.Event, inbox: Inbox) -> Booster | None:
+    """None where nothing is compiled."""
+    if not settings.compiles_on(device.place.type):
+        return None
+    root = settings.data / "compiled"
+    keep_caches(root)
+    return Booster(root=root, idle=rest, nudge=lambda: inbox.put(Compiled()))
 
 
 def room_for_models_mb(device: Device) -> int:

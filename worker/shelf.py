@@ -9,20 +9,20 @@ import gc
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 
 from core.errors import DarkroomError
 from core.events import ModelInfo, Models
+from worker.boost import Boost
 from worker.device import Device, free_cache, is_out_of_memory
 from worker.held import Held
 from worker.models import Loaded
+from worker.placing import HOST, move
 
 log = logging.getLogger("darkroom.shelf")
-
-HOST = torch.device("cpu")
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -126,6 +126,10 @@ class Shelf:
         free_cache(self._device)
         return bool(idle)
 
+    def boosts(self) -> Iterator[Boost]:
+        """Of the models that are compiled for."""
+        return (held.loaded.boost for held in self._held.values() if held.loaded.boost is not None)
+
     def models(self) -> Models:
         """What is there, as the bot is told."""
         return Models(loaded=tuple(self._held), known=tuple(self._known.values()))
@@ -182,8 +186,7 @@ class Shelf:
 
 
 def _move(held: Held, place: torch.device) -> None:
-    for part in held.family.parts.values():
-        part.to(place)
+    move(held.family.parts, held.loaded.plan, place)
 
 
 def _chain(error: BaseException | None) -> Iterable[BaseException]:

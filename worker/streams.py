@@ -14,6 +14,9 @@ from torch import Tensor
 class Copy(Protocol):
     """A tensor on its way to the host."""
 
+    def done(self) -> bool:
+        """True once it is there."""
+
     def wait(self) -> Tensor:
         """The tensor there; blocks the calling thread until it is."""
 
@@ -29,13 +32,18 @@ class Lane(Protocol):
         """Begins to copy; called where the tensor was made."""
 
 
-class _There:
+class There:
     """A copy that is done."""
 
     def __init__(self, tensor: Tensor) -> None:
         self._tensor = tensor
 
+    def done(self) -> bool:
+        """It is."""
+        return True
+
     def wait(self) -> Tensor:
+        """At once."""
         return self._tensor
 
 
@@ -49,7 +57,7 @@ class PlainLane:
 
     def to_host(self, tensor: Tensor) -> Copy:
         """At once."""
-        return _There(tensor.cpu())
+        return There(tensor.cpu())
 
 
 class _Coming:
@@ -58,7 +66,12 @@ class _Coming:
     def __init__(self, source: Tensor, target: Tensor, event: Any) -> None:
         self._source, self._target, self._event = source, target, event
 
+    def done(self) -> bool:
+        """As the device says."""
+        return bool(self._event.query())
+
     def wait(self) -> Tensor:
+        """Blocks this thread alone."""
         self._event.synchronize()
         return self._target
 
@@ -87,20 +100,13 @@ class CudaLane:
         return _Coming(tensor, target, event)
 
 
-def lane(device: torch.device, *, aside: bool = True) -> Lane:
-    """For a device; not `aside`: where memory is short, work is done in turn, and only copies do not block."""
-    if device.type != "cuda":
-        return PlainLane()
-    return CudaLane(device) if aside else InTurn(device)
+#: Work is done in turn, where memory or the device leaves no other way.
+IN_TURN = PlainLane()
 
 
-class InTurn(CudaLane):
-    """Copies without waiting, but computes in the loop's own stream."""
-
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """In turn."""
-        yield
+def lane(device: torch.device) -> Lane:
+    """For a device."""
+    return CudaLane(device) if device.type == "cuda" else IN_TURN
 
 
 def borrow(tensor: Tensor) -> Tensor:
