@@ -48,16 +48,18 @@ class Line:
     def next_waiting(self) -> Task | None:
         """The first job in line whose model is there; has the other models loaded.
 
-        Where one of them has to wait for room, nobody who came later begins, or it would wait for ever.
+        Where one of them has to wait for room, nobody who came later begins, or it would wait for ever. And none takes
+        the room of a model that somebody who came earlier is about to use.
         """
-        able, closed = set(), False
+        able, busy, closed = set(), self.busy(), False
         for task in self.tasks.values():
             if task.paused:
                 continue
             if self._shelf.get(task.model) is not None:
                 if task.is_begun or not closed:
                     able.add(task.id)
-            elif not self._shelf.fetch(task.model, self.busy()):
+                    busy.add(task.model)
+            elif not self._shelf.fetch(task.model, busy):
                 closed = True
         return next((task for task in self.waiting if task.id in able), None)
 

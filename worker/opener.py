@@ -6,12 +6,14 @@ nothing of memory and of jobs.
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from core.catalogue import name_of
 from core.errors import DarkroomError
 from core.events import Catalogue, ModelPlace
 from worker.device import Device
 from worker.models import Loaded
+from worker.vision.tools import Places, open_tools
 
 LoadFiles = Callable[[str, Device, Callable[[], None]], Loaded]
 
@@ -52,10 +54,18 @@ class Opener:
 
     def _open(self, place: ModelPlace) -> Loaded:
         loaded = self._load(place.where, self._device, self._progress)
-        info = loaded.info
+        info, device = loaded.info, self._device
+        places = Places(
+            adapter=_path(place.adapter), upscaler=_path(place.upscaler), classifier=_path(place.classifier)
+        )
+        tools = open_tools(places, loaded.family.parts, device.place, device.dtype)
         named = replace(
             info, name=place.name, native=place.native or info.native, steps=place.steps or info.steps,
             guidance=info.guidance if place.guidance is None else place.guidance,
-            sampler=place.sampler or info.sampler,
+            sampler=place.sampler or info.sampler, edits=tuple(dict.fromkeys((*info.edits, *tools.edits))),
         )  # fmt: skip
-        return replace(loaded, info=named)
+        return replace(loaded, info=named, tools=tools)
+
+
+def _path(where: str) -> Path | None:
+    return Path(where).expanduser() if where else None

@@ -113,17 +113,13 @@ class Shelf:
         if not tried.alone and _lacked_room(tried.error):
             self._sizes[tried.name] = self._budget_mb
             return None
-        log.warning("%s could not be loaded.", tried.name, exc_info=tried.error)
         return Arrival(name=tried.name, sentence=_sentence(tried.name, tried.error))
 
     def shed(self, busy: Collection[str]) -> bool:
         """Lets go of all models that are not at work; False when there are none."""
         idle = [name for name in self._held if name not in busy]
         for name in idle:
-            log.info("%s is let go, for memory is full.", name)
-            del self._held[name]
-        gc.collect()
-        free_cache(self._device)
+            self._let_go(name)
         return bool(idle)
 
     def boosts(self) -> Iterator[Boost]:
@@ -152,8 +148,15 @@ class Shelf:
         """How large a model is shows when it is there: then others may have to go after all."""
         for name in [name for name in self._held if name != new and name not in busy]:
             if self._room_mb() < 0:
-                log.info("%s is let go.", name)
-                del self._held[name]
+                self._let_go(name)
+
+    def _let_go(self, name: str) -> None:
+        log.info("%s is let go.", name)
+        del self._held[name]
+        self._free()
+
+    def _free(self) -> None:
+        """Models hold themselves in circles, and torch holds their memory."""
         gc.collect()
         free_cache(self._device)
 
@@ -166,12 +169,12 @@ class Shelf:
             free_cache(self._device)
             tried.held = Held.of(self._load(tried.name), self._device)
         except Exception as error:
-            tried.error = error
-            gc.collect()
-            free_cache(self._device)
-            tried.leaving = [held for held in tried.leaving if self._comes_back(held)]
-        else:
+            log.warning("%s could not be loaded.", tried.name, exc_info=error)
+            tried.error = _bare(error)
+        if tried.error is None:
             tried.leaving = []
+        self._free()
+        tried.leaving = [held for held in tried.leaving if self._comes_back(held)]
         self._ended.set()
         self.arrived()
 
@@ -192,7 +195,14 @@ def _move(held: Held, place: torch.device) -> None:
 def _chain(error: BaseException | None) -> Iterable[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
+
+
+def _bare(error: Exception) -> Exception:
+    """Without its tracebacks: their frames would keep the half of a model alive that has been loaded."""
+    for one in _chain(error):
+        one.__traceback__ = None
+    return error
 
 
 def _lacked_room(error: BaseException | None) -> bool:

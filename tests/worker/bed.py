@@ -53,7 +53,7 @@ class Bed:
         self._news = threading.Condition()
         self.device = replace(device or choose("cpu", "float32", 0), max_rows=rows)
         self.meter, self.pulse = Meter.for_device(self.device.place), Pulse()
-        self._only = models[0].info.name if len(models) == 1 else ""
+        self._only = models[0].info.name if len(models) == 1 and shelf is None else ""
         self.shelf = shelf or Shelf(nothing_else, self.device, 1000)
         for loaded in models:
             self.shelf.put(Held.of(loaded, self.device))

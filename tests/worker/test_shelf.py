@@ -1,0 +1,195 @@
+"""As many models as fit, none gone before its successor is there, and a load that fails changes nothing."""
+
+import threading
+from typing import Any
+
+import pytest
+import torch
+
+from core.events import Models
+from tests.worker.paper import PATIENCE, Loads, Paper, Part, paper
+from worker.device import Device, choose
+from worker.held import Held
+from worker.models import CannotLoad
+from worker.shelf import Arrival, Shelf
+
+DEVICE = choose("cpu", "float32", 0)
+FULL = torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def out_of_memory() -> CannotLoad:
+    """As the loader says it."""
+    error = CannotLoad("It does not fit.")
+    error.__cause__ = FULL
+    return error
+
+
+class Bench:
+    """A shelf of 250 MB with some models on it, and what loads others."""
+
+    def __init__(self, *there: Any, **loads: Any) -> None:
+        self.loads = Loads(**loads)
+        self.sizes: dict[str, int] = {}
+        self._arrived = threading.Event()
+        self.shelf = Shelf(self.loads, DEVICE, 250, lambda name: self.sizes.get(name, 0))
+        self.shelf.arrived = self._arrived.set
+        for loaded in there:
+            self.shelf.put(Held.of(loaded, DEVICE))
+
+    def fetch(self, name: str, *busy: str) -> Arrival | None:
+        """A load from its beginning to its end."""
+        assert self.begin(name, *busy)
+        return self.end(*busy)
+
+    def begin(self, name: str, *busy: str) -> bool:
+        self._arrived.clear()
+        return self.shelf.fetch(name, busy)
+
+    def end(self, *busy: str) -> Arrival | None:
+        assert self._arrived.wait(PATIENCE)
+        return self.shelf.settle(busy)
+
+    @property
+    def there(self) -> tuple[str, ...]:
+        return self.shelf.models().loaded
+
+
+def moves(loaded: Any) -> list[str]:
+    part = loaded.family.parts["unet"]
+    assert isinstance(part, Part)
+    return part.moves
+
+
+def test_a_model_that_fits_comes_beside_the_others() -> None:
+    one = paper("one")
+    bench = Bench(one, two=paper("two"))
+    assert bench.fetch("two") == Arrival(name="two")
+    assert bench.there == ("one", "two") and moves(one) == []
+
+
+def test_the_one_that_was_not_used_for_longest_goes_and_only_as_many_as_have_to() -> None:
+    bench = Bench(paper("one"), paper("two"), three=paper("three", 150))
+    bench.sizes["three"] = 150
+    assert bench.shelf.get("one") is not None
+    assert bench.fetch("three") == Arrival(name="three")
+    assert bench.there == ("one", "three")
+
+
+def test_who_leaves_waits_in_the_hosts_memory_until_the_new_one_has_been_tried_out() -> None:
+    one = paper("one", 200)
+    bench = Bench(one, two=paper("two", 200))
+    bench.sizes["two"] = 200
+    bench.loads.gates["two"] = threading.Event()
+    assert bench.begin("two")
+    assert bench.shelf.loading == "two" and bench.shelf.get("one") is None
+    bench.loads.gates["two"].set()
+    assert bench.end() == Arrival(name="two")
+    assert moves(one) == ["cpu"] and bench.there == ("two",)
+
+
+@pytest.mark.parametrize("error", [CannotLoad("The file is broken."), RuntimeError("insides")], ids=repr)
+def test_when_the_new_one_fails_the_old_one_is_back(error: Exception) -> None:
+    one = paper("one", 200)
+    bench = Bench(one, two=error)
+    bench.sizes["two"] = 200
+    arrival = bench.fetch("two")
+    assert arrival is not None and arrival.sentence and "insides" not in arrival.sentence
+    assert bench.there == ("one",) and moves(one) == ["cpu", "cpu"], "away, and back"
+    assert bench.shelf.get("one") is not None
+
+
+def test_one_that_cannot_encode_a_picture_does_not_take_the_old_ones_place() -> None:
+    class Broken(Paper):
+        def encode_picture(self, pixels: Any) -> Any:
+            raise RuntimeError("its weights are of another shape")
+
+    bench = Bench(paper("one", 200), two=paper("two", 200, family=Broken()))
+    bench.sizes["two"] = 200
+    arrival = bench.fetch("two")
+    assert arrival is not None and arrival.sentence
+    assert bench.there == ("one",)
+
+
+def test_one_that_cannot_come_back_is_only_forgotten() -> None:
+    bench = Bench(paper("one", 200, stuck=True), two=CannotLoad("Broken."))
+    bench.sizes["two"] = 200
+    assert bench.fetch("two") == Arrival(name="two", sentence="Broken.")
+    assert bench.there == ()
+
+
+def test_a_model_at_work_never_goes() -> None:
+    bench = Bench(paper("one"), paper("two"), three=paper("three", 200))
+    bench.sizes["three"] = 200
+    assert not bench.begin("three", "one")
+    assert bench.there == ("one", "two") and bench.loads.asked == []
+    assert bench.fetch("three") == Arrival(name="three")
+
+
+def test_one_that_is_larger_than_all_room_gets_the_device_for_itself() -> None:
+    bench = Bench(paper("one"), paper("two"), huge=paper("huge", 900))
+    bench.sizes["huge"] = 900
+    assert not bench.begin("huge", "two")
+    assert bench.fetch("huge") == Arrival(name="huge")
+    assert bench.there == ("huge",)
+
+
+def test_where_nobody_knew_the_size_others_go_after_all() -> None:
+    bench = Bench(paper("one"), paper("two"), three=paper("three", 140))
+    assert bench.fetch("three", "one") == Arrival(name="three")
+    assert bench.there == ("one", "three")
+
+
+def test_one_that_found_no_room_is_tried_again_with_all_of_it() -> None:
+    answers = iter([out_of_memory(), paper("three", 200)])
+    bench = Bench(paper("one"), paper("two"), three=lambda: next(answers))
+    assert bench.fetch("three") is None
+    assert bench.there == ("one", "two")
+    assert not bench.begin("three", "two"), "the next try needs everything"
+    assert bench.fetch("three") == Arrival(name="three")
+    assert bench.there == ("three",)
+
+
+def test_one_that_finds_no_room_even_alone_fails() -> None:
+    bench = Bench(paper("one"), huge=out_of_memory())
+    assert bench.fetch("huge") is None
+    assert bench.fetch("huge") == Arrival(name="huge", sentence="It does not fit.")
+    assert bench.there == ("one",)
+
+
+def test_one_loads_at_a_time() -> None:
+    bench = Bench(one=paper("one"), two=paper("two"))
+    bench.loads.gates["one"] = threading.Event()
+    assert bench.begin("one")
+    assert bench.shelf.fetch("two", ()) and bench.shelf.fetch("one", ())
+    bench.loads.gates["one"].set()
+    assert bench.end() == Arrival(name="one")
+    assert bench.loads.asked == ["one"]
+
+
+def test_what_is_there_and_what_was_ever_there_is_told() -> None:
+    bench = Bench(paper("one", 200), two=paper("two", 200))
+    bench.sizes["two"] = 200
+    bench.fetch("two")
+    told = bench.shelf.models()
+    assert isinstance(told, Models)
+    assert told.loaded == ("two",) and [info.name for info in told.known] == ["one", "two"]
+
+
+def test_when_memory_is_full_the_idle_ones_are_let_go() -> None:
+    bench = Bench(paper("one"), paper("two"))
+    assert bench.shelf.shed({"two"})
+    assert bench.there == ("two",)
+    assert not bench.shelf.shed({"two"})
+
+
+def test_the_device_is_what_they_come_back_to() -> None:
+    one = paper("one", 200)
+    loads = Loads(two=CannotLoad("Broken."))
+    arrived = threading.Event()
+    gpu = Device(place=torch.device("meta"), dtype=torch.float32, memory_mb=1000, max_rows=8, name="a GPU")
+    shelf = Shelf(loads, gpu, 250, lambda _: 200)
+    shelf.arrived = arrived.set
+    shelf.put(Held.of(one, gpu))
+    shelf.fetch("two", ())
+    assert arrived.wait(PATIENCE)
+    assert moves(one) == ["cpu", "meta"]
