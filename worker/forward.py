@@ -40,12 +40,10 @@ class Forward:
         self.rows = 0  # all rows of the last call, padding among them
         self._module, self._record, self._clock = module, record, clock
         self._weights = Weights(module)
-        weights = list(module.parameters())
-        self._ends = weights[0], weights[-1]
         self._active = Active()
         self._ready: dict[str, dict[int, Run]] = {}
         self._single = False  # it answers with one tensor, not a tuple
-        self._at = self._place()  # where the weights were when code was adopted
+        self._at = self._weights.place()  # where the weights were when code was adopted
         self._offers: list[tuple[Wish, Bundle, float]] = []
         self._lock = threading.Lock()
         self._whole = "" in regions_of(module)
@@ -85,14 +83,11 @@ class Forward:
 
     def _follow_weights(self) -> None:
         """After the model was away: recorded forwards and joined weights are of where it lay before."""
-        place = self._place()
+        place = self._weights.place()
         if place != self._at:
             self._ready.clear()
-            self._weights.forget()
+            self._weights.renew()
             self._at = place
-
-    def _place(self) -> tuple[int, ...]:
-        return tuple(weight.data_ptr() for weight in self._ends)
 
     # --- from the thread that compiles -----------------------------------------------------------------------------
 

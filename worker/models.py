@@ -75,12 +75,13 @@ def load(
 
 
 def quiet() -> None:
-    """No progress bars: a worker's output is a log."""
+    """No progress bars and no advice to programmers: a worker's output is a log."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
+    for voice in (diffusers_logging, transformers_logging):
+        voice.disable_progress_bar()
+        voice.set_verbosity_error()
 
 
 def _load(model: str, device: Device, progress: Callable[[], None], loras: Path | None, weights: str) -> Loaded:
@@ -113,13 +114,19 @@ def _whole(model: str, folder: Path, device: Device, weights: str) -> Loaded:
     from worker.families.any import AnyPipeline
 
     family = AnyPipeline.load(folder, device)
-    few = bool(FEW_STEPS.search(name_of(model)))
     info = ModelInfo(
-        name=_name(model), family=family.name, digest=digest(folder, folder.glob("*/*.safetensors")),
-        dtype=device.dtype_name, native=family.native, multiple=family.multiple, steps=FEW if few else family.steps,
-        guidance=family.scale, sampler=family.sampler, samplers=(family.sampler,),
+        name=_name(model),
+        family=family.name,
+        digest=digest(folder, folder.glob("*/*.safetensors")),
+        dtype=device.dtype_name,
+        native=family.native,
+        multiple=family.multiple,
+        steps=FEW if FEW_STEPS.search(_name(model)) else family.steps,
+        guidance=family.scale,
+        sampler=family.sampler,
+        samplers=(family.sampler,),
         edits=tuple(edit.value for edit in family.edits),
-    )  # fmt: skip
+    )
     return _placed(family, info, device, weights)
 
 

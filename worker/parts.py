@@ -59,7 +59,15 @@ def read_scheduler(folder: Path, kind: Kind) -> dict[str, Any]:
     if prediction not in kind.predictions:
         known = " and ".join(kind.predictions)
         raise CannotLoad(f"The checkpoint predicts {prediction!r}; only {known} work here with {kind.pipeline}.")
-    return {key: value for key, value in config.items() if not key.startswith("_")}
+    return {**rescaled(config), **{key: value for key, value in config.items() if not key.startswith("_")}}
+
+
+def rescaled(config: Mapping[str, Any]) -> dict[str, float]:
+    """How far guided outputs are brought back to their spread, where the schedule ends in pure noise.
+
+    Without it pictures of these models burn out; the share is that of the paper (arXiv 2305.08891).
+    """
+    return {"guidance_rescale": 0.7} if config.get("rescale_betas_zero_snr") else {}
 
 
 def read_tokenizers(folder: Path, kind: Kind) -> dict[str, Any]:
@@ -75,12 +83,9 @@ def _read(folder: Path, class_name: str, device: Device) -> Any:
     how: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
     if names and all(".fp16" in name for name in names):
         how["variant"] = "fp16"
-    kind = class_of(class_name)
-    of_diffusers = kind.__module__.startswith("diffusers")
-    how["torch_dtype" if of_diffusers else "dtype"] = precision(
-        class_name, json.loads((folder / "config.json").read_text("utf-8")), device
-    )
-    return kind.from_pretrained(folder, **how)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    how["dtype"] = precision(class_name, config, device)
+    return class_of(class_name).from_pretrained(folder, **how)
 
 
 def precision(class_name: str, config: Mapping[str, Any], device: Device) -> torch.dtype:
@@ -119,5 +124,5 @@ def pipeline_of(parts: Parts) -> Any:
     from diffusers import EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 
     flow = parts.kind.predictions[0] == "flow_prediction"
-    scheduler = (FlowMatchEulerDiscreteScheduler if flow else EulerDiscreteScheduler)()
+    scheduler = FlowMatchEulerDiscreteScheduler() if flow else EulerDiscreteScheduler(steps_offset=1)
     return class_of(parts.kind.pipeline)(**parts.networks, **parts.tokenizers, scheduler=scheduler, **parts.kind.bare)

@@ -57,10 +57,11 @@ def regions_of(module: nn.Module) -> dict[str, list[nn.Module]]:
 
 
 class Weights:
-    """A denoiser's weights by name, as they were at load: LoRA layers that come later rename, but keep them."""
+    """A denoiser's weights by the names that they had at load: LoRAs that come later rename, but keep them."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._by_name: dict[str, Tensor] = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        self._module = module
+        self._by_name = self._read()
         self._prefixes = {id(part): name for name, part in module.named_modules()}
         self._joined: dict[str, Tensor] = {}
 
@@ -70,9 +71,18 @@ class Weights:
         whole = f"{prefix}.{name}" if prefix else name
         return self._by_name[whole] if whole in self._by_name else self._join(whole)
 
-    def forget(self) -> None:
-        """The joined ones are made anew."""
+    def place(self) -> int:
+        """Where they lie: another answer means that the model was away."""
+        return next(self._module.parameters()).data_ptr()
+
+    def renew(self) -> None:
+        """After the model was away."""
         self._joined.clear()
+        self._by_name = self._read()
+
+    def _read(self) -> dict[str, Tensor]:
+        named = (*self._module.named_parameters(), *self._module.named_buffers())
+        return {name.replace(".base_layer.", "."): weight for name, weight in named if ".lora_" not in name}
 
     def _join(self, whole: str) -> Tensor:
         if whole not in self._joined:

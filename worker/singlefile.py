@@ -11,10 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from core.safetensors_header import PREFIX, Header, NotSafetensors, is_lora, length, parse
 from worker.device import Device
-from worker.header import Header, read_header
 from worker.kinds import INPAINTING, KINDS, REFINER, CannotLoad
-from worker.parts import Parts, class_of, precision, read_scheduler, read_tokenizers, settle
+from worker.parts import Parts, class_of, precision, read_scheduler, read_tokenizers, rescaled, settle
 from worker.vocabulary import clip_tokenizer
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
@@ -42,28 +42,45 @@ _PADS: Mapping[Shape, Mapping[str, str]] = {
 }
 
 
+def header_of(path: Path) -> Header:
+    """What a file says of its tensors, without reading these. Raises CannotLoad when it is no safetensors file."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(PREFIX)
+            header = parse(start + file.read(length(start)))
+    except NotSafetensors as error:
+        raise CannotLoad(f"{path.name} {error}. It should be a checkpoint in safetensors format.") from error
+    if path.stat().st_size < header.file_bytes:
+        raise CannotLoad(f"{path.name} ends too early: the download is not whole. Fetch it again.")
+    return header
+
+
 def shape_of(header: Header, name: str) -> Shape:
     """What the file is, by names and shapes of its tensors. Raises CannotLoad with what would be right."""
-    if not header.has(f"{_UNET}input_blocks."):
+
+    def has(beginning: str) -> bool:
+        return any(tensor.startswith(beginning) for tensor in header.tensors)
+
+    if not has(f"{_UNET}input_blocks."):
         raise CannotLoad(f"{name} {_stranger(header)}")
-    if header.shapes.get(_IN, (0, 4))[1] != 4:
+    if _IN in header.tensors and header.tensors[_IN].shape[1] != 4:
         raise CannotLoad(INPAINTING.format(name))
-    if not header.has(_VAE):
+    if not has(_VAE):
         raise CannotLoad(f"{name} holds no autoencoder: get the whole checkpoint, with its VAE inside.")
-    if header.has(_XL_FIRST) and header.has(_XL_SECOND):
+    if has(_XL_FIRST) and has(_XL_SECOND):
         return Shape.SDXL
-    if header.has(_REFINER):
+    if has(_REFINER):
         raise CannotLoad(REFINER.format(name))
-    if header.has(_CLIP):
+    if has(_CLIP):
         return Shape.SD1
-    if header.has(_OPEN_CLIP):
+    if has(_OPEN_CLIP):
         return Shape.SD2
     raise CannotLoad(f"{name} holds no text encoder: get the whole checkpoint, not the UNet alone.")
 
 
 def _stranger(header: Header) -> str:
-    names = " ".join(list(header.shapes)[:2000])
-    if re.search(r"\blora_|\.lora_|lora_(?:up|down)", names):
+    names = " ".join(header.tensors)
+    if is_lora(header):
         return "is a LoRA, not a checkpoint: put it into the folder of LoRAs, and use `--lora` with its name."
     if "double_blocks." in names:
         return "holds FLUX's transformer, which needs two text encoders beside it: use the whole folder or its hub id."
@@ -74,10 +91,10 @@ def _stranger(header: Header) -> str:
 
 def prediction_of(header: Header, shape: Shape, name: str) -> tuple[str, bool]:
     """What the UNet predicts, and whether its schedule ends in pure noise (zero terminal signal)."""
-    says = {key: str(value).lower() for key, value in header.remarks.items()}
-    zero = "ztsnr" in header.shapes or says.get("ss_zero_terminal_snr") == "true"
+    says = {key: str(value).lower() for key, value in header.metadata.items()}
+    zero = "ztsnr" in header.tensors or says.get("ss_zero_terminal_snr") == "true"
     said = says.get("modelspec.prediction_type", "")
-    if "v_pred" in header.shapes or said.startswith("v"):
+    if "v_pred" in header.tensors or said.startswith("v"):
         return "v_prediction", zero
     if said.startswith("eps") or shape is not Shape.SD2:
         return "epsilon", zero
@@ -90,10 +107,7 @@ def read_file(path: Path, device: Device, progress: Callable[[], None], config: 
 
     Raises CannotLoad, or whatever the libraries raise on broken files.
     """
-    try:
-        header = read_header(path)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CannotLoad(f"{path.name} is not a safetensors file. Is the download whole?") from error
+    header = header_of(path)
     shape = shape_of(header, path.name)
     folder = config or CONFIGS / shape
     index = json.loads((folder / "model_index.json").read_text("utf-8"))
@@ -102,6 +116,7 @@ def read_file(path: Path, device: Device, progress: Callable[[], None], config: 
     scheduler = {**read_scheduler(folder, kind), "prediction_type": prediction}
     if zero:
         scheduler |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+        scheduler |= rescaled(scheduler)
     progress()
     pads = _PADS[shape].items()
     tokenizers = {name: clip_tokenizer(path.parent, pad) for name, pad in pads} if config is None else {}
@@ -121,6 +136,6 @@ def _networks(path: Path, folder: Path, pipeline: str, tokenizers: Mapping[str, 
     how: dict[str, Any] = {"config": str(folder), "local_files_only": True}
     vae_class = class_of("AutoencoderKL")
     exact = precision("AutoencoderKL", vae_class.load_config(folder / "vae"), device)
-    vae = vae_class.from_single_file(str(path), subfolder="vae", torch_dtype=exact, **how)
-    whole = class_of(pipeline).from_single_file(str(path), vae=vae, torch_dtype=device.dtype, **tokenizers, **how)
+    vae = vae_class.from_single_file(str(path), subfolder="vae", dtype=exact, **how)
+    whole = class_of(pipeline).from_single_file(str(path), vae=vae, dtype=device.dtype, **tokenizers, **how)
     return dict(whole.components)

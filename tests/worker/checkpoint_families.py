@@ -72,6 +72,15 @@ def t5_tokenizer() -> Any:
     return T5TokenizerFast(vocab=pieces, extra_ids=0, model_max_length=512)
 
 
+def t5(width: int) -> Any:
+    """One layer of its encoder."""
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=128, d_model=width, d_kv=8, d_ff=32, num_layers=1, num_heads=2, feed_forward_proj="gated-gelu"
+        )
+    )  # fmt: skip
+
+
 def make_flux(folder: Path, *, guided: bool, seed: int = 0) -> Path:
     """dev's shape (`guided`) or schnell's."""
     torch.manual_seed(seed)
@@ -79,11 +88,8 @@ def make_flux(folder: Path, *, guided: bool, seed: int = 0) -> Path:
         patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
         joint_attention_dim=24, pooled_projection_dim=WIDTH, guidance_embeds=guided, axes_dims_rope=(4, 4, 8),
     )  # fmt: skip
-    t5 = T5EncoderModel(
-        T5Config(vocab_size=128, d_model=24, d_kv=8, d_ff=32, num_layers=1, num_heads=2, feed_forward_proj="gated-gelu")
-    )
     pipeline = diffusers.FluxPipeline(
-        tokenizer=_tokenizer(), tokenizer_2=t5_tokenizer(), text_encoder=text_encoder(), text_encoder_2=t5,
+        tokenizer=_tokenizer(), tokenizer_2=t5_tokenizer(), text_encoder=text_encoder(), text_encoder_2=t5(24),
         transformer=transformer, vae=autoencoder(4, shift_factor=0.1159, scaling_factor=0.3611),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=guided, shift=3.0 if guided else 1.0),
     )  # fmt: skip
@@ -92,7 +98,7 @@ def make_flux(folder: Path, *, guided: bool, seed: int = 0) -> Path:
 
 
 def make_sd3(folder: Path, seed: int = 0) -> Path:
-    """Stable Diffusion 3 without T5: a pipeline that has no family here."""
+    """Stable Diffusion 3: a pipeline that has no family here."""
     torch.manual_seed(seed)
     transformer = diffusers.SD3Transformer2DModel(
         sample_size=8, patch_size=1, in_channels=4, out_channels=4, num_layers=1, attention_head_dim=8,
@@ -101,8 +107,8 @@ def make_sd3(folder: Path, seed: int = 0) -> Path:
     )  # fmt: skip
     clip = [text_encoder(CLIPTextModelWithProjection), text_encoder(CLIPTextModelWithProjection, act="gelu")]
     pipeline = diffusers.StableDiffusion3Pipeline(
-        tokenizer=_tokenizer(), tokenizer_2=_tokenizer(), tokenizer_3=None, text_encoder=clip[0],
-        text_encoder_2=clip[1], text_encoder_3=None, transformer=transformer, vae=autoencoder(4, shift_factor=0.06),
+        tokenizer=_tokenizer(), tokenizer_2=_tokenizer(), tokenizer_3=t5_tokenizer(), text_encoder=clip[0],
+        text_encoder_2=clip[1], text_encoder_3=t5(64), transformer=transformer, vae=autoencoder(4, shift_factor=0.06),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
     )  # fmt: skip
     pipeline.save_pretrained(folder, safe_serialization=True)

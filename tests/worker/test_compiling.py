@@ -184,8 +184,10 @@ def test_code_waits_for_a_quiet_moment_but_not_for_ever() -> None:
 
 def test_code_for_weights_that_moved_is_made_ready_anew() -> None:
     watched = Watched(unet(), unet_call, joined=True).adopted(4)
-    with torch.inference_mode(False):
-        for weight in watched.module.parameters():
-            weight.data = weight.data.clone() * 1.5  # as a model that was away and came back, to another place
+    assert watched.answer(4) is not None and watched.served == 1
+    # As a model that was away and came back, to another place.
+    watched.module.to("meta").to_empty(device="cpu")
+    watched.module.load_state_dict({name: value * 1.5 for name, value in unet().state_dict().items()})
+    watched.served = 0
     assert torch.equal(watched.answer(4), watched.expected(4)) and watched.served == 0
     assert torch.allclose(watched.adopted(4).answer(4), watched.expected(4), atol=1e-4) and watched.served == 1

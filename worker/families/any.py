@@ -61,7 +61,7 @@ class AnyPipeline:
         """Raises CannotLoad for a pipeline that makes no pictures from words, or whatever diffusers raises."""
         from diffusers import AutoPipelineForText2Image
 
-        how = {"torch_dtype": device.dtype, "local_files_only": True, "use_safetensors": True}
+        how = {"dtype": device.dtype, "local_files_only": True, "use_safetensors": True}
         try:
             pipeline = AutoPipelineForText2Image.from_pretrained(folder, **how)
         except ValueError as error:
@@ -72,7 +72,10 @@ class AnyPipeline:
         if "callback_on_step_end" not in inspect.signature(pipeline.__call__).parameters:
             raise CannotLoad(f"{type(pipeline).__name__} cannot be stopped between its steps. Use another model.")
         pipeline.set_progress_bar_config(disable=True)
-        return cls(pipeline, device.place, device.max_rows)
+        model = cls(pipeline, device.place, device.max_rows)
+        for part in model.parts.values():
+            part.eval().requires_grad_(False)
+        return model
 
     def _default(self, name: str) -> Any:
         """What the pipeline itself takes for it, or None."""

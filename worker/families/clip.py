@@ -62,7 +62,7 @@ class Reader:
         """One part's states, filled up with empty chunks."""
         states, pooled = self._encode(chunks)
         weights = torch.tensor([chunk.emphasis for chunk in chunks], device=states.device, dtype=states.dtype)
-        states = empty + (states - empty) * weights[:, :, None]
+        states = torch.lerp(empty.expand_as(states), states, weights[:, :, None])
         filled = [*states, *[empty] * (longest - len(chunks))]
         return Read(torch.cat(filled), pooled[0])
 

@@ -1,0 +1,185 @@
+"""A pipeline without a family of its own runs whole, step by step: the same pictures, drafts, turns, and an end."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any, ClassVar
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from tests.worker.bed import request
+from tests.worker.checkpoint_families import make_sd3
+from tests.worker.families import distance, plain
+from worker.device import choose
+from worker.families.any import AnyPipeline
+from worker.families.base import Adaptation, Run, Whole
+from worker.models import CannotLoad, Loaded, load
+
+CPU = choose("cpu", "float32", 0)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Stable Diffusion 3."""
+    return make_sd3(tmp_path_factory.mktemp("any") / "tiny-3")
+
+
+@pytest.fixture(scope="module")
+def model(tiny: Path) -> Loaded:
+    """It, loaded; two pictures a call."""
+    return load(str(tiny), choose("cpu", "float32", 2))
+
+
+@pytest.fixture
+def whole(model: Loaded) -> Whole:
+    """Its family."""
+    assert isinstance(model.family, Whole)
+    return model.family
+
+
+def finished(run: Run) -> list[np.ndarray]:
+    while run.done < run.steps:
+        run.advance()
+    return [np.round(image.permute(1, 2, 0).numpy() * 255).astype(int) for image in run.pictures()]
+
+
+@pytest.mark.parametrize("negative", ["", "a yellow star"])
+def test_it_makes_what_the_pipeline_makes(whole: Whole, tiny: Path, negative: str) -> None:
+    wish = request(negative=negative, steps=4)
+    pipeline = diffusers.StableDiffusion3Pipeline.from_pretrained(tiny)
+    pictures = finished(whole.begin(wish, (0, 1, 3)))
+    for index, picture in zip((0, 1, 3), pictures, strict=True):
+        assert distance(picture, plain(pipeline, wish, index)) <= 2
+    assert distance(pictures[0], pictures[1]) > 8
+
+
+def test_each_step_is_one_turn(whole: Whole) -> None:
+    forwards: list[int] = []
+    hook = whole.parts["transformer"].register_forward_hook(lambda *_: forwards.append(1))
+    run = whole.begin(request(steps=3), (0, 1, 2))
+    counts = []
+    while run.done < run.steps:
+        run.advance()
+        counts.append((run.done, len(forwards), len(run.pictures())))
+    hook.remove()
+    assert run.steps == 6, "three pictures are two calls"
+    assert counts == [(1, 1, 0), (2, 2, 0), (3, 3, 2), (4, 4, 2), (5, 5, 2), (6, 6, 3)]
+    run.advance()
+    assert run.done == 6
+
+
+def test_runs_take_turns_and_do_not_mix(whole: Whole) -> None:
+    one, other = request(steps=3), request(steps=5, prompt="a yellow star", seed=9)
+    alone = [finished(whole.begin(wish, (0,)))[0] for wish in (one, other)]
+    runs = [whole.begin(wish, (0,)) for wish in (one, other)]
+    for _ in range(3):
+        for run in runs:
+            run.advance()
+    assert [distance(finished(run)[0], picture) for run, picture in zip(runs, alone, strict=True)] == [0, 0]
+
+
+def test_a_draft_is_a_small_picture_of_each_from_the_second_step_on(whole: Whole) -> None:
+    run = whole.begin(request(steps=4), (0, 1))
+    assert run.draft() is None
+    run.advance()
+    assert run.draft() is None, "a straight line needs two points"
+    run.advance()
+    draft = run.draft()
+    assert draft is not None
+    assert (draft.shape, draft.dtype) == ((2, 16, 16, 3), torch.uint8)
+    finished(run)
+    assert run.draft() is None, "the pictures themselves are there"
+
+
+def test_what_a_draft_is_drawn_from_comes_ever_nearer_to_the_picture(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "_sketch", lambda latents: latents)
+    run = whole.begin(request(steps=10), (0,))
+    guesses = []
+    for _ in range(9):
+        run.advance()
+        guesses.append(run.draft())
+    finished(run)
+    pictures = [whole.decode(guess[0]) for guess in guesses if guess is not None]
+    errors = [float((picture - run.pictures()[0]).abs().mean()) for picture in pictures]
+    assert errors[-1] < errors[0] / 3
+    assert errors[-1] < 0.02
+
+
+def test_it_can_be_left_at_any_step(whole: Whole) -> None:
+    before = threading.active_count()
+    for steps in (0, 1, 3):
+        run = whole.begin(request(steps=3), (0,))
+        for _ in range(steps):
+            run.advance()
+        run.close()
+        run.close()
+    assert threading.active_count() == before
+
+
+def test_what_the_pipeline_raises_is_raised_here(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    run = whole.begin(request(steps=3), (0,))
+    run.advance()
+    monkeypatch.setattr(whole.parts["transformer"], "forward", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        run.advance()
+    run.close()
+
+
+def test_it_says_what_it_is(model: Loaded) -> None:
+    info = model.info
+    assert (info.family, info.native, info.multiple, info.steps, info.guidance) == ("any", 64, 32, 28, 7.0)
+    assert info.samplers == (info.sampler,)
+    assert set(info.edits) == {"negative", "preview"}
+    assert model.memory_mb >= 1
+
+
+@pytest.mark.parametrize("changes", [{"strength": 0.5}, {"width": 72}])
+def test_what_it_cannot_do_is_said(whole: Whole, changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"alone\.|multiples of 32"):
+        whole.begin(request(**changes), (0,))
+    for adaptation in (Adaptation(tile=True), Adaptation(loras=(("a", 1.0),))):
+        with pytest.raises(LookupError, match="This model"):
+            whole.adapt(adaptation)
+    whole.adapt(Adaptation())
+
+
+def test_a_family_that_shares_forwards_is_not_whole(loaded: Loaded) -> None:
+    assert not isinstance(loaded.family, Whole)
+
+
+def test_other_pipelines_are_refused_in_a_sentence(tiny: Path, tmp_path: Path) -> None:
+    index = json.loads((tiny / "model_index.json").read_text())
+    (tmp_path / "model_index.json").write_text(json.dumps({**index, "_class_name": "AudioLDM2Pipeline"}))
+    with pytest.raises(CannotLoad, match="makes pictures from words"):
+        load(str(tmp_path), CPU)
+
+
+def test_pipelines_are_asked_in_their_own_words() -> None:
+    takes = {"prompt", "true_cfg_scale", "guidance_scale", "negative_prompt", "num_inference_steps", "generator"}
+
+    class Qwen:
+        """Takes what QwenImagePipeline takes."""
+
+        components: ClassVar[dict[str, Any]] = {}
+        scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+
+        def __call__(
+            self, prompt: Any = None, negative_prompt: Any = None, true_cfg_scale: float = 4.0,
+            num_inference_steps: int = 50, guidance_scale: Any = None, generator: Any = None,
+        ) -> None:  # fmt: skip
+            pass
+
+    model = AnyPipeline(Qwen(), torch.device("cpu"), 2)
+    call = model._call(request(guidance=3.0), (0, 1))
+    assert set(call) <= takes
+    assert (call["true_cfg_scale"], call["negative_prompt"], len(call["generator"])) == (3.0, " ", 2)
+    assert "guidance_scale" not in call
+    assert (model.steps, model.scale, model.native) == (50, 4.0, 1024)

@@ -1,0 +1,166 @@
+"""LoRAs count by their weight, are switched without a trace, and say so when they do not fit."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from tests.worker.bed import request
+from tests.worker.checkpoint import make
+from tests.worker.checkpoint_families import make_flux, make_sdxl
+from tests.worker.checkpoint_loras import make_lora
+from tests.worker.families import distance, plain, with_sampler
+from worker.device import choose
+from worker.families.base import Adaptation, Family
+from worker.loras import Loras
+from worker.models import Loaded, load
+from worker.rows import Batch, new_row
+from worker.samplers import Schedules
+
+CPU = choose("cpu", "float32", 0)
+Home = tuple[Loaded, Path, Path]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The tiny checkpoint with a folder of LoRAs: the model, its folder, theirs."""
+    root = tmp_path_factory.mktemp("loras")
+    folder, loras = make(root / "tiny"), root / "loras"
+    loaded = load(str(folder), CPU, loras=loras)
+    both = ("unet", "text_encoder")
+    make_lora(loras / "Ink.safetensors", loaded.family.parts)
+    make_lora(loras / "words.safetensors", loaded.family.parts, both, seed=2)
+    make_lora(loras / "kohya.safetensors", loaded.family.parts, both, layout="kohya", seed=3)
+    return loaded, folder, loras
+
+
+def picture(family: Family, *loras: tuple[str, float], tile: bool = False) -> np.ndarray:
+    """The request's first picture under these LoRAs, in integers."""
+    wish = request()
+    with torch.inference_mode():
+        family.adapt(Adaptation(loras=loras, tile=tile))
+        text, negative = family.even([family.encode_prompt(wish.prompt), family.encode_prompt("", negative=True)])
+        row = new_row(
+            family, job="a", index=0, key="", plan=Schedules(family.scheduler).plan("euler", wish.steps, 1.0, 100),
+            guidance=wish.guidance, seed=wish.seed, size=(wish.width, wish.height), text=text, negative=negative,
+            source=None,
+        )  # fmt: skip
+        while not row.is_done:
+            Batch.of([row]).advance(family)
+        image = family.decode(row.x0)
+    return np.round(image.permute(1, 2, 0).numpy() * 255).astype(int)
+
+
+def by_diffusers(home: Home, *loras: tuple[str, float]) -> np.ndarray:
+    loaded, folder, where = home
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder)
+    for number, (name, _) in enumerate(loras):
+        pipeline.load_lora_weights(where, weight_name=f"{name}.safetensors", adapter_name=f"a{number}")
+    pipeline.set_adapters([f"a{number}" for number in range(len(loras))], [weight for _, weight in loras])
+    return plain(with_sampler(pipeline, loaded, "euler"), request())
+
+
+@pytest.mark.parametrize(
+    "loras",
+    [[("Ink", 1.0)], [("words", 0.8)], [("kohya", 1.0)], [("Ink", 0.5), ("words", 0.7)], [("Ink", -0.5)]],
+    ids=["unet", "unet and words", "kohya's layout", "two at once", "less than nothing"],
+)
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")
+def test_a_lora_gives_what_diffusers_makes_of_it(home: Home, loras: list[tuple[str, float]]) -> None:
+    assert distance(picture(home[0].family, *loras), by_diffusers(home, *loras)) <= 2
+
+
+def test_weight_nothing_changes_nothing_and_weight_one_does(home: Home) -> None:
+    family = home[0].family
+    before = picture(family)
+    for name in ("Ink", "words", "kohya"):
+        assert distance(picture(family, (name, 0.0)), before) == 0
+        assert distance(picture(family, (name, 1.0)), before) > 8
+    assert distance(picture(family), before) == 0
+
+
+def test_a_name_may_be_written_in_any_case_and_a_wrong_one_is_said_with_the_right_one(home: Home) -> None:
+    family = home[0].family
+    assert distance(picture(family, ("ink", 1.0)), picture(family, ("Ink", 1.0))) == 0
+    with pytest.raises(LookupError, match="Did you mean `words`"):
+        family.adapt(Adaptation(loras=(("word", 1.0),)))
+    with pytest.raises(LookupError, match="There is no LoRA `zzz`"):
+        family.adapt(Adaptation(loras=(("zzz", 1.0),)))
+
+
+@pytest.mark.parametrize("layout", ["peft", "kohya"])
+def test_a_lora_of_another_family_is_said_and_changes_nothing(home: Home, tmp_path: Path, layout: str) -> None:
+    loaded, _, loras = home
+    other = load(str(make_sdxl(tmp_path / "xl")), CPU)
+    strange = make_lora(loras / f"strange-{layout}.safetensors", other.family.parts, layout=layout)
+    now = picture(loaded.family, ("words", 0.8))
+    with pytest.raises(LookupError, match="made for another kind"):
+        loaded.family.adapt(Adaptation(loras=(("Ink", 1.0), (strange.stem, 1.0))))
+    loaded.family.adapt(Adaptation(loras=(("words", 0.8),)))
+    assert distance(picture(loaded.family, ("words", 0.8)), now) == 0
+    assert not any(weight.is_meta for part in loaded.family.parts.values() for weight in part.parameters())
+
+
+def test_a_file_that_is_no_lora_is_said(home: Home) -> None:
+    loaded, _, loras = home
+    (loras / "broken.safetensors").write_bytes(b"not this")
+    with pytest.raises(LookupError, match="`broken` does not fit"):
+        loaded.family.adapt(Adaptation(loras=(("broken", 1.0),)))
+
+
+def test_a_changed_file_is_read_anew(home: Home) -> None:
+    loaded, _, loras = home
+    path = make_lora(loras / "draft.safetensors", loaded.family.parts, seed=5)
+    before = picture(loaded.family, ("draft", 1.0))
+    make_lora(path, loaded.family.parts, seed=6)
+    picture(loaded.family)
+    assert distance(picture(loaded.family, ("draft", 1.0)), before) > 8
+
+
+def test_few_stay_in_memory(home: Home) -> None:
+    _, folder, where = home
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder)
+    loras = Loras(pipeline, where, keep=1)
+    for name in ("Ink", "words", "Ink"):
+        loras.use([(name, 1.0)])
+        assert len({one for names in pipeline.get_list_adapters().values() for one in names}) == 1
+    loras.use([("Ink", 1.0), ("words", 1.0)])
+    assert len(pipeline.get_list_adapters()["unet"]) == 2
+
+
+def test_a_new_lora_goes_round_the_edges_too(home: Home) -> None:
+    family = home[0].family
+    tiled = picture(family, ("Ink", 1.0), tile=True)
+    assert distance(tiled, picture(family, ("Ink", 1.0))) > 8
+    assert distance(tiled, picture(family, ("Ink", 1.0), tile=True)) == 0
+
+
+def test_what_a_model_can_do_names_loras_where_there_is_a_folder(home: Home, loaded: Loaded) -> None:
+    assert "lora" in home[0].info.edits
+    assert "lora" not in loaded.info.edits
+
+
+@pytest.mark.parametrize(
+    ("maker", "networks", "layers"),
+    [
+        (make_sdxl, ("unet", "text_encoder", "text_encoder_2"), ("attn2.to_k",)),
+        (lambda folder: make_flux(folder, guided=True), ("transformer",), ("attn.to_q", "proj_mlp")),
+    ],
+    ids=["sdxl", "flux"],
+)
+def test_other_families_take_them_too(
+    tmp_path: Path, maker: Callable[[Path], Path], networks: tuple[str, ...], layers: Any
+) -> None:
+    family = load(str(maker(tmp_path / "model")), CPU, loras=tmp_path / "loras").family
+    make_lora(tmp_path / "loras" / "one.safetensors", family.parts, networks, layers=layers)
+    text = {name: value[None] for name, value in family.encode_prompt("a boat").items()}
+    given = torch.zeros(1, family.channels, 8, 8), torch.full((1,), 500.0), text, torch.ones(1)
+    before = family.denoise(*given)
+    family.adapt(Adaptation(loras=(("one", 1.0),)))
+    assert not torch.allclose(family.denoise(*given), before, atol=1e-3)
+    family.adapt(Adaptation())
+    assert torch.equal(family.denoise(*given), before)
