@@ -50,6 +50,10 @@ class Boost:
         """Rows of the last step that nobody ordered."""
         return self._forwards[0].padding
 
+    def is_settled(self) -> bool:
+        """True when all that was asked for is served by compiled code, or never will be."""
+        return self._compiler.first() is None and not any(forward.may_adopt(idle=True) for forward in self._forwards)
+
     def close(self) -> None:
         """Ends compiling; the forwards serve on."""
         self._compiler.stop()

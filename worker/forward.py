@@ -6,7 +6,7 @@ the eager forward gives. Knows nothing of how code is made, of jobs, or of when 
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from worker import buckets, shapes
+from worker.device import is_out_of_memory
 from worker.graphs import Recorder, Run, plain
 from worker.regions import Active, Bound, Bundle, Region, Weights, bind, regions_of
 from worker.tally import Tally, Wish
@@ -37,13 +38,13 @@ class Forward:
         self.tally = tally
         self.plain = True
         self.padding = 0  # rows that nobody ordered, of the last call
-        self.rows = 0  # all rows of the last call, padding among them
         self._module, self._record, self._clock = module, record, clock
         self._weights = Weights(module)
         self._active = Active()
         self._ready: dict[str, dict[int, Run]] = {}
         self._single = False  # it answers with one tensor, not a tuple
         self._at = self._weights.place()  # where the weights were when code was adopted
+        self._refused: set[Wish] = set()
         self._offers: list[tuple[Wish, Bundle, float]] = []
         self._lock = threading.Lock()
         self._whole = "" in regions_of(module)
@@ -56,15 +57,25 @@ class Forward:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the model itself would answer, for the shape's rows in as many forwards as they are served best by."""
-        self.padding, self.rows = 0, 1
+        self.padding = 0
         call = self._read(args, kwargs) if self.plain else None
         self._follow_weights()
         ready = self._ready.get(call.shape) if call is not None else None
         parts = buckets.pieces(call.rows, ready) if call is not None and ready else ()
         if call is None or not ready or not parts:
             return self._eager(*args, **kwargs)
+        try:
+            answer = self._compiled(call, parts, ready)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            log.warning("Compiled code failed and is dropped: %s", _first_line(error))
+            self._refused.update(Wish(bucket, call.shape) for bucket in self._ready.pop(call.shape))
+            return self._eager(*args, **kwargs)
         self.padding = sum(piece.padding for piece in parts)
-        self.rows = call.rows + self.padding
+        return answer
+
+    def _compiled(self, call: shapes.Call, parts: Sequence[buckets.Piece], ready: Mapping[int, Run]) -> Any:
         outs, start = [], 0
         for piece in parts:
             given = ready[piece.bucket](call.part(start, piece.rows, piece.bucket))
@@ -97,9 +108,13 @@ class Forward:
             self._offers.append((wish, bundle, self._clock()))
 
     def has(self, wish: Wish) -> bool:
-        """True when that wish is served by compiled code, or is about to be."""
+        """True when that wish is served by compiled code, or is about to be, or never will be."""
         with self._lock:
-            return wish.bucket in self._ready.get(wish.shape, ()) or any(wish == mine for mine, *_ in self._offers)
+            return (
+                wish in self._refused
+                or wish.bucket in self._ready.get(wish.shape, ())
+                or any(wish == mine for mine, *_ in self._offers)
+            )
 
     # --- from the loop ---------------------------------------------------------------------------------------------
 
@@ -119,6 +134,7 @@ class Forward:
         except Exception as error:
             # Whatever a compiler, a driver or a full memory may raise: the eager forward works.
             log.warning("Compiled code for %d rows is not used: %s", wish.bucket, _first_line(error))
+            self._refused.add(wish)
             return False
         log.info("From now on %d rows of this size take compiled code.", wish.bucket)
         return True

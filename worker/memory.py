@@ -87,10 +87,8 @@ class Plan:
             "CUDA graphs" if self.recorded else "",
         ]
         told = "".join(f", {one}" for one in more if one)
-        return (
-            f"{self.policy}: {how}{told}; up to {self.rows} pictures a forward; "
-            f"about {self.peak_mb} of {self.memory_mb} MB at most"
-        )
+        peak = f"; about {self.peak_mb} of {self.memory_mb} MB at most" if self.memory_mb else ""
+        return f"{self.policy}: {how}{told}; up to {self.rows} pictures a forward{peak}"
 
 
 #: All of a model is on the device, and rows are as many as that says.

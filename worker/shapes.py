@@ -28,9 +28,12 @@ class Call:
     rows: int
 
     def part(self, start: int, rows: int, bucket: int) -> list[Tensor]:
-        """The tensors of `rows` rows from `start`; the last row is repeated until there are `bucket`."""
+        """The tensors of `rows` rows from `start`; the last row is repeated until there are `bucket`.
+
+        Whatever lay behind them, they are as compact as those that code was compiled for.
+        """
         return [
-            _padded(tensor[start : start + rows], bucket) if batched else tensor
+            (_padded(tensor[start : start + rows], bucket) if batched else tensor).contiguous()
             for tensor, batched in zip(self.tensors, self.batched, strict=True)
         ]
 

@@ -118,7 +118,7 @@ def test_rows_take_compiled_code_and_get_what_the_eager_forward_gives(
     ready.served = 0
     out = ready.answer(rows)
     assert torch.allclose(out, ready.expected(rows), atol=1e-5)
-    assert (ready.served, ready.forward.padding, ready.forward.rows) == (served, padding, rows + padding)
+    assert (ready.served, ready.forward.padding) == (served, padding)
 
 
 def test_a_size_that_is_not_ready_is_served_at_once_and_counted(ready: Watched) -> None:
@@ -191,3 +191,29 @@ def test_code_for_weights_that_moved_is_made_ready_anew() -> None:
     watched.served = 0
     assert torch.equal(watched.answer(4), watched.expected(4)) and watched.served == 0
     assert torch.allclose(watched.adopted(4).answer(4), watched.expected(4), atol=1e-4) and watched.served == 1
+
+
+def test_code_that_fails_while_it_serves_is_dropped_and_nobody_notices(caplog: pytest.LogCaptureFixture) -> None:
+    watched = Watched(unet(), unet_call).adopted(4)
+    (shape,) = watched.forward._ready
+    watched.forward._ready[shape][4] = lambda tensors: 1 / 0  # type: ignore[assignment, return-value]
+    assert torch.equal(watched.answer(4), watched.expected(4))
+    assert "dropped" in caplog.text and watched.forward.padding == 0
+    assert watched.forward.has(Wish(4, shape)), "it is not made again"
+
+
+def test_a_full_memory_is_the_loops_to_mend() -> None:
+    watched = Watched(unet(), unet_call).adopted(4)
+    (shape,) = watched.forward._ready
+
+    def full(tensors: object) -> tuple[torch.Tensor, ...]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    watched.forward._ready[shape][4] = full
+    with pytest.raises(torch.OutOfMemoryError):
+        watched.answer(4)
+
+
+def test_tensors_are_given_as_compactly_as_code_was_made_for_them() -> None:
+    call = shapes.read((torch.zeros(1, 6).expand(4, 6), torch.zeros(3, 4).t()), {})
+    assert all(tensor.is_contiguous() for tensor in call.part(0, 4, 4))
