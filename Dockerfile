@@ -43,6 +43,7 @@ COPY storage ./storage
 COPY bot ./bot
 COPY cogs ./cogs
 COPY bot.py ./
+COPY models.toml ./
 USER 10001
 VOLUME /data
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 CMD ["python", "bot.py", "health"]

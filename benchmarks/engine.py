@@ -34,6 +34,7 @@ from worker.engine import Engine
 from worker.held import Held
 from worker.meter import Meter
 from worker.models import Loaded, load, locate
+from worker.opener import Opener
 from worker.orders import Inbox, Stop
 from worker.pulse import Pulse
 from worker.shelf import Shelf
@@ -84,7 +85,7 @@ class Runner:
         self._news = threading.Condition()
         self.inbox = Inbox()
         self.meter = Meter.for_device(device.place)
-        shelf = Shelf(lambda _: loaded, device, device.memory_mb)
+        shelf = Shelf(Opener(loaded.info.name, device, load), device, device.memory_mb)
         shelf.put(Held.of(loaded, device))
         engine = Engine(shelf, device, self.meter, Pulse(), self._say, self.inbox, rest=rest)
         self._thread = threading.Thread(target=engine.run, daemon=True)

@@ -12,10 +12,14 @@ from bot.moderation import Moderation
 from bot.pictures import Pictures
 from bot.rates import Rates
 from bot.scheduler import Scheduler
+from bot.shelf import Shelf
+from bot.stages import OTHER_MODEL
 from bot.words import gpu_time
+from core.abilities import lacking
 from core.cost import MULTIPLIER, Plan, period_of, price_ms
 from core.errors import Gone, QueueFull, QuotaSpent, Refused
 from core.job import HOME, Account, Job, Kind, Lane, PayerKind, Request, Source, State, Where
+from core.spelling import quoted
 from storage.database import Database, Tx
 from storage.jobs import Dedupe, Jobs
 from storage.ledger import Ledger, NotEnough
@@ -79,6 +83,7 @@ class Counters:
     rates: Rates
     moderation: Moderation
     scheduler: Scheduler
+    shelf: Shelf
     hub: Hub
     plan: Plan
     queue: int
@@ -128,6 +133,7 @@ class Admission:
         if self._closed:
             raise Refused(self._closed, prompt=wish.typed)
         self._tools.moderation.check_text(wish.request.prompt, wish.request.negative, prompt=wish.typed)
+        self._check_able(wish)
         self._check_work(wish)
         await self._tools.pictures.check_room()
         job, kept = await self._job(wish)
@@ -152,6 +158,22 @@ class Admission:
         if at_once and stored.id == job.id:
             return await tools.jobs.finish_at_once(tx, job.id) or stored
         return stored
+
+    def _check_able(self, wish: Wish) -> None:
+        """Raises Refused where the model or a LoRA is not here any more, or where the model lacks what this needs."""
+        request, choices = wish.request, self._tools.shelf.choices
+        if wish.kind is Kind.CROP:
+            return
+        model = choices.get(request.model)
+        if model is None:
+            raise Gone(OTHER_MODEL, prompt=wish.typed)
+        for lora in request.loras:
+            if lora.name not in choices.loras:
+                sentence = f"The LoRA {quoted(lora.name)} is not here any more. Leave it out, or name another one."
+                raise Gone(sentence, prompt=wish.typed)
+        lacks = lacking(request, model, wish.kind, choices.models.values())
+        if lacks is not None:
+            raise Refused(lacks[1], prompt=wish.typed)
 
     def _check_work(self, wish: Wish) -> None:
         most = self._tools.plan.max_work

@@ -42,7 +42,7 @@ async def imagine(
     services = interaction.client.services
     typed = clean(typed)
     with carrying(typed):
-        parsed = parse(typed, model=services.model, defaults=Defaults(), seed=services.new_seed())
+        parsed = parse(typed, choices=services.shelf.choices, defaults=Defaults(), seed=services.new_seed())
         ignored = (f"Ignored: {', '.join(parsed.ignored)}",) if parsed.ignored else ()
         chosen, notes = lane or parsed.lane, (*ignored, *parsed.notes)
         await run(interaction, Kind.GRID, typed, parsed.request, lane=chosen, pressed=pressed, notes=notes)

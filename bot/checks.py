@@ -72,7 +72,7 @@ def token(name: str, text: str) -> str:
     """A bot's token; the words around it that people copy along are taken off. The message never repeats it."""
     value = text.strip().strip("\"'").removeprefix("Bot ").strip()
     if re.search(r"\s", value) or not value.isascii():
-        raise ConfigError(f"{name} has spaces or foreign letters in it. Copy the token again from the bot's page.")
+        raise ConfigError(f"{name} has spaces or foreign letters in it. Copy the token again from its page.")
     return value
 
 

@@ -71,7 +71,7 @@ class Conductor:
             if not planned:
                 return events.Done(job=flight.id, attempt=flight.job.attempt, gpu_ms=0)
             stage = planned[0]
-            stages.check_model(stage, flight.link.model)
+            stages.check_model(stage, flight.link.offered, flight.link.known)
             start = stages.start(stage.of)
             source = await self._source(start) if start else b""
             if source is None:
@@ -118,11 +118,22 @@ class Conductor:
                 return _failed(flight, INCOMPLETE) if isinstance(event, events.Done) else event
 
     async def _started(self, flight: Flight, stage: Stage, made_with: MadeWith) -> None:
-        if stage.own:
+        if not stage.own:
+            self._check_weights(flight, stage, made_with)
+        else:
             note = partial(self.jobs.started, flight.id, flight.job.attempt, made_with)
             if job := await until_stored(note, "note a start", job=flight.id):
                 flight.job = job
                 self.hub.changed(job)
+
+    def _check_weights(self, flight: Flight, stage: Stage, made_with: MadeWith) -> None:
+        """Raises Gone where the worker would draw an ancestor's picture with other weights: it would be another one."""
+        try:
+            stages.check_redrawn(stage.of.made_with, made_with.digest)
+        except Gone:
+            flight.ordered = False
+            flight.recall()
+            raise
 
     async def _conclude(self, flight: Flight, outcome: Outcome) -> None:
         if flight.house_ms:

@@ -34,10 +34,21 @@ def _text(_name: str, text: str) -> str:
     return text
 
 
+def _path(_name: str, text: str) -> Path | None:
+    return Path(text).expanduser().absolute() if text else None
+
+
 VARIABLES: tuple[Variable, ...] = (
     Variable("DISCORD_TOKEN", "", "The bot's token. Empty: `make run` starts the sandbox instead.", checks.token),
     Variable("DARKROOM_DATA", "./data", "Folder of the database and the pictures.", _text),
-    Variable("DARKROOM_MODEL", "postcard", "postcard, a folder in diffusers' format, or a hub id.", _text),
+    Variable(
+        "DARKROOM_MODEL",
+        "postcard",
+        "The model where nobody chooses one: a name of the catalogue, a folder, a .safetensors file, or a hub id.",
+        _text,
+    ),
+    Variable("DARKROOM_CATALOGUE", "", "Your own models.toml. Empty: models.toml in the data folder.", _path),
+    Variable("HF_TOKEN", "", "Token of the Hugging Face hub, for models that ask for one.", checks.token),
     Variable("DARKROOM_DEVICE", "auto", "auto, cpu, cuda, or cuda:N.", checks.device),
     Variable(
         "DARKROOM_DTYPE",
@@ -148,6 +159,8 @@ class Config:
     api_url: str
     data: Path
     model: str
+    catalogue: Path | None  # the owner's models.toml; None: the one in the data folder, if there is one
+    hf_token: str = field(repr=False)
     device: str
     dtype: str
     owners: frozenset[str]
@@ -206,4 +219,4 @@ class Config:
 
     def secrets(self) -> tuple[str, ...]:
         """What must never stand in a log."""
-        return tuple(secret for secret in (self.token, self.worker_key) if len(secret) > 7)
+        return tuple(secret for secret in (self.token, self.worker_key, self.hf_token) if len(secret) > 7)

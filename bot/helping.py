@@ -40,19 +40,39 @@ Moderators (Manage Messages) may cancel and delete any job of their server.
 `/worker pause` keeps the GPU for you, `/worker resume` gives it back. Jobs wait meanwhile."""
 
 
-def _parameters() -> str:
-    lines = ["**Parameters**"]
+_MODELS = """\
+**Models and LoRAs**
+`/info` names those that are here. `--model postcard` draws with that one, with its own sizes, steps and guidance.
+`--lora ink:0.8` puts a LoRA on top, up to four; the number is how strong it is, below zero away from it.
+`--stylize 0` to `1000` turns the model's house style down and up, where it has one.
+What a model cannot do is said before anything is queued, with what would do."""
+
+#: Discord takes 2,000 characters in a message.
+_PAGE_ROOM = 1900
+
+
+def _parameter_pages() -> list[Page]:
+    """All parameters on as many pages as they need."""
+    entries = []
     for parameter in PARAMETERS:
         takes = f" · {parameter.reader.shown()}" if parameter.reader else ""
-        lines.append(f"`{parameter.example}` {parameter.help}\n-# default {parameter.default}{takes}")
-    known = ", ".join(f"`--{name}`" for name in ("chaos", "stylize", "weird", "v", "style") if name in IGNORED)
-    lines.append(f"Known from Midjourney and passed over here: {known} and a few more.")
-    return "\n".join(lines)
+        entries.append(f"`{parameter.example}` {parameter.help}\n-# default {parameter.default}{takes}")
+    known = ", ".join(f"`--{name}`" for name in ("weird", "v", "style") if name in IGNORED)
+    entries.append(f"Known from Midjourney and passed over here: {known} and a few more.")
+    texts = ["**Parameters**"]
+    for entry in entries:
+        if len(texts[-1]) + len(entry) >= _PAGE_ROOM:
+            texts.append("**More parameters**")
+        texts[-1] += f"\n{entry}"
+    titles = ["Parameters", "More parameters", *(f"More parameters {number}" for number in range(2, len(texts)))]
+    names = ["parameters", *(f"parameters{number}" for number in range(2, len(texts) + 1))]
+    return [Page(*page) for page in zip(names, titles, texts, strict=False)]
 
 
 PAGES: tuple[Page, ...] = (
     Page("start", "Start here", _START),
-    Page("parameters", "Parameters", _parameters()),
+    *_parameter_pages(),
+    Page("models", "Models and LoRAs", _MODELS),
     Page("manage", "Cancel and delete", _MANAGE),
 )
 

@@ -27,6 +27,8 @@ class Link:
         self.id = ""
         self.hello: events.Hello | None = None
         self.model: events.ModelInfo | None = None
+        self.known: dict[str, events.ModelInfo] = {}  # all that it has ever loaded
+        self.offered: frozenset[str] = frozenset()  # what the catalogue lets it load
         self.beat = events.Heartbeat(phase=events.Phase.LOADING, phase_seconds=0.0)
         self.heard_at = monotonic()
         self.why_closed = ""
@@ -48,12 +50,19 @@ class Link:
         return self.hello.pid if self.hello else 0
 
     @property
+    def device(self) -> str:
+        """As torch names it."""
+        return self.hello.device if self.hello else "cpu"
+
+    @property
     def rows(self) -> int:
         """Pictures that fit in one forward."""
         return max(1, self.hello.max_rows) if self.hello else 1
 
     def send(self, order: events.Order) -> None:
         """Queues an order; never waits. An order to a worker that is gone goes nowhere, and its loss is told."""
+        if isinstance(order, events.Catalogue):
+            self.offered = frozenset(model.name for model in order.models)
         self._out.put_nowait(wire.encode(order))
 
     async def shake_hands(self, key: str) -> bool:
@@ -108,6 +117,11 @@ class Link:
     def _refuse(self, why: str) -> bool:
         log.warning("A worker was turned away. %s", why)
         return False
+
+
+def models_in(event: events.Ready | events.Models) -> tuple[events.ModelInfo, ...]:
+    """The models that a worker tells of."""
+    return (event.model,) if isinstance(event, events.Ready) else event.known
 
 
 async def receive(link: Link, heard: Callable[[events.Message], None]) -> None:

@@ -23,13 +23,12 @@ from bot.pictures import Pictures
 from bot.rates import Rates
 from bot.scheduler import Scheduler, Tools
 from bot.services import Clock, Services
-from bot.shelf import expected, remember, remembered
+from bot.shelf import Shelf
 from bot.steady import PASSING
 from bot.workers import SILENT_SECONDS, Door
-from core.catalogue import from_info
 from core.cost import Plan
 from core.errors import AlreadyRunning, ConfigError, DarkroomError
-from core.events import PHASE_DEADLINE_SECONDS, ModelInfo, Phase
+from core.events import PHASE_DEADLINE_SECONDS, Phase
 from storage.database import Database
 from storage.deliveries import Deliveries
 from storage.jobs import Jobs
@@ -67,6 +66,7 @@ class Parts:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.services.scheduler.run())
             tasks.create_task(self.door.run())
+            tasks.create_task(self.services.shelf.run())
 
     async def drain(self, seconds: float) -> None:
         """Refuses what is new, ends or puts back what runs."""
@@ -100,10 +100,11 @@ async def build(
 
     Raises ConfigError, AlreadyRunning.
     """
-    model, plan, hub, owners = expected(config.model), plan_of(config), Hub(), set(config.owners)
+    plan, hub, owners = plan_of(config), Hub(), set(config.owners)
     async with Database.open(config.data, clock=clock) as db:
         ledger, settings, results = Ledger(db), Settings(db), Results(db)
-        model = await remembered(settings, model)
+        shelf = Shelf(config, settings, clock=clock)
+        await shelf.begin()
         jobs = Jobs(db, ledger, relax_share=config.relax_share)
         pictures = Pictures(
             config.data / "pictures",
@@ -113,20 +114,18 @@ async def build(
             limit_bytes=round(config.disk_gb * 1e9),
             free_bytes=config.disk_free_mb * 1_000_000,
         )
-        rates = Rates(config, settings, model.name)
+        rates = Rates(config, settings, shelf)
         door = Door(
             config,
-            model=model.path,
+            model=shelf.launch,
+            catalogue=shelf.order,
             clock=clock,
             monotonic=monotonic,
             deadlines=deadlines,
             silent_seconds=silent_seconds,
         )
 
-        async def loaded(info: ModelInfo) -> None:
-            services.model = from_info(info, model.path, services.model)
-            await remember(settings, services.model)
-
+        shelf.changed = door.tell_catalogue
         scheduler = Scheduler(
             Tools(
                 jobs=jobs,
@@ -138,7 +137,7 @@ async def build(
                 rates=rates,
                 plan=plan,
                 boot=new_id(),
-                model=loaded,
+                model=shelf.heard,
                 clock=clock,
                 monotonic=monotonic,
             )
@@ -153,6 +152,7 @@ async def build(
                 rates=rates,
                 moderation=moderation,
                 scheduler=scheduler,
+                shelf=shelf,
                 hub=hub,
                 plan=plan,
                 queue=config.queue,
@@ -177,7 +177,7 @@ async def build(
             scheduler=scheduler,
             admission=admission,
             plan=plan,
-            model=model,
+            shelf=shelf,
             owners=owners,
         )
         await scheduler.begin()
@@ -291,10 +291,10 @@ def _complain(sentence: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The process: `python bot.py [doctor | health]`. Returns its exit code."""
+    """The process: `python bot.py [doctor | health | models …]`. Returns its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    if words not in ([], ["doctor"], ["health"]):
-        _complain("use it as: python bot.py, python bot.py doctor, or python bot.py health")
+    if words not in ([], ["doctor"], ["health"]) and words[:1] != ["models"]:
+        _complain("use it as: python bot.py, python bot.py doctor, python bot.py health, or python bot.py models")
         return EXIT_CONFIG
     try:
         config = Config.from_env()
@@ -303,6 +303,10 @@ def main(arguments: list[str] | None = None) -> int:
             well, sentence = health.check(config.data, time.time())
             print(sentence)
             return EXIT_OK if well else EXIT_FAILED
+        if words[:1] == ["models"]:
+            from bot.modelshop import run
+
+            return run(config, words[1:])
         if words == ["doctor"]:
             from bot.doctor import examine
 

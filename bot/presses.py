@@ -81,10 +81,11 @@ async def _upscale(interaction: "Interaction", job: Job, button: Button) -> None
 async def _vary(interaction: "Interaction", job: Job, button: Button) -> None:
     services = interaction.client.services
     source = _picture(job, button)
-    if job.request.model != services.model.name:
-        raise Gone("That picture was made with another model, so it cannot be varied now.")
+    model = services.shelf.get(job.request.model)
+    if model is None:
+        raise Gone("That picture was made with a model that is not here any more, so it cannot be varied now.")
     request = replace(
-        job.request, count=MAX_COUNT, seed=services.new_seed(), strength=VARIATION_STRENGTH, model=services.model.name
+        job.request, count=MAX_COUNT, seed=services.new_seed(), strength=VARIATION_STRENGTH, model=model.name
     )
     await _run(interaction, job, button, Kind.VARIATION, request, source)
 
@@ -92,10 +93,11 @@ async def _vary(interaction: "Interaction", job: Job, button: Button) -> None:
 async def _again(interaction: "Interaction", job: Job, button: Button) -> None:
     services = interaction.client.services
     seed = services.new_seed()
-    if job.request.model == services.model.name:
-        request, kind, source = replace(job.request, seed=seed), job.kind, job.source
+    model = services.shelf.get(job.request.model)
+    if model is not None:
+        request, kind, source = replace(job.request, seed=seed, model=model.name), job.kind, job.source
     else:  # another model has other sizes and defaults: read the prompt anew
-        fresh = parse(job.typed, model=services.model, defaults=Defaults(), seed=seed).request
+        fresh = parse(job.typed, choices=services.shelf.choices, defaults=Defaults(), seed=seed).request
         request, kind, source = replace(fresh, seed=seed), Kind.GRID, None
     await _run(interaction, job, button, kind, request, source)
 
@@ -112,11 +114,14 @@ async def _run(
 
 
 async def _check_drawable(services: "Services", source: Source) -> None:
-    """Raises Gone for a pruned picture that the loaded model did not make: it would come out as another one."""
+    """Raises Gone for a pruned picture whose model is gone or has other weights: it would come out as another one."""
     root = await services.pictures.root(source)
     drawn = await services.jobs.get(root.job)
     if drawn is not None and await services.pictures.read(root.job, root.index) is None:
-        stages.check_redrawn(drawn, services.model.name, services.model.digest)
+        model = services.shelf.get(drawn.request.model)
+        if model is None:
+            raise Gone(stages.LOST_MODEL)
+        stages.check_redrawn(drawn.made_with, model.digest)
 
 
 def _picture(job: Job, button: Button) -> Source:

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 from bot.config import Config
+from bot.shelf import Shelf
 from core.cost import Calibration, default_rate, estimate_ms
 from core.events import Heartbeat, Phase
 from core.job import MadeWith, Request
@@ -19,48 +20,52 @@ _PACE_RANGE = (0.5, 10.0)
 
 
 class Rates:
-    """Estimates for the model in use; kept in the settings, one calibration for each model and device."""
+    """Estimates for every model on the device in use; kept in the settings, one calibration for each pair."""
 
-    def __init__(self, config: Config, settings: Settings, model: str) -> None:
+    def __init__(self, config: Config, settings: Settings, shelf: Shelf) -> None:
         self._settings = settings
-        self._model = model
+        self._shelf = shelf
         self._device = "cpu" if config.device == "auto" else config.device
-        self._calibration = Calibration(base=default_rate(self._device))
-        self._unkept = 0
+        self._learned: dict[str, Calibration] = {}
+        self._unkept: dict[str, int] = {}  # jobs by model
         self._beats: dict[str, tuple[float, int]] = {}
         self.pace = 1.0  # wall seconds for a second of GPU time while the worker is busy
 
     async def begin(self) -> None:
         """What was learned before this start."""
         self._device = str(await self._settings.state("rate:device", self._device))
-        await self._load()
+        await self._load_all()
 
     async def use(self, model: str, device: str) -> None:
         """A worker has loaded `model` on `device`."""
-        if (model, device) != (self._model, self._device):
-            self._model, self._device = model, device
+        if device != self._device:
+            await self.keep()
+            self._device = device
             await self._settings.put_state("rate:device", device)
-            await self._load()
+            await self._load_all()
+        if model not in self._learned:
+            await self._load(model)
 
     def estimate_ms(self, request: Request, count: int | None = None) -> int:
         """GPU time that the request will hardly exceed; for `count` pictures of it when given."""
         if count is not None:
             request = replace(request, count=count)
-        return estimate_ms(request, self._calibration.rate_for(request))
+        return estimate_ms(request, self._of(request.model).rate_for(request))
 
     async def learn(self, request: Request, made_with: MadeWith | None, gpu_ms: int) -> None:
         """A job was measured."""
-        if made_with is not None and (made_with.model, made_with.device) == (self._model, self._device):
-            self._calibration = self._calibration.with_sample(request, gpu_ms)
-            self._unkept += 1
-            if self._unkept >= _KEEP_EVERY or gpu_ms >= _DEAR_MS:
+        if made_with is not None and made_with.device == self._device:
+            model = request.model
+            self._learned[model] = self._of(model).with_sample(request, gpu_ms)
+            self._unkept[model] = self._unkept.get(model, 0) + 1
+            if self._unkept[model] >= _KEEP_EVERY or gpu_ms >= _DEAR_MS:
                 await self.keep()
 
     async def keep(self) -> None:
         """Writes down what was learned since the last time."""
-        if self._unkept:
-            self._unkept = 0
-            await self._settings.put_state(self._name(), self._calibration.to_dict())
+        for model in list(self._unkept):
+            del self._unkept[model]
+            await self._settings.put_state(self._name(model), self._of(model).to_dict())
 
     def hear(self, worker: str, beat: Heartbeat, now: float) -> None:
         """Compares GPU time with the wall's. `now` is monotonic seconds."""
@@ -71,14 +76,25 @@ class Rates:
                 pace = (now - before[0]) * 1000 / (beat.busy_ms - before[1])
                 self.pace += (min(max(pace, _PACE_RANGE[0]), _PACE_RANGE[1]) - self.pace) * _FRESH
 
-    def _name(self) -> str:
-        return f"rate:{self._model}:{self._device}"
+    def _of(self, model: str) -> Calibration:
+        """What is known of the model: what was measured, else the first rate of its family."""
+        if model in self._learned:
+            return self._learned[model]
+        known = self._shelf.get(model)
+        return Calibration(base=default_rate(self._device, known.family if known is not None else ""))
 
-    async def _load(self) -> None:
-        stored = await self._settings.state(self._name())
-        self._calibration = Calibration(base=default_rate(self._device))
+    def _name(self, model: str) -> str:
+        return f"rate:{model}:{self._device}"
+
+    async def _load_all(self) -> None:
+        self._learned.clear()
+        for model in self._shelf.choices.models:
+            await self._load(model)
+
+    async def _load(self, model: str) -> None:
+        stored = await self._settings.state(self._name(model))
         if isinstance(stored, dict):
             try:
-                self._calibration = Calibration.from_dict(stored)
+                self._learned[model] = Calibration.from_dict(stored)
             except (KeyError, TypeError, ValueError):
-                log.warning("What was learned about %s could not be read; learning starts anew.", self._model)
+                log.warning("What was learned about %s could not be read; learning starts anew.", model)

@@ -16,7 +16,7 @@ from bot.conductor import Conductor
 from bot.flights import LEASE_SECONDS, Flight, Lost
 from bot.house import HouseBook
 from bot.hub import Hub, Status, WorkerState
-from bot.links import Link
+from bot.links import Link, models_in
 from bot.losses import judge
 from bot.outlook import Estimate, outlook
 from bot.pictures import Pictures
@@ -243,8 +243,8 @@ class Scheduler:
                     flight.inbox.put_nowait(event)
             case events.HouseTime() if event.cause:
                 self._house.add(event.cause, event.gpu_ms)
-            case events.Ready():
-                self._spawn(self._ready(link, event.model))
+            case events.Ready() | events.Models():
+                self._spawn(self._ready(link, models_in(event)))
 
     def lost(self, link: Link) -> None:
         """Its jobs wait again, by the rules of bot/losses.py."""
@@ -331,10 +331,10 @@ class Scheduler:
             if flight is not None and flight.link is link and flight.job.attempt == attempt:
                 flight.renew(now)
 
-    async def _ready(self, link: Link, model: events.ModelInfo) -> None:
-        device = link.hello.device if link.hello else "cpu"
-        await until_stored(partial(self._tools.model, model), "remember the model")
-        await until_stored(partial(self._tools.rates.use, model.name, device), "load what was learned")
+    async def _ready(self, link: Link, models: tuple[events.ModelInfo, ...]) -> None:
+        for model in models:
+            await until_stored(partial(self._tools.model, model), "remember the model")
+            await until_stored(partial(self._tools.rates.use, model.name, link.device), "load what was learned")
         self.kick()
 
     def _ends_in(self, flight: Flight) -> float:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bot.moderation import Moderation
     from bot.pictures import Pictures
     from bot.scheduler import Scheduler
+    from bot.shelf import Shelf
     from storage.database import Database
     from storage.deliveries import Deliveries
     from storage.jobs import Jobs
@@ -28,7 +29,7 @@ Clock = Callable[[], float]
 class Services:
     """`clock` is seconds since the epoch; `new_id` makes job ids; `new_seed` makes seeds of pictures, 0 … 2**32 - 1.
 
-    `model` is what the worker last said it has loaded, before that what the configuration lets expect.
+    `shelf` knows the models and LoRAs that requests may name.
     """
 
     config: Config
@@ -47,5 +48,10 @@ class Services:
     scheduler: "Scheduler"
     admission: "Admission"
     plan: Plan
-    model: Model
+    shelf: "Shelf"
     owners: set[str] = field(default_factory=set)  # snowflakes; the client adds the application's owners at login
+
+    @property
+    def model(self) -> Model:
+        """The one that is used where nobody chose."""
+        return self.shelf.model

@@ -4,21 +4,21 @@ Mostly that is the job itself. Where the picture that it starts from was pruned,
 its own job's row, and so on up the line of ancestors.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from core.errors import Gone
 from core.events import ModelInfo
-from core.job import Job, Kind, Source
+from core.job import Job, Kind, MadeWith, Source
 
 _MAX_DEPTH = 200
 
 #: Said instead of showing a picture that only resembles the one that was there.
 LOST_MODEL = (
-    "That picture's file is gone, and the model that made it is not the one loaded now, so it cannot be drawn again. "
+    "That picture's file is gone, and the model that made it is not here any more, so it cannot be drawn again. "
     "🔄 makes new ones."
 )
-OTHER_MODEL = "It was asked of a model that is not the one loaded now. 🔄 makes it with this one."
+OTHER_MODEL = "It was asked of a model that is not here any more. 🔄 makes it with another one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,22 +35,19 @@ def start(job: Job) -> Source | None:
     return job.source if job.request.strength < 1.0 else None
 
 
-def check_redrawn(job: Job, model: str, digest: str) -> None:
-    """Raises Gone unless these weights made the job's pictures. An empty `digest` is not known yet."""
-    made = job.made_with
-    name = made.model if made is not None else job.request.model
-    if name != model or (made is not None and digest and made.digest != digest):
+def check_redrawn(made: MadeWith | None, digest: str) -> None:
+    """Raises Gone unless these weights made the pictures. An empty `digest` is not known yet."""
+    if made is not None and digest and made.digest != digest:
         raise Gone(LOST_MODEL)
 
 
-def check_model(stage: Stage, loaded: ModelInfo | None) -> None:
-    """Raises Gone where the loaded model is not the one that this stage needs."""
-    if loaded is None:
-        return
-    if not stage.own:
-        check_redrawn(stage.of, loaded.name, loaded.digest)
-    elif stage.of.request.model != loaded.name:
-        raise Gone(OTHER_MODEL)
+def check_model(stage: Stage, offered: Collection[str], known: Mapping[str, ModelInfo]) -> None:
+    """Raises Gone where the worker can neither load the model that this stage needs, nor has it."""
+    name = stage.of.request.model
+    if name not in offered and name not in known:
+        raise Gone(OTHER_MODEL if stage.own else LOST_MODEL)
+    if not stage.own and name in known:
+        check_redrawn(stage.of.made_with, known[name].digest)
 
 
 async def plan(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MOST_JOBS = 8
 _MOST_CHARACTERS = 1900
+_MOST_NAMES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class Standing:
     jobs: tuple[tuple[Job, Estimate], ...]
     untold: tuple[Job, ...]
     worker: WorkerState
+    models: tuple[str, ...] = ()  # the usual one first
+    loras: tuple[str, ...] = ()
 
 
 async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
@@ -36,7 +39,7 @@ async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
     services = bot.services
     account = services.admission.account(user, await server_that_pays(bot, int(user), str(guild) if guild else None))
     purse = await services.admission.purse(account)
-    usual = parse("a picture", model=services.model, defaults=Defaults(), seed=0).request
+    usual = parse("a picture", choices=services.shelf.choices, defaults=Defaults(), seed=0).request
     live = await services.jobs.live_of(account)
     untold = [await services.jobs.get(delivery.job) for delivery in await services.deliveries.untold(user)]
     return Standing(
@@ -46,6 +49,8 @@ async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
         jobs=tuple([(job, await services.scheduler.estimate(job)) for job in live]),
         untold=tuple(job for job in untold if job is not None),
         worker=services.scheduler.worker_state(),
+        models=(services.model.name, *sorted(set(services.shelf.choices.models) - {services.model.name})),
+        loras=tuple(sorted(services.shelf.choices.loras)),
     )
 
 
@@ -65,6 +70,7 @@ def shown(standing: Standing) -> str:
         f"**Lane** {standing.lane} · **Plan** {purse.plan.name}: "
         f"{purse.plan.running} running and {purse.plan.waiting} waiting at once",
         f"**GPU** {_gpu(standing.worker)}",
+        *_choices(standing),
         *_not_posted(standing.untold),
         *_jobs("Running", [pair for pair in standing.jobs if pair[0].state is State.RUNNING]),
         *_jobs("Waiting", [pair for pair in standing.jobs if pair[0].state is not State.RUNNING]),
@@ -72,6 +78,21 @@ def shown(standing: Standing) -> str:
     while len("\n".join(lines)) > _MOST_CHARACTERS:
         lines.pop()
     return "\n".join(lines)
+
+
+def _choices(standing: Standing) -> list[str]:
+    """What a prompt may name, where there is a choice."""
+    lines = []
+    if len(standing.models) > 1:
+        lines.append(f"**Models** {_named(standing.models)} (`--model`)")
+    if standing.loras:
+        lines.append(f"**LoRAs** {_named(standing.loras)} (`--lora`)")
+    return lines
+
+
+def _named(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(harmless(name, 40) for name in names[:_MOST_NAMES]) + more
 
 
 def _not_posted(jobs: tuple[Job, ...]) -> list[str]:

@@ -91,6 +91,11 @@ def settings(request: Request) -> str:
         f"{request.steps} {'step' if request.steps == 1 else 'steps'}",
         f"seed {request.seed}",
     ]
+    if request.chaos:
+        parts.append(f"chaos {request.chaos}")
+    if request.tile:
+        parts.append("edges meet")
+    parts += [f"{harmless(lora.name, 60)} {lora.weight:g}" for lora in request.loras]
     if request.stop < 100:
         parts.append(f"stopped at {request.stop} %")
     if request.negative:

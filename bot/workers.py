@@ -60,6 +60,7 @@ class Door:
         config: Config,
         *,
         model: str,
+        catalogue: Callable[..., events.Catalogue],
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
         deadlines: Mapping[events.Phase, float] = events.PHASE_DEADLINE_SECONDS,
@@ -73,6 +74,7 @@ class Door:
         self.listener: Listener | None = None
         self._config = config
         self._model = model
+        self._catalogue = catalogue
         self._clock = clock
         self._monotonic = monotonic
         self._deadlines = deadlines
@@ -105,6 +107,11 @@ class Door:
             self.local.stop()
         for link in self.links.values():
             link.send(events.Shutdown())
+
+    def tell_catalogue(self) -> None:
+        """Tells every worker what requests may name now."""
+        for link in self.links.values():
+            link.send(self._catalogue(local=link.local))
 
     def drop(self, link: Link, why: str) -> None:
         """Ends a worker that cannot be trusted any more; a local one is killed, for it may hold the GPU."""
@@ -161,6 +168,7 @@ class Door:
         if self.local and link.pid == self.local.pid:
             self.local.connected.set()
         log.info("Worker %s is there.", link.id)
+        link.send(self._catalogue(local=link.local))
         writing = asyncio.create_task(link.write_out())
         try:
             self._tell("joined", link)
@@ -184,11 +192,17 @@ class Door:
             return
         elif isinstance(message, events.Ready):
             link.model = message.model
+            link.known[message.model.name] = message.model
             link.beat = events.Heartbeat(phase=events.Phase.IDLE, phase_seconds=0.0)
             log.info("Worker %s has loaded %s in %.1f s.", link.id, message.model.name, message.load_ms / 1000)
             if self.local and link.pid == self.local.pid:
                 self.local.ready()
             self._look()
+        elif isinstance(message, events.Models):
+            if not all(_makes_sense(model) for model in message.known):
+                self.drop(link, "What it says of its models cannot be.")
+                return
+            link.known = {model.name: model for model in message.known}
         elif isinstance(message, events.LoadFailed):
             log.error("Worker %s cannot load the model. %s", link.id, message.sentence)
             if self.local and link.pid == self.local.pid:

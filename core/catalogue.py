@@ -1,10 +1,15 @@
-"""What models can do: sizes, steps, samplers, defaults. Pure: reads no file, loads no model."""
+"""What models can do: sizes, steps, samplers, style, defaults. Pure: reads no file, loads no model.
+
+`core.entries` makes these values from models.toml, a worker's word refines them (`Model.told`), and a prompt chooses
+among them (`Choices`).
+"""
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
 from core.events import ModelInfo
 
@@ -48,12 +53,28 @@ _SAME_RATIO = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """A model's house style: what `--stylize` turns up. All of it counts in full at 1000, and a tenth of it at 100."""
+
+    positive: str = ""
+    negative: str = ""
+    guidance: float | None = None  # None = the model's own
+    lora: str = ""  # a name of the loras folder
+    weight: float = 1.0  # of that LoRA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """One model as the bot sees it before and after a worker has loaded it. Sides are pixels."""
+    """One model as the bot sees it before and after a worker has loaded it. Sides are pixels.
+
+    `path` is a folder, a .safetensors file, or a hub id, of which `file` may be the checkpoint. The companions are of
+    the same sort, empty where there is none.
+    """
 
     name: str
-    family: str = "sd"
-    path: str  # a folder, or a hub id
+    family: str = "sd"  # of FAMILIES
+    path: str
+    file: str = ""
     native: int  # side of its native square
     multiple: int  # width and height are multiples of this
     steps: int
@@ -61,16 +82,21 @@ class Model:
     sampler: str
     min_side: int
     max_side: int
-    digest: str = ""  # of the weights; empty until a worker has loaded them
     sizes: tuple[tuple[int, int], ...] = ()  # when given, the only sizes: those that it was trained at
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """From plain values; ignores keys that it does not know. Raises TypeError when one is missing."""
-        known = {field.name for field in fields(cls)}
-        values = {key: value for key, value in data.items() if key in known}
-        values["sizes"] = tuple((int(width), int(height)) for width, height in values.get("sizes", ()))
-        return cls(**values)
+    memory_mb: int = 0  # on the device; 0 = not known
+    licence: str = ""
+    licence_url: str = ""
+    about: str = ""
+    recommended_gb: int = 0  # the card that the catalogue recommends it for
+    vae: str = ""
+    adapter: str = ""
+    upscaler: str = ""
+    classifier: str = ""
+    style: Style | None = None
+    fixed: tuple[str, ...] = ()  # what the catalogue says itself, so that no worker's guess replaces it
+    shape: str = ""  # of its weights, as core.safetensors_header tells it; empty = not known
+    digest: str = ""  # of the weights; empty until a worker has loaded them
+    edits: tuple[str, ...] = ()  # of Edit, as its worker says; empty until then
 
     def size_for(self, across: float, down: float) -> tuple[int, int]:
         """(width, height) for the ratio across:down: about as many pixels as the native square, of that ratio."""
@@ -79,6 +105,24 @@ class Model:
         nearest = min(error for error, *_ in near)
         best = min((area, error, w, h) for error, area, w, h in near if error <= nearest + _SAME_RATIO)
         return best[2], best[3]
+
+    def told(self, info: ModelInfo) -> Self:
+        """The model as the worker that has loaded it knows it. Trained sizes stay: no checkpoint tells them."""
+        native = self.native if "native" in self.fixed else info.native
+        other = native != self.native
+        return replace(
+            self,
+            native=native,
+            multiple=info.multiple,
+            steps=self.steps if "steps" in self.fixed else info.steps,
+            guidance=self.guidance if "guidance" in self.fixed else info.guidance,
+            sampler=self.sampler if "sampler" in self.fixed else info.sampler,
+            digest=info.digest,
+            edits=info.edits,
+            min_side=max(info.multiple, native // 2) if other else self.min_side,
+            max_side=native * 2 if other else self.max_side,
+            sizes=() if other and "sizes" not in self.fixed else self.sizes,
+        )
 
     def _sizes(self) -> list[tuple[int, int]]:
         if self.sizes:
@@ -89,12 +133,45 @@ class Model:
         return found or [(self.native, self.native)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraFile:
+    """A LoRA that requests may name. `shape`: the models that it fits; empty where its file does not tell."""
+
+    name: str
+    path: str
+    shape: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What a prompt may name now. `absent`: models of the catalogue whose files are not here."""
+
+    default: str
+    models: Mapping[str, Model]
+    loras: Mapping[str, LoraFile] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+
+    def get(self, name: str) -> Model | None:
+        """The model of that name, also where an older version wrote it with blanks."""
+        return self.models.get(name) or self.models.get(name_of(name))
+
+    def usual(self) -> Model:
+        """The model that is used where a prompt names none."""
+        return self.models[self.default]
+
+
+def fits(lora: LoraFile, model: Model) -> bool:
+    """Whether a LoRA belongs to this kind of model, as far as anybody can tell before loading both."""
+    return not lora.shape or not model.shape or lora.shape == model.shape
+
+
 def name_of(model: str) -> str:
-    """What a model is called, before and after it is loaded: the last part of its folder's path or of its hub id.
+    """What a model or LoRA is called: the last part of its path or hub id, as one word that a prompt can name.
 
     The bot and its workers have to agree on it: a request names its model, and only that one may draw it.
     """
-    return model.rstrip("/").rpartition("/")[2].lower()
+    last = model.rstrip("/").rpartition("/")[2].lower().removesuffix(".safetensors")
+    return re.sub(r"[^\w.-]+", "-", last).strip("-.") or "model"
 
 
 #: The shipped model. Its sizes are those of its training (models/postcard/sizes.json).
@@ -134,21 +211,25 @@ SD15 = Model(
     max_side=1024,
 )
 
+#: Sizes that Stable Diffusion XL was trained at, of the ratios that a prompt can ask for.
+_XL_WIDE = (
+    *((1024, 1024), (1088, 960), (1152, 896), (1216, 832), (1280, 768), (1344, 768)),
+    *((1408, 704), (1536, 640), (1664, 576), (1856, 512), (2048, 512)),
+)
+XL_SIZES = tuple(dict.fromkeys(size for w, h in _XL_WIDE for size in ((w, h), (h, w))))
 
-def from_info(info: ModelInfo, path: str, before: Model | None = None) -> Model:
-    """The model that a worker says it has loaded. Trained sizes are kept from `before`: no checkpoint tells them."""
-    same = before is not None and before.name == info.name
-    return Model(
-        name=info.name,
-        family=info.family,
-        path=path,
-        native=info.native,
-        multiple=info.multiple,
-        steps=info.steps,
-        guidance=info.guidance,
-        sampler=info.sampler,
-        digest=info.digest,
-        min_side=before.min_side if before is not None and same else max(info.multiple, info.native // 2),
-        max_side=before.max_side if before is not None and same else info.native * 2,
-        sizes=before.sizes if before is not None and same else (),
-    )
+_XL = replace(
+    SD15, family="sdxl", shape="sdxl", native=1024, steps=30, guidance=6.0, min_side=512, max_side=2048, sizes=XL_SIZES
+)
+_FLUX = replace(
+    SD15, family="flux", shape="flux", native=1024, multiple=16, steps=28, guidance=3.5, min_side=512, max_side=2048
+)
+#: What the models of a family are taken for until their files or a worker have said better.
+FAMILIES: Mapping[str, Model] = {
+    "sd": SD15,
+    "sd1": replace(SD15, family="sd1", shape="sd1"),
+    "sd2": replace(SD15, family="sd2", shape="sd2", native=768, min_side=384, max_side=1536),
+    "sdxl": _XL,
+    "flux": _FLUX,
+    "any": replace(_FLUX, family="any", shape="", multiple=32, guidance=4.0),
+}

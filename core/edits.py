@@ -8,7 +8,7 @@ SUBTLE, STRONG = 0.55, 0.8
 #: `Request.strength` of a region or of new canvas: anew from noise alone.
 ANEW = 1.0
 #: `Request.strength` of a creative upscale.
-CREATIVE = 0.35
+CREATIVE = 0.3
 
 #: Pictures that one job may bring for the same role.
 MOST_PICTURES = 5

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from core.catalogue import SAMPLERS
+from core.catalogue import SAMPLERS, name_of
+from core.job import Lora
 
 MAX_SEED = 2**32 - 1
 MAX_STEPS = 100
 MAX_COUNT = 4
+MAX_LORAS = 4
+#: A LoRA may count negatively: away from what it was trained on.
+MAX_LORA_WEIGHT = 2.0
 
 
 class Reader(Protocol):
@@ -123,6 +127,44 @@ class Words:
         return f"words separated by commas, up to {self.longest} characters"
 
 
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name that the parser looks up among those that are there: `sdxl`."""
+
+    of: str  # what is named: "a model"
+
+    def read(self, text: str) -> str:
+        """As names are written here. Whether there is one is not known here."""
+        if not text:
+            raise ValueError(text)
+        return name_of(text)
+
+    def shown(self) -> str:
+        """In words."""
+        return f"the name of {self.of}"
+
+
+@dataclass(frozen=True, slots=True)
+class NameAndWeight:
+    """A LoRA's name, then how strong it is: `ink:0.8`; 1 when that is left out."""
+
+    most: float
+
+    def read(self, text: str) -> Lora:
+        """The decimal sign is a point or a comma, the sign a plain hyphen."""
+        match = re.fullmatch(r"(?P<name>[^:]+)(?::(?P<weight>-?[0-9]{0,3}(?:[.,][0-9]{1,6})?))?", text)
+        if match is None or match["weight"] in ("", "-"):
+            raise ValueError(text)
+        weight = float((match["weight"] or "1").replace(",", "."))
+        if abs(weight) > self.most:
+            raise ValueError(text)
+        return Lora(name=name_of(match["name"]), weight=weight)
+
+    def shown(self) -> str:
+        """In words."""
+        return f"the name of a LoRA and its weight from -{self.most:g} to {self.most:g}, like ink:0.8"
+
+
 class Takes(Enum):
     """How many words belong to a parameter."""
 
@@ -139,6 +181,7 @@ class Parameter:
     aliases: tuple[str, ...] = ()
     takes: Takes = Takes.ONE
     reader: Reader | None = None  # None for flags
+    most: int = 1  # how often it may be said; of words that add up, any number
     default: str
     example: str
     help: str  # one line, ends with a full stop
@@ -215,6 +258,44 @@ PARAMETERS: tuple[Parameter, ...] = (
         help="Ends early, at this per cent: softer shapes for less time.",
     ),
     Parameter(
+        name="model",
+        reader=Name("a model"),
+        default="the server's own",
+        example="--model postcard",
+        help="Which model draws it; `/info` names them.",
+    ),
+    Parameter(
+        name="lora",
+        reader=NameAndWeight(MAX_LORA_WEIGHT),
+        most=MAX_LORAS,
+        default="none",
+        example="--lora ink:0.8",
+        help=f"A LoRA on top of the model, up to {MAX_LORAS}; `/info` names them.",
+    ),
+    Parameter(
+        name="chaos",
+        aliases=("c",),
+        reader=Whole(0, 100),
+        default="0",
+        example="--chaos 30",
+        help="How far the pictures of one grid lie apart.",
+    ),
+    Parameter(
+        name="stylize",
+        aliases=("s",),
+        reader=Whole(0, 1000),
+        default="100",
+        example="--stylize 250",
+        help="How much of the model's house style comes in, where it has one.",
+    ),
+    Parameter(
+        name="tile",
+        takes=Takes.NOTHING,
+        default="off",
+        example="--tile",
+        help="Opposite edges meet, so that the picture repeats without a seam.",
+    ),
+    Parameter(
         name="fast",
         takes=Takes.NOTHING,
         default="your setting",
@@ -228,6 +309,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         example="--relax",
         help="This one in the relax lane: free, after the others.",
     ),
+    Parameter(
+        name="turbo",
+        takes=Takes.NOTHING,
+        default="your setting",
+        example="--turbo",
+        help="This one in the turbo lane: before all others, at twice the fast time.",
+    ),
 )
 
 #: Every name and alias, with its row.
@@ -237,10 +325,10 @@ BY_NAME: Mapping[str, Parameter] = {
 
 #: What people know from Midjourney and what means nothing here yet: passed over with one small line.
 IGNORED: Mapping[str, Takes] = {
-    **dict.fromkeys(("chaos", "c", "stylize", "s", "weird", "w", "exp", "v", "version"), Takes.ONE),
+    **dict.fromkeys(("weird", "w", "exp", "v", "version"), Takes.ONE),
     **dict.fromkeys(("iw", "sw", "sv", "cw", "ow", "repeat", "r", "motion", "bs", "end", "h", "zoom"), Takes.ONE),
     **dict.fromkeys(("niji", "style", "sref", "cref", "oref", "edit", "p", "profile"), Takes.ALL),
-    **dict.fromkeys(("tile", "raw", "hd", "draft", "preview", "turbo", "stealth", "public"), Takes.NOTHING),
+    **dict.fromkeys(("raw", "hd", "draft", "preview", "stealth", "public"), Takes.NOTHING),
     **dict.fromkeys(("video", "loop", "creative", "test", "testp", "beta", "hq", "vibe"), Takes.NOTHING),
     **dict.fromkeys(("uplight", "upbeta", "upanime", "sameseed", "newclip", "nostretch", "old"), Takes.NOTHING),
 }

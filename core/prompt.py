@@ -1,17 +1,20 @@
 """Reads what was typed: "a cat --ar 16:9 --seed 7" becomes a Request, or a PromptError that says where and why.
 
-Pure. Knows the model's sizes and defaults from what it is given; knows no plan, no person and no rule of a server.
+Pure. Knows models and LoRAs from what it is given; knows no plan, no person and no rule of a server.
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from core.catalogue import Model
+from core import choosing
+from core.abilities import lacking
+from core.catalogue import Choices, Edit, Model
 from core.errors import PromptError
-from core.job import Lane, Request
+from core.job import Lane, Lora, Request
 from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, OneOf, Parameter, Takes
 from core.spelling import nearest, quoted
 
@@ -26,8 +29,12 @@ _DASHED = re.compile(r"(?<![^\s,])(?:--(?![\s-])|[—–](?=[A-Za-z]))(?P<name>[
 _HIDDEN = re.compile(r"--\s*(?P<name>[A-Za-z]+)(?![\w-])")
 #: Letters, numbers and symbols such as emoji; signs and invisible ones alone say nothing.
 _SAYING = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "So"})
-#: A shape this far from the one that was asked for is said.
+#: A shape this far from the one that was asked for is another one.
 _SHAPE_OFF = 1.2
+#: Ratios closer than this (in log) are the same to the eye.
+_SAME_SHAPE = 0.005
+#: What a word of the prompt asks of the model.
+_ASKED_BY = {Edit.TILE: "tile", Edit.LORA: "lora", Edit.NEGATIVE: "no", Edit.STOP: "stop"}
 _WORD = re.compile(r"\S+")
 _GLUED = re.compile(r"(?P<name>[a-z]+)(?P<value>[0-9].*)")
 
@@ -70,7 +77,7 @@ def clean(typed: str) -> str:
     return "".join(c for c in typed if c in "\n\t\u200d" or unicodedata.category(c) not in unwanted).strip()
 
 
-def parse(text: str, *, model: Model, defaults: Defaults, seed: int) -> Parsed:
+def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Parsed:
     """The request that `text` asks for; `seed` is used when it names none. Raises PromptError, nothing else."""
     if len(text) > MAX_TYPED:
         _refuse_length(text, MAX_TYPED)
@@ -89,12 +96,16 @@ def parse(text: str, *, model: Model, defaults: Defaults, seed: int) -> Parsed:
         else:
             _refuse_name(text, piece)
     _refuse_empty(text, words, pieces)
-    values = {name: value for name, (value, _piece) in given.items()}
-    request = _request(words, values, model=model, defaults=defaults, seed=seed)
-    asked = _steps(values, model, defaults)
-    too_many = (f"{asked} steps were asked for; {MAX_STEPS} are the most.",) if asked > MAX_STEPS else ()
-    notes = too_many + _shape_note(values, request)
-    return Parsed(request=request, lane=_lane(text, given), ignored=tuple(dict.fromkeys(ignored)), notes=notes)
+    lane = _lane(text, given)
+    model = _model(text, given, choices)
+    loras = _loras(text, given, model, choices)
+    values = {name: value for name, (value, _piece) in given.items()} | {"lora": loras}
+    request = _request(words, values, model=model, choices=choices, defaults=defaults, seed=seed)
+    _refuse_lacking(text, request, given, model, choices)
+    if "stylize" in given and model.style is None:
+        ignored.append("--stylize")
+    notes = _notes(values, request, model, choices, defaults)
+    return Parsed(request=request, lane=lane, ignored=tuple(dict.fromkeys(ignored)), notes=notes)
 
 
 def _pieces(text: str) -> Iterator[_Piece]:
@@ -124,15 +135,21 @@ def _words_of(text: str, pieces: list[_Piece]) -> str:
 
 def _take(text: str, piece: _Piece, parameter: Parameter, given: dict[str, tuple[Any, _Piece]]) -> None:
     """Reads one parameter's value into `given`."""
-    if parameter.name in given and parameter.takes is not Takes.ALL:
+    before = given[parameter.name][0] if parameter.name in given else None
+    if before is not None and parameter.takes is not Takes.ALL and parameter.most == 1:
         raise _error(f"{quoted(piece.dashed)} is said twice; once is enough.", text, piece.dashed, piece.start)
+    if before is not None and parameter.most == len(before):
+        sentence = f"{quoted(piece.dashed)} may be said {parameter.most} times, and this is one more."
+        raise _error(sentence, text, piece.dashed, piece.start)
     value = _rest(text, piece, parameter.takes)
     if parameter.reader is None:
         given[parameter.name] = (True, piece)
         return
-    before = f"{given[parameter.name][0]}, " if parameter.name in given else ""
     try:
-        given[parameter.name] = (parameter.reader.read(before + value), piece)
+        if parameter.most > 1:
+            given[parameter.name] = ((*(before or ()), (parameter.reader.read(value), piece)), piece)
+        else:
+            given[parameter.name] = (parameter.reader.read(f"{before}, {value}" if before else value), piece)
     except ValueError:
         raise _wrong_value(text, piece, parameter, value) from None
 
@@ -193,15 +210,67 @@ def _refuse_hidden(text: str, pieces: list[_Piece]) -> None:
             raise _error(sentence, text, match[0], match.start())
 
 
+def _model(text: str, given: dict[str, tuple[Any, _Piece]], choices: Choices) -> Model:
+    """The model that is named, or the usual one. Raises PromptError."""
+    if "model" not in given:
+        return choices.usual()
+    name, piece = given["model"]
+    try:
+        return choosing.find_model(name, choices)
+    except choosing.Unknown as error:
+        raise _error(str(error), text, piece.value, piece.value_start) from None
+
+
+def _loras(text: str, given: dict[str, tuple[Any, _Piece]], model: Model, choices: Choices) -> tuple[Lora, ...]:
+    """The LoRAs that are named, each of which is here and fits. Raises PromptError."""
+    found: dict[str, Lora] = {}
+    for lora, piece in given["lora"][0] if "lora" in given else ():
+        try:
+            choosing.find_lora(lora.name, model, choices)
+        except choosing.Unknown as error:
+            raise _error(str(error), text, piece.value, piece.value_start) from None
+        if lora.name in found:
+            sentence = f"The LoRA {quoted(lora.name)} is named twice; once is enough."
+            raise _error(sentence, text, piece.value, piece.value_start)
+        found[lora.name] = lora
+    return tuple(found.values())
+
+
+def _refuse_lacking(
+    text: str, request: Request, given: dict[str, tuple[Any, _Piece]], model: Model, choices: Choices
+) -> None:
+    """Raises PromptError for what the model cannot do, at the word that asks for it."""
+    found = lacking(request, model, others=choices.models.values())
+    if found is not None:
+        edit, sentence = found
+        piece = given[_ASKED_BY[edit]][1] if _ASKED_BY.get(edit) in given else None
+        raise _error(sentence, text, piece.dashed if piece else "", piece.start if piece else 0)
+
+
+def _notes(
+    values: dict[str, Any], request: Request, model: Model, choices: Choices, defaults: Defaults
+) -> tuple[str, ...]:
+    """What was taken otherwise than it was typed, and which model draws when it is not the usual one."""
+    notes = [f"Drawn by {model.name}."] if model.name != choices.default else []
+    asked = _steps(values, model, defaults)
+    if asked > MAX_STEPS:
+        notes.append(f"{asked} steps were asked for; {MAX_STEPS} are the most.")
+    return (*notes, *_shape_note(values, request))
+
+
 def _shape_note(values: dict[str, Any], request: Request) -> tuple[str, ...]:
-    """Says when the model has no size near the ratio that was asked for."""
+    """Says which of the model's own sizes a ratio became, where it is not the ratio itself."""
     if "ar" not in values:
         return ()
     across, down = values["ar"]
-    off = (request.width / request.height) / (across / down)
-    if 1 / _SHAPE_OFF <= off <= _SHAPE_OFF:
+    width, height = request.width, request.height
+    off = (width / height) / (across / down)
+    if abs(math.log(off)) < _SAME_SHAPE:
         return ()
-    return (f"{across:g}:{down:g} is {request.width}×{request.height} here, the nearest that the model draws.",)
+    if 1 / _SHAPE_OFF <= off <= _SHAPE_OFF:
+        common = math.gcd(width, height)
+        return (f"{across:g}:{down:g} is {width}×{height} here, {width // common}:{height // common}.",)
+    return (f"{across:g}:{down:g} is {width}×{height} here, the nearest that the model draws.",)
 
 
 def _refuse_length(text: str, most: int) -> None:
@@ -213,15 +282,20 @@ def _refuse_length(text: str, most: int) -> None:
 
 
 def _lane(text: str, given: dict[str, tuple[Any, _Piece]]) -> Lane | None:
-    if "fast" in given and "relax" in given:
-        piece = given["relax"][1]
-        raise _error("`--fast` and `--relax` exclude each other.", text, piece.dashed, piece.start)
-    return Lane.FAST if "fast" in given else Lane.RELAX if "relax" in given else None
+    said = sorted((given[lane.value][1].start, lane) for lane in Lane if lane.value in given)
+    if len(said) > 1:
+        (_, first), (start, second) = said[:2]
+        sentence = f"{quoted(f'--{first}')} and {quoted(f'--{second}')} exclude each other."
+        raise _error(sentence, text, given[second.value][1].dashed, start)
+    return said[0][1] if said else None
 
 
-def _request(words: str, values: dict[str, Any], *, model: Model, defaults: Defaults, seed: int) -> Request:
+def _request(
+    words: str, values: dict[str, Any], *, model: Model, choices: Choices, defaults: Defaults, seed: int
+) -> Request:
     across, down = values.get("ar", defaults.ratio)
     width, height = model.size_for(across, down)
+    stylize = values.get("stylize", choosing.USUAL_STYLE)
     return Request(
         prompt=words,
         negative=values.get("no", ""),
@@ -229,11 +303,15 @@ def _request(words: str, values: dict[str, Any], *, model: Model, defaults: Defa
         height=height,
         seed=values.get("seed", seed),
         steps=min(MAX_STEPS, _steps(values, model, defaults)),
-        guidance=values.get("cfg") or defaults.guidance or model.guidance,
+        guidance=values.get("cfg") or defaults.guidance or choosing.guidance_of(model, stylize),
         sampler=values.get("sampler") or defaults.sampler or model.sampler,
         count=values.get("count", defaults.count),
         stop=values.get("stop", 100),
         model=model.name,
+        loras=choosing.with_style(values["lora"], model, stylize, choices),
+        house=choosing.house_of(model, stylize),
+        chaos=values.get("chaos", 0),
+        tile=values.get("tile", False),
     )
 
 

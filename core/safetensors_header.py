@@ -144,6 +144,11 @@ def lora_width_of(header: Header) -> int | None:
     return None
 
 
+def shape_by_width(width: int) -> str:
+    """How checkpoints are called that look at text of this width; a small model of one's own by the width itself."""
+    return _BY_WIDTH.get(width, f"width-{width}")
+
+
 def lora_shape_of(header: Header) -> str | None:
     """The kind of checkpoint that a LoRA fits, as `shape_of` names it; None where the file does not tell."""
     if not is_lora(header):

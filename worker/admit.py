@@ -3,7 +3,7 @@
 The pictures that it brings are `edits`' matter. Knows nothing of the loop.
 """
 
-from worker.edits import Prepared, prepare
+from worker.edits import Prepared, check_from_words, prepare, takes_steps
 from worker.edits.plan import Start
 from worker.families.base import Whole
 from worker.held import Held
@@ -23,7 +23,8 @@ def go_on(task: Task, held: Held) -> bool:
     """
     if task.preparing is None:
         check(task.order, held.family, held.loaded.info.samplers)
-        if isinstance(held.family, Whole):
+        if isinstance(held.family, Whole) and takes_steps(task.order):
+            check_from_words(task.order)
             held.adapt(task.adaptation)
             task.prepared, task.rows = Prepared(), [_solo(task, held.family)]
             return False
@@ -48,10 +49,11 @@ def _solo(task: Task, family: Whole) -> Solo:
 def _rows(task: Task, prepared: Prepared, held: Held) -> list[Row]:
     """The job's rows, in the order of its starts. Raises CannotCompute."""
     request = task.order.request
+    sampler = prepared.sampler or request.sampler
     rows = []
     for place, start in enumerate(prepared.starts):
         try:
-            plan = held.schedules.plan(request.sampler, request.steps, prepared.strength, request.stop, start.size)
+            plan = held.schedules.plan(sampler, request.steps, prepared.strength, request.stop, start.size)
         except ValueError as error:
             raise CannotCompute(str(error)) from error
         rows.append(_row(task, place, start, plan, held))

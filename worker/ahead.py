@@ -25,10 +25,15 @@ def order(recipe: Recipe, wish: Wish, folder: Path) -> str:
 
 def obey(told: Mapping[str, Any]) -> None:
     """Traces, compiles, keeps."""
+    import torch
+
     from worker import bundles
     from worker.tracing import trace
 
-    traced = trace(Recipe(**told["recipe"]), int(told["bucket"]), str(told["shape"]))
+    recipe = Recipe(**told["recipe"])
+    if recipe.device.startswith("cuda"):
+        torch.cuda.set_device(recipe.device)
+    traced = trace(recipe, int(told["bucket"]), str(told["shape"]))
     bundles.save(Path(told["folder"]), traced, bundles.write_compiled)
 
 

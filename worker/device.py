@@ -98,6 +98,12 @@ def prepare(device: Device, threads: int) -> None:
         torch.cuda.set_per_process_memory_fraction(device.memory_mb / whole, device.place)
 
 
+def claim(device: Device) -> None:
+    """For the calling thread: what names no device of its own (events, streams, recordings) is of this one."""
+    if device.place.type == "cuda":
+        torch.cuda.set_device(device.place)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """True for every way in which torch says that memory is full."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

@@ -13,12 +13,24 @@ from time import monotonic
 
 import torch
 
-from core.events import Cancel, Cancelled, Catalogue, Event, Failed, FailureKind, HouseTime, Phase, Started, Submit
+from core.events import (
+    Cancel,
+    Cancelled,
+    Catalogue,
+    Event,
+    Failed,
+    FailureKind,
+    HouseTime,
+    Pause,
+    Phase,
+    Resume,
+    Started,
+    Submit,
+)
 from worker import admit, decoding
 from worker.decoding import Decoding
 from worker.delivery import Delivery
-from worker.device import Device, is_out_of_memory
-from worker.families.base import Family
+from worker.device import Device, claim, is_out_of_memory
 from worker.held import Held
 from worker.line import Line
 from worker.meter import Meter
@@ -27,9 +39,9 @@ from worker.pictures import Previewer
 from worker.pulse import Pulse
 from worker.reporter import Reporter
 from worker.room import Room
-from worker.rows import Batch, Row
+from worker.rows import Row
 from worker.shelf import Shelf
-from worker.solo import Solo
+from worker.solo import Solo, advance, shares
 from worker.streams import IN_TURN, lane
 from worker.tasks import CannotCompute, Task
 
@@ -42,17 +54,16 @@ PROGRESS_SECONDS = 0.1
 class Engine:
     """All models of one device. All but `inbox` belongs to the thread that runs `run`.
 
-    `know` is told of every catalogue that comes; `rest` is set while there is nothing to do.
+    `rest` is set while there is nothing to do.
     """
 
     def __init__(
         self, shelf: Shelf, device: Device, meter: Meter, pulse: Pulse, say: Callable[[Event], None], inbox: Inbox,
-        know: Callable[[Catalogue], None] = lambda _: None, clock: Callable[[], float] = monotonic,
-        rest: threading.Event | None = None,
+        clock: Callable[[], float] = monotonic, rest: threading.Event | None = None,
     ) -> None:  # fmt: skip
         self.inbox = inbox
         self._shelf, self._device, self._meter, self._pulse = shelf, device, meter, pulse
-        self._say, self._know, self._clock = say, know, clock
+        self._say, self._clock = say, clock
         self._reporter = Reporter(say)
         self._delivery = Delivery(self._reporter)
         self._previewer = Previewer(self._reporter.preview)
@@ -68,6 +79,7 @@ class Engine:
 
     def run(self) -> None:
         """Until it is told to stop."""
+        claim(self._device)
         self._say(self._shelf.models())
         while self.tick():
             pass
@@ -77,6 +89,8 @@ class Engine:
         """One turn: orders, a piece of one job's preparation, one step, one decode. False when told to stop."""
         if not self._listen():
             return False
+        if self._shelf.renew(self._line.busy()):
+            self._say(self._shelf.models())
         task = self._line.next_waiting()
         self._idle = (self._shelf.loading is not None and not self._steps_beside_loads) or not self._turn(task)
         self._account()
@@ -125,8 +139,10 @@ class Engine:
                 self._remove(task)
         elif isinstance(order, Cancel):
             self._cancel(order)
+        elif isinstance(order, Pause | Resume):
+            self._pause(order)
         elif isinstance(order, Catalogue):
-            self._know(order)
+            self._shelf.know(order)
         elif isinstance(order, Arrived):
             self._receive()
         elif isinstance(order, Submit):
@@ -143,6 +159,12 @@ class Engine:
         task = Task(order=order)
         self._line.add(task)
         self._reporter.open(order.job, order.attempt, order.request.steps_to_run())
+
+    def _pause(self, order: Pause | Resume) -> None:
+        """Its rows keep their places and their step; an order about another attempt, or none, came too late."""
+        task = self._line.tasks.get(order.job)
+        if task is not None and task.attempt == order.attempt:
+            task.paused = isinstance(order, Pause)
 
     def _cancel(self, order: Cancel) -> None:
         task = self._line.tasks.get(order.job)
@@ -207,8 +229,8 @@ class Engine:
         try:
             with self._pulse.doing(Phase.STEPPING, jobs), self._meter.measure() as measured:
                 held.adapt(self._line.tasks[rows[0].job].adaptation)
-                _advance(rows, held.family)
-                measured.jobs(_shares(rows), held.padding)
+                advance(rows, held.family)
+                measured.jobs(shares(rows), held.padding)
         except Exception as error:
             measured.house("oom" if is_out_of_memory(error) else "failed")
             self._recover(rows, jobs, error)
@@ -353,19 +375,3 @@ class Engine:
         self._meter.settle(keep=1 if self._line.rows else 0)
         for cause, gpu_ms in self._meter.take_house().items():
             self._say(HouseTime(cause=cause, gpu_ms=gpu_ms))
-
-
-def _advance(rows: list[Row | Solo], family: Family) -> None:
-    """One step of rows that share a key. Solos share theirs with nobody."""
-    if isinstance(rows[0], Solo):
-        rows[0].run.advance()
-    else:
-        Batch.of([row for row in rows if isinstance(row, Row)]).advance(family)
-
-
-def _shares(rows: list[Row | Solo]) -> dict[str, int]:
-    """Forwards × pixels of each job; rows of one batch have the same size, so the forwards decide."""
-    shares: dict[str, int] = {}
-    for row in rows:
-        shares[row.job] = shares.get(row.job, 0) + row.forwards
-    return shares

@@ -85,6 +85,9 @@ class Forward:
         return whole[0] if self._single else tuple(whole)
 
     def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> shapes.Call | None:
+        """None for what is not compiled: arguments without a text, and what only attention of our own understands."""
+        if kwargs.get("cross_attention_kwargs"):
+            return None
         try:
             call = shapes.read(args, kwargs)
         except TypeError:

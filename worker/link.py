@@ -24,8 +24,10 @@ from core.events import (
     LoadFailed,
     Message,
     Models,
+    Pause,
     Progress,
     Ready,
+    Resume,
     Shutdown,
     Submit,
     Welcome,
@@ -173,7 +175,7 @@ class Link:
         if isinstance(message, Shutdown):
             self._shutdown = True
             return False
-        if isinstance(message, Submit | Cancel | Catalogue):
+        if isinstance(message, Submit | Pause | Resume | Cancel | Catalogue):
             self._inbox.put(message)
         return True
 

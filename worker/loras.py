@@ -7,7 +7,7 @@ layouts are both read. A few stay in memory, the one not used for longest goes. 
 import logging
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from core.spelling import nearest, quoted
 
 log = logging.getLogger("darkroom.loras")
 
+#: Where LoRAs are: a folder, or what the catalogue names by now.
+LoraFiles = Path | Callable[[], Mapping[str, Path]]
+
 KEEP = 8
 #: Where the network will be compiled, LoRAs of up to this rank are swapped in place without compiling it again.
 SWAP_RANK = 128
@@ -29,8 +32,8 @@ _KNOWN_WARNINGS = ("Already found a `peft_config`", "Adapter .* was active which
 class Loras:
     """`pipeline`: diffusers' own, of the very networks that compute; `compiled`: they will be compiled later on."""
 
-    def __init__(self, pipeline: Any, folder: Path, *, keep: int = KEEP, compiled: bool = False) -> None:
-        self._pipeline, self._folder, self._keep = pipeline, folder, keep
+    def __init__(self, pipeline: Any, source: LoraFiles, *, keep: int = KEEP, compiled: bool = False) -> None:
+        self._pipeline, self._source, self._keep = pipeline, source, keep
         self._loaded: OrderedDict[Path, tuple[str, int]] = OrderedDict()  # file -> adapter, its time of change
         self._active: list[tuple[str, float]] = []
         self._count = 0
@@ -38,8 +41,10 @@ class Loras:
             pipeline.enable_lora_hotswap(target_rank=SWAP_RANK, check_compiled="ignore")
 
     def files(self) -> dict[str, Path]:
-        """What the folder holds now, by the names that requests use."""
-        return {name_of(path.stem): path for path in sorted(self._folder.glob("*.safetensors"))}
+        """What there is now, by the names that requests use."""
+        if not isinstance(self._source, Path):
+            return dict(self._source())
+        return {name_of(path.stem): path for path in sorted(self._source.glob("*.safetensors"))}
 
     def use(self, wanted: Sequence[tuple[str, float]]) -> None:
         """From now on these count, by weight, and no others. Raises LookupError with a sentence, changing nothing."""

@@ -7,7 +7,7 @@ Safetensors only, never pickle. Knows nothing of jobs. Whatever goes wrong is sa
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -20,11 +20,13 @@ from worker.digest import digest
 from worker.families.base import Family
 from worker.kinds import KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
+from worker.loras import LoraFiles
 from worker.memory import UNPLANNED, Plan
 from worker.parts import Parts, build, read_folder
 from worker.placing import FULL, place, planned
 from worker.samplers import samplers_for
-from worker.vision.tools import Tools
+from worker.vision.places import Places
+from worker.vision.tools import Tools, open_tools
 
 __all__ = ["CannotLoad", "Loaded", "load", "locate"]
 
@@ -50,10 +52,10 @@ class Loaded:
 
 
 def load(
-    model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: Path | None = None,
+    model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
     weights: str = FULL,
 ) -> Loaded:  # fmt: skip
-    """Loads `model` onto the device. `loras`: the folder of LoRAs; `weights`: full, or fp8 for the denoiser's.
+    """Loads `model` onto the device. `loras`: where LoRAs are; `weights`: full, or fp8 for the denoiser's.
 
     Raises CannotLoad.
     """
@@ -84,7 +86,7 @@ def quiet() -> None:
         voice.set_verbosity_error()
 
 
-def _load(model: str, device: Device, progress: Callable[[], None], loras: Path | None, weights: str) -> Loaded:
+def _load(model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, weights: str) -> Loaded:
     where = locate(model)
     progress()
     if where.is_file():
@@ -98,8 +100,8 @@ def _load(model: str, device: Device, progress: Callable[[], None], loras: Path 
             return _whole(model, where, device, weights)
         parts = read_folder(where, kind, index, device, progress)
     family = build(parts, device, loras)
-    info = _info(model, parts, family, device)
-    return _placed(family, info, device, weights)
+    loaded = _placed(family, _info(model, parts, family, device), device, weights)
+    return furnish(loaded, Places.beside(where), device) if where.is_dir() else loaded
 
 
 def _placed(family: Family, info: ModelInfo, device: Device, weights: str) -> Loaded:
@@ -130,9 +132,21 @@ def _whole(model: str, folder: Path, device: Device, weights: str) -> Loaded:
     return _placed(family, info, device, weights)
 
 
-def memory_mb(family: Family) -> int:
+def furnish(loaded: Loaded, places: Places, device: Device) -> Loaded:
+    """The model with what lies in these places beside it, in the place of what it had of the kind."""
+    if places == Places():
+        return loaded
+    tools = open_tools(places, loaded.family.parts, device.place, device.dtype).over(loaded.tools)
+    edits = tuple(dict.fromkeys((*loaded.info.edits, *(edit.value for edit in tools.edits))))
+    return replace(
+        loaded, tools=tools, info=replace(loaded.info, edits=edits), memory_mb=memory_mb(loaded.family, tools)
+    )  # fmt: skip
+
+
+def memory_mb(family: Family, tools: Tools | None = None) -> int:
     """MB of parameters and buffers that lie on its device."""
-    tensors = (tensor for part in family.parts.values() for tensor in (*part.parameters(), *part.buffers()))
+    networks = (*family.parts.values(), *(tools.networks if tools is not None else ()))
+    tensors = (tensor for part in networks for tensor in (*part.parameters(), *part.buffers()))
     there = (tensor for tensor in tensors if tensor.device.type == family.device.type)
     unique = {id(tensor): tensor.numel() * tensor.element_size() for tensor in there}
     return -(-sum(unique.values()) >> 20)

@@ -4,18 +4,25 @@ The bot sends the catalogue; before that, and beside it, there is the model that
 nothing of memory and of jobs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from core.catalogue import name_of
 from core.errors import DarkroomError
 from core.events import Catalogue, ModelPlace
 from worker.device import Device
-from worker.models import Loaded
-from worker.vision.tools import Places, open_tools
+from worker.loras import LoraFiles
+from worker.models import Loaded, furnish
+from worker.vision.places import Places
 
-LoadFiles = Callable[[str, Device, Callable[[], None]], Loaded]
+
+class LoadFiles(Protocol):
+    """`models.load`."""
+
+    def __call__(self, model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles) -> Loaded:
+        """Raises CannotLoad."""
 
 
 class NotKnown(DarkroomError):
@@ -23,25 +30,38 @@ class NotKnown(DarkroomError):
 
 
 class Opener:
-    """Loads by name. `own`: the setting that names the worker's first model; `load`: opens files (`models.load`)."""
+    """Loads by name. `own`: the setting that names the worker's first model.
+
+    Used by the loop's thread, and by one that loads.
+    """
 
     def __init__(self, own: str, device: Device, load: LoadFiles, progress: Callable[[], None] = lambda: None) -> None:
         self._own, self._device, self._load, self._progress = own, device, load, progress
-        self._places: dict[str, ModelPlace] = {}
+        self._places: Mapping[str, ModelPlace] = {}
+        self._loras: Mapping[str, Path] = {}
+        self._opened: dict[str, ModelPlace] = {}
 
     def know(self, catalogue: Catalogue) -> None:
-        """From now on these are the models."""
+        """From now on these are the models and the LoRAs."""
         self._places = {place.name: place for place in catalogue.models}
+        self._loras = {lora.name: Path(lora.where).expanduser() for lora in catalogue.loras}
 
     def first(self) -> Loaded:
-        """The model that the worker was started with."""
-        return self._load(self._own, self._device, self._progress)
+        """The model that the worker was started with, as its own files say it is. Raises DarkroomError."""
+        loaded = self._files(self._own)
+        self._opened[loaded.info.name] = ModelPlace(name=loaded.info.name, where=self._own)
+        return loaded
 
-    def __call__(self, name: str) -> Loaded:
+    def named(self, loaded: Loaded) -> Loaded:
+        """The first model as the catalogue has it, if it does: by its name there, with what it names beside it."""
+        place = next((place for place in self._places.values() if place.where == self._own), None)
+        return loaded if place is None else self._dressed(loaded, place)
+
+    def load(self, name: str) -> Loaded:
         """Raises DarkroomError with a sentence."""
         place = self._places.get(name)
         if place is not None:
-            return self._open(place)
+            return self._dressed(self._files(_where(place)), place)
         if name == name_of(self._own):
             return self.first()
         names = ", ".join(sorted({name_of(self._own), *self._places}))
@@ -52,20 +72,28 @@ class Opener:
         place = self._places.get(name)
         return place.memory_mb if place is not None else 0
 
-    def _open(self, place: ModelPlace) -> Loaded:
-        loaded = self._load(place.where, self._device, self._progress)
-        info, device = loaded.info, self._device
-        places = Places(
-            adapter=_path(place.adapter), upscaler=_path(place.upscaler), classifier=_path(place.classifier)
-        )
-        tools = open_tools(places, loaded.family.parts, device.place, device.dtype)
+    def is_current(self, name: str) -> bool:
+        """False when the catalogue has other files for it by now than those it was opened from."""
+        place, opened = self._places.get(name), self._opened.get(name)
+        return place is None or opened is None or _files_of(place) == _files_of(opened)
+
+    def _files(self, where: str) -> Loaded:
+        return self._load(where, self._device, self._progress, loras=lambda: self._loras)
+
+    def _dressed(self, loaded: Loaded, place: ModelPlace) -> Loaded:
+        info = loaded.info
         named = replace(
             info, name=place.name, native=place.native or info.native, steps=place.steps or info.steps,
             guidance=info.guidance if place.guidance is None else place.guidance,
-            sampler=place.sampler or info.sampler, edits=tuple(dict.fromkeys((*info.edits, *tools.edits))),
+            sampler=place.sampler or info.sampler,
         )  # fmt: skip
-        return replace(loaded, info=named, tools=tools)
+        self._opened[place.name] = place
+        return furnish(replace(loaded, info=named), Places.named(place), self._device)
 
 
-def _path(where: str) -> Path | None:
-    return Path(where).expanduser() if where else None
+def _where(place: ModelPlace) -> str:
+    return f"{place.where}/{place.file}" if place.file else place.where
+
+
+def _files_of(place: ModelPlace) -> tuple[str, ...]:
+    return (_where(place), place.vae, place.adapter, place.upscaler, place.classifier)

@@ -3,7 +3,7 @@
 import queue
 import threading
 
-from core.events import Cancel, Catalogue, Submit
+from core.events import Cancel, Catalogue, Pause, Resume, Submit
 
 
 class Drop:
@@ -22,7 +22,7 @@ class Stop:
     """Leave the loop."""
 
 
-Order = Submit | Cancel | Catalogue | Arrived | Compiled | Drop | Stop
+Order = Submit | Pause | Resume | Cancel | Catalogue | Arrived | Compiled | Drop | Stop
 
 
 class Inbox:
@@ -32,12 +32,15 @@ class Inbox:
         self._queue: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._jobs: list[tuple[str, int]] = []
+        self.catalogue: Catalogue | None = None  # the newest that has come
 
     def put(self, order: Order) -> None:
         """After all that was put before."""
         with self._lock:
             if isinstance(order, Submit):
                 self._jobs.append((order.job, order.attempt))
+            if isinstance(order, Catalogue):
+                self.catalogue = order
             self._queue.put(order)
 
     def get(self, *, block: bool) -> Order | None:

@@ -19,7 +19,7 @@ from worker.families.flux import Flux
 from worker.families.sd import StableDiffusion
 from worker.families.sdxl import StableDiffusionXL
 from worker.kinds import CannotLoad, Kind
-from worker.loras import Loras
+from worker.loras import LoraFiles, Loras
 
 FAMILIES: Mapping[str, Callable[..., Family]] = {"sd": StableDiffusion, "sdxl": StableDiffusionXL, "flux": Flux}
 
@@ -108,7 +108,7 @@ def settle(network: Any) -> Any:
     return network
 
 
-def build(parts: Parts, device: Device, loras: Path | None) -> Family:
+def build(parts: Parts, device: Device, loras: LoraFiles | None) -> Family:
     """The family that computes with these parts."""
     more: dict[str, Any] = {}
     if parts.kind.family == "sdxl":

@@ -19,11 +19,12 @@ from core.events import PROTOCOL, Hello, LoadFailed, Phase, Ready
 from worker import VERSION
 from worker.boost import Booster
 from worker.compiling import keep_caches
-from worker.device import Device, choose, prepare
+from worker.device import Device, choose, claim, prepare
 from worker.engine import Engine
 from worker.families.base import Whole
 from worker.held import Held
 from worker.link import Link
+from worker.loras import LoraFiles
 from worker.meter import Meter
 from worker.models import Loaded, load
 from worker.opener import Opener
@@ -99,28 +100,32 @@ def _generate(parts: Parts) -> None:
 def load_and_run(parts: Parts) -> None:
     """Loads the model, says so, and runs the loop. Raises CannotLoad."""
     settings, device, pulse = parts.settings, parts.device, parts.pulse
+    claim(device)
     meter = Meter.for_device(device.place)
     rest = threading.Event()
     booster = booster_of(settings, device, rest, parts.inbox)
 
-    def load_boosted(model: str, device: Device, progress: Callable[[], None]) -> Loaded:
-        loaded = load(model, device, progress, weights=settings.weights)
+    def load_boosted(model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles) -> Loaded:
+        loaded = load(model, device, progress, loras=loras, weights=settings.weights)
         whole = isinstance(loaded.family, Whole)
         return loaded if booster is None or whole else replace(loaded, boost=booster(loaded.family.parts, loaded.plan))
 
     opener = Opener(settings.model, device, load_boosted, lambda: pulse.progress(Phase.LOADING))
-    shelf = Shelf(opener, device, room_for_models_mb(device), opener.size_mb)
+    shelf = Shelf(opener, device, room_for_models_mb(device))
     began = monotonic()
     log.info("Loading %s on %s in %s.", settings.model, device.name, device.dtype_name)
     with pulse.doing(Phase.LOADING):
         with meter.measure() as measured:
             measured.house("load")
             loaded = opener.first()
+            if parts.inbox.catalogue is not None:  # it came meanwhile, and may call the model by another name
+                opener.know(parts.inbox.catalogue)
+                loaded = opener.named(loaded)
         pulse.progress(Phase.LOADING)
         with meter.measure() as measured:
             measured.house("warmup")
             shelf.put(Held.of(loaded, device))
-        engine = Engine(shelf, device, meter, pulse, parts.link.say, parts.inbox, opener.know, rest=rest)
+        engine = Engine(shelf, device, meter, pulse, parts.link.say, parts.inbox, rest=rest)
     load_ms = round((monotonic() - began) * 1000)
     log.info("%s (%s) is loaded after %d ms.", loaded.info.name, loaded.info.digest, load_ms)
     parts.link.announce(Ready(model=loaded.info, load_ms=load_ms))

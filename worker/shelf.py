@@ -11,11 +11,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
 from core.errors import DarkroomError
-from core.events import ModelInfo, Models
+from core.events import Catalogue, ModelInfo, Models
 from worker.boost import Boost
 from worker.device import Device, free_cache, is_out_of_memory
 from worker.held import Held
@@ -23,6 +24,22 @@ from worker.models import Loaded
 from worker.placing import HOST, move
 
 log = logging.getLogger("darkroom.shelf")
+
+
+class Source(Protocol):
+    """Where models come from, by the names in requests (`opener.py`)."""
+
+    def know(self, catalogue: Catalogue) -> None:
+        """From now on these are the models."""
+
+    def load(self, name: str) -> Loaded:
+        """In a thread of its own. Raises DarkroomError with a sentence."""
+
+    def size_mb(self, name: str) -> int:
+        """What it will take on the device; 0 where nobody knows."""
+
+    def is_current(self, name: str) -> bool:
+        """False when it would be loaded from other files today."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -47,19 +64,16 @@ class Arrival:
 class Shelf:
     """All models of one device. `budget_mb`: what they may take there together, but one there always is.
 
-    `load` gets a model by the name in requests and raises DarkroomError with a sentence; `size_mb` tells what it will
-    take, 0 where that is not known. `arrived` is called from the loading thread at the end of each load.
+    `arrived` is called from the loading thread at the end of each load.
     """
 
-    def __init__(
-        self, load: Callable[[str], Loaded], device: Device, budget_mb: int,
-        size_mb: Callable[[str], int] = lambda _: 0,
-    ) -> None:  # fmt: skip
+    def __init__(self, source: Source, device: Device, budget_mb: int) -> None:
         self.arrived: Callable[[], None] = lambda: None
-        self._load, self._device, self._budget_mb, self._size_mb = load, device, budget_mb, size_mb
+        self._source, self._device, self._budget_mb = source, device, budget_mb
         self._held: OrderedDict[str, Held] = OrderedDict()  # the least recently used first
         self._known: dict[str, ModelInfo] = {}
         self._sizes: dict[str, int] = {}
+        self._stale: set[str] = set()
         self._trying: _Try | None = None
         self._ended = threading.Event()
 
@@ -73,6 +87,20 @@ class Shelf:
         self._held[held.name] = held
         self._known[held.name] = held.loaded.info
         self._sizes[held.name] = held.loaded.memory_mb
+
+    def know(self, catalogue: Catalogue) -> None:
+        """A new catalogue: models that it has other files for are loaded anew, when they are idle."""
+        self._source.know(catalogue)
+        self._stale = {name for name in self._held if not self._source.is_current(name)}
+
+    def renew(self, busy: Collection[str]) -> bool:
+        """Lets go of what is stale and idle; False when there is nothing."""
+        going = [name for name in self._stale if name not in busy]
+        self._stale -= set(going)
+        for name in going:
+            if name in self._held:
+                self._let_go(name)
+        return bool(going)
 
     def get(self, name: str) -> Held | None:
         """The model, if it is in memory; it counts as used now."""
@@ -132,7 +160,7 @@ class Shelf:
 
     def _leaving(self, name: str, busy: Collection[str]) -> list[Held] | None:
         """The idle models that have to go for this one; None when they are not enough."""
-        missing = self._sizes.get(name, self._size_mb(name)) - self._room_mb()
+        missing = self._sizes.get(name, self._source.size_mb(name)) - self._room_mb()
         leaving = []
         for other, held in self._held.items():
             if missing > 0 and other not in busy:
@@ -167,7 +195,7 @@ class Shelf:
             for held in tried.leaving:
                 _move(held, HOST)
             free_cache(self._device)
-            tried.held = Held.of(self._load(tried.name), self._device)
+            tried.held = Held.of(self._source.load(tried.name), self._device)
         except Exception as error:
             log.warning("%s could not be loaded.", tried.name, exc_info=error)
             tried.error = _bare(error)
@@ -190,6 +218,8 @@ class Shelf:
 
 def _move(held: Held, place: torch.device) -> None:
     move(held.family.parts, held.loaded.plan, place)
+    for network in held.loaded.tools.networks:
+        network.to(place)
 
 
 def _chain(error: BaseException | None) -> Iterable[BaseException]:

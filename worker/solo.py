@@ -1,12 +1,13 @@
 """A job whose model shares its forwards with nobody, in a row's place: it takes turns like one, and steps by itself.
 
-Knows nothing of pipelines; `families/base.py` says what a run is.
+Here is also what a turn does with either. Knows nothing of pipelines; `families/base.py` says what a run is.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from worker.families.base import Run
+from worker.families.base import Family, Run
+from worker.rows import Batch, Row
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -32,3 +33,19 @@ class Solo:
     def is_done(self) -> bool:
         """True when its last step was taken."""
         return self.done >= self.steps
+
+
+def advance(rows: Sequence[Row | Solo], family: Family) -> None:
+    """One step of rows that share a key. Solos share theirs with nobody."""
+    if isinstance(rows[0], Solo):
+        rows[0].run.advance()
+    else:
+        Batch.of([row for row in rows if isinstance(row, Row)]).advance(family)
+
+
+def shares(rows: Sequence[Row | Solo]) -> dict[str, int]:
+    """Forwards × pixels of each job; rows of one batch have the same size, so the forwards decide."""
+    found: dict[str, int] = {}
+    for row in rows:
+        found[row.job] = found.get(row.job, 0) + row.forwards
+    return found

@@ -3,13 +3,14 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.admission import Pressed
 from core.cost import period_of
 from core.errors import DiskFull, Gone, NotAllowed, QueueFull, QuotaSpent, Refused
-from core.job import Kind, Lane, Source, State
+from core.job import Kind, Lane, Lora, Source, State
 from tests.harness.headless import headless
 
 NO_WORKER = {"DARKROOM_WORKER": "none"}
@@ -94,6 +95,24 @@ async def test_a_source_that_never_was_is_gone(tmp_path: Path) -> None:
     async with headless(tmp_path, **NO_WORKER) as bot:
         with pytest.raises(Gone):
             await bot.imagine(kind=Kind.CROP, source=Source(job="nosuchjob", index=0), count=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"tile": True}, "cannot make the edges meet"),
+        ({"kind": Kind.DESCRIBE}, "describes pictures"),
+        ({"loras": (Lora(name="ink"),)}, "`ink` is not here any more"),
+        ({"model": "gone"}, "not here any more"),
+    ],
+)
+async def test_what_the_model_lacks_is_said_before_anything_is_stored(tmp_path: Path, changes: Any, told: str) -> None:
+    (tmp_path / "models.toml").write_text('[[model]]\nname = "mine"\nwhere = "owner/mine"\nfamily = "any"\n')
+    async with headless(tmp_path, DARKROOM_MODEL="mine", **NO_WORKER) as bot:
+        with pytest.raises(Refused, match=told) as caught:
+            await bot.imagine("a boat", **{"model": "mine", **changes})
+        assert caught.value.prompt == "a boat"
+        assert await bot.jobs.live() == []
 
 
 async def test_the_quote_is_never_exceeded_and_learns_from_what_was_measured(tmp_path: Path) -> None:

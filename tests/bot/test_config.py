@@ -114,7 +114,7 @@ def test_a_model_folder_is_read_from_its_own_configuration(tmp_path: Path) -> No
         (folder / part / "config.json").write_text(text)
     (folder / "model_index.json").write_text("{}")
     model = expected(str(folder))
-    assert (model.name, model.native, model.multiple) == ("my model", 512, 64)
+    assert (model.name, model.native, model.multiple) == ("my-model", 512, 64)
 
 
 @pytest.mark.parametrize("setting", ["./nowhere", "/nowhere/at/all", "just-a-name"])

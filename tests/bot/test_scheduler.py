@@ -245,8 +245,9 @@ async def test_an_event_of_an_earlier_attempt_changes_nothing(tmp_path: Path) ->
         assert (await bot.jobs.get(job.id)) == replace(job, where=(await bot.jobs.get(job.id)).where)
 
 
-@pytest.mark.parametrize("change", [("--digest", "1" * 64), ("--model-name", "other")])
-async def test_a_pruned_picture_is_never_drawn_again_by_other_weights(tmp_path: Path, change: tuple[str, str]) -> None:
+#: The worker says so when it starts, or only when it has loaded the model for this job.
+@pytest.mark.parametrize("change", [("--digest", "1" * 64), ("--digest", "1" * 64, "--model-name", "other")])
+async def test_a_pruned_picture_is_never_drawn_again_by_other_weights(tmp_path: Path, change: tuple[str, ...]) -> None:
     async with headless(tmp_path) as bot:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
     async with headless(tmp_path, *change) as bot:
@@ -258,10 +259,26 @@ async def test_a_pruned_picture_is_never_drawn_again_by_other_weights(tmp_path: 
         await bot.clean()
 
 
-async def test_a_job_that_waited_for_another_model_fails_free_and_says_the_cure(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_WORKER="none") as bot:
-        waited = await bot.imagine()
-    async with headless(tmp_path, "--model-name", "other") as bot:
+async def test_a_pruned_picture_of_a_model_that_is_gone_is_not_drawn_again(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_MODEL="owner/mine") as bot:
+        grid = await bot.until((await bot.imagine(model="mine")).id, State.DONE)
+        await bot.pictures.forget(grid)
+    async with headless(tmp_path) as bot:
+        crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=1), count=1, model="mine")
+        failed = await bot.until(crop.id, State.FAILED)
+        assert failed.failure == LOST_MODEL and failed.charged_ms == 0
+
+
+async def test_a_job_of_a_model_of_the_catalogue_runs_though_another_one_is_usual(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_MODEL="owner/mine") as bot:
+        done = await bot.until((await bot.imagine(model="postcard")).id, State.DONE)
+        assert done.made_with.model == "postcard"
+
+
+async def test_a_job_that_waited_for_a_model_that_is_gone_fails_free_and_says_the_cure(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_WORKER="none", DARKROOM_MODEL="owner/mine") as bot:
+        waited = await bot.imagine(model="mine")
+    async with headless(tmp_path) as bot:
         failed = await bot.until(waited.id, State.FAILED)
         assert failed.failure == OTHER_MODEL and "🔄" in OTHER_MODEL
         assert (failed.charged_ms, failed.made_with) == (0, None)

@@ -47,14 +47,19 @@ class Caller:
         self.reader, self.writer = reader, writer
         self.splitter = wire.Splitter()
         self.heard: list[events.Message] = []
+        self.catalogue: events.Catalogue | None = None
 
     async def hear(self) -> events.Message | None:
-        """The next message; None when the other side hung up."""
+        """The next message; None when the other side hung up. The catalogue behind the welcome is kept aside."""
         while not self.heard:
             chunk = await self.reader.read(65536)
             if not chunk:
                 return None
-            self.heard += self.splitter.feed(chunk)
+            for message in self.splitter.feed(chunk):
+                if isinstance(message, events.Catalogue):
+                    self.catalogue = message
+                else:
+                    self.heard.append(message)
         return self.heard.pop(0)
 
     async def say(self, *messages: events.Message) -> None:

@@ -1,11 +1,12 @@
 """/info, /fast, /relax, /help and /worker as people use them."""
 
 import asyncio
+import os
 from functools import partial
 
-import pytest
-
+from bot import helping
 from core.parameters import PARAMETERS
+from tests.harness import weights
 from tests.harness.darkroom import darkroom, eventually, running_bot
 from tests.harness.sandbox import running_sandbox
 
@@ -44,13 +45,34 @@ async def test_relax_and_fast_are_remembered(tmp_path):
         assert "relax" in (await room.imagine("a red boat --relax"))["content"].split("\n")[1]
 
 
-@pytest.mark.parametrize("page", ["start", "parameters", "manage"])
-async def test_help_has_short_pages(tmp_path, page):
+async def test_help_has_short_pages_with_every_parameter(tmp_path):
     async with darkroom(tmp_path) as room:
-        told = await room.answer("help", page=page)
-        assert told["ephemeral"] and len(told["content"]) <= 2000
-        if page == "parameters":
-            assert all(parameter.example in told["content"] for parameter in PARAMETERS)
+        pages = [await room.answer("help", page=page.name) for page in helping.PAGES]
+    assert all(told["ephemeral"] and len(told["content"]) <= 2000 for told in pages)
+    whole = "\n".join(told["content"] for told in pages)
+    assert all(parameter.example in whole for parameter in PARAMETERS)
+
+
+async def test_another_model_and_a_lora_are_named_in_the_prompt_and_shown(tmp_path):
+    data = tmp_path / "data"
+    weights.folder(data / "models" / "mine")
+    weights.lora(data / "loras" / "ink.safetensors")
+    os.utime(data / "loras" / "ink.safetensors", (1, 1))
+    for path in weights.all_of(data / "models"):
+        os.utime(path, (1, 1))
+    async with darkroom(tmp_path) as room:
+        info = await room.answer("info")
+        assert "**Models** postcard, mine (`--model`)" in info["content"] and "**LoRAs** ink" in info["content"]
+        first = await room.imagine("a red boat --model mine --lora ink:0.5 --ar 3:2 --chaos 20")
+        assert "576×384 · 25 steps" in first["content"] and "chaos 20 · ink 0.5" in first["content"]
+        assert "\n-# Drawn by mine.\n" in first["content"]
+        done = await room.done(first)
+        card = await room.press(done, "ⓘ")
+        assert "mine" in card["content"]
+        varied = await room.job(await room.done(await room.press(done, "V1")))
+        assert (varied.request.model, varied.request.loras[0].name) == ("mine", "ink")
+        refused = await room.imagine("a red boat --model mien")
+        assert refused["ephemeral"] and "`mine`" in refused["content"]
 
 
 async def test_owners_pause_and_resume_the_gpu_and_others_hear_why_not(tmp_path):

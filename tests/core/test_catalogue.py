@@ -1,12 +1,16 @@
 """Sizes that a model is asked for."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.catalogue import POSTCARD, SAMPLERS, SD15, Model, from_info
+from core.catalogue import FAMILIES, POSTCARD, SAMPLERS, SD15, Choices, LoraFile, fits, name_of
 from core.events import ModelInfo
 
 
@@ -33,25 +37,60 @@ def test_any_ratio_has_a_size_of_whole_multiples_with_about_the_native_pixels(ra
     assert 0.8 <= width * height / SD15.native**2 <= 1.1
 
 
-def test_a_model_is_the_same_after_a_trip_through_plain_values():
-    values = {name: getattr(POSTCARD, name) for name in POSTCARD.__slots__}
-    assert Model.from_dict({**values, "sizes": [list(size) for size in POSTCARD.sizes], "newer": 1}) == POSTCARD
+def info(**changes: Any) -> ModelInfo:
+    plain = {
+        "name": "postcard", "family": "sd", "digest": "d", "dtype": "float32", "native": 256, "multiple": 16,
+        "steps": 24, "guidance": 5.0, "sampler": "euler_a", "samplers": tuple(SAMPLERS), "edits": ("tile",),
+    }  # fmt: skip
+    return ModelInfo(**(plain | changes))
 
 
 def test_what_the_worker_says_replaces_what_was_assumed_but_trained_sizes_stay():
-    info = ModelInfo(
-        name="postcard",
-        family="sd",
-        digest="d",
-        dtype="float32",
-        native=256,
-        multiple=16,
-        steps=24,
-        guidance=4.0,
-        sampler="euler",
-        samplers=tuple(SAMPLERS),
-    )
-    model = from_info(info, POSTCARD.path, POSTCARD)
-    assert (model.steps, model.guidance, model.sizes) == (24, 4.0, POSTCARD.sizes)
-    other = from_info(info, "somewhere", SD15)
+    model = POSTCARD.told(info())
+    assert (model.steps, model.guidance, model.sampler, model.sizes) == (24, 5.0, "euler_a", POSTCARD.sizes)
+    assert (model.digest, model.edits, model.multiple) == ("d", ("tile",), 16)
+    other = SD15.told(info())
     assert (other.sizes, other.size_for(1, 1)) == ((), (256, 256))
+
+
+def test_what_the_catalogue_fixes_no_worker_changes():
+    model = replace(SD15, fixed=("steps", "guidance", "native", "sampler")).told(info())
+    assert (model.native, model.steps, model.guidance, model.sampler) == (512, SD15.steps, SD15.guidance, SD15.sampler)
+    assert model.digest == "d"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("owner/Some-Model", "some-model"),
+        ("/models/My Model/", "my-model"),
+        ("/loras/Ink (v2).safetensors", "ink-v2"),
+        ("/models/красный.safetensors", "красный"),
+        ("/models/---", "model"),
+        ("v1.5", "v1.5"),
+    ],
+)
+def test_a_name_is_one_word_that_a_prompt_can_hold(path, name):
+    assert name_of(path) == name
+    assert name_of(name) == name
+
+
+def test_a_lora_fits_unless_both_files_tell_otherwise():
+    lora = LoraFile(name="ink", path="x", shape="sdxl")
+    assert fits(lora, FAMILIES["sdxl"]) and not fits(lora, FAMILIES["sd1"])
+    assert fits(lora, FAMILIES["any"]) and fits(replace(lora, shape=""), FAMILIES["sd1"])
+
+
+def test_a_name_that_an_older_version_wrote_with_blanks_is_found():
+    model = replace(SD15, name="my-model")
+    choices = Choices(default="my-model", models={"my-model": model})
+    assert choices.get("my model") == choices.usual() == model
+    assert choices.get("other") is None
+
+
+@given(st.sampled_from(sorted(FAMILIES)), st.floats(0.25, 4))
+def test_every_family_has_a_size_for_every_ratio(family, ratio):
+    model = FAMILIES[family]
+    width, height = model.size_for(ratio, 1)
+    assert width % model.multiple == 0 and height % model.multiple == 0
+    assert abs(math.log(width / height / ratio)) < 0.2

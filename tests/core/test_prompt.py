@@ -1,18 +1,36 @@
 """What people may type, and what they are told when it is wrong."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.catalogue import POSTCARD, SD15
+from core.catalogue import FAMILIES, POSTCARD, SD15, Choices, LoraFile, Style
 from core.errors import PromptError
-from core.job import Lane
+from core.job import House, Lane, Lora
 from core.parameters import BY_NAME, IGNORED, PARAMETERS, table
 from core.prompt import MAX_TEXT, MAX_TYPED, Defaults, Parsed, clean, parse
 
+STYLE = Style(positive="calm light", negative="fog", guidance=9.0, lora="glow", weight=0.8)
+XL = replace(FAMILIES["sdxl"], name="sdxl", path="x")
+STYLED = replace(FAMILIES["sd1"], name="styled", path="s", style=STYLE)
+FLUX = replace(FAMILIES["flux"], name="flux", path="f", steps=4, guidance=0.0, style=replace(STYLE, guidance=None))
+LORAS = [
+    LoraFile(name="ink", path="ink.safetensors"),
+    LoraFile(name="glow", path="glow.safetensors", shape="sd1"),
+    LoraFile(name="grain", path="grain.safetensors", shape="sdxl"),
+]
+CHOICES = Choices(
+    default="postcard",
+    models={model.name: model for model in (POSTCARD, XL, STYLED, FLUX)},
+    loras={lora.name: lora for lora in LORAS},
+    absent=("flux-dev",),
+)
+
 
 def read(text: str, **changes: object) -> Parsed:
-    return parse(text, model=POSTCARD, defaults=Defaults(**changes), seed=4242)  # type: ignore[arg-type]
+    return parse(text, choices=CHOICES, defaults=Defaults(**changes), seed=4242)  # type: ignore[arg-type]
 
 
 def wrong(text: str) -> PromptError:
@@ -66,9 +84,10 @@ def test_a_comma_may_stand_before_a_parameter():
     assert (parsed.request.prompt, parsed.request.seed, parsed.request.steps) == ("a red boat", 5, 6)
 
 
-def test_a_shape_that_the_model_cannot_draw_is_said_and_a_near_one_is_not():
+def test_the_size_that_a_ratio_became_is_said_and_so_is_a_shape_that_the_model_cannot_draw():
     assert read("a cat --ar 1:4").notes == ("1:4 is 160×384 here, the nearest that the model draws.",)
-    assert read("a cat --ar 16:9").notes == ()
+    assert read("a cat --ar 16:9").notes == ("16:9 is 352×192 here, 11:6.",)
+    assert read("a cat --ar 1:1").notes == ()
 
 
 def test_words_may_stand_on_several_lines():
@@ -80,8 +99,8 @@ def test_a_second_no_adds_to_the_first():
 
 
 def test_midjourneys_own_parameters_are_passed_over_and_named():
-    parsed = read("a boat --chaos 30 --v 6.1 --sref https://a.example/1.png https://a.example/2.png --tile --seed 9")
-    assert parsed.ignored == ("--chaos", "--v", "--sref", "--tile")
+    parsed = read("a boat --weird 30 --v 6.1 --sref https://a.example/1.png https://a.example/2.png --raw --seed 9")
+    assert parsed.ignored == ("--weird", "--v", "--sref", "--raw")
     assert parsed.request.seed == 9
 
 
@@ -105,6 +124,21 @@ def test_midjourneys_own_parameters_are_passed_over_and_named():
         ("a boat --fast now", "now", "Words come first"),
         ("a boat --seed 7 --seed 8", "--seed", "twice"),
         ("a boat --fast --relax", "--relax", "exclude"),
+        ("a boat --turbo --fast", "--fast", "`--turbo` and `--fast` exclude"),
+        ("a boat --relax --turbo", "--turbo", "exclude"),
+        ("a boat --model sdlx", "sdlx", "`sdxl`"),
+        ("a boat --model zzz", "zzz", "Here are: `flux`, `postcard`, `sdxl`, `styled`."),
+        ("a boat --model flux-dev", "flux-dev", "python bot.py models add flux-dev"),
+        ("a boat --lora inc:0.5", "inc:0.5", "`ink`"),
+        ("a boat --lora ink:3", "ink:3", "-2 to 2"),
+        ("a boat --lora ink:", "ink:", "-2 to 2"),
+        ("a boat --lora ink --lora ink:0.5", "ink:0.5", "named twice"),
+        ("a boat --model sdxl --lora glow", "glow", "`--model styled`"),
+        ("a boat --lora a --lora b --lora c --lora d --lora e", "--lora", "may be said 4 times"),
+        ("a boat --chaos 101", "101", "0 to 100"),
+        ("a boat --stylize 1001", "1001", "0 to 1000"),
+        ("a boat --model flux --tile", "--tile", "`--model postcard`"),
+        ("a boat --model flux --no people", "--no", "Leave out `--no`"),
         ("--ar 16:9", "--ar", "no words"),
         ("  ", "", "no words"),
         ("...", "", "no words"),
@@ -120,6 +154,62 @@ def test_a_mistake_names_the_word_the_range_and_the_right_name(text, word, told)
     assert told in error.sentence
     assert text[error.start : error.start + len(word)] == word
     assert error.prompt == text
+
+
+def test_another_model_brings_its_own_sizes_and_defaults():
+    parsed = read("a boat --model sdxl --ar 16:9")
+    request = parsed.request
+    assert (request.model, request.width, request.height, request.steps) == ("sdxl", 1344, 768, XL.steps)
+    assert parsed.notes == ("Drawn by sdxl.", "16:9 is 1344×768 here, 7:4.")
+    assert read("a boat --model POSTCARD").notes == ()
+
+
+def test_a_model_without_guidance_keeps_none_unless_it_is_asked_for():
+    assert read("a boat --model flux").request.guidance == 0
+    assert read("a boat --model flux --cfg 2").request.guidance == 2
+
+
+def test_loras_are_named_with_their_weights():
+    request = read("a boat --lora ink:0.8 --lora Glow.safetensors:-1,5 --seed 3").request
+    assert request.loras == (Lora(name="ink", weight=0.8), Lora(name="glow", weight=-1.5))
+    assert request.seed == 3
+
+
+def test_chaos_and_tile_reach_the_request():
+    request = read("a boat --chaos 30 --tile").request
+    assert (request.chaos, request.tile) == (30, True)
+    assert (read("a boat").request.chaos, read("a boat").request.tile) == (0, False)
+
+
+def test_the_house_style_counts_a_tenth_unless_more_or_less_is_asked_for():
+    assert read("a boat --model styled").request.house == House(positive="calm light", negative="fog", weight=0.1)
+    assert read("a boat --model styled --stylize 1000").request.house.weight == 1
+    assert read("a boat --model styled --s 0").request.house is None
+
+
+def test_the_styles_guidance_and_lora_grow_with_it_and_the_prompts_own_win():
+    full = read("a boat --model styled --stylize 1000").request
+    assert (full.guidance, full.loras) == (9.0, (Lora(name="glow", weight=0.8),))
+    half = read("a boat --model styled --stylize 500").request
+    assert (half.guidance, half.loras) == (8.25, (Lora(name="glow", weight=0.4),))
+    own = read("a boat --model styled --stylize 1000 --cfg 3 --lora glow:0.1").request
+    assert (own.guidance, own.loras) == (3.0, (Lora(name="glow", weight=0.1),))
+    assert read("a boat --model styled --stylize 10").request.loras == ()
+
+
+def test_a_style_leaves_out_what_its_model_cannot_do():
+    request = read("a boat --model flux --stylize 1000").request
+    assert request.house == House(positive="calm light", negative="", weight=1)
+    assert request.loras == ()  # glow is not made for it
+
+
+def test_stylize_says_so_where_the_model_has_no_style():
+    parsed = read("a boat --stylize 300")
+    assert parsed.ignored == ("--stylize",) and parsed.request.house is None
+
+
+def test_turbo_is_a_lane():
+    assert read("a boat --turbo").lane is Lane.TURBO
 
 
 def test_a_prompt_of_emoji_or_of_any_script_is_words():
@@ -153,7 +243,8 @@ def test_names_are_unambiguous_and_every_row_of_the_table_is_documented():
 
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.name)
 def test_the_example_of_every_parameter_is_accepted(parameter):
-    assert read(f"a boat {parameter.example}").ignored == ()
+    with_style = "" if parameter.name == "model" else "--model styled"
+    assert read(f"a boat {with_style} {parameter.example}").ignored == ()
 
 
 _TYPED = st.lists(
@@ -170,9 +261,10 @@ _TYPED = st.lists(
 @example("--")
 @example("a --no ,")
 def test_any_text_parses_or_is_refused_at_a_place_inside_it(text):
-    for model in (POSTCARD, SD15):
+    for model in (POSTCARD, SD15, FLUX):
+        choices = Choices(default=model.name, models={model.name: model}, loras=CHOICES.loras)
         try:
-            request = parse(text, model=model, defaults=Defaults(), seed=1).request
+            request = parse(text, choices=choices, defaults=Defaults(), seed=1).request
         except PromptError as error:
             assert 0 <= error.start <= len(text)
             assert text[error.start : error.start + len(error.word)] == error.word

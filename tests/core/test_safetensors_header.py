@@ -17,6 +17,7 @@ from core.safetensors_header import (
     lora_width_of,
     parse,
     parts_of,
+    shape_by_width,
     shape_of,
 )
 
@@ -93,6 +94,7 @@ def test_a_lora_tells_which_model_it_fits_however_its_trainer_named_its_layers(n
 def test_a_lora_for_a_small_model_of_ones_own_tells_its_width():
     found = header({"unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": [4, 192]})
     assert (lora_shape_of(found), lora_width_of(found)) == (None, 192)
+    assert (shape_by_width(192), shape_by_width(2048)) == ("width-192", "sdxl")
 
 
 def test_where_the_layers_do_not_tell_the_trainers_own_words_do():

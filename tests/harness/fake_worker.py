@@ -66,6 +66,7 @@ class FakeWorker:
     phase_began: float = field(default_factory=time.monotonic)
     busy_ms: int = 0
     waiting: list[events.Submit] = field(default_factory=list)
+    offered: set[str] = field(default_factory=set)
     there: asyncio.Event = field(default_factory=asyncio.Event)
 
     def send(self, message: events.Message) -> None:
@@ -107,6 +108,8 @@ class FakeWorker:
                 self.waiting.append(order)
             elif isinstance(order, events.Cancel):
                 self.cancel(order)
+            elif isinstance(order, events.Catalogue):
+                self.offered = {model.name for model in order.models}
             elif isinstance(order, events.Shutdown):
                 break
             self.there.set()
@@ -179,8 +182,13 @@ class FakeWorker:
         for order in self.waiting:
             self.running[order.job] = Running(order)
             options = self.options
+            asked = order.request.model
             made = MadeWith(
-                model=options.model_name, digest=options.digest, dtype="float32", device="fake", engine="fake"
+                model=asked if asked in self.offered else options.model_name,
+                digest=options.digest,
+                dtype="float32",
+                device="fake",
+                engine="fake",
             )
             self.send(events.Started(job=order.job, attempt=order.attempt, made_with=made))
         self.waiting.clear()

@@ -10,12 +10,12 @@ from PIL import Image
 
 from core.events import Cancel, Done, Event, Failed, HouseTime, JobEvent, Picture, Progress, Submit
 from core.job import Request
+from tests.worker.paper import Loads
 from worker.device import Device, choose
 from worker.engine import Engine
 from worker.held import Held
 from worker.meter import Meter
 from worker.models import Loaded
-from worker.opener import NotKnown
 from worker.orders import Inbox, Stop
 from worker.pulse import Pulse
 from worker.shelf import Shelf
@@ -38,11 +38,6 @@ def pixels(picture: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB")).astype(int)
 
 
-def nothing_else(name: str) -> Loaded:
-    """Loads nothing: the models that a bed is given are all."""
-    raise NotKnown(f"There is no model {name!r}.")
-
-
 class Bed:
     """One engine. `say` may come from several threads."""
 
@@ -54,7 +49,7 @@ class Bed:
         self.device = replace(device or choose("cpu", "float32", 0), max_rows=rows)
         self.meter, self.pulse = Meter.for_device(self.device.place), Pulse()
         self._only = models[0].info.name if len(models) == 1 and shelf is None else ""
-        self.shelf = shelf or Shelf(nothing_else, self.device, 1000)
+        self.shelf = shelf or Shelf(Loads(), self.device, 1000)
         for loaded in models:
             self.shelf.put(Held.of(loaded, self.device))
         self.engine = Engine(self.shelf, self.device, self.meter, self.pulse, self._say, Inbox())

@@ -14,8 +14,8 @@ from tests.worker.faults import faulty
 def _patch() -> None:
     from worker import models, serve
 
-    def load(*arguments: Any) -> models.Loaded:
-        loaded = models.load(*arguments)
+    def load(*arguments: Any, **more: Any) -> models.Loaded:
+        loaded = models.load(*arguments, **more)
         threading.Event().wait(float(os.environ.get("FAULT_LOAD_SECONDS", "0")))
         return faulty(loaded)
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.events import ModelInfo
+from core.events import Catalogue, ModelInfo
 from core.job import Request
 from tests.worker.checkpoint import SCHEDULER
 from worker.families.base import Adaptation, Conditions, Guidance, Pixels
 from worker.models import Loaded
+from worker.opener import NotKnown
 from worker.samplers import samplers_for
 
 PATIENCE = 60.0
@@ -136,12 +137,24 @@ class Loads:
         self.gates: dict[str, threading.Event] = {}
         self.before: Callable[[str], None] = lambda _: None
 
-    def __call__(self, name: str) -> Loaded:
+        self.sizes: dict[str, int] = {}
+        self.current: Callable[[str], bool] = lambda _: True
+
+    def know(self, catalogue: Catalogue) -> None:
+        pass
+
+    def size_mb(self, name: str) -> int:
+        return self.sizes.get(name, 0)
+
+    def is_current(self, name: str) -> bool:
+        return self.current(name)
+
+    def load(self, name: str) -> Loaded:
         self.asked.append(name)
         self.before(name)
         if name in self.gates:
             assert self.gates[name].wait(PATIENCE)
-        model = self.models[name]
+        model = self.models.get(name) or NotKnown(f"There is no model {name!r}.")
         if callable(model):
             model = model()
         if isinstance(model, Exception):

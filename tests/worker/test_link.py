@@ -5,11 +5,28 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.events import PROTOCOL, Catalogue, Challenge, Done, Hello, ModelPlace, Picture, Progress
+from core.events import (
+    PROTOCOL,
+    Catalogue,
+    Challenge,
+    Done,
+    Hello,
+    ModelInfo,
+    ModelPlace,
+    Models,
+    Picture,
+    Progress,
+    Ready,
+)  # fmt: skip
 from tests.worker.bed import request
 from tests.worker.door import KEY, Door, submit
 from worker.link import BACKLOG, Address, Link, NotWelcome
 from worker.orders import Drop, Inbox
+
+INFO = ModelInfo(
+    name="one", family="sd", digest="", dtype="float32", native=64, multiple=8, steps=4, guidance=1.0,
+    sampler="euler", samplers=("euler",),
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -78,6 +95,23 @@ def test_the_catalogue_arrives_among_the_orders_as_it_was_sent(door: Door) -> No
     assert inbox.jobs() == ()
     visit.close()
     thread.join(60)
+
+
+def test_which_models_are_there_is_said_again_at_every_connection_after_the_greeting(door: Door) -> None:
+    link = Link(Address.parse(door.address), KEY, hello, Inbox())
+    ready = Ready(model=INFO, load_ms=1)
+    link.announce(ready)
+    link.say(Models(loaded=("one",), known=()))
+    link.say(Models(loaded=("two",), known=()))
+    for _ in range(2):
+        thread = threading.Thread(target=link.run, kwargs={"once": True}, daemon=True)
+        thread.start()
+        visit = door.visit()
+        visit.welcome()
+        assert visit.hear(Models).loaded == ("two",)
+        assert visit.all[-2:] == [ready, Models(loaded=("two",), known=())]
+        visit.close()
+        thread.join(60)
 
 
 def test_what_is_said_while_nobody_listens_is_dropped(door: Door) -> None:

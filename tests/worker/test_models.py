@@ -37,7 +37,7 @@ def test_bot_and_worker_call_a_model_the_same_before_and_after_it_is_loaded(
     shutil.copytree(folder, tmp_path / "My Model")
     (tmp_path / "Linked").symlink_to(tmp_path / "My Model")
     before = expected(f"{tmp_path / folder_name}{ending}")
-    assert load(before.path, CPU).info.name == before.name == folder_name.lower()
+    assert load(before.path, CPU).info.name == before.name == folder_name.lower().replace(" ", "-")
 
 
 def test_a_hub_id_is_called_by_its_last_part_on_both_sides() -> None:

@@ -13,9 +13,13 @@ from core.events import (
     PHASE_DEADLINE_SECONDS,
     Cancel,
     Cancelled,
+    Catalogue,
     Done,
+    Failed,
     Heartbeat,
     LoadFailed,
+    ModelPlace,
+    Models,
     Phase,
     Picture,
     Progress,
@@ -24,6 +28,7 @@ from core.events import (
     Started,
 )
 from tests.worker.bed import pixels, request
+from tests.worker.checkpoint import make
 from tests.worker.door import KEY, Door, Visit, submit, worker
 
 
@@ -74,6 +79,30 @@ def test_a_worker_dials_loads_and_renders_a_grid(door: Door, folder: Path) -> No
         assert all(pixels(picture.png).shape == (64, 64, 3) for picture in made)
         visit.say(Shutdown())
         assert process.wait(60) == 0
+
+
+def test_a_worker_loads_what_the_catalogue_has_when_a_request_names_it(
+    door: Door, folder: Path, tmp_path: Path
+) -> None:
+    other = make(tmp_path / "other", seed=5)
+    with worker("--connect", door.address, "--local", "--model", str(folder)):
+        visit = door.visit()
+        visit.welcome()
+        places = (ModelPlace(name="my own", where=str(folder)), ModelPlace(name="second", where=str(other), steps=3))
+        visit.say(Catalogue(default="my own", models=places))
+        visit.say(submit("a", request(model="second", steps=2)))
+        visit.say(submit("b", request(model="my own", steps=2)))
+        visit.say(submit("c", request(model="third", steps=2)))
+        ready = visit.hear(Ready)
+        assert ready.model.name == "my own", "as the catalogue calls it, not as its folder"
+        assert visit.hear(Failed).sentence == "This worker knows no model 'third'; it knows my own, second, tiny."
+        done = [visit.hear(Done) for _ in range(2)]
+        assert {event.job for event in done} == {"a", "b"}
+        made = {message.job: message.made_with.model for message in visit.all if isinstance(message, Started)}
+        assert made == {"a": "second", "b": "my own"}
+        told = [message for message in visit.all if isinstance(message, Models)]
+        assert set(told[-1].loaded) == {"my own", "second"}
+        assert {info.name: info.steps for info in told[-1].known}["second"] == 3
 
 
 def test_a_worker_with_the_wrong_key_is_refused_and_says_so(door: Door, folder: Path) -> None:

@@ -25,7 +25,8 @@ CPU = choose("cpu", "float32", 0)
 def bed_of(*there: Any, budget_mb: int = 1000, sizes: Any = None, **loads: Any) -> tuple[Bed, Loads]:
     """A bed on these models, and what loads others."""
     loader = Loads(**loads)
-    return Bed(*there, shelf=Shelf(loader, CPU, budget_mb, lambda name: (sizes or {}).get(name, 0))), loader
+    loader.sizes = sizes or {}
+    return Bed(*there, shelf=Shelf(loader, CPU, budget_mb)), loader
 
 
 def wish(model: str, **changes: Any) -> Any:

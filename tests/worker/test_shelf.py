@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from core.events import Models
+from core.events import Catalogue, Models
 from tests.worker.paper import PATIENCE, Loads, Paper, Part, paper
 from worker.device import Device, choose
 from worker.held import Held
@@ -29,9 +29,9 @@ class Bench:
 
     def __init__(self, *there: Any, **loads: Any) -> None:
         self.loads = Loads(**loads)
-        self.sizes: dict[str, int] = {}
+        self.sizes = self.loads.sizes
         self._arrived = threading.Event()
-        self.shelf = Shelf(self.loads, DEVICE, 250, lambda name: self.sizes.get(name, 0))
+        self.shelf = Shelf(self.loads, DEVICE, 250)
         self.shelf.arrived = self._arrived.set
         for loaded in there:
             self.shelf.put(Held.of(loaded, DEVICE))
@@ -187,9 +187,19 @@ def test_the_device_is_what_they_come_back_to() -> None:
     loads = Loads(two=CannotLoad("Broken."))
     arrived = threading.Event()
     gpu = Device(place=torch.device("meta"), dtype=torch.float32, memory_mb=1000, max_rows=8, name="a GPU")
-    shelf = Shelf(loads, gpu, 250, lambda _: 200)
+    loads.sizes["two"] = 200
+    shelf = Shelf(loads, gpu, 250)
     shelf.arrived = arrived.set
     shelf.put(Held.of(one, gpu))
     shelf.fetch("two", ())
     assert arrived.wait(PATIENCE)
     assert moves(one) == ["cpu", "meta"]
+
+
+def test_a_model_of_which_the_catalogue_has_other_files_goes_when_it_is_idle() -> None:
+    bench = Bench(paper("one"), paper("two"))
+    bench.loads.current = lambda name: name != "one"
+    bench.shelf.know(Catalogue(default="one", models=()))
+    assert not bench.shelf.renew({"one"}) and bench.there == ("one", "two")
+    assert bench.shelf.renew(set()) and bench.there == ("two",)
+    assert not bench.shelf.renew(set())

@@ -17,7 +17,8 @@ from tests.worker.companions import LABELS, make_adapter, make_classifier, make_
 from worker.vision.check import open_check
 from worker.vision.describe import LabelDescriber, best_words, open_describer, wordings
 from worker.vision.eyes import Eyes
-from worker.vision.tools import Places, open_tools
+from worker.vision.places import Places
+from worker.vision.tools import open_tools
 
 CPU, FLOAT = torch.device("cpu"), torch.float32
 PIXELS = np.random.default_rng(3).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -121,21 +122,24 @@ def make_writer(folder: Path) -> Path:
 def test_tools_say_what_they_add(folder: Path, tmp_path: Path) -> None:
     unet = UNet2DConditionModel.from_pretrained(folder / "unet")
     places = Places(
-        adapter=make_adapter(tmp_path / "adapter", unet),
-        upscaler=make_upscaler(tmp_path / "upscaler"),
-        classifier=make_classifier(tmp_path / "vision"),
+        adapter=str(make_adapter(tmp_path / "adapter", unet)),
+        upscaler=str(make_upscaler(tmp_path / "upscaler")),
+        classifier=str(make_classifier(tmp_path / "vision")),
     )
     tools = open_tools(places, {"unet": unet}, CPU, FLOAT)
     assert set(tools.edits) == {Edit.IMAGE_PROMPT, Edit.STYLE, Edit.CHARACTER, Edit.UPSCALE, Edit.DESCRIBE}
+    assert len(tools.networks) == 4, "the classifier that describes is held once"
     assert open_tools(Places(), {"unet": unet}, CPU, FLOAT).edits == ()
 
 
 def test_what_cannot_be_opened_is_left_out_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_encoder(tmp_path / "image_encoder")
     (tmp_path / "adapter.safetensors").write_bytes(b"")
-    places = Places(adapter=tmp_path, upscaler=tmp_path / "none.pth", classifier=tmp_path / "nowhere")
+    empty = tmp_path / "none.pth"
+    empty.write_bytes(b"")
+    places = Places(adapter=str(tmp_path), upscaler=str(empty), classifier=str(tmp_path / "nowhere"))
     with caplog.at_level(logging.WARNING, "darkroom.tools"):
         tools = open_tools(places, {}, CPU, FLOAT)
     assert tools.edits == () and tools.check is None
     said = caplog.text
-    assert "only models with a UNet" in said and "is no upscaler" in said and "nowhere cannot be used" in said
+    assert "only models with a UNet" in said and "is no upscaler" in said and "nowhere" in said

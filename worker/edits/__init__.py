@@ -13,6 +13,6 @@ prepare but its words. The family must be adapted (`Family.adapt`) before each p
 """
 
 from worker.edits.plan import Desk, Finish, Prepared, Start
-from worker.edits.prepare import prepare
+from worker.edits.prepare import check_from_words, prepare, takes_steps
 
-__all__ = ["Desk", "Finish", "Prepared", "Start", "prepare"]
+__all__ = ["Desk", "Finish", "Prepared", "Start", "check_from_words", "prepare", "takes_steps"]

@@ -133,7 +133,7 @@ def _source_problems(order: Submit, roles: Sequence[Role]) -> Mapping[str, bool]
     return {
         "There is no picture to describe.": order.kind is Kind.DESCRIBE and not brings,
         "There is no picture to enlarge.": request.upscale is not None and not brings,
-        f"{factor} times larger is not possible: 2 and 4 are.": factor not in FACTORS,
+        f"A picture can become 2 or 4 times as large, not {factor} times.": factor not in FACTORS,
         "A creative upscale draws on the picture: its strength has to be below 1.": (
             request.upscale is not None and request.upscale.creative and request.strength >= 1
         ),
@@ -151,7 +151,7 @@ def _reference_problems(order: Submit, roles: Sequence[Role], tools: Tools) -> M
     # Without an adapter one image prompt can still be what the picture starts near.
     simple = pictures == [Role.PROMPT] and not order.source
     return {
-        **{f"{n} {name} are too many: {MOST_PICTURES} are the most.": n > MOST_PICTURES for name, n in counts.items()},
+        **{f"A job takes {MOST_PICTURES} {name} at most, not {n}.": n > MOST_PICTURES for name, n in counts.items()},
         "This model has no image adapter: it can start near one picture, but not follow one beside another, "
         "blend several, or take a style or a character from one.": lacks and bool(pictures) and not simple,
     }
@@ -177,7 +177,7 @@ def _check_enlarged(source: Pixels, request: Request) -> None:
     factor = request.upscale.factor if request.upscale is not None else 1
     if (width * factor, height * factor) != (request.width, request.height):
         raise CannotCompute(
-            f"{factor} times {width}×{height} is {width * factor}×{height * factor}, "
+            f"The picture of {width}×{height}, {factor} times as large, is {width * factor}×{height * factor}, "
             f"not {request.width}×{request.height}."
         )
 

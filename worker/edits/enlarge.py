@@ -1,14 +1,16 @@
 """Upscales. Subtle: the upscaler's picture is the result. Creative: the model draws on it in tiles, at low strength.
 
 The tiles are rows like any others, so they share forwards with each other and with other jobs of their size. They share
-one field of noise too, so that neighbours agree where they overlap, and fade into each other there.
+one field of noise too, so that neighbours agree where they overlap, and fade into each other there. Of what they draw
+only the detail is taken: large forms and colours stay the picture's own, whatever a tile makes of its part of it.
 """
 
 from collections.abc import Generator
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 from core.events import Submit
@@ -20,8 +22,14 @@ from worker.families.base import Family, Pixels
 from worker.tasks import CannotCompute
 from worker.vision.tiles import Joiner, Tile, tiles
 
+#: What an ancestral sampler is replaced by: each tile would draw other noise at every step, and seams would show.
+_STEADY = {"euler_a": "euler"}
 #: How far tiles overlap, as a share of their side.
 OVERLAP = 1 / 4
+#: Up to what size forms count as detail, as a share of a tile's side (a blur's deviation).
+DETAIL = 1 / 42
+#: What is left of the guidance: the words tell of the whole picture, and a tile that obeys them draws it once more.
+EASE = 0.5
 
 
 def enlarge(order: Submit, brought: Brought, desk: Desk) -> Generator[None, None, Prepared]:
@@ -42,17 +50,16 @@ def enlarge(order: Submit, brought: Brought, desk: Desk) -> Generator[None, None
 
 def _refine(order: Submit, larger: Pixels, desk: Desk) -> Generator[None, None, Prepared]:
     request, family = order.request, desk.family
-    height, width = larger.shape[:2]
     side = family.native // family.multiple * family.multiple
-    overlap = round(side * OVERLAP) // family.multiple * family.multiple
-    cut = tiles(width, height, side, overlap, grid=family.factor)
+    overlap = round(side * OVERLAP) // family.factor * family.factor
+    cut = tiles(larger.shape[1], larger.shape[0], side, overlap, grid=family.factor)
     latents = []
     for tile in cut:
         latents.append(family.encode_picture(larger[tile.area]))
         yield
     starts: list[Start] = []
     for index in order.indices:
-        text, negative, guidance = told(request, index, desk.text)
+        text, negative, guidance = told(request, index, desk)
         noise = _noise(request, index, family)
         for tile, source in zip(cut, latents, strict=True):
             rows, columns = (slice(span.start // family.factor, span.stop // family.factor) for span in tile.area)
@@ -62,13 +69,19 @@ def _refine(order: Submit, larger: Pixels, desk: Desk) -> Generator[None, None, 
                     size=(tile.width, tile.height),
                     text=text,
                     negative=negative,
-                    guidance=guidance,
+                    guidance=max(1.0, guidance * EASE),
                     source=source,
                     noise=noise[:, rows, columns],
                 )
             )
-    assembly = Assembly((width, height), cut, overlap)
-    return Prepared(strength=request.strength, starts=tuple(starts), finish=assembly.take, previews=False)
+    assembly = Assembly(larger, cut, overlap, side * DETAIL)
+    return Prepared(
+        strength=request.strength,
+        sampler=_STEADY.get(request.sampler),
+        starts=tuple(starts),
+        finish=assembly.take,
+        previews=False,
+    )
 
 
 def _noise(request: Request, index: int, family: Family) -> Tensor:
@@ -79,21 +92,35 @@ def _noise(request: Request, index: int, family: Family) -> Tensor:
 
 
 class Assembly:
-    """Collects the tiles of one or several pictures as they are decoded, in any order."""
+    """Collects the tiles of one or several pictures as they are decoded, in any order.
 
-    def __init__(self, size: tuple[int, int], cut: tuple[Tile, ...], overlap: int) -> None:
-        self._size, self._cut, self._overlap = size, cut, overlap
+    `base`: what they were drawn on. `detail`: pixels; the blur that tells forms from detail.
+    """
+
+    def __init__(self, base: Pixels, cut: tuple[Tile, ...], overlap: int, detail: float) -> None:
+        self._base, self._cut, self._overlap, self._detail = base, cut, overlap, detail
         self._open: dict[int, tuple[Joiner, set[int]]] = {}
 
     def take(self, place: int, pixels: Pixels) -> Pixels | None:
         """One tile, by its row's place; the picture comes with its last one."""
         picture, number = divmod(place, len(self._cut))
-        joiner, missing = self._open.setdefault(
-            picture, (Joiner(*self._size, self._overlap), set(range(len(self._cut))))
-        )
+        if picture not in self._open:
+            height, width = self._base.shape[:2]
+            self._open[picture] = Joiner(width, height, self._overlap), set(range(len(self._cut)))
+        joiner, missing = self._open[picture]
         joiner.add(self._cut[number], pixels.astype(np.float32))
         missing.discard(number)
         if missing:
             return None
         del self._open[picture]
-        return np.rint(joiner.picture()).astype(np.uint8)
+        return self._with_own_forms(joiner.picture())
+
+    def _with_own_forms(self, drawn: NDArray[np.float32]) -> Pixels:
+        whole: Pixels = np.rint(drawn).astype(np.uint8)
+        detail = drawn - self._forms(whole)
+        mixed: Pixels = np.rint((self._forms(self._base) + detail).clip(0, 255)).astype(np.uint8)
+        return mixed
+
+    def _forms(self, pixels: Pixels) -> NDArray[np.float32]:
+        blurred = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(self._detail))
+        return np.asarray(blurred, dtype=np.float32)

@@ -54,7 +54,7 @@ def prepare_pictures(order: Submit, brought: Brought, desk: Desk) -> Generator[N
         pictures = yield from beside(desk.tools.adapter, brought.references, with_words=with_words)
     starts = []
     for index in order.indices:
-        text, negative, guidance = told(request, index, desk.text)
+        text, negative, guidance = told(request, index, desk)
         text, negative = {**text, **pictures[0]}, {**negative, **pictures[1]}
         starts.append(
             Start(

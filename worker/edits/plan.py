@@ -50,7 +50,7 @@ class Start:
 
 
 #: Takes a row's place among the starts and its decoded pixels; gives the finished picture, or None while other rows of
-#: that picture are missing.
+#: that picture are missing. It uses no device, may take a while, and belongs to one thread of the caller's choice.
 Finish = Callable[[int, Pixels], Pixels | None]
 
 
@@ -64,6 +64,7 @@ class Prepared:
     """A job ready for the loop: `starts` to be computed, or `pictures` (by index) or `words` that are finished."""
 
     strength: float = 1.0
+    sampler: str | None = None  # None: the request's
     starts: tuple[Start, ...] = ()
     finish: Finish = as_it_is
     previews: bool = True  # False: its rows are parts, which nobody wants to see

@@ -8,6 +8,23 @@ from worker.edits.brought import read
 from worker.edits.enlarge import enlarge
 from worker.edits.pictures import prepare_pictures
 from worker.edits.plan import Desk, Prepared
+from worker.tasks import CannotCompute
+
+
+def takes_steps(order: Submit) -> bool:
+    """False for what is over when it is prepared: words, and pictures that a network beside the model enlarges."""
+    upscale = order.request.upscale
+    return order.kind is not Kind.DESCRIBE and (upscale is None or upscale.creative)
+
+
+def check_from_words(order: Submit) -> None:
+    """For models that draw from words alone: raises CannotCompute for an order that brings pictures or changes them."""
+    request = order.request
+    if order.source or order.pictures or request.canvas is not None or request.strength < 1 or request.chaos:
+        raise CannotCompute(
+            "This model makes pictures from words alone: it cannot start from a picture, follow one or change one, "
+            "and knows no chaos."
+        )
 
 
 def prepare(order: Submit, desk: Desk) -> Generator[None, None, Prepared]:

@@ -9,60 +9,52 @@ import torch
 from torch import Tensor
 
 from core.job import Request
-from worker.edits.plan import Text
-from worker.families.base import Conditions
+from worker.edits.plan import Desk
+from worker.families.base import Conditions, Family
 
 #: Conditions that hold what words mean; others hold sizes or pictures, which no style and no chaos touches.
 WORDS = ("text", "pooled")
 #: At full chaos: the share of the quarter circle that words are turned towards their random direction, and how far (in
 #: log) guidance strays to either side.
-TURN, STRAY = 0.5, 0.5
+TURN, STRAY = 0.6, 0.5
 
 
-def told(request: Request, index: int, text: Text) -> tuple[Conditions, Conditions, float]:
+def told(request: Request, index: int, desk: Desk) -> tuple[Conditions, Conditions, float]:
     """Picture `index`'s conditions, those of its negative prompt, and its guidance."""
+    text, house = desk.text, request.house
     positive, negative = text(request.prompt), text(request.negative, negative=True)
-    house = request.house
     if house is not None and house.weight:
-        positive = _towards(positive, text(_joined(request.prompt, house.positive)), house.weight)
-        negative = _towards(negative, text(_joined(request.negative, house.negative), negative=True), house.weight)
-    if not request.chaos:
-        return positive, negative, request.guidance
-    share = request.chaos / 100
-    # Another stream than the picture's own noise, and no other picture's either: an odd factor mixes all 32 bits.
-    random = torch.Generator().manual_seed((request.seed + index) * 2_654_435_769 % 2**32)
-    strayed = request.guidance
-    if request.guidance > 1:
-        strayed = max(
-            1.01, request.guidance * math.exp(share * STRAY * (2 * torch.rand(1, generator=random).item() - 1))
-        )
-    turned = {
-        name: _turned(value, share * TURN, random) if name in WORDS else value for name, value in positive.items()
-    }
-    return turned, negative, strayed
+        styled = text(_joined(request.prompt, house.positive))
+        avoided = text(_joined(request.negative, house.negative), negative=True)
+        positive = _towards(positive, styled, house.weight, desk.family)
+        negative = _towards(negative, avoided, house.weight, desk.family)
+    guidance = request.guidance
+    if request.chaos:
+        share = request.chaos / 100
+        # Another stream than the picture's own noise, and no other picture's either: an odd factor mixes all 32 bits.
+        random = torch.Generator().manual_seed((request.seed + index) * 2_654_435_769 % 2**32)
+        guidance = _strayed(guidance, share * STRAY, random)
+        positive = {
+            name: _turned(value, share * TURN, random) if name in WORDS else value for name, value in positive.items()
+        }
+    positive, negative = desk.family.even([positive, negative])
+    return positive, negative, guidance
 
 
 def _joined(words: str, more: str) -> str:
     return ", ".join(part for part in (words, more) if part)
 
 
-def _towards(plain: Conditions, styled: Conditions, weight: float) -> Conditions:
+def _towards(plain: Conditions, styled: Conditions, weight: float, family: Family) -> Conditions:
     """`plain`, moved by `weight` towards `styled`."""
-    return {
-        name: torch.lerp(*_level(value, styled[name]), weight) if name in WORDS else value
-        for name, value in plain.items()
-    }
+    plain, styled = family.even([plain, styled])
+    return {name: torch.lerp(value, styled[name], weight) if name in WORDS else value for name, value in plain.items()}
 
 
-def _level(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Both with as many tokens: a shorter text repeats its last part, which holds no more words than padding does."""
-    longest = max(len(one), len(other))
-    return _stretched(one, longest), _stretched(other, longest)
-
-
-def _stretched(tokens: Tensor, length: int) -> Tensor:
-    missing = length - len(tokens)
-    return torch.cat([tokens, tokens[-missing:]]) if missing > 0 else tokens
+def _strayed(guidance: float, reach: float, random: torch.Generator) -> float:
+    """Up to `reach` (in log) more or less; what needs no second forward still needs none, and the reverse."""
+    strayed = guidance * math.exp(reach * (2 * torch.rand(1, generator=random).item() - 1))
+    return max(1.01, strayed) if guidance > 1 else guidance
 
 
 def _turned(value: Tensor, share: float, random: torch.Generator) -> Tensor:

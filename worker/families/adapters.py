@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worker.families.base import Conditions, Pixels
+from worker.vision import quietly
 from worker.vision.eyes import Eyes
 
 Weights = Mapping[str, Tensor]
@@ -37,6 +38,11 @@ class ImageAdapter:
         self._encoder, self._eyes, self._projection = encoder, eyes, projection
         self._place = next(encoder.parameters())
         self.look = look  # float [layers]: 1 where the look is made
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """What it holds besides its part of the UNet."""
+        return self._encoder, self._projection
 
     @torch.inference_mode()
     def tokens(self, pixels: Pixels) -> Tensor:
@@ -166,9 +172,10 @@ def install(unet: Any, file: Path, encoder: Path) -> ImageAdapter:
         for place, name in enumerate(layers)
     }
     unet.set_attn_processor({**unet.attn_processors, **heard})
-    seeing = CLIPVisionModelWithProjection.from_pretrained(
-        encoder, local_files_only=True, use_safetensors=True, dtype=unet.dtype
-    )
+    with quietly():
+        seeing = CLIPVisionModelWithProjection.from_pretrained(
+            encoder, local_files_only=True, use_safetensors=True, dtype=unet.dtype
+        )
     seeing = seeing.to(unet.device).eval().requires_grad_(False)
     own = {name.removeprefix("image_proj."): value for name, value in weights.items() if name.startswith("image_proj.")}
     return ImageAdapter(encoder=seeing, eyes=Eyes.open(encoder), projection=Projection(own), look=look_of(layers, unet))

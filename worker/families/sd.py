@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from core.catalogue import Edit
+from worker.families.adapters import picture_attention
 from worker.families.adapting import Adapter
 from worker.families.autoencoder import Autoencoder
 from worker.families.base import Adaptation, Conditions, Guidance, Pixels
@@ -87,6 +88,7 @@ class StableDiffusion:
             conditions["text"],
             timestep_cond=scale,
             added_cond_kwargs=self._added(latents, conditions),
+            cross_attention_kwargs=picture_attention(conditions),
             return_dict=False,
         )[0]
         return out.float()

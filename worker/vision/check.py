@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worker.families.base import Pixels
+from worker.vision import quietly
 from worker.vision.eyes import Eyes
 
 
@@ -21,6 +22,11 @@ class PictureCheck:
         self._network, self._eyes = network, eyes
         self.labels: tuple[str, ...] = tuple(label for _place, label in sorted(network.config.id2label.items()))
         self._many = network.config.problem_type == "multi_label_classification"
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """What it holds in memory."""
+        return (self._network,)
 
     @torch.inference_mode()
     def scores(self, pixels: Pixels) -> Mapping[str, float]:
@@ -36,7 +42,8 @@ def open_check(folder: Path, device: torch.device) -> PictureCheck:
     from transformers import AutoModelForImageClassification
 
     # Full precision: it is small, and a rule's threshold shall not depend on the device's habits.
-    network = AutoModelForImageClassification.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-    )
+    with quietly():
+        network = AutoModelForImageClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
     return PictureCheck(network.to(device).eval().requires_grad_(False), Eyes.open(folder))

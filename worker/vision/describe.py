@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from PIL import Image
+from torch import nn
 
 from core.edits import WORDINGS
 from worker.families.base import Pixels
@@ -34,6 +35,10 @@ _LONGEST = 96  # tokens
 class Describer(Protocol):
     """Whatever finds words for a picture."""
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """What it holds in memory."""
+
     def describe(self, pixels: Pixels) -> tuple[str, ...]:
         """Up to WORDINGS different wordings."""
 
@@ -43,6 +48,7 @@ class LabelDescriber:
 
     def __init__(self, check: PictureCheck) -> None:
         self._check = check
+        self.networks = check.networks
 
     @staticmethod
     def reads(check: PictureCheck) -> bool:
@@ -59,6 +65,7 @@ class WritingDescriber:
 
     def __init__(self, network: Any, processor: Any) -> None:
         self._network, self._processor = network, processor
+        self.networks: tuple[nn.Module, ...] = (network,)
         self._tasks = _TASKS if "florence" in network.config.model_type else ("",)
 
     @torch.inference_mode()

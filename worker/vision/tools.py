@@ -5,7 +5,7 @@ Each may be missing; edits say in a sentence what they lack. Knows no jobs.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,24 +17,12 @@ from worker.families.adapters import ImageAdapter, install
 from worker.vision import CannotOpen
 from worker.vision.check import PictureCheck, open_check
 from worker.vision.describe import Describer, LabelDescriber, open_describer
+from worker.vision.places import Places, encoder_of, find
 from worker.vision.upscale import Upscaler, open_upscaler
 
 log = logging.getLogger("darkroom.tools")
 
-#: Where an adapter's image encoder lies, seen from the folder of its file: as published, and beside Postcard's.
-ENCODERS = ("image_encoder", "../image_encoder", "../vision")
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """Files and folders, where there are any. `adapter`: its file, or a folder that holds only one."""
-
-    adapter: Path | None = None
-    upscaler: Path | None = None
-    classifier: Path | None = None
-    describer: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +33,17 @@ class Tools:
     upscaler: Upscaler | None = None
     describer: Describer | None = None
     check: PictureCheck | None = None
+
+    def over(self, other: "Tools") -> "Tools":
+        """These, and `other`'s where there are none."""
+        return Tools(**{one.name: getattr(self, one.name) or getattr(other, one.name) for one in fields(self)})
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """What they hold in memory, but for the adapter's part of the UNet."""
+        tools = (self.adapter, self.upscaler, self.describer, self.check)
+        found = [network for tool in tools if tool is not None for network in tool.networks]
+        return tuple(dict.fromkeys(found))
 
     @property
     def edits(self) -> tuple[Edit, ...]:
@@ -61,7 +60,8 @@ class Tools:
 
 def open_tools(places: Places, parts: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype) -> Tools:
     """Opens what is named; the adapter goes into the model's UNet. What cannot be opened is logged and left out."""
-    upscaler = _tried("upscaler", places.upscaler, lambda path: open_upscaler(path, device, dtype))
+    # An upscaler's half precision shows as bands in skies.
+    upscaler = _tried("upscaler", places.upscaler, lambda path: open_upscaler(path, device, torch.float32))
     check = _tried("classifier", places.classifier, lambda path: open_check(path, device))
     describer = _tried("describer", places.describer, lambda path: open_describer(path, device, dtype))
     if describer is None and check is not None and LabelDescriber.reads(check):
@@ -70,16 +70,16 @@ def open_tools(places: Places, parts: Mapping[str, nn.Module], device: torch.dev
     return Tools(adapter=adapter, upscaler=upscaler, describer=describer, check=check)
 
 
-def _tried(what: str, path: Path | None, load: Callable[[Path], T]) -> T | None:
-    if path is None:
+def _tried(what: str, place: str, load: Callable[[Path], T]) -> T | None:
+    if not place:
         return None
     try:
-        return load(path)
+        return load(find(place))
     except CannotOpen as error:
         log.warning("%s", error)
     except Exception as error:
         # Libraries raise whatever they like on a broken folder; the model works without its companion.
-        log.warning("The %s %s cannot be used (%s: %s).", what, path, type(error).__name__, error)
+        log.warning("The %s %s cannot be used (%s: %s).", what, place, type(error).__name__, error)
     return None
 
 
@@ -90,7 +90,4 @@ def _install(path: Path, parts: Mapping[str, nn.Module]) -> ImageAdapter:
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if len(files) != 1 or not files[0].is_file():
         raise CannotOpen(f"{path} is no image adapter: it has to be one .safetensors file, or a folder that holds one.")
-    found = [files[0].parent / name for name in ENCODERS if (files[0].parent / name / "config.json").is_file()]
-    if not found:
-        raise CannotOpen(f"The image adapter {files[0]} needs its encoder in a folder `image_encoder` beside it.")
-    return install(unet, files[0], found[0])
+    return install(unet, files[0], encoder_of(files[0]))

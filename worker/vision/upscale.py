@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from worker.families.base import Pixels
 from worker.vision import CannotOpen
@@ -21,7 +21,7 @@ from worker.vision.tiles import Joiner, tiles
 SIDE, OVERLAP = 256, 64
 _WINDOW = 16
 
-Network = Callable[[Tensor], Tensor]
+Network = Callable[[Tensor], Tensor]  # [1, 3, h, w] in 0 … 1 to the same, larger
 
 
 class Upscaler:
@@ -31,8 +31,10 @@ class Upscaler:
     """
 
     def __init__(
-        self, network: Network, factor: int, device: torch.device, dtype: torch.dtype, multiple: int = 1
-    ) -> None:
+        self, network: Network, factor: int, device: torch.device, dtype: torch.dtype, multiple: int = 1,
+        networks: tuple[nn.Module, ...] = (),
+    ) -> None:  # fmt: skip
+        self.networks = networks  # what it holds in memory
         self._network, self._device, self._dtype, self._multiple = network, device, dtype, multiple
         self.factor = factor
 
@@ -92,8 +94,9 @@ def _swin(folder: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
     network = network.to(device).eval().requires_grad_(False)
     config = network.config
     return Upscaler(
-        lambda image: network(image).reconstruction, int(config.upscale), device, dtype, int(config.window_size)
-    )
+        lambda image: network(image).reconstruction, int(config.upscale), device, dtype, int(config.window_size),
+        networks=(network,),
+    )  # fmt: skip
 
 
 def _community(file: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
@@ -109,4 +112,4 @@ def _community(file: Path, device: torch.device, dtype: torch.dtype) -> Upscaler
     if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3 or model.scale not in (2, 4, 8):
         raise CannotOpen(f"{file.name} holds no network that makes colour pictures 2, 4 or 8 times larger.")
     model.model.to(device, dtype).eval().requires_grad_(False)
-    return Upscaler(model, int(model.scale), device, dtype)
+    return Upscaler(model, int(model.scale), device, dtype, networks=(model.model,))

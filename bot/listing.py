@@ -1,0 +1,69 @@
+"""Reads what the catalogue is made of: models.toml here, the owner's own, and the place that DARKROOM_MODEL names."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from bot import weights
+from bot.config import ROOT, Config
+from core.catalogue import POSTCARD, SD15, Model, name_of
+from core.entries import Document, Entries
+from core.errors import ConfigError
+
+SHIPPED = ROOT / "models.toml"
+
+
+def documents(config: Config) -> list[Document]:
+    """The shipped catalogue, then the owner's, where there is one. Raises ConfigError."""
+    own = config.catalogue or config.data / "models.toml"
+    if config.catalogue is not None and not own.is_file():
+        raise ConfigError(f"DARKROOM_CATALOGUE is “{own}”, and there is no such file. Correct it, or leave it empty.")
+    return [_document(path) for path in (SHIPPED, own) if path == SHIPPED or path.is_file()]
+
+
+def names_in(found: Iterable[Document]) -> frozenset[str]:
+    """What the models of these documents are called."""
+    tables = [table for document in found for table in document.data.get("model", []) if isinstance(table, Mapping)]
+    return frozenset(name_of(str(table.get("name", ""))) for table in tables)
+
+
+def default_of(config: Config, entries: Entries) -> Model:
+    """The model that DARKROOM_MODEL names: in the catalogue, in the models folder, or a place. Raises ConfigError."""
+    name, folder = name_of(config.model), config.data / "models"
+    if "/" not in config.model:
+        if name in entries.models:
+            return entries.models[name]
+        for place in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if name_of(place.name) == name and not place.name.startswith("."):
+                return expected(str(place))
+    return expected(config.model)
+
+
+def expected(setting: str) -> Model:
+    """The model at a place that DARKROOM_MODEL may name, as far as its files tell. Raises ConfigError."""
+    if setting == POSTCARD.name:
+        return replace(POSTCARD, path=str(ROOT / POSTCARD.path))
+    path = Path(setting).expanduser()
+    if path.exists():
+        try:
+            return weights.model_at(path.absolute())
+        except weights.Unusable as error:
+            raise ConfigError(f"DARKROOM_MODEL is “{setting}”: {error}") from None
+    if setting.startswith((".", "/", "~")) or setting.count("/") != 1:
+        raise ConfigError(
+            f"DARKROOM_MODEL is “{setting}”, and there is no such folder. It has to be a name of the catalogue "
+            "(python bot.py models list), a folder in diffusers' format, a .safetensors file, or a hub id such as "
+            "owner/name."
+        )
+    return replace(SD15, name=name_of(setting), path=setting)
+
+
+def _document(path: Path) -> Document:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no {path}. Clone the whole repository again.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}. Correct it; docs/models.md shows the form.") from None
+    return Document(name=str(path), folder=str(path.parent.absolute()), data=data)

@@ -1,0 +1,264 @@
+"""`python bot.py models list | add NAME | check NAME`: what models there are, fetching one, looking if it is whole.
+
+For a person at a terminal; needs no running bot and does not disturb one. A running bot notices what is new by itself.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+
+from bot import fetching, listing, places, repositories, weights
+from bot.config import Config
+from bot.dropped import Folders
+from bot.fetching import Hub, HuggingFace
+from bot.places import Place, State
+from bot.repositories import NoModel, Repository
+from bot.weights import gigabytes
+from core.catalogue import FAMILIES, POSTCARD, Model, name_of
+from core.entries import hub_id, is_path, read
+from core.errors import ConfigError
+from core.spelling import nearest
+
+_USAGE = "use it as: python bot.py models list, models add NAME [--yes], or models check NAME"
+Ask = Callable[[str], str]
+
+
+def run(config: Config, words: Sequence[str], *, hub: Hub | None = None, ask: Ask = input) -> int:
+    """The command; 0 when all is well. Raises ConfigError with a sentence."""
+    sure = "--yes" in words
+    match [word for word in words if word != "--yes"]:
+        case ["list"]:
+            return _list(config)
+        case ["check", name]:
+            return _check(config, _find(config, name))
+        case ["add", name]:
+            shop = _Shop(config, hub or HuggingFace(config.hf_token), _sure if sure else ask)
+            return shop.add(_find(config, name, hub_too=True))
+    raise ConfigError(_USAGE)
+
+
+def _sure(_question: str) -> str:
+    return "y"
+
+
+# --- which model ------------------------------------------------------------------------------------------------------
+
+
+def _all(config: Config) -> tuple[dict[str, Model], str]:
+    """Entries, what lies in the models folder, and the default's name."""
+    entries = read(listing.documents(config))
+    default = listing.default_of(config, entries)
+    folders = Folders(config.data / "models", config.data / "loras")
+    folders.look(float("inf"))
+    return {**folders.models, **entries.models, default.name: default}, default.name
+
+
+def _find(config: Config, name: str, *, hub_too: bool = False) -> Model:
+    """The model of that name; for fetching also a place on the hub. Raises ConfigError with the nearest right name."""
+    models, _ = _all(config)
+    if "/" not in name and (found := models.get(name_of(name))):
+        return found
+    if "/" not in name and (dropped := _dropped(config, name)):
+        return dropped
+    if hub_too and "/" in name and not is_path(name) and not Path(name).exists():
+        repository, file = hub_id(name)
+        return next(
+            (model for model in models.values() if (model.path, model.file) == (repository, file)),
+            _new(repository, file),
+        )
+    near = nearest(name, models)
+    hint = f"Did you mean {near}?" if near else f"There are {', '.join(sorted(models))}."
+    also = " A model of the hub is named owner/name, or owner/name/file.safetensors." if hub_too else ""
+    raise ConfigError(f"There is no model {name}. {hint}{also}")
+
+
+def _dropped(config: Config, name: str) -> Model | None:
+    """Something in the models folder that cannot be used, so that one can ask what is wrong with it."""
+    for place in (config.data / "models" / name, config.data / "models" / f"{name}.safetensors"):
+        if place.exists():
+            return _new(str(place.absolute()), "")
+    return None
+
+
+def _new(path: str, file: str) -> Model:
+    base = FAMILIES["any"]
+    return Model(
+        name=name_of(file or path),
+        family=base.family,
+        path=path,
+        file=file,
+        native=base.native,
+        multiple=base.multiple,
+        steps=base.steps,
+        guidance=base.guidance,
+        sampler=base.sampler,
+        min_side=base.min_side,
+        max_side=base.max_side,
+    )
+
+
+# --- list -------------------------------------------------------------------------------------------------------------
+
+
+def _list(config: Config) -> int:
+    models, default = _all(config)
+    rows = [("name", "family", "on disk", "memory", "licence", "state")]
+    for name in sorted(models):
+        model, place = models[name], places.find(models[name], config.data)
+        size = weights.bytes_of(place.path) if place.state is not State.ABSENT else 0
+        state = f"{place.state}, the usual one" if name == default else str(place.state)
+        if place.state is State.ABSENT and model.recommended_gb:
+            state += f", recommended for {model.recommended_gb} GB"
+        memory = f"{model.memory_mb / 1024:.3g} GB" if model.memory_mb else "–"
+        rows.append((name, model.family, gigabytes(size) if size else "–", memory, model.licence or "–", state))
+    _print_table(rows)
+    folders = Folders(config.data / "models", config.data / "loras")
+    folders.look(float("inf"))
+    if folders.loras:
+        print("\nLoRAs: " + ", ".join(f"{lora.name} ({lora.shape or 'any'})" for lora in folders.loras.values()))
+    print(f"\nModels of your own go into {config.data / 'models'}, LoRAs into {config.data / 'loras'}.")
+    return 0
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+
+def _check(config: Config, model: Model) -> int:
+    place = places.find(model, config.data)
+    if place.state is State.ABSENT:
+        cure = f"Fetch it: python bot.py models add {model.name}" if not is_path(model.path) else "Correct its place."
+        print(f"{model.name} is not here ({place.path}). {cure}")
+        return 1
+    wrong = [*place.problems, *_sums(place)]
+    for sentence in wrong:
+        print(f"WRONG {sentence}")
+    if not wrong:
+        print(f"ok    {model.name} is whole: {gigabytes(weights.bytes_of(place.path))} in {place.path}.")
+    elif not is_path(model.path):
+        print(f"To fetch what is missing: python bot.py models add {model.name}")
+    return 1 if wrong else 0
+
+
+def _sums(place: Place) -> list[str]:
+    """Files whose sums are not those that the hub gave: by our own notes, else by the cache's names of large files."""
+    wrong = []
+    for file, remote in fetching.read_manifest(place.path).items():
+        path = place.path / file if place.path.is_dir() else place.path
+        if not path.is_file():
+            wrong.append(f"{file} is not there.")
+        elif found := fetching.differs(path, remote):
+            wrong.append(f"{file}: {found}. Remove it, and add the model again.")
+    for path in weights.files_of(place.path):
+        name = path.resolve().name
+        if path.is_symlink() and len(name) == 64:
+            remote = repositories.RemoteFile(size=path.stat().st_size, sha256=name)
+            if found := fetching.differs(path, remote):
+                wrong.append(f"{path.name}: {found}. Remove {path.resolve()}, and add the model again.")
+    return wrong
+
+
+# --- add --------------------------------------------------------------------------------------------------------------
+
+
+class _Shop:
+    """Fetches one model."""
+
+    def __init__(self, config: Config, hub: Hub, ask: Ask) -> None:
+        self._config = config
+        self._hub = hub
+        self._ask = ask
+
+    def add(self, model: Model) -> int:
+        """Says what it would cost, asks, fetches, checks. Raises ConfigError."""
+        place = places.find(model, self._config.data)
+        if place.state is State.HERE and not _sums(place):
+            print(f"{model.name} is here already: {place.path}.")
+            return 0
+        if is_path(model.path) or model.path == POSTCARD.name:
+            raise ConfigError(f"{model.name} is a place on this machine, {place.path}: nothing can be fetched.")
+        repository = self._hub.repository(model.path)
+        try:
+            files = repositories.single(repository, model.file) if model.file else self._folder(repository)
+        except NoModel as error:
+            raise ConfigError(str(error)) from None
+        home = places.home_of(model, self._config.data)
+        part = self._begin(home, files)
+        self._tell(model, repository, files, part)
+        if not self._agreed():
+            print("Nothing was fetched.")
+            return 1
+        fetching.fetch(self._hub, repository, files, part, lambda sentence: print(sentence, flush=True))
+        self._put(home, part, repository, files)
+        if wrong := weights.problems(home, own_vae=bool(model.vae)):
+            raise ConfigError(f"{model.name} is here, but cannot be used: {wrong[0]}")
+        print(f"{model.name} is here. A running bot offers it within a minute: --model {model.name}")
+        return 0
+
+    def _folder(self, repository: Repository) -> tuple[str, ...]:
+        """Raises NoModel."""
+        if weights.INDEX not in repository.files:
+            there = [name for name in repository.files if name.endswith(".safetensors") and "/" not in name]
+            one = f" One file of it may be: {repository.id}/{there[0]}." if there else ""
+            raise NoModel(f"{repository.id} is not in diffusers' format.{one}")
+        self._accept(repository)
+        text = BytesIO()
+        self._hub.get(repository, weights.INDEX, text, 0)
+        try:
+            index = json.loads(text.getvalue())
+        except ValueError:
+            raise NoModel(f"The {weights.INDEX} of {repository.id} cannot be read.") from None
+        return repositories.folder(repository, index if isinstance(index, dict) else {})
+
+    def _accept(self, repository: Repository) -> None:
+        """Raises ConfigError for a gated model without a token."""
+        if repository.gated and not self._config.hf_token:
+            raise ConfigError(fetching.gated(repository.id, has_token=False))
+
+    def _agreed(self) -> bool:
+        try:
+            return self._ask("Fetch it? [y/N] ").strip().lower() in ("y", "yes")
+        except EOFError:
+            raise ConfigError("Nobody is there to ask. Say --yes to fetch it all the same.") from None
+
+    def _begin(self, home: Path, files: Sequence[str]) -> Path:
+        """The folder to fetch into. What a damaged or half fetched model has is used again where its sums are right."""
+        part, known = places.part_of(home), fetching.read_manifest(home)
+        if home.is_dir() and not part.exists():
+            home.replace(part)
+        elif home.is_file():
+            (part / files[0]).parent.mkdir(parents=True, exist_ok=True)
+            home.replace(part / files[0])
+        for file, remote in known.items():
+            if (part / file).is_file() and fetching.differs(part / file, remote):
+                (part / file).unlink()
+        return part
+
+    def _tell(self, model: Model, repository: Repository, files: Sequence[str], part: Path) -> None:
+        """Size and licence first. Raises ConfigError where it cannot be fetched."""
+        self._accept(repository)
+        licence = model.licence or repository.licence or "not stated"
+        where = f" ({model.licence_url})" if model.licence_url else f" (https://huggingface.co/{repository.id})"
+        left = fetching.missing(repository, files, part)
+        whole = repository.size_of(files)
+        print(f"{model.name}: {repository.id}" + (f"/{model.file}" if model.file else ""))
+        print(f"  licence   {licence}{where}")
+        print(f"  download  {gigabytes(left)}" + (f" of {gigabytes(whole)}, the rest is here" if left < whole else ""))
+        print(f"  into      {places.home_of(model, self._config.data)}")
+        fetching.check_room(part, left, self._config.disk_free_mb * 1_000_000)
+
+    def _put(self, home: Path, part: Path, repository: Repository, files: Sequence[str]) -> None:
+        """The finished model to its place, all at once."""
+        fetching.write_manifest(home, repository, files)
+        if home.suffix == ".safetensors":
+            (part / files[0]).replace(home)
+            shutil.rmtree(part)
+        else:
+            part.replace(home)

@@ -1,0 +1,205 @@
+"""Looks at weights on this disk: what a file or folder is, and what is missing in it. Reads headers, loads nothing.
+
+Knows diffusers' folder format and the original single files; never torch, and never a pickle.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from core import safetensors_header
+from core.catalogue import FAMILIES, LoraFile, Model, name_of
+from core.safetensors_header import PREFIX, Header, NotSafetensors
+
+INDEX = "model_index.json"
+#: Components that Darkroom draws without.
+UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+_GB = 1e9
+_BY_PIPELINE = {"StableDiffusionXL": "sdxl", "StableDiffusionPipeline": "sd", "FluxPipeline": "flux"}
+
+
+class Unusable(Exception):
+    """The files cannot be used as they are; the text is a sentence with the cure."""
+
+
+def header_of(path: Path) -> Header:
+    """A .safetensors file's header. Raises NotSafetensors, or OSError."""
+    with path.open("rb") as file:
+        prefix = file.read(PREFIX)
+        return safetensors_header.parse(prefix + file.read(safetensors_header.length(prefix)))
+
+
+def model_at(place: Path, *, own_vae: bool = False) -> Model:
+    """What a folder or a single file is, as far as its configuration or header tells. Raises Unusable.
+
+    `own_vae`: the catalogue names a VAE for it, so that a single file may be without one.
+    """
+    return _in_folder(place) if place.is_dir() else _in_file(place, own_vae=own_vae)
+
+
+def lora_at(path: Path) -> LoraFile:
+    """A LoRA's file. Raises Unusable."""
+    header = _whole(path)
+    if not safetensors_header.is_lora(header):
+        raise Unusable(f"{path.name} holds no LoRA. Whole models belong into the folder models beside it.")
+    width = safetensors_header.lora_width_of(header)
+    shape = safetensors_header.lora_shape_of(header) or (safetensors_header.shape_by_width(width) if width else "")
+    return LoraFile(name=name_of(path.name), path=str(path), shape=shape)
+
+
+def problems(place: Path, *, own_vae: bool = False) -> list[str]:
+    """What is missing or damaged, each as a sentence; empty when all that a worker needs is there."""
+    if not place.is_dir():
+        try:
+            _in_file(place, own_vae=own_vae)
+        except Unusable as error:
+            return [str(error)]
+        return []
+    try:
+        index = _read(place / INDEX)
+    except Unusable as error:
+        return [str(error)]
+    found = []
+    for name, library in index.items():
+        if not name.startswith("_") and name not in UNUSED and isinstance(library, list) and library[:1] != [None]:
+            found += _problems_of_component(place / name)
+    return found
+
+
+def files_of(place: Path) -> Iterator[Path]:
+    """The file itself, or all of a folder but the hidden ones."""
+    if place.is_file():
+        yield place
+    elif place.is_dir():
+        for path in sorted(place.iterdir()):
+            if not path.name.startswith("."):
+                yield from files_of(path)
+
+
+def bytes_of(place: Path) -> int:
+    """How much it takes on the disk."""
+    return sum(path.stat().st_size for path in files_of(place))
+
+
+def gigabytes(size: float) -> str:
+    """A size for people: "2.1 GB", "340 MB"."""
+    return f"{size / _GB:.1f} GB" if size >= _GB else f"{size / 1e6:.0f} MB"
+
+
+# --- single files ---------------------------------------------------------------------------------------------------
+
+
+def _whole(path: Path) -> Header:
+    """The header of a file that is complete. Raises Unusable."""
+    try:
+        header, there = header_of(path), path.stat().st_size
+    except NotSafetensors as error:
+        cure = "Only .safetensors files are used here; fetch it in that format."
+        raise Unusable(f"{path.name} {error}. {cure}") from None
+    except OSError as error:
+        raise Unusable(f"{path} cannot be read ({error.strerror}).") from None
+    if there < header.file_bytes:
+        raise Unusable(
+            f"{path.name} is cut off: {gigabytes(there)} of {gigabytes(header.file_bytes)} are here. Fetch it again."
+        )
+    return header
+
+
+def _in_file(path: Path, *, own_vae: bool) -> Model:
+    header = _whole(path)
+    shape = safetensors_header.shape_of(header)
+    if safetensors_header.is_lora(header):
+        raise Unusable(f"{path.name} is a LoRA: those belong into the folder loras.")
+    if shape is None or shape not in FAMILIES:
+        raise Unusable(
+            f"{path.name} is no checkpoint that is known here. A single file has to be a whole Stable Diffusion 1.x, "
+            "2.x or XL, or FLUX, in its original layout; others work as a folder in diffusers' format."
+        )
+    lacks = {"text": "text encoder", "vae": "VAE"} if shape != "flux" else {}
+    there = safetensors_header.parts_of(header) | ({"vae"} if own_vae else set())
+    if missing := " and ".join(words for part, words in lacks.items() if part not in there):
+        raise Unusable(f"{path.name} comes without its {missing}: it is a part of a model. Fetch the whole checkpoint.")
+    return replace(FAMILIES[shape], name=name_of(path.name), path=str(path))
+
+
+# --- folders --------------------------------------------------------------------------------------------------------
+
+
+def _problems_of_component(folder: Path) -> list[str]:
+    where = f"{folder.parent.name}/{folder.name}"
+    if not folder.is_dir():
+        return [f"{where} is not there. Fetch the model again."]
+    if not (folder / "config.json").is_file():
+        return []  # a tokenizer or a scheduler
+    found = []
+    weights = [path for path in files_of(folder) if path.suffix == ".safetensors"]
+    for path in weights:
+        try:
+            _whole(path)
+        except Unusable as error:
+            found.append(f"{where}: {error}")
+    if not weights and any(path.suffix in _PICKLES for path in files_of(folder)):
+        found.append(f"{where} holds only pickled weights, which are never loaded. Convert it to safetensors.")
+    elif not weights:
+        found.append(f"{where} has no weights. Fetch the model again.")
+    elif missing := _missing_shards(folder, {path.name for path in weights}):
+        found.append(f"{where} has not {', '.join(missing[:3])}. Fetch the model again.")
+    return found
+
+
+def _missing_shards(folder: Path, there: set[str]) -> list[str]:
+    """Files that are wanting where weights lie in several; empty when one set of them is whole."""
+    if any("-of-" not in name for name in there):
+        return []
+    sets = []
+    for index in folder.glob("*.safetensors.index*.json"):
+        try:
+            sets.append(sorted(set(_read(index).get("weight_map", {}).values()) - there))
+        except Unusable:
+            sets.append([index.name])
+    return min(sets, key=len, default=["its index of files (.safetensors.index.json)"])
+
+
+def _in_folder(folder: Path) -> Model:
+    """Raises Unusable."""
+    pipeline = str(_read(folder / INDEX).get("_class_name", ""))
+    family = next((family for start, family in _BY_PIPELINE.items() if pipeline.startswith(start)), "any")
+    name, path = name_of(str(folder)), str(folder)
+    if family in ("flux", "any") and not (folder / "unet" / "config.json").is_file():
+        return replace(FAMILIES[family], name=name, path=path)
+    unet, vae = _read(folder / "unet" / "config.json"), _read(folder / "vae" / "config.json")
+    width = unet.get("cross_attention_dim")
+    shape = safetensors_header.shape_by_width(width) if type(width) is int else ""
+    base = FAMILIES["sdxl" if family == "sdxl" else shape if shape in ("sd1", "sd2") else "sd"]
+    shrink = 2 ** (len(vae.get("block_out_channels", (1, 1, 1, 1))) - 1)
+    size = unet.get("sample_size", 64)
+    native = int(size if isinstance(size, int) else size[0]) * shrink
+    # A UNet halves the latents at every level but the last.
+    multiple = shrink * 2 ** (len(unet.get("block_out_channels", (1, 1, 1, 1))) - 1)
+    return replace(
+        base,
+        name=name,
+        path=path,
+        shape=shape,
+        native=native,
+        multiple=multiple,
+        min_side=max(multiple, native // 2),
+        max_side=native * 2,
+        sizes=base.sizes if native == base.native else (),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Raises Unusable."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if path.name == INDEX:
+            raise Unusable(f"{path.parent} has no {INDEX}: it is not a folder in diffusers' format.") from None
+        raise Unusable(f"{path} is not there: the model's folder is not complete; fetch it again.") from None
+    except (OSError, ValueError) as error:
+        raise Unusable(f"{path} cannot be read ({error}): the folder is not complete; fetch it again.") from None
+    return data if isinstance(data, dict) else {}

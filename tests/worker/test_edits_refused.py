@@ -1,0 +1,140 @@
+"""What cannot be done is said in one sentence before anything is computed."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.events import Submit
+from core.job import Canvas, House, Input, Kind, Request, Role, Upscale
+from tests.worker.bed import request
+from tests.worker.easel import Easel, grey
+from worker.edits import Desk, check_from_words, prepare
+from worker.families.base import Pixels
+from worker.models import Loaded
+from worker.pictures import png
+from worker.tasks import CannotCompute
+from worker.vision.tools import Tools
+
+SIDE = 64
+PIXELS: Pixels = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+PNG = png(PIXELS)
+MASK = Input(role=Role.MASK, of="mask")
+PROMPT, STYLE = Input(role=Role.PROMPT, of="a/0"), Input(role=Role.STYLE, of="a/0")
+
+
+class Untouched:
+    """A family that nobody may ask for anything."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was needed before the order was refused")
+
+
+def refusal(wish: Request, **more: Any) -> str:
+    """The sentence."""
+    tools: Any = more.pop("tools", Tools())
+    order = Submit(job="a", attempt=1, request=wish, indices=(0,), **more)
+    family: Any = Untouched()
+    with pytest.raises(CannotCompute) as refused:
+        next(prepare(order, Desk(family=family, tools=tools, text=family)))
+    sentence = str(refused.value)
+    assert sentence[0].isupper() and sentence.endswith(".") and "\n" not in sentence
+    return sentence
+
+
+WITH_ADAPTER: Any = Tools(adapter=Untouched(), describer=Untouched())  # type: ignore[arg-type]
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "broken source": ({"strength": 0.5}, {"source": b"\x89PNG broken"}, "picture to start from cannot be read"),
+    "no source": ({"strength": 0.5}, {}, "brings none"),
+    "cut off reference": (
+        {"inputs": (PROMPT,)}, {"pictures": (PNG[:200],), "tools": WITH_ADAPTER}, "Picture 1 cannot be read"
+    ),
+    "fewer pictures than named": ({"inputs": (PROMPT, PROMPT)}, {"pictures": (PNG,)}, "names 2 pictures, but brings 1"),
+    "mask of another size": (
+        {"inputs": (MASK,)}, {"source": PNG, "pictures": (grey(np.full((32, SIDE), 255, np.uint8)),)},
+        "64×32 pixels, but the picture 64×64",
+    ),
+    "black mask": (
+        {"inputs": (MASK,)}, {"source": PNG, "pictures": (grey(np.zeros((SIDE, SIDE), np.uint8)),)}, "black all over"
+    ),
+    "two masks": ({"inputs": (MASK, MASK)}, {"source": PNG, "pictures": (PNG, PNG)}, "one mask"),
+    "mask without a picture": ({"inputs": (MASK,)}, {"pictures": (PNG,)}, "that the mask belongs to"),
+    "canvas outside": (
+        {"canvas": Canvas(left=40, top=0, width=32, height=64)}, {"source": PNG}, "outside its new canvas of 64×64"
+    ),
+    "canvas of nothing": (
+        {"canvas": Canvas(left=0, top=0, width=64, height=64)}, {"source": PNG}, "nothing to fill"
+    ),
+    "canvas without a picture": ({"canvas": Canvas(left=0, top=0, width=32, height=64)}, {}, "no picture to lay"),
+    "six to blend": (
+        {"inputs": (PROMPT,) * 6, "prompt": ""}, {"pictures": (PNG,) * 6, "tools": WITH_ADAPTER},
+        "5 image prompts at most, not 6",
+    ),
+    "six styles": (
+        {"inputs": (STYLE,) * 6}, {"pictures": (PNG,) * 6, "tools": WITH_ADAPTER}, "5 style references at most, not 6"
+    ),
+    "blend without an adapter": ({"inputs": (PROMPT, PROMPT)}, {"pictures": (PNG, PNG)}, "no image adapter"),
+    "style without an adapter": ({"inputs": (STYLE,)}, {"pictures": (PNG,)}, "no image adapter"),
+    "image prompt beside a source without an adapter": (
+        {"inputs": (PROMPT,), "strength": 0.5}, {"pictures": (PNG,), "source": PNG}, "no image adapter"
+    ),
+    "weight": (
+        {"inputs": (Input(role=Role.PROMPT, of="a/0", weight=3.5),)}, {"pictures": (PNG,)}, "between 0 and 3"
+    ),
+    "factor of three": (
+        {"upscale": Upscale(factor=3), "width": 192, "height": 192}, {"source": PNG}, "2 or 4 times as large, not 3"
+    ),
+    "upscale to another size": (
+        {"upscale": Upscale(factor=2), "width": 192, "height": 128}, {"source": PNG}, "is 128×128, not 192×128"
+    ),
+    "upscale of nothing": ({"upscale": Upscale(factor=2)}, {}, "no picture to enlarge"),
+    "upscale without an upscaler": (
+        {"upscale": Upscale(factor=2), "width": 128, "height": 128}, {"source": PNG}, "no upscaler beside this model"
+    ),
+    "creative at full strength": (
+        {"upscale": Upscale(factor=2, creative=True), "width": 128, "height": 128}, {"source": PNG}, "below 1"
+    ),
+    "description of nothing": ({}, {"kind": Kind.DESCRIBE, "tools": WITH_ADAPTER}, "no picture to describe"),
+    "nobody describes": ({}, {"kind": Kind.DESCRIBE, "source": PNG}, "nothing that describes pictures"),
+    "chaos": ({"chaos": 101}, {}, "between 0 and 100"),
+    "house": ({"house": House(positive="sunset", weight=1.5)}, {}, "between 0 and 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_is_refused_in_one_sentence_before_anything_is_computed(case: str) -> None:
+    changes, more, words = CASES[case]
+    assert words in refusal(request(**{"count": 1, **changes}), **more)
+
+
+def test_a_picture_of_too_many_pixels_is_not_even_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.edits.brought.MOST_PIXELS", SIDE * SIDE - 1)
+    assert "too many to be read" in refusal(request(strength=0.5, count=1), source=PNG)
+
+
+def test_transparent_pictures_lie_on_white_and_photographs_work_too(loaded: Loaded) -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    from worker.edits.brought import decode
+
+    clear, photo = BytesIO(), BytesIO()
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(clear, "PNG")
+    Image.fromarray(PIXELS).save(photo, "JPEG")
+    assert (decode(clear.getvalue(), "It") == 255).all()
+    assert decode(photo.getvalue(), "It").shape == PIXELS.shape
+    assert len(Easel(loaded).draw(request(strength=0.5, count=1, steps=2), PIXELS)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "more"),
+    [({"strength": 0.5}, {"source": PNG}), ({"inputs": (PROMPT,)}, {"pictures": (PNG,)}), ({"chaos": 5}, {})],
+)
+def test_a_model_that_draws_from_words_alone_refuses_the_rest(changes: Any, more: Any) -> None:
+    order = Submit(job="a", attempt=1, request=request(**changes), indices=(0,), **more)
+    with pytest.raises(CannotCompute, match="from words alone"):
+        check_from_words(order)
+    check_from_words(replace(order, request=request(), source=b"", pictures=()))

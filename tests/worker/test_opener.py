@@ -1,0 +1,80 @@
+"""A request's model name means the catalogue's entry, and before there is one the model that the worker began with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.events import Catalogue, LoraPlace, ModelPlace
+from tests.worker.paper import paper
+from worker.device import choose
+from worker.opener import NotKnown, Opener
+
+
+class Files:
+    """Opens anything, and notes what."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.loras: Any = None
+
+    def __call__(self, model: str, device: Any, progress: Any, *, loras: Any) -> Any:
+        self.opened.append(model)
+        self.loras = loras
+        return paper(model.rpartition("/")[2].lower())
+
+
+def opener_of(*places: ModelPlace, own: str = "/models/Own", **more: Any) -> tuple[Opener, Files]:
+    files = Files()
+    opener = Opener(own, choose("cpu", "float32", 0), files)
+    opener.know(Catalogue(default="", models=places, **more))
+    return opener, files
+
+
+def test_an_entry_says_where_what_it_is_called_and_what_is_fixed_of_it() -> None:
+    place = ModelPlace(name="fine", where="owner/base", file="fine.safetensors", steps=4, guidance=0.0, sampler="lcm")
+    opener, files = opener_of(place, ModelPlace(name="plain", where="/models/plain"))
+    info = opener.load("fine").info
+    assert files.opened == ["owner/base/fine.safetensors"]
+    assert (info.name, info.steps, info.guidance, info.sampler, info.native) == ("fine", 4, 0.0, "lcm", 64)
+    info = opener.load("plain").info
+    assert (info.steps, info.guidance, info.sampler) == (6, 5.0, "euler"), "as the files say"
+
+
+def test_the_first_model_needs_no_catalogue_and_takes_its_name_when_there_is_one() -> None:
+    opener, files = opener_of()
+    first = opener.first()
+    assert files.opened == ["/models/Own"] and first.info.name == "own"
+    assert opener.named(first) is first
+    assert opener.load("own").info.name == "own"
+    opener.know(Catalogue(default="best", models=(ModelPlace(name="best", where="/models/Own", steps=9),)))
+    assert (opener.named(first).info.name, opener.named(first).info.steps) == ("best", 9)
+
+
+def test_an_unknown_name_is_said_with_those_that_are_known() -> None:
+    opener, _ = opener_of(ModelPlace(name="a", where="x"))
+    with pytest.raises(NotKnown, match="knows a, own"):
+        opener.load("b")
+
+
+def test_other_files_make_a_model_stale_and_other_numbers_do_not() -> None:
+    opener, _ = opener_of(ModelPlace(name="a", where="x"))
+    opener.load("a")
+    for place, current in (
+        (ModelPlace(name="a", where="x", steps=9), True),
+        (ModelPlace(name="a", where="y"), False),
+        (ModelPlace(name="a", where="x", upscaler="z"), False),
+    ):
+        opener.know(Catalogue(default="a", models=(place,)))
+        assert opener.is_current("a") is current
+    opener.know(Catalogue(default="a", models=()))
+    assert opener.is_current("a"), "who is not named any more may stay"
+
+
+def test_the_size_and_the_loras_are_the_newest_catalogues() -> None:
+    opener, files = opener_of(ModelPlace(name="a", where="x", memory_mb=900))
+    assert (opener.size_mb("a"), opener.size_mb("b")) == (900, 0)
+    opener.load("a")
+    assert files.loras() == {}
+    opener.know(Catalogue(default="a", models=(), loras=(LoraPlace(name="ink", where="/loras/ink.safetensors"),)))
+    assert files.loras() == {"ink": Path("/loras/ink.safetensors")}
