@@ -80,14 +80,14 @@ class Shared(logging.Handler):
 class Runner:
     """The engine in a thread of its own, as the worker runs it, and what it says with the time of saying."""
 
-    def __init__(self, loaded: Loaded, device: Any) -> None:
+    def __init__(self, loaded: Loaded, device: Any, rest: threading.Event | None = None) -> None:
         self.said: list[tuple[float, Event]] = []
         self._news = threading.Condition()
         self.inbox = Inbox()
         self.meter = Meter.for_device(device.place)
         shelf = Shelf(Opener(loaded.info.name, device, load), device, device.memory_mb)
         shelf.put(Held.of(loaded, device))
-        engine = Engine(shelf, device, self.meter, Pulse(), self._say, self.inbox)
+        engine = Engine(shelf, device, self.meter, Pulse(), self._say, self.inbox, rest=rest)
         self._thread = threading.Thread(target=engine.run, daemon=True)
         self._thread.start()
 

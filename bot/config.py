@@ -93,6 +93,19 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("DARKROOM_WORKER_KEY", "", "Secret that workers prove. Empty: one is made in the data folder.", _text),
     Variable("DARKROOM_THREADS", "0", "CPU threads of the worker. 0: it chooses.", checks.whole(0, 1024)),
     Variable("DARKROOM_ROWS", "0", "Pictures the worker computes at once. 0: it chooses.", checks.whole(0, 1024)),
+    Variable(
+        "DARKROOM_COMPILE",
+        "auto",
+        "auto: on a GPU the worker compiles its models behind the work. off: never.",
+        checks.one_of(("auto", "off")),
+    ),
+    Variable(
+        "DARKROOM_WEIGHTS",
+        "full",
+        "full, or fp8: half the memory for the largest part of a model, a little slower.",
+        checks.one_of(("full", "fp8")),
+    ),
+    Variable("DARKROOM_GPU_MB", "0", "GPU memory that the worker may use, in MB. 0: all.", checks.whole(0, 10**7)),
     Variable("DARKROOM_PORT", "8800", "Port of the sandbox's page.", checks.whole(0, 65535)),
     Variable(
         "DARKROOM_LOG", "info", "debug, info, warning or error.", checks.one_of(("debug", "info", "warning", "error"))
@@ -168,6 +181,9 @@ class Config:
     worker_command: str
     threads: int
     rows: int
+    compile: str
+    weights: str
+    gpu_mb: int
     port: int
     edits_per_second: float
     token_seconds: float

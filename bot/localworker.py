@@ -178,6 +178,9 @@ def options(config: Config, model: str) -> list[str]:
         chosen += ["--threads", str(config.threads)]
     if config.rows:
         chosen += ["--rows", str(config.rows)]
+    if config.gpu_mb:
+        chosen += ["--gpu-mb", str(config.gpu_mb)]
+    chosen += ["--compile", config.compile, "--weights", config.weights, "--data", str(config.data)]
     return chosen
 
 

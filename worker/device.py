@@ -5,25 +5,31 @@ Knows nothing of models or jobs.
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from core.errors import ConfigError
 
 _NO_MEMORY = re.compile(r"not enough memory|can't allocate memory|out of memory|failed to allocate", re.IGNORECASE)
+#: Less than CUDA itself takes, with the smallest model.
+LEAST_MB = 1024
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """Where tensors live, their precision, the memory there in MB and how many rows one forward may hold."""
+    """Where tensors live, their precision, the memory there in MB and how many rows one forward may hold.
+
+    `capped`: the memory is less than the device's own, because somebody said so.
+    """
 
     place: torch.device
     dtype: torch.dtype
     memory_mb: int
     max_rows: int
     name: str
+    capped: bool = False
 
     @property
     def dtype_name(self) -> str:
@@ -31,20 +37,33 @@ class Device:
         return str(self.dtype).removeprefix("torch.")
 
 
-def choose(device: str, dtype: str, rows: int) -> Device:
-    """The device for the settings' words; `auto` takes CUDA when there is one. Raises ConfigError with the cure."""
+def choose(device: str, dtype: str, rows: int, cap_mb: int = 0) -> Device:
+    """The device for the settings' words; `auto` takes CUDA when there is one. Raises ConfigError with the cure.
+
+    `cap_mb`: use no more of its memory than this; 0 is all of it.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda"):
-        return _cuda(device, dtype, rows)
+        return _capped(_cuda(device, dtype, rows, cap_mb), cap_mb)
     if device != "cpu":
         raise ConfigError(f"DARKROOM_DEVICE is {device!r}; it can be auto, cpu, cuda or cuda:N.")
     chosen = _dtype("float32" if dtype == "auto" else dtype)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    return Device(place=torch.device("cpu"), dtype=chosen, memory_mb=memory, max_rows=rows or 8, name="cpu")
+    found = Device(place=torch.device("cpu"), dtype=chosen, memory_mb=memory, max_rows=rows or 8, name="cpu")
+    return _capped(found, cap_mb)
 
 
-def _cuda(device: str, dtype: str, rows: int) -> Device:
+def _capped(device: Device, cap_mb: int) -> Device:
+    """Raises ConfigError for a cap that no model could live with."""
+    if not cap_mb:
+        return device
+    if cap_mb < LEAST_MB:
+        raise ConfigError(f"DARKROOM_GPU_MB is {cap_mb}, but no model fits into less than {LEAST_MB}; 0 is no limit.")
+    return replace(device, memory_mb=min(cap_mb, device.memory_mb), capped=True)
+
+
+def _cuda(device: str, dtype: str, rows: int, cap_mb: int) -> Device:
     if not torch.cuda.is_available():
         raise ConfigError("No CUDA device answers: check nvidia-smi and the driver, or set DARKROOM_DEVICE=cpu.")
     try:
@@ -54,7 +73,7 @@ def _cuda(device: str, dtype: str, rows: int) -> Device:
         count = torch.cuda.device_count()
         raise ConfigError(f"DARKROOM_DEVICE is {device!r}, but this machine has {count} CUDA device(s).") from error
     best = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    memory = found.total_memory >> 20
+    memory = min(found.total_memory >> 20, cap_mb or found.total_memory >> 20)
     room = rows or (16 if memory > 20_000 else 8 if memory > 9_000 else 4)
     chosen = _dtype(best if dtype == "auto" else dtype)
     return Device(place=place, dtype=chosen, memory_mb=memory, max_rows=room, name=found.name)
@@ -74,6 +93,15 @@ def prepare(device: Device, threads: int) -> None:
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = device.dtype != torch.float32
+    if device.capped and device.place.type == "cuda":
+        whole = torch.cuda.get_device_properties(device.place).total_memory >> 20
+        torch.cuda.set_per_process_memory_fraction(device.memory_mb / whole, device.place)
+
+
+def claim(device: Device) -> None:
+    """For the calling thread: what names no device of its own (events, streams, recordings) is of this one."""
+    if device.place.type == "cuda":
+        torch.cuda.set_device(device.place)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -36,12 +36,16 @@ def _computes(settings: Settings) -> bool:
     from worker.models import load
 
     try:
-        device = choose(settings.device, settings.dtype, settings.rows)
+        device = choose(settings.device, settings.dtype, settings.rows, settings.gpu_mb)
         prepare(device, settings.threads)
         print(f"ok       device {device.name}: {device.memory_mb} MB, {device.dtype_name}, {device.max_rows} rows")
         began = monotonic()
-        loaded = load(settings.model, device)
+        loaded = load(settings.model, device, weights=settings.weights)
         print(f"ok       model {loaded.info.name} ({loaded.info.digest}) in {monotonic() - began:.1f} s")
+        if loaded.plan.memory_mb:
+            print(f"ok       memory {loaded.plan.sentence()}")
+        compiles = settings.compiles_on(device.place.type) and loaded.plan.compiles
+        print(f"ok       compiling {f'behind the work, kept in {settings.data}' if compiles else 'nothing'}")
         family = loaded.family
         side = family.native // family.factor
         latents = torch.zeros(1, family.channels, side, side, device=device.place)

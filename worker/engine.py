@@ -6,6 +6,8 @@ so that nobody's step waits for more than one of each. Knows nothing of sockets,
 """
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
@@ -25,9 +27,10 @@ from core.events import (
     Started,
     Submit,
 )
-from worker import admit
+from worker import admit, decoding
+from worker.decoding import Decoding
 from worker.delivery import Delivery
-from worker.device import Device, is_out_of_memory
+from worker.device import Device, claim, is_out_of_memory
 from worker.held import Held
 from worker.line import Line
 from worker.meter import Meter
@@ -38,7 +41,8 @@ from worker.reporter import Reporter
 from worker.room import Room
 from worker.rows import Row
 from worker.shelf import Shelf
-from worker.solo import Solo, advance, pictures_of, shares
+from worker.solo import Solo, advance, shares
+from worker.streams import IN_TURN, lane
 from worker.tasks import CannotCompute, Task
 
 log = logging.getLogger("darkroom.engine")
@@ -48,11 +52,14 @@ PROGRESS_SECONDS = 0.1
 
 
 class Engine:
-    """All models of one device. All but `inbox` belongs to the thread that runs `run`."""
+    """All models of one device. All but `inbox` belongs to the thread that runs `run`.
+
+    `rest` is set while there is nothing to do.
+    """
 
     def __init__(
         self, shelf: Shelf, device: Device, meter: Meter, pulse: Pulse, say: Callable[[Event], None], inbox: Inbox,
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float] = monotonic, rest: threading.Event | None = None,
     ) -> None:  # fmt: skip
         self.inbox = inbox
         self._shelf, self._device, self._meter, self._pulse = shelf, device, meter, pulse
@@ -61,7 +68,9 @@ class Engine:
         self._delivery = Delivery(self._reporter)
         self._previewer = Previewer(self._reporter.preview)
         self._line, self._room = Line(shelf), Room(device)
-        self._idle = True
+        self._lane = lane(device.place)
+        self._decoding: deque[Decoding] = deque()
+        self._idle, self._rest = True, rest or threading.Event()
         # A GPU steps on while a model is read from the disk. On a CPU the load would take the cores that the steps
         # need, and members would pay for it: there the rows wait, and the time is the house's.
         self._steps_beside_loads = device.place.type == "cuda"
@@ -70,6 +79,7 @@ class Engine:
 
     def run(self) -> None:
         """Until it is told to stop."""
+        claim(self._device)
         self._say(self._shelf.models())
         while self.tick():
             pass
@@ -93,8 +103,10 @@ class Engine:
         if rows := self._line.turn(self._room.rows):
             self._step(rows)
         if row := self._line.next_finished():
-            self._emit(row)
-        return bool(task or rows or row)
+            self._decode(row)
+        busy = bool(task or rows or row)
+        decoded = self._emit(wait=not busy)
+        return self._adopt(idle=not busy and not decoded) or busy or decoded
 
     # --- orders ----------------------------------------------------------------------------------------------------
 
@@ -112,7 +124,10 @@ class Engine:
     def _wait(self) -> Order | None:
         """For the next order; while a model loads, that is the house's time."""
         if self._shelf.loading is None:
-            return self.inbox.get(block=True)
+            self._rest.set()
+            order = self.inbox.get(block=True)
+            self._rest.clear()
+            return order
         with self._pulse.doing(Phase.LOADING), self._meter.measure() as measured:
             measured.house("load")
             return self.inbox.get(block=True)
@@ -215,7 +230,7 @@ class Engine:
             with self._pulse.doing(Phase.STEPPING, jobs), self._meter.measure() as measured:
                 held.adapt(self._line.tasks[rows[0].job].adaptation)
                 advance(rows, held.family)
-                measured.jobs(shares(rows))
+                measured.jobs(shares(rows), held.padding)
         except Exception as error:
             measured.house("oom" if is_out_of_memory(error) else "failed")
             self._recover(rows, jobs, error)
@@ -265,26 +280,45 @@ class Engine:
                 measured.house("preview")
                 sketch = self._model(task.id).sketch(task)
             if sketch is not None:
-                self._previewer.put(task.id, task.attempt, sketch, task.size)
+                self._previewer.put(task.id, task.attempt, self._lane.to_host(sketch), task.size)
         if aloud:
             task.spoke_at = now
         self._reporter.step(task.id, task.step, self._meter.job_ms(task.id), aloud=aloud)
 
     # --- emit ------------------------------------------------------------------------------------------------------
 
-    def _emit(self, row: Row | Solo) -> None:
-        """One finished row to its pixels; after the last one the job is done."""
+    def _decode(self, row: Row | Solo) -> None:
+        """Orders one finished row's pixels: beside the steps of others where the device can."""
         task, held = self._line.tasks[row.job], self._model(row.job)
+        way = self._lane if held.loaded.plan.aside else IN_TURN
         try:
-            with self._pulse.doing(Phase.DECODING, (row.job,)), self._meter.measure() as measured:
+            decodes = self._pulse.doing(Phase.DECODING, (row.job,))
+            with decodes, way.entered(), self._meter.measure(aside=way is not IN_TURN) as measured:
                 measured.job(row.job)
                 held.adapt(task.adaptation)
-                pixels = pictures_of(row, held.family)
+                self._decoding.append(decoding.begin(row, held, self._lane, self._device))
         except Exception as error:
             if self._shed(error):
                 self._line.finished.appendleft(row)
             else:
                 self._fail_on(task, error)
+
+    def _emit(self, *, wait: bool) -> bool:
+        """Hands on the pictures that are there; after its last one a job is done. False when there were none."""
+        found = False
+        while self._decoding and (wait or self._decoding[0].done()):
+            ready, found = self._decoding.popleft(), True
+            task = self._line.tasks.get(ready.row.job)
+            if task is not None and ready.row in task.rows:
+                self._hand_on(task, ready)
+        return found
+
+    def _hand_on(self, task: Task, ready: Decoding) -> None:
+        row = ready.row
+        try:
+            pixels = ready.pixels()
+        except Exception as error:
+            self._fail_on(task, error)
             return
         if isinstance(row, Row):
             self._delivery.decoded(task, task.rows.index(row), row.index, pixels[0])
@@ -294,6 +328,16 @@ class Engine:
         task.undecoded -= 1
         if not task.undecoded:
             self._delivery.end(task, self._remove(task))
+
+    def _adopt(self, *, idle: bool) -> bool:
+        """Tries compiled code that waits for it; False when there is none, or this is not the moment."""
+        boost = next((boost for boost in self._shelf.boosts() if boost.may_adopt(idle=idle)), None)
+        if boost is None:
+            return False
+        with self._pulse.doing(Phase.COMPILING), self._meter.measure() as measured:
+            measured.house("compile")
+            boost.adopt(idle=idle)
+        return True
 
     # --- ends ------------------------------------------------------------------------------------------------------
 

@@ -69,6 +69,13 @@ class Held:
             self.family.adapt(adaptation)
         except LookupError as error:
             raise CannotCompute(str(error.args[0]) if error.args else "This model lacks what was asked for.") from error
+        if self.loaded.boost is not None:
+            self.loaded.boost.follow(plain=adaptation == Adaptation())
+
+    @property
+    def padding(self) -> int:
+        """Rows of the last step that nobody ordered."""
+        return self.loaded.boost.padding if self.loaded.boost is not None else 0
 
     def sketch(self, task: Task) -> Tensor | None:
         """What a job's pictures look like so far, uint8 [n, h, w, 3] on the device; None where that cannot be told."""

@@ -93,13 +93,19 @@ class Line:
         """The first row that is to be decoded; it is in the caller's hands then."""
         return self.finished.popleft() if self.finished else None
 
+    def _fewer(self, task: Task, room: int) -> int:
+        """The model's own memory may leave less."""
+        held = self._shelf.get(task.model)
+        return min(room, held.loaded.plan.rows) if held is not None else room
+
     def _fitting(self, room: int) -> Iterator[Row | Solo]:
         first: Row | Solo | None = None
         for row in self.rows:
             task = self.tasks[row.job]
             if task.paused or self._shelf.get(task.model) is None:
                 continue
-            first = first or row
+            if first is None:
+                first, room = row, self._fewer(task, room)
             alone = task.alone or self.tasks[first.job].alone
             if row.key == first.key and (row.job == first.job or not alone):
                 yield row

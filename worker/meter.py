@@ -14,6 +14,8 @@ import torch
 
 NS_PER_MS = 1_000_000
 ROUNDING = "rounding"
+#: The house's share of a forward; no job has this name.
+PADDING = ""
 
 
 class Span(Protocol):
@@ -76,9 +78,9 @@ class Measured:
         """All of it is this job's."""
         self.shares = {key: 1}
 
-    def jobs(self, shares: Mapping[str, int]) -> None:
-        """Split by these weights."""
-        self.shares = dict(shares)
+    def jobs(self, shares: Mapping[str, int], padding: int = 0) -> None:
+        """Split by these weights; `padding`: the weight of what was computed for nobody."""
+        self.shares = {**shares, PADDING: padding} if padding else dict(shares)
 
     def house(self, cause: str) -> None:
         """Nobody pays it."""
@@ -91,6 +93,7 @@ class Meter:
     def __init__(self, begin: Callable[[], Span]) -> None:
         self._begin = begin
         self._waiting: deque[Measured] = deque()
+        self._aside: list[Measured] = []
         self._jobs: dict[str, int] = {}
         self._house: dict[str, int] = {}
         self._closed_ns = 0
@@ -107,17 +110,28 @@ class Meter:
         return self._busy_ns // NS_PER_MS
 
     @contextmanager
-    def measure(self) -> Iterator[Measured]:
-        """Measures the block, also when it raises; unless told whose it is, it is the house's."""
+    def measure(self, *, aside: bool = False) -> Iterator[Measured]:
+        """Measures the block, also when it raises; unless told whose it is, it is the house's.
+
+        `aside`: the device computes it beside the steps, and no step waits for it.
+        """
         measured = Measured(self._begin())
         try:
             yield measured
         finally:
             measured.span.end()
-            self._waiting.append(measured)
+            (self._aside if aside else self._waiting).append(measured)
 
     def settle(self, keep: int = 0) -> None:
-        """Books what the device has finished; waits for all but the last `keep` blocks, which bounds its lead."""
+        """Books what the device has finished; waits for all but the last `keep` blocks, which bounds its lead.
+
+        What is computed aside is only waited for where `keep` is 0.
+        """
+        for measured in list(self._aside):
+            ns = measured.span.ns(wait=not keep)
+            if ns is not None:
+                self._aside.remove(measured)
+                self._book(measured, ns)
         while self._waiting:
             ns = self._waiting[0].span.ns(wait=len(self._waiting) > keep)
             if ns is None:
@@ -160,7 +174,10 @@ class Meter:
         if not measured.shares:
             self._add_house(measured.cause, ns)
         for key, part in split(ns, measured.shares).items():
-            self._jobs[key] = self._jobs.get(key, 0) + part
+            if key == PADDING:
+                self._add_house("padding", part)
+            else:
+                self._jobs[key] = self._jobs.get(key, 0) + part
 
     def _add_house(self, cause: str, ns: int) -> None:
         if ns:

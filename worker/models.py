@@ -4,6 +4,7 @@ Safetensors only, never pickle. Knows nothing of jobs. Whatever goes wrong is sa
 (`CannotLoad`).
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,18 +14,23 @@ import torch
 
 from core.catalogue import POSTCARD, SAMPLERS, name_of
 from core.events import ModelInfo
+from worker.boost import Boost
 from worker.device import Device
 from worker.digest import digest
 from worker.families.base import Family
 from worker.kinds import KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
 from worker.loras import LoraFiles
+from worker.memory import UNPLANNED, Plan
 from worker.parts import Parts, build, read_folder
+from worker.placing import FULL, place, planned
 from worker.samplers import samplers_for
 from worker.vision.places import Places
 from worker.vision.tools import Tools, open_tools
 
 __all__ = ["CannotLoad", "Loaded", "load", "locate"]
+
+log = logging.getLogger("darkroom.models")
 
 #: Names of models that were taught to need few steps, and no second forward.
 FEW_STEPS = re.compile(r"turbo|lightning|lcm|hyper|dmd|schnell", re.IGNORECASE)
@@ -40,20 +46,22 @@ class Loaded:
     family: Family
     info: ModelInfo
     memory_mb: int  # of its parameters, on the device
+    plan: Plan = UNPLANNED  # how it lies there
+    boost: Boost | None = None  # compiled code, where there may be some
     tools: Tools = field(default_factory=Tools)  # what lies beside it
 
 
 def load(
     model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
-    compiled: bool = False,
+    weights: str = FULL,
 ) -> Loaded:  # fmt: skip
-    """Loads `model` onto the device. `loras`: where LoRAs are; `compiled`: it will be compiled later on.
+    """Loads `model` onto the device. `loras`: where LoRAs are; `weights`: full, or fp8 for the denoiser's.
 
     Raises CannotLoad.
     """
     quiet()
     try:
-        return _load(model, device, progress, loras, compiled)
+        return _load(model, device, progress, loras, weights)
     except CannotLoad:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -73,34 +81,41 @@ def quiet() -> None:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    for logging in (diffusers_logging, transformers_logging):
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
+    for voice in (diffusers_logging, transformers_logging):
+        voice.disable_progress_bar()
+        voice.set_verbosity_error()
 
 
-def _load(model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, compiled: bool) -> Loaded:
-    place = locate(model)
+def _load(model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, weights: str) -> Loaded:
+    where = locate(model)
     progress()
-    if place.is_file():
+    if where.is_file():
         from worker.singlefile import read_file
 
-        parts = read_file(place, device, progress)
+        parts = read_file(where, device, progress)
     else:
-        index = index_of(place, model)
+        index = index_of(where, model)
         kind = KINDS.get(index["_class_name"])
         if kind is None:
-            return _whole(model, place, device, progress)
-        parts = read_folder(place, kind, index, device, progress)
-    family = build(parts, device, loras, compiled=compiled)
-    loaded = Loaded(family=family, info=_info(model, parts, family, device), memory_mb=memory_mb(family))
-    return furnish(loaded, Places.beside(place), device) if place.is_dir() else loaded
+            return _whole(model, where, device, weights)
+        parts = read_folder(where, kind, index, device, progress)
+    family = build(parts, device, loras)
+    loaded = _placed(family, _info(model, parts, family, device), device, weights)
+    return furnish(loaded, Places.beside(where), device) if where.is_dir() else loaded
 
 
-def _whole(model: str, folder: Path, device: Device, progress: Callable[[], None]) -> Loaded:
+def _placed(family: Family, info: ModelInfo, device: Device, weights: str) -> Loaded:
+    """On the device, as far as it fits there."""
+    plan = planned(family, device, weights, info.name)
+    log.info("%s: %s.", info.name, plan.sentence())
+    place(family.parts, plan, device.place, device.dtype)
+    return Loaded(family=family, info=info, memory_mb=memory_mb(family), plan=plan)
+
+
+def _whole(model: str, folder: Path, device: Device, weights: str) -> Loaded:
     from worker.families.any import AnyPipeline
 
     family = AnyPipeline.load(folder, device)
-    progress()
     info = ModelInfo(
         name=_name(model),
         family=family.name,
@@ -114,7 +129,7 @@ def _whole(model: str, folder: Path, device: Device, progress: Callable[[], None
         samplers=(family.sampler,),
         edits=tuple(edit.value for edit in family.edits),
     )
-    return Loaded(family=family, info=info, memory_mb=memory_mb(family))
+    return _placed(family, info, device, weights)
 
 
 def furnish(loaded: Loaded, places: Places, device: Device) -> Loaded:
@@ -129,10 +144,11 @@ def furnish(loaded: Loaded, places: Places, device: Device) -> Loaded:
 
 
 def memory_mb(family: Family, tools: Tools | None = None) -> int:
-    """MB of parameters and buffers."""
+    """MB of parameters and buffers that lie on its device."""
     networks = (*family.parts.values(), *(tools.networks if tools is not None else ()))
     tensors = (tensor for part in networks for tensor in (*part.parameters(), *part.buffers()))
-    unique = {id(tensor): tensor.numel() * tensor.element_size() for tensor in tensors}
+    there = (tensor for tensor in tensors if tensor.device.type == family.device.type)
+    unique = {id(tensor): tensor.numel() * tensor.element_size() for tensor in there}
     return -(-sum(unique.values()) >> 20)
 
 

@@ -14,11 +14,15 @@ class Arrived:
     """A model that was loading is there, or will not come."""
 
 
+class Compiled:
+    """Compiled code waits to be tried."""
+
+
 class Stop:
     """Leave the loop."""
 
 
-Order = Submit | Pause | Resume | Cancel | Catalogue | Arrived | Drop | Stop
+Order = Submit | Pause | Resume | Cancel | Catalogue | Arrived | Compiled | Drop | Stop
 
 
 class Inbox:

@@ -1,4 +1,4 @@
-"""Reads a checkpoint's networks onto the device and puts the family together that computes with them.
+"""Reads a checkpoint's networks into the host's memory and puts the family together that computes with them.
 
 Knows which class stands for which family; knows nothing of where checkpoints come from, nor of jobs.
 """
@@ -26,7 +26,7 @@ FAMILIES: Mapping[str, Callable[..., Family]] = {"sd": StableDiffusion, "sdxl": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a checkpoint brings, on the device: networks and tokenizers by diffusers' names, and its configs."""
+    """What a checkpoint brings, in the host's memory: networks and tokenizers by diffusers' names, and its configs."""
 
     kind: Kind
     networks: Mapping[str, Any]
@@ -44,7 +44,7 @@ def read_folder(
     scheduler = read_scheduler(folder, kind)
     networks: dict[str, Any] = {}
     for name, class_name in kind.networks.items():
-        networks[name] = settle(_read(folder / name, class_name, device), device)
+        networks[name] = settle(_read(folder / name, class_name, device))
         progress()
     return Parts(
         kind=kind, networks=networks, tokenizers=read_tokenizers(folder, kind), scheduler=scheduler, index=index,
@@ -99,16 +99,16 @@ def class_of(name: str) -> Any:
     return getattr(diffusers if hasattr(diffusers, name) else importlib.import_module("transformers"), name)
 
 
-def settle(network: Any, device: Device) -> Any:
-    """The network, ready to compute."""
-    network.to(device.place).eval().requires_grad_(False)
+def settle(network: Any) -> Any:
+    """The network, ready to be placed."""
+    network.eval().requires_grad_(False)
     if any(isinstance(layer, torch.nn.Conv2d) for layer in network.modules()):
         # Convolutions like it: a fifth less time on a CPU, by benchmarks/engine.py; tensor cores want it too.
         network.to(memory_format=torch.channels_last)
     return network
 
 
-def build(parts: Parts, device: Device, loras: LoraFiles | None, *, compiled: bool) -> Family:
+def build(parts: Parts, device: Device, loras: LoraFiles | None) -> Family:
     """The family that computes with these parts."""
     more: dict[str, Any] = {}
     if parts.kind.family == "sdxl":

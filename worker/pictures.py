@@ -8,12 +8,13 @@ import queue
 import threading
 from collections.abc import Callable
 
-import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from worker.families.base import Pixels
 from worker.preview import tile
+from worker.streams import Copy
 
 Work = Callable[[], None]
 
@@ -34,8 +35,13 @@ def jpeg(image: Image.Image) -> bytes:
 
 def to_pixels(image: Tensor) -> Pixels:
     """float [3, h, w] in 0 … 1 as uint8 [h, w, 3] on the host."""
-    host: Pixels = image.mul(255).round_().permute(1, 2, 0).cpu().numpy().astype(np.uint8)
+    host: Pixels = to_bytes(image).cpu().numpy()
     return host
+
+
+def to_bytes(image: Tensor) -> Tensor:
+    """The same, still on the device."""
+    return image.mul(255).round_().permute(1, 2, 0).to(torch.uint8).contiguous()
 
 
 class Finisher:
@@ -59,12 +65,12 @@ class Previewer:
 
     def __init__(self, say: Callable[[str, int, bytes], None]) -> None:
         self._say = say
-        self._slots: dict[tuple[str, int], tuple[Tensor, tuple[int, int]]] = {}
+        self._slots: dict[tuple[str, int], tuple[Copy, tuple[int, int]]] = {}
         self._filled = threading.Condition()
         threading.Thread(target=self._run, name="previews", daemon=True).start()
 
-    def put(self, job: str, attempt: int, sketch: Tensor, full: tuple[int, int]) -> None:
-        """`sketch`: uint8 [n, h, w, 3]; `full`: the size of one finished picture in pixels."""
+    def put(self, job: str, attempt: int, sketch: Copy, full: tuple[int, int]) -> None:
+        """`sketch`: uint8 [n, h, w, 3], on its way; `full`: the size of one finished picture in pixels."""
         with self._filled:
             self._slots[job, attempt] = (sketch, full)
             self._filled.notify()
@@ -74,4 +80,4 @@ class Previewer:
             with self._filled:
                 self._filled.wait_for(lambda: self._slots)
                 (job, attempt), (sketch, full) = self._slots.popitem()
-            self._say(job, attempt, jpeg(tile(sketch.cpu().numpy(), full)))
+            self._say(job, attempt, jpeg(tile(sketch.wait().numpy(), full)))

@@ -3,14 +3,13 @@
 Each part does its own job; this one knows only who is given what, and how the process ends.
 """
 
-import ctypes
 import logging
 import os
 import signal
 import socket
-import sys
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from types import FrameType
 from typing import NoReturn
@@ -18,21 +17,25 @@ from typing import NoReturn
 from core.errors import DarkroomError
 from core.events import PROTOCOL, Hello, LoadFailed, Phase, Ready
 from worker import VERSION
-from worker.device import Device, choose, prepare
+from worker.boost import Booster
+from worker.compiling import keep_caches
+from worker.device import Device, choose, claim, prepare
 from worker.engine import Engine
+from worker.families.base import Whole
 from worker.held import Held
 from worker.link import Link
+from worker.loras import LoraFiles
 from worker.meter import Meter
-from worker.models import load
+from worker.models import Loaded, load
 from worker.opener import Opener
-from worker.orders import Inbox
+from worker.orders import Compiled, Inbox
+from worker.parent import die_with_parent
 from worker.pulse import Pulse
 from worker.settings import Settings
 from worker.shelf import Shelf
 
 log = logging.getLogger("darkroom.worker")
 
-_PR_SET_PDEATHSIG = 1
 EX_CONFIG = 78
 LAST_WORD_SECONDS = 15.0
 
@@ -57,7 +60,7 @@ def serve(settings: Settings) -> NoReturn:
         die_with_parent()
         leave_if_orphaned()
     os.nice(settings.nice)
-    device = choose(settings.device, settings.dtype, settings.rows)
+    device = choose(settings.device, settings.dtype, settings.rows, settings.gpu_mb)
     prepare(device, settings.threads)
 
     def hello(proof: str) -> Hello:
@@ -97,8 +100,17 @@ def _generate(parts: Parts) -> None:
 def load_and_run(parts: Parts) -> None:
     """Loads the model, says so, and runs the loop. Raises CannotLoad."""
     settings, device, pulse = parts.settings, parts.device, parts.pulse
+    claim(device)
     meter = Meter.for_device(device.place)
-    opener = Opener(settings.model, device, load, lambda: pulse.progress(Phase.LOADING))
+    rest = threading.Event()
+    booster = booster_of(settings, device, rest, parts.inbox)
+
+    def load_boosted(model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles) -> Loaded:
+        loaded = load(model, device, progress, loras=loras, weights=settings.weights)
+        whole = isinstance(loaded.family, Whole)
+        return loaded if booster is None or whole else replace(loaded, boost=booster(loaded.family.parts, loaded.plan))
+
+    opener = Opener(settings.model, device, load_boosted, lambda: pulse.progress(Phase.LOADING))
     shelf = Shelf(opener, device, room_for_models_mb(device))
     began = monotonic()
     log.info("Loading %s on %s in %s.", settings.model, device.name, device.dtype_name)
@@ -113,11 +125,20 @@ def load_and_run(parts: Parts) -> None:
         with meter.measure() as measured:
             measured.house("warmup")
             shelf.put(Held.of(loaded, device))
-        engine = Engine(shelf, device, meter, pulse, parts.link.say, parts.inbox)
+        engine = Engine(shelf, device, meter, pulse, parts.link.say, parts.inbox, rest=rest)
     load_ms = round((monotonic() - began) * 1000)
     log.info("%s (%s) is loaded after %d ms.", loaded.info.name, loaded.info.digest, load_ms)
     parts.link.announce(Ready(model=loaded.info, load_ms=load_ms))
     engine.run()
+
+
+def booster_of(settings: Settings, device: Device, rest: threading.Event, inbox: Inbox) -> Booster | None:
+    """None where nothing is compiled."""
+    if not settings.compiles_on(device.place.type):
+        return None
+    root = settings.data / "compiled"
+    keep_caches(root)
+    return Booster(root=root, idle=rest, nudge=lambda: inbox.put(Compiled()))
 
 
 def room_for_models_mb(device: Device) -> int:
@@ -136,12 +157,6 @@ def leave(code: int) -> NoReturn:
     """
     logging.shutdown()
     os._exit(code)
-
-
-def die_with_parent() -> None:
-    """Asks Linux for SIGKILL when the bot dies; elsewhere the end of the connection has to do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def leave_if_orphaned() -> None:

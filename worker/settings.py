@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from core.errors import ConfigError
 from worker.link import Address
@@ -24,8 +25,16 @@ class Settings:
     dtype: str
     threads: int
     rows: int
+    compile: bool | None  # None: where there is a GPU
+    weights: str  # "full" or "fp8"
+    gpu_mb: int  # of the device's memory, at most; 0 is all of it
+    data: Path  # compiled code is kept below it
     nice: int
     log: str
+
+    def compiles_on(self, kind: str) -> bool:
+        """Whether code is compiled on a device of this kind; on a CPU it takes long and gains little."""
+        return kind == "cuda" if self.compile is None else self.compile
 
 
 def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
@@ -50,6 +59,10 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
         dtype=given.dtype or environ.get("DARKROOM_DTYPE") or "auto",
         threads=_number(given.threads, environ, "DARKROOM_THREADS", 0),
         rows=_number(given.rows, environ, "DARKROOM_ROWS", 0),
+        compile={"auto": None, "off": False}[_word(given.compile, environ, "DARKROOM_COMPILE", ("auto", "off"))],
+        weights=_word(given.weights, environ, "DARKROOM_WEIGHTS", ("full", "fp8")),
+        gpu_mb=_number(given.gpu_mb, environ, "DARKROOM_GPU_MB", 0, 10**7),
+        data=Path(given.data or environ.get("DARKROOM_DATA") or "data").expanduser().absolute(),
         nice=_number(given.nice, environ, "DARKROOM_NICE", NICE),
         log=(given.log or environ.get("DARKROOM_LOG") or "info").upper(),
     )  # fmt: skip
@@ -65,13 +78,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dtype", help="auto, float32, bfloat16, float16 (DARKROOM_DTYPE)")
     parser.add_argument("--threads", help="CPU threads; 0 is one per core (DARKROOM_THREADS)")
     parser.add_argument("--rows", help="most pictures in one forward; 0 is by memory (DARKROOM_ROWS)")
+    parser.add_argument("--compile", help="auto or off: compiling behind the work (DARKROOM_COMPILE)")
+    parser.add_argument("--weights", help="full or fp8: the denoiser's weights in memory (DARKROOM_WEIGHTS)")
+    parser.add_argument("--gpu-mb", help="use no more of the device's memory; 0 is all of it (DARKROOM_GPU_MB)")
+    parser.add_argument("--data", help="folder that keeps compiled code (DARKROOM_DATA)")
     parser.add_argument("--nice", help=f"priority given up, 0 to 19; {NICE} by default (DARKROOM_NICE)")
     parser.add_argument("--log", help="debug, info, warning or error (DARKROOM_LOG)")
     return parser
 
 
-def _number(given: str | None, environ: Mapping[str, str], name: str, default: int) -> int:
+def _number(given: str | None, environ: Mapping[str, str], name: str, default: int, most: int = 4096) -> int:
     text = given or environ.get(name) or str(default)
-    if not text.isdecimal() or int(text) > 4096:
-        raise ConfigError(f"{name} is {text!r}; it must be a whole number from 0 to 4096.")
+    if not text.isdecimal() or int(text) > most:
+        raise ConfigError(f"{name} is {text!r}; it must be a whole number from 0 to {most}.")
     return int(text)
+
+
+def _word(given: str | None, environ: Mapping[str, str], name: str, known: Sequence[str]) -> str:
+    """The first one where none is given."""
+    text = (given or environ.get(name) or known[0]).lower()
+    if text not in known:
+        raise ConfigError(f"{name} is {text!r}; it can be {' or '.join(known)}.")
+    return text

@@ -9,7 +9,7 @@ import gc
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,13 +17,13 @@ import torch
 
 from core.errors import DarkroomError
 from core.events import Catalogue, ModelInfo, Models
+from worker.boost import Boost
 from worker.device import Device, free_cache, is_out_of_memory
 from worker.held import Held
 from worker.models import Loaded
+from worker.placing import HOST, move
 
 log = logging.getLogger("darkroom.shelf")
-
-HOST = torch.device("cpu")
 
 
 class Source(Protocol):
@@ -150,6 +150,10 @@ class Shelf:
             self._let_go(name)
         return bool(idle)
 
+    def boosts(self) -> Iterator[Boost]:
+        """Of the models that are compiled for."""
+        return (held.loaded.boost for held in self._held.values() if held.loaded.boost is not None)
+
     def models(self) -> Models:
         """What is there, as the bot is told."""
         return Models(loaded=tuple(self._held), known=tuple(self._known.values()))
@@ -213,7 +217,8 @@ class Shelf:
 
 
 def _move(held: Held, place: torch.device) -> None:
-    for network in (*held.family.parts.values(), *held.loaded.tools.networks):
+    move(held.family.parts, held.loaded.plan, place)
+    for network in held.loaded.tools.networks:
         network.to(place)
 
 

@@ -126,7 +126,7 @@ def read_file(path: Path, device: Device, progress: Callable[[], None], config: 
         networks["unet"].register_to_config(sample_size=64)
     progress()
     return Parts(
-        kind=kind, networks={name: settle(networks[name], device) for name in kind.networks}, tokenizers=tokenizers,
+        kind=kind, networks={name: settle(networks[name]) for name in kind.networks}, tokenizers=tokenizers,
         scheduler=scheduler, index=index, root=path.parent, files=(path,),
     )  # fmt: skip
 

@@ -6,8 +6,7 @@ Here is also what a turn does with either. Knows nothing of pipelines; `families
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from worker.families.base import Family, Pixels, Run
-from worker.pictures import to_pixels
+from worker.families.base import Family, Run
 from worker.rows import Batch, Row
 
 
@@ -42,14 +41,6 @@ def advance(rows: Sequence[Row | Solo], family: Family) -> None:
         rows[0].run.advance()
     else:
         Batch.of([row for row in rows if isinstance(row, Row)]).advance(family)
-
-
-def pictures_of(row: Row | Solo, family: Family) -> list[Pixels]:
-    """A finished row's picture, or all pictures of a run. Raises ArithmeticError with a sentence."""
-    images = [family.decode(row.x0)] if isinstance(row, Row) else row.run.pictures()
-    if not all(bool(image.isfinite().all()) for image in images):
-        raise ArithmeticError("The model's numbers overflowed; DARKROOM_DTYPE=float32 avoids that.")
-    return [to_pixels(image) for image in images]
 
 
 def shares(rows: Sequence[Row | Solo]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from tests.worker.bed import PATIENCE, pixels
 from worker.models import Loaded
 from worker.pictures import Previewer, png, to_pixels
 from worker.preview import MAX_SIDE, Sketcher, synthetic_fields, tile
+from worker.streams import There
 
 
 def test_a_sketch_is_near_the_decoders_picture_on_fields_that_were_not_fitted(loaded: Loaded) -> None:
@@ -51,11 +52,11 @@ def test_the_newest_sketch_of_a_job_wins_while_the_maker_is_busy() -> None:
 
     previewer = Previewer(say)
     grey = lambda value: torch.full((1, 8, 8, 3), value, dtype=torch.uint8)  # noqa: E731
-    previewer.put("a", 1, grey(10), (64, 64))
+    previewer.put("a", 1, There(grey(10)), (64, 64))
     assert first_is_out.wait(PATIENCE)
     for value in (20, 30, 40):
-        previewer.put("a", 1, grey(value), (64, 64))
-    previewer.put("b", 1, grey(50), (64, 64))
+        previewer.put("a", 1, There(grey(value)), (64, 64))
+    previewer.put("b", 1, There(grey(50)), (64, 64))
     go.set()
     assert all_said.wait(PATIENCE)
     assert sorted(said) == [("a", 10), ("a", 40), ("b", 50)]

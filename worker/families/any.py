@@ -72,7 +72,7 @@ class AnyPipeline:
         if "callback_on_step_end" not in inspect.signature(pipeline.__call__).parameters:
             raise CannotLoad(f"{type(pipeline).__name__} cannot be stopped between its steps. Use another model.")
         pipeline.set_progress_bar_config(disable=True)
-        model = cls(pipeline.to(device.place), device.place, device.max_rows)
+        model = cls(pipeline, device.place, device.max_rows)
         for part in model.parts.values():
             part.eval().requires_grad_(False)
         return model

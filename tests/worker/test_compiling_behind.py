@@ -1,0 +1,152 @@
+"""Compiling behind the loop: the most used size first, once for all starts, in a process that holds up nobody."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from tests.worker.watched import Kept, Watched, unet, unet_call
+from worker import ahead, bundles, compiling, shapes
+from worker.compiling import Compiler, Quiet, Subject, make_apart
+from worker.tally import Wish
+from worker.tracing import Recipe, trace
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def compiler(watched: Watched, kept: Kept, root: Path, nudges: list[int]) -> Compiler:
+    subject = Subject(watched.forward, watched.recipe)
+    return Compiler(subjects=[subject], root=root, nudge=lambda: nudges.append(1), make=kept.make, read=kept.read)
+
+
+def test_the_most_used_size_is_compiled_first_and_then_the_others(tmp_path: Path) -> None:
+    watched, kept, nudges = Watched(unet(), unet_call), Kept(), []  # type: ignore[var-annotated]
+    for rows in (1, 4, 4, 2, 4, 2):
+        watched.answer(rows)
+    thread = compiler(watched, kept, tmp_path, nudges)
+    while thread.turn():
+        pass
+    assert kept.made == [4, 2, 1] and len(nudges) == 3
+    while watched.forward.may_adopt(idle=True):
+        assert watched.forward.adopt()
+    assert torch.allclose(watched.answer(4), watched.expected(4), atol=1e-5)
+
+
+def test_what_was_compiled_is_not_compiled_again_after_a_restart(tmp_path: Path) -> None:
+    kept = Kept()
+    for life in range(2):
+        watched = Watched(unet(), unet_call)
+        watched.answer(4)
+        thread = compiler(watched, kept, tmp_path, [])
+        assert thread.turn() and not thread.turn()
+        assert watched.forward.adopt(), life
+    assert kept.made == [4]
+
+
+def test_a_compiler_that_fails_is_told_of_once_and_eager_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched, kept = Watched(unet(), unet_call), Kept(fail=True)
+    thread = compiler(watched, kept, tmp_path, [])
+    for _ in range(3):
+        watched.answer(4)
+        thread.turn()
+    assert kept.made == [4]
+    assert caplog.text.count("no such instruction") == 1
+    assert torch.equal(watched.answer(4), watched.expected(4))
+    assert not list(tmp_path.glob("*/.*")), "nothing half made stays behind"
+
+
+def test_only_the_bundles_that_were_used_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundles, "KEPT", 2)
+    for age, name in enumerate(["new", "old", "older"]):
+        bundles.save(tmp_path / "build" / name, [], lambda *_: None)
+        os.utime(tmp_path / "build" / name, (1000 - age, 1000 - age))
+    bundles.prune(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "build").iterdir()) == ["new", "old"]
+
+
+def state(pid: int) -> str:
+    """R, S, T (stopped), …"""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the process's state from /proc")
+def test_the_compilers_process_stands_still_while_there_is_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_LOOK_SECONDS", 0.01)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read(); import time; time.sleep(60)"], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    quiet = Quiet()
+    quiet.tell(idle=False)
+    seen: list[str] = []
+
+    def until(letters: str) -> None:
+        for _ in range(2000):
+            if state(process.pid) in letters:
+                seen.append(state(process.pid))
+                return
+            time.sleep(0.005)
+
+    def play() -> None:
+        until("T")
+        quiet.tell(idle=True)
+        until("SR")
+        quiet.stopped.set()
+
+    player = threading.Thread(target=play)
+    player.start()
+    compiling._watched(process, "an order", quiet, pause=True)
+    player.join()
+    assert seen[0] == "T" and seen[1] in "SR"
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # the compiler's own imports
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch's compiler for the CPU needs a C++ compiler")
+def test_a_process_of_its_own_compiles_what_this_one_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    monkeypatch.setattr(compiling, "NICE", 0)  # other tests may keep every core busy
+    torch.manual_seed(0)
+    vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4).eval().requires_grad_(False)
+    watched = Watched(vae, lambda rows: ((torch.ones(rows, 4, 2, 2),), {}), part="post_quant_conv")
+    wish = Wish(1, shapes.read((torch.ones(1, 4, 2, 2),), {}).shape)
+    folder = bundles.place(tmp_path, watched.recipe, wish)
+    plain = vae.post_quant_conv(torch.ones(1, 4, 2, 2))
+    make_apart(watched.recipe, wish, folder, Quiet())
+    watched.forward.offer(wish, bundles.load(folder, bundles.read_compiled))
+    assert watched.forward.adopt()
+    assert torch.allclose(vae.post_quant_conv(torch.ones(1, 4, 2, 2)), plain, atol=1e-5)
+
+
+def test_an_order_that_cannot_be_met_says_why(tmp_path: Path) -> None:
+    order = json.loads(ahead.order(Recipe.of(unet()), Wish(1, "[[], {}]"), tmp_path / "never"))
+    with pytest.raises(TypeError, match="sample"):
+        ahead.obey(order)
+    assert not (tmp_path / "never").exists()
+
+
+def test_the_model_that_is_traced_needs_no_memory() -> None:
+    recipe = Recipe.of(unet())
+    wide = Recipe(
+        kind=recipe.kind, config={**recipe.config, "block_out_channels": [4096, 8192], "norm_num_groups": 32},
+        dtype="bfloat16", device="cpu", channels_last=True,
+    )  # fmt: skip
+    inputs = [torch.zeros(2, 4, 8, 8).bfloat16(), torch.zeros(2), torch.zeros(2, 7, 12).bfloat16()]
+    (traced,) = trace(wide, 2, shapes.read(inputs, {"return_dict": False}).shape)  # 3.9 billion weights, in no memory
+    assert traced.signature.region == "" and len(traced.examples) == len(traced.signature.inputs)

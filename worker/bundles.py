@@ -1,0 +1,75 @@
+"""Compiled code on disk: one folder for each shape and bucket of a build of a model, whole or not there at all.
+
+The files are the compiler's own; they are read only from the folder that this machine's workers wrote. Knows nothing of
+which shapes are wanted, or of serving.
+"""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from worker.regions import Bundle, Code, Signature
+from worker.tally import Wish
+from worker.tracing import Recipe, Traced
+
+#: Bundles kept of all models together; the ones that were not read for longest go first.
+KEPT = 128
+SIGNATURES = "signatures.json"
+
+#: Writes a graph's compiled code to a file; reads it from there.
+Write = Callable[[Traced, Path], None]
+Read = Callable[[Path], Code]
+
+
+def place(root: Path, recipe: Recipe, wish: Wish) -> Path:
+    """Where the bundle of that wish is."""
+    return root / recipe.build() / f"{wish.bucket}-{hashlib.sha256(wish.shape.encode()).hexdigest()[:16]}"
+
+
+def save(folder: Path, traced: Sequence[Traced], write: Write) -> None:
+    """Compiles and keeps; a folder appears only when all of it is there."""
+    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    fresh.mkdir(parents=True, mode=0o700)
+    try:
+        for number, one in enumerate(traced):
+            write(one, fresh / f"{number}.bin")
+        signatures = [one.signature.to_dict() for one in traced]
+        (fresh / SIGNATURES).write_text(json.dumps(signatures), "utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.replace(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def load(folder: Path, read: Read) -> Bundle:
+    """What `save` kept. Raises OSError, KeyError, ValueError, or whatever the compiler's reader does."""
+    told = json.loads((folder / SIGNATURES).read_text("utf-8"))
+    bundle = [(Signature.from_dict(one), read(folder / f"{number}.bin")) for number, one in enumerate(told)]
+    folder.touch()
+    return bundle
+
+
+def prune(root: Path) -> None:
+    """Removes the bundles beyond `KEPT`."""
+    found = sorted(root.glob(f"*/*/{SIGNATURES}"), key=lambda path: path.parent.stat().st_mtime, reverse=True)
+    for old in found[KEPT:]:
+        shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def write_compiled(traced: Traced, path: Path) -> None:
+    """By torch's inductor."""
+    from torch._inductor import standalone_compile
+
+    artifact = standalone_compile(traced.graph, list(traced.examples), dynamic_shapes="from_graph")
+    artifact.save(path=str(path), format="binary")
+
+
+def read_compiled(path: Path) -> Code:
+    """The reverse."""
+    from torch._inductor.standalone_compile import CompiledArtifact
+
+    return CompiledArtifact.load(path=str(path), format="binary")

@@ -1,0 +1,73 @@
+"""The stage after the last step: latents to pixels, beside the steps of others where the device can.
+
+A picture that does not fit into memory whole is decoded in tiles before anybody hears of it. Knows nothing of jobs.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worker.device import Device, free_cache, is_out_of_memory
+from worker.families.base import Pixels
+from worker.held import Held
+from worker.pictures import to_bytes
+from worker.placing import tile
+from worker.rows import Row
+from worker.sizing import TILE
+from worker.solo import Solo
+from worker.streams import Copy, Lane, borrow
+
+log = logging.getLogger("darkroom.decoding")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """A finished row's picture, or all of a run's, on the way to the host."""
+
+    row: Row | Solo
+    images: tuple[Copy, ...]
+    finite: Copy
+
+    def done(self) -> bool:
+        """True when `pixels` would not wait."""
+        return self.finite.done()
+
+    def pixels(self) -> list[Pixels]:
+        """uint8 [h, w, 3] each. Raises ArithmeticError when the model's numbers overflowed."""
+        if not bool(self.finite.wait()):
+            raise ArithmeticError("The model's numbers overflowed; DARKROOM_DTYPE=float32 avoids that.")
+        return [image.wait().numpy() for image in self.images]
+
+
+def begin(row: Row | Solo, held: Held, lane: Lane, device: Device) -> Decoding:
+    """Orders the decode on `lane`. Raises whatever decoding does, but for what tiles help against."""
+    try:
+        images = _images(row, held)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        images = _tiled(row, held, device, error)
+    finite = torch.stack([image.isfinite().all() for image in images]).all()
+    return Decoding(row, tuple(lane.to_host(to_bytes(image)) for image in images), lane.to_host(finite))
+
+
+def _images(row: Row | Solo, held: Held) -> list[Tensor]:
+    return [held.family.decode(borrow(row.x0))] if isinstance(row, Row) else row.run.pictures()
+
+
+def _tiled(row: Row | Solo, held: Held, device: Device, error: Exception) -> list[Tensor]:
+    """In tiles, smaller ones if need be. Raises the error where that is no way out."""
+    for side in (TILE, TILE // 2):
+        free_cache(device)
+        if not isinstance(row, Row) or not tile(held.family.parts.get("vae"), side):
+            continue
+        log.warning("Memory is full: pictures of %s are decoded in tiles of %d pixels from now on.", held.name, side)
+        try:
+            return _images(row, held)
+        except Exception as again:
+            if not is_out_of_memory(again):
+                raise
+            error = again
+    raise error

@@ -1,0 +1,191 @@
+"""A denoiser's forward as the families call it: eager, until the very shape that is asked for has compiled code.
+
+It stands in the model's own `forward`, so that no family knows of it. Compiled code serves only after it has given what
+the eager forward gives. Knows nothing of how code is made, of jobs, or of when there is time.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from worker import buckets, shapes
+from worker.device import is_out_of_memory
+from worker.graphs import Recorder, Run, plain
+from worker.regions import Active, Bound, Bundle, Region, Weights, bind, regions_of
+from worker.tally import Tally, Wish
+
+log = logging.getLogger("darkroom.compiling")
+
+#: Under steady load a bundle that is ready waits so long for a quiet moment, then takes a busy one: about a second,
+#: which the next grids give back.
+OVERDUE_SECONDS = 60.0
+#: Compiled code may round differently, by so much of the output's own size.
+TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 6e-2, torch.float16: 2e-2}
+_A_TIME = 500.0  # some timestep
+
+
+class Forward:
+    """`plain` is False while the model is not as it was loaded (LoRAs, tiling): then all is eager."""
+
+    def __init__(
+        self, module: nn.Module, tally: Tally, *, record: Recorder = plain, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.tally = tally
+        self.plain = True
+        self.padding = 0  # rows that nobody ordered, of the last call
+        self._module, self._record, self._clock = module, record, clock
+        self._weights = Weights(module)
+        self._active = Active()
+        self._ready: dict[str, dict[int, Run]] = {}
+        self._single = False  # it answers with one tensor, not a tuple
+        self._at = self._weights.place()  # where the weights were when code was adopted
+        self._refused: set[Wish] = set()
+        self._offers: list[tuple[Wish, Bundle, float]] = []
+        self._lock = threading.Lock()
+        self._whole = "" in regions_of(module)
+        if not self._whole:
+            for parts in regions_of(module).values():
+                for part in parts:
+                    Region(part, self._active)
+        self._eager = module.forward
+        module.forward = self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As the model itself would answer, for the shape's rows in as many forwards as they are served best by."""
+        self.padding = 0
+        call = self._read(args, kwargs) if self.plain else None
+        self._follow_weights()
+        ready = self._ready.get(call.shape) if call is not None else None
+        parts = buckets.pieces(call.rows, ready) if call is not None and ready else ()
+        if call is None or not ready or not parts:
+            return self._eager(*args, **kwargs)
+        try:
+            answer = self._compiled(call, parts, ready)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            log.warning("Compiled code failed and is dropped: %s", _first_line(error))
+            self._refused.update(Wish(bucket, call.shape) for bucket in self._ready.pop(call.shape))
+            return self._eager(*args, **kwargs)
+        self.padding = sum(piece.padding for piece in parts)
+        return answer
+
+    def _compiled(self, call: shapes.Call, parts: Sequence[buckets.Piece], ready: Mapping[int, Run]) -> Any:
+        outs, start = [], 0
+        for piece in parts:
+            given = ready[piece.bucket](call.part(start, piece.rows, piece.bucket))
+            outs.append([out[: piece.rows] for out in given])
+            start += piece.rows
+        whole = [column[0] if len(column) == 1 else torch.cat(column) for column in zip(*outs, strict=True)]
+        return whole[0] if self._single else tuple(whole)
+
+    def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> shapes.Call | None:
+        """None for what is not compiled: arguments without a text, and what only attention of our own understands."""
+        if kwargs.get("cross_attention_kwargs"):
+            return None
+        try:
+            call = shapes.read(args, kwargs)
+        except TypeError:
+            return None
+        self.tally.count(call.rows, call.shape)
+        return call
+
+    def _follow_weights(self) -> None:
+        """After the model was away: recorded forwards and joined weights are of where it lay before."""
+        place = self._weights.place()
+        if place != self._at:
+            self._ready.clear()
+            self._weights.renew()
+            self._at = place
+
+    # --- from the thread that compiles -----------------------------------------------------------------------------
+
+    def offer(self, wish: Wish, bundle: Bundle) -> None:
+        """Compiled code that may serve once the loop has found a moment to try it."""
+        with self._lock:
+            self._offers.append((wish, bundle, self._clock()))
+
+    def has(self, wish: Wish) -> bool:
+        """True when that wish is served by compiled code, or is about to be, or never will be."""
+        with self._lock:
+            return (
+                wish in self._refused
+                or wish.bucket in self._ready.get(wish.shape, ())
+                or any(wish == mine for mine, *_ in self._offers)
+            )
+
+    # --- from the loop ---------------------------------------------------------------------------------------------
+
+    def may_adopt(self, *, idle: bool) -> bool:
+        """True when `adopt` has something to try now."""
+        if not self._offers or not self.plain:
+            return False
+        return idle or self._clock() - self._offers[0][2] >= OVERDUE_SECONDS
+
+    def adopt(self) -> bool:
+        """Tries the oldest offer on numbers of its shape; False when it did not pass, and eager stays."""
+        with self._lock:
+            wish, bundle, _ = self._offers.pop(0)
+        try:
+            self._follow_weights()
+            self._ready.setdefault(wish.shape, {})[wish.bucket] = self._tried(wish, bundle)
+        except Exception as error:
+            # Whatever a compiler, a driver or a full memory may raise: the eager forward works.
+            log.warning("Compiled code for %d rows is not used: %s", wish.bucket, _first_line(error))
+            self._refused.add(wish)
+            return False
+        log.info("From now on %d rows of this size take compiled code.", wish.bucket)
+        return True
+
+    def _tried(self, wish: Wish, bundle: Bundle) -> Run:
+        table = bind(bundle, self._module, self._weights)
+        examples = self._examples(wish)
+        args, kwargs = shapes.with_tensors(wish.shape, examples)
+        answer = self._eager(*args, **kwargs)
+        self._single = isinstance(answer, Tensor)
+        expected = _listed(answer)
+        run = self._record(self._runner(wish.shape, table), examples)
+        for mine, theirs in zip(run(examples), expected, strict=True):
+            difference = (mine.float() - theirs.float()).norm() / theirs.float().norm().clamp_min(1e-6)
+            if not float(difference) <= TOLERANCE.get(theirs.dtype, TOLERANCE[torch.float32]):
+                raise ArithmeticError(f"it differs by {float(difference):.2g} of the output's size")
+        return run
+
+    def _runner(self, shape: str, table: dict[tuple[int, str], Bound]) -> Run:
+        if self._whole:
+            (bound,) = table.values()
+            return lambda tensors: _listed(bound(tensors))
+
+        def run(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            args, kwargs = shapes.with_tensors(shape, tensors)
+            self._active.table = table
+            try:
+                return _listed(self._eager(*args, **kwargs))
+            finally:
+                self._active.table = None
+
+        return run
+
+    def _examples(self, wish: Wish) -> list[Tensor]:
+        device = next(self._module.parameters()).device
+
+        def make(dims: tuple[int, ...], dtype: torch.dtype, batched: bool) -> Tensor:
+            size = (wish.bucket, *dims) if batched else dims
+            if len(size) <= 1 or not dtype.is_floating_point:
+                return torch.full(size, _A_TIME if dtype.is_floating_point else 1, dtype=dtype, device=device)
+            return torch.randn(size, dtype=dtype, device=device)
+
+        return shapes.tensors(wish.shape, make)
+
+
+def _listed(answer: Any) -> tuple[Tensor, ...]:
+    return (answer,) if isinstance(answer, Tensor) else tuple(answer)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no word'}"[:300]

@@ -1,0 +1,86 @@
+"""Puts a model's networks where a memory plan wants them, and decodes in tiles what does not fit whole.
+
+Knows nothing of why the plan is what it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from worker.device import Device
+from worker.families.base import Family, Guidance
+from worker.memory import UNPLANNED, Plan, Policy, plan
+from worker.quantize import to_fp8
+from worker.sizing import TILE, sizes_of
+
+#: The network that takes the steps, by diffusers' name for it.
+DENOISERS = ("unet", "transformer")
+HOST = torch.device("cpu")
+_LAYERS, _BLOCKS = "leaf_level", "block_level"
+FULL, FP8 = "full", "fp8"
+
+
+def planned(family: Family, device: Device, weights: str, name: str) -> Plan:
+    """How the model will lie in the device's memory. Raises CannotLoad when it does not fit in any way."""
+    twice = family.guidance is Guidance.TWICE
+    if device.place == HOST and not device.capped:
+        # The operating system's memory is not ours to plan with.
+        return replace(UNPLANNED, rows=device.max_rows, fp8=weights == FP8)
+    sizes = sizes_of(family.parts, native=family.native, factor=family.factor, twice=twice)
+    return plan(sizes, device.memory_mb, fp8=weights == FP8, rows=device.max_rows, name=name)
+
+
+def place(parts: Mapping[str, nn.Module], chosen: Plan, device: torch.device, compute: torch.dtype) -> None:
+    """Networks by diffusers' names, from the host's memory; `compute`: the precision they compute in."""
+    for name, part in parts.items():
+        denoiser = name in DENOISERS
+        if denoiser and chosen.fp8:
+            to_fp8(part, compute)
+        if streams(name, chosen):
+            _stream(part, device, _BLOCKS if name == "transformer" else _LAYERS)
+        else:
+            part.to(device)
+    if chosen.tiled:
+        tile(parts.get("vae"))
+
+
+def streams(name: str, chosen: Plan) -> bool:
+    """Whether the network stays in the host's memory and comes piece by piece when it is used."""
+    if name in DENOISERS:
+        return chosen.policy is Policy.STREAMED
+    if name == "vae":
+        return chosen.policy in {Policy.DENOISER_ONLY, Policy.STREAMED}
+    return chosen.policy is not Policy.RESIDENT
+
+
+def move(parts: Mapping[str, nn.Module], chosen: Plan, place: torch.device) -> None:
+    """What stays on the device goes elsewhere, or comes back; what streams is in the host's memory anyway."""
+    for name, part in parts.items():
+        if not streams(name, chosen):
+            part.to(place)
+
+
+def _stream(part: nn.Module, device: torch.device, how: str) -> None:
+    """Its weights stay in the host's memory; the next ones are on their way while the present ones compute."""
+    if device == HOST:
+        return
+    from diffusers.hooks import apply_group_offloading
+
+    apply_group_offloading(
+        part, onload_device=device, offload_device=HOST, offload_type=how, use_stream=True, record_stream=True,
+        num_blocks_per_group=1 if how == _BLOCKS else None, low_cpu_mem_usage=True,
+    )  # fmt: skip
+
+
+def tile(vae: nn.Module | None, side: int = TILE) -> bool:
+    """From now on pictures larger than `side` are decoded in tiles; False when that changes nothing."""
+    coder: Any = vae
+    if not hasattr(coder, "enable_tiling") or (coder.use_tiling and coder.tile_sample_min_size <= side):
+        return False
+    coder.enable_tiling()
+    coder.tile_sample_min_size = side
+    coder.tile_latent_min_size = side // 2 ** (len(coder.config.block_out_channels) - 1)
+    return True
