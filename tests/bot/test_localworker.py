@@ -41,7 +41,7 @@ async def test_after_a_stop_no_other_worker_follows(tmp_path):
             keeper.stop()
             keeper.kill()
 
-    keeper = worker(tmp_path, "/bin/sleep", changed)
+    keeper = worker(tmp_path, "/bin/sh -c 'sleep 60'", changed)
     async with asyncio.timeout(20):
         await keeper.run()
     assert len(started) == 1
