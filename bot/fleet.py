@@ -61,7 +61,7 @@ class Fleet:
         """Our own wish: the job waits again, unless its last word is already here."""
         flight.grounded = True
         if flight.ordered:
-            flight.ordered = False
+            flight.ordered, flight.over = False, True
             flight.recall()
             flight.inbox.put_nowait(Lost(solo=flight.job.solo, why=why))
 
@@ -73,7 +73,7 @@ class Fleet:
             if flight.cancel_until is not None and now > flight.cancel_until:
                 self.recall(flight, "The worker did not answer.")
             elif now > flight.lease_until:
-                flight.ordered = False
+                flight.ordered, flight.over = False, True
                 flight.recall()
                 # Alive, but without the job: a second time, and alone, that speaks against the job.
                 why = "The worker does not have it any more."

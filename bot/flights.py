@@ -35,6 +35,7 @@ class Flight:
     inbox: asyncio.Queue[Heard] = field(default_factory=asyncio.Queue)
     stage: Stage | None = None
     ordered: bool = False  # the worker has an order of it that it has not answered
+    over: bool = False  # no further order will follow: its end is being written down
     grounded: bool = False  # takes no further order: the bot stops, or the queue is paused
     cancel_until: float | None = None  # told to stop; ends here even without an answer
     paused: bool = False  # its rows wait in the worker's memory

@@ -74,7 +74,7 @@ class Hearing:
             self._disconnects[alone] += 1
         verdict = judge(flights, died=died, meant=self.draining(), disconnects=self._disconnects[alone])
         for flight in flights:
-            flight.ordered = flight.paused = False
+            flight.ordered, flight.paused, flight.over = False, False, True
             flight.inbox.put_nowait(verdict[flight.id])
         self.lanes.forget(link)
         self.kick()
@@ -95,7 +95,10 @@ class Hearing:
         flight = self.fleet.find(link, event)
         if flight is not None and flight.ordered:
             flight.ordered = flight.paused = False
+            own = flight.stage is not None and flight.stage.own
+            flight.over = own or not isinstance(event, events.Done)
             flight.inbox.put_nowait(event)
+            self.lanes.settled.discard(link.id)
             self._spent(flight, event.gpu_ms)
 
     def _spent(self, flight: Flight, gpu_ms: int) -> None:

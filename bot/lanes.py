@@ -19,12 +19,16 @@ _RELAXED = frozenset({Lane.RELAX})
 
 
 class Lanes:
-    """`queued`: the lanes in which jobs wait. `kick` is called when another lane's job could be claimed now."""
+    """`queued`: the lanes in which jobs wait. `settled`: the workers for which nothing more can be claimed just now.
+
+    `kick` is called when another lane's job could be claimed.
+    """
 
     def __init__(
         self, fleet: Fleet, *, share: float, running: int, kick: Callable[[], None], monotonic: Callable[[], float]
     ) -> None:
         self.queued: frozenset[Lane] = frozenset()
+        self.settled: set[str] = set()
         self.credit_ms = 0.0
         self.kept_ms = 0.0  # of the credit, what is written down
         self._fleet = fleet
@@ -59,6 +63,7 @@ class Lanes:
             credit_ms=self.credit_ms,
             holding=self._holding.get(link.id),
             warm=link.loaded,
+            expected=() if link.id in self.settled else self.queued,
         )
         self._holding[link.id] = shift.lane
         expected = {job.lane for job in crew if job.queueing}
@@ -84,6 +89,7 @@ class Lanes:
         """The worker is gone."""
         self._holding.pop(link.id, None)
         self._asked.pop(link.id, None)
+        self.settled.discard(link.id)
 
     def _held_back(self, lanes: frozenset[Lane]) -> bool:
         """Whether a job of these lanes waits, in the queue or in a worker's memory."""
@@ -112,6 +118,7 @@ def running(flight: Flight, *, ordered: bool) -> Running:
         measured_ms=flight.own_ms,
         solo=job.solo,
         displaced=flight.displaced,
+        over=flight.over,
         queueing=not ordered,
     )
 

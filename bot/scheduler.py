@@ -251,6 +251,7 @@ class Scheduler:
                 elif room.lane is not None:
                     in_vain.append(room.lane)
             if link.ready:
+                self._lanes.settled.add(link.id)
                 self._lanes.steer(link)
 
     def _may_claim(self, link: Link) -> bool:

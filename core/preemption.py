@@ -22,6 +22,7 @@ SLICE_MS = 200.0
 COLD_SLICE_MS = 10_000.0
 #: Rows that may wait in a worker's memory beside those that it computes, at least; a worker for more rows keeps more.
 PAUSED_ROWS = 64
+_RANK = {lane: place for place, lane in enumerate(Lane)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Running:
     solo: bool = False  # nothing enters beside it
     displaced: bool = False  # gave its place to another job of its lane
     queueing: bool = False  # the worker has no order of it yet, or not any more
+    over: bool = False  # its last word was said; its end is being written down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
-    """Who has the worker now."""
+    """Whose turn it is, and who runs: jobs of that lane, or of another while its own are on their way."""
 
     lane: Lane | None
     runs: frozenset[str]
@@ -81,22 +83,48 @@ def slice_of(relax_models: Collection[str], warm: Collection[str]) -> float:
 
 
 def arrange(
-    crew: Sequence[Running], *, rows: int, credit_ms: float, holding: Lane | None, warm: Collection[str] = ()
+    crew: Sequence[Running],
+    *,
+    rows: int,
+    credit_ms: float,
+    holding: Lane | None,
+    warm: Collection[str] = (),
+    expected: Collection[Lane] = (),
 ) -> Shift:
-    """Who of the jobs in a worker's hands runs until the next decision. `crew`: in the order in which they came."""
+    """Who of the jobs in a worker's hands runs until the next decision. `crew`: in the order in which they came.
+
+    `expected`: lanes whose jobs may come at any moment. Until then those below fill the gap, where that takes no load.
+    """
     there = [job for job in crew if not job.queueing]
     if solo := [job for job in there if job.solo]:  # what must run alone came alone, and is left alone
         return Shift(lane=solo[0].lane, runs=frozenset({solo[0].job}))
-    relaxed = {job.model for job in there if job.lane is Lane.RELAX}
-    lane = holder({job.lane for job in there}, credit_ms, holding, slice_of(relaxed, warm))
-    runs: list[str] = []
+    present = {job.lane for job in there}
+    coming = {*expected, *(job.lane for job in crew if job.queueing and not job.over)}
+    slice_ms = slice_of({job.model for job in there if job.lane is Lane.RELAX}, warm)
+    turn = holder(present | coming, credit_ms, holding, slice_ms)
+    lane = turn if turn in present else holder(present, credit_ms, holding, slice_ms)
+    if turn is not None and lane is not None and _RANK[lane] > _RANK[turn]:
+        there = [job for job in there if job.model in warm]
+    return Shift(lane=turn, runs=_together([job for job in there if job.lane is lane], rows, warm))
+
+
+def _together(jobs: Sequence[Running], rows: int, warm: Collection[str]) -> frozenset[str]:
+    """The jobs of a lane that fit, those that gave way last."""
+    runs: list[Running] = []
     left = rows
-    for job in sorted((job for job in there if job.lane is lane), key=lambda job: job.displaced):
+    for job in sorted(jobs, key=lambda job: job.displaced):
         if runs and job.rows > left:
             break
-        runs.append(job.job)
-        left -= job.rows
-    return Shift(lane=lane, runs=frozenset(runs))
+        if at_once({job.model, *(other.model for other in runs)}, warm):
+            runs.append(job)
+            left -= job.rows
+    return frozenset(job.job for job in runs)
+
+
+def at_once(models: Collection[str], warm: Collection[str]) -> bool:
+    """Whether jobs of these models may run at the same time: where not all of them are loaded, they would be swapped
+    at each step."""
+    return len(models) == 1 or set(models) <= set(warm)
 
 
 def room_in(
@@ -148,19 +176,23 @@ def fits(waiting: Waiting, room: Room) -> bool:
 
 
 def _may_join(waiting: Waiting, room: Room) -> bool:
-    """All but its rows: models that are not all loaded take no turns, or they would be swapped at each step."""
+    """Whether it may, but for its rows."""
     models = {job.model for job in room.crew} | {waiting.model}
     return (
         (not waiting.solo or room.alone)
         and (room.keys is None or waiting.key in room.keys)
         and (room.spare is None or room.alone or waiting.rows <= room.spare)
-        and (room.warm is None or len(models) == 1 or models <= room.warm)
+        and (room.warm is None or at_once(models, room.warm))
     )
 
 
 def make_way(waiting: Waiting, room: Room, service: Service) -> tuple[str, ...]:
-    """The running jobs of the lane that give their places to a waiting one; empty when they need not."""
-    if room.rows is None or waiting.solo or not _may_join(waiting, replace(room, crew=())):
+    """The running jobs of the lane that give their places to a waiting one; empty when they need not.
+
+    They need not where its model would have to be loaded, and theirs perhaps again after it.
+    """
+    cold = room.warm is not None and waiting.model not in room.warm
+    if room.rows is None or waiting.solo or cold or not _may_join(waiting, replace(room, crew=())):
         return ()
     bound = service.get(waiting.counters[0], 0.0) + waiting.estimate_ms / waiting.weight
     staying, leaving = list(room.crew), list[Running]()

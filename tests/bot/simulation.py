@@ -5,8 +5,7 @@ The worker computes a step of up to eight rows in a time that grows with the row
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 from unittest.mock import create_autospec
 
 from bot.fleet import Fleet
@@ -48,6 +47,7 @@ class Worker(Link):
         self.hello = None
         self.tasks: deque[Task] = deque()
         self.most_paused = 0
+        self.swaps = 0  # of the one model that its memory holds
 
     def send(self, order: events.Order) -> None:
         """Obeys at once: it is between two steps."""
@@ -63,8 +63,11 @@ class Worker(Link):
         """One forward: what it took, and what is said after it. Those that waited longest come first."""
         batch: list[Task] = []
         for task in self.tasks:
-            if not task.paused and sum(len(other.order.indices) for other in (*batch, task)) <= ROWS:
+            fits = sum(len(other.order.indices) for other in (*batch, task)) <= ROWS
+            if not task.paused and fits and all(model_of(other) == model_of(task) for other in batch):
                 batch.append(task)
+        if batch and model_of(batch[0]) not in self.loaded:
+            self.loaded, self.swaps = (model_of(batch[0]),), self.swaps + 1
         said: list[events.Progress | events.Done] = []
         for task in batch:
             self.tasks.remove(task)
@@ -77,6 +80,10 @@ class Worker(Link):
             else:
                 self.tasks.append(task)
         return sum(len(task.order.indices) * ROW_MS for task in batch), said
+
+
+def model_of(task: Task) -> str:
+    return task.order.request.model
 
 
 @dataclass
@@ -98,6 +105,8 @@ class Simulation:
 
     async def start(self) -> None:
         """A start of the bot; the second is a restart, and its worker is a new one."""
+        if self.life:
+            await self.store.jobs.keep_credit(self.lanes.credit_ms)
         self.life += 1
         self.store.boot = f"simulated{self.life}"
         await self.store.jobs.new_boot(self.store.boot)
@@ -119,9 +128,10 @@ class Simulation:
     def kick(self) -> None:
         self.kicked = True
 
-    async def ask(self, user: str, lane: Lane = Lane.FAST, **wishes: Any) -> Job:
+    async def ask(self, user: str, lane: Lane = Lane.FAST, *, model: str = "postcard") -> Job:
         """A member asks for a grid."""
-        job = await self.store.admit(user=user, lane=lane, **{"estimate": GRID_MS, **wishes})
+        made = self.store.make(user, lane, GRID_MS)
+        job = await self.store.admit(replace(made, request=replace(made.request, model=model)))
         self.began[job.id] = self.now
         self.kick()
         return job
@@ -138,7 +148,6 @@ class Simulation:
         self.now += spent
         for event in said:
             await self.hear(event)
-        await self.store.jobs.keep_credit(self.lanes.credit_ms)
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Turns until it is true."""
@@ -162,6 +171,7 @@ class Simulation:
             self.lanes.steer(self.worker, flight)
             flight.order(Stage(of=claim.job, indices=tuple(range(claim.job.request.count)), own=True), b"", 0.0)
             self.lanes.queued = await self.store.jobs.waiting_lanes(self.running)
+        self.lanes.settled.add(self.worker.id)
         self.lanes.steer(self.worker)
 
     async def hear(self, event: events.Progress | events.Done) -> None:

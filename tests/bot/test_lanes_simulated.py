@@ -94,18 +94,17 @@ def jain(values: list[int]) -> float:
     return sum(values) ** 2 / (len(values) * sum(value * value for value in values))
 
 
-@pytest.mark.parametrize("lane", [Lane.FAST, Lane.RELAX])
-async def test_ten_members_who_all_wait_are_served_alike_also_over_a_restart(lanes: Simulation, lane: Lane) -> None:
+async def test_ten_members_who_all_wait_are_served_alike_also_over_a_restart(lanes: Simulation) -> None:
     members, widest = [f"member{n}" for n in range(10)], 0
     lanes.by_user.update(dict.fromkeys(members, 0))
 
     async def ask() -> None:
         nonlocal widest
-        await keep_asking(lanes, members, lane, at_least=2)
+        await keep_asking(lanes, members, Lane.FAST, at_least=2)
         widest = max(widest, max(lanes.by_user.values()) - min(lanes.by_user.values()))
 
     for _ in range(2):
-        await spend(lanes, 60 * GRID_MS, ask)
+        await spend(lanes, 45 * GRID_MS, ask)
         await lanes.start()
     assert widest <= 2 * GRID_MS
     assert jain(list(lanes.by_user.values())) >= 0.99
@@ -124,10 +123,33 @@ async def test_relax_gets_its_share_under_endless_fast_load_also_over_a_restart(
 
     for _ in range(2):
         before = lanes.by_lane.copy()
-        await spend(lanes, 40 * GRID_MS, ask)
+        await spend(lanes, 30 * GRID_MS, ask)
         spent = lanes.by_lane - before
         assert spent[Lane.RELAX] / spent.total() == pytest.approx(share, abs=0.02)
         await lanes.start()
+
+
+async def test_two_models_that_do_not_fit_together_are_not_swapped_at_each_turn(lanes: Simulation) -> None:
+    for _ in range(20):
+        for user, model in (("ann", "postcard"), ("bob", "other"), ("carl", "postcard"), ("dan", "other")):
+            await lanes.ask(user, model=model)
+    await lanes.until(lambda: lanes.now >= 60 * GRID_MS)
+    assert 2 <= lanes.worker.swaps <= len(lanes.took) / 4
+    assert max(lanes.by_user.values()) - min(lanes.by_user.values()) <= 4 * GRID_MS
+
+
+async def test_relax_work_of_another_model_is_not_swapped_in_for_each_slice(
+    lanes: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.preemption.COLD_SLICE_MS", 1000.0)
+    for n in range(80):
+        await lanes.ask(f"member{n % 4}")
+    for _ in range(10):
+        await lanes.ask("carl", Lane.RELAX, model="other")
+    await lanes.until(lambda: lanes.now >= 60 * GRID_MS)
+    relaxed = lanes.by_lane[Lane.RELAX]
+    assert relaxed / lanes.by_lane.total() == pytest.approx(0.1, abs=0.05)
+    assert lanes.worker.swaps <= 2 * (relaxed / 1000 + 1)
 
 
 async def test_relax_without_a_share_waits_until_nobody_else_wants_the_worker(lanes: Simulation) -> None:

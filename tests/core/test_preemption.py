@@ -73,6 +73,22 @@ def test_when_fast_work_comes_relax_pauses_and_goes_on_afterwards():
     assert runs(relaxed, holding=Lane.FAST) == {"r"}
 
 
+def test_while_a_job_is_on_its_way_those_below_fill_the_gap_if_their_model_is_loaded():
+    fast, relaxed = running("f", queueing=True), running("r", Lane.RELAX)
+    for warm, filling in ((WARM, {"r"}), (frozenset(), set())):
+        shift = arrange([relaxed, fast], rows=8, credit_ms=50.0, holding=Lane.FAST, warm=warm)
+        assert (shift.lane, set(shift.runs)) == (Lane.FAST, filling), "filling a gap is no slice"
+    ended = replace(fast, over=True)
+    assert runs(relaxed, ended, warm=frozenset()) == {"r"}
+    shift = arrange([relaxed, ended], rows=8, credit_ms=0.0, holding=Lane.FAST, expected={Lane.FAST})
+    assert (shift.lane, shift.runs) == (Lane.FAST, frozenset())
+
+
+def test_fast_work_goes_on_while_relax_is_on_its_way_to_its_slice():
+    crew = running("f", model="loading"), running("r", Lane.RELAX, queueing=True)
+    assert runs(*crew, credit_ms=SLICE_MS, holding=Lane.FAST) == {"f"}
+
+
 def test_relax_saves_up_for_longer_where_its_model_would_have_to_be_loaded():
     crew = running("r", Lane.RELAX, model="y"), running("f")
     assert runs(*crew, credit_ms=SLICE_MS, holding=Lane.FAST) == {"f"}
@@ -126,7 +142,7 @@ def test_whatever_is_there_one_lane_runs_it_fits_and_somebody_does(jobs, credit_
     shift = arrange(crew, rows=8, credit_ms=credit_ms, holding=holding, warm=WARM)
     chosen = [job for job in crew if job.job in shift.runs]
     assert bool(chosen) == any(not job.queueing for job in crew)
-    assert {job.lane for job in chosen} <= {shift.lane} and not any(job.queueing for job in chosen)
+    assert len({job.lane for job in chosen}) <= 1 and not any(job.queueing for job in chosen)
     assert sum(job.rows for job in chosen) <= 8
 
 
@@ -187,6 +203,20 @@ def test_models_that_are_not_all_loaded_take_no_turns_in_a_lane():
     assert fits(other, room(running("a"), warm=frozenset({"x", "y"})))
     assert fits(other, room()), "an empty worker may load it"
     assert fits(other, room(running("r", Lane.RELAX))), "a paused job takes no turns"
+
+
+def test_no_job_gives_way_to_one_whose_model_would_have_to_be_loaded():
+    crew = [running(rows=8, booked_ms=1000, measured_ms=900)]
+    service = service_of(alice=90_000)
+    assert make_way(waiting("bob", rows=4), room(*crew), service) == ("a",)
+    assert make_way(waiting("bob", key="y:256x256", rows=4), room(*crew), service) == ()
+
+
+def test_jobs_of_several_models_go_on_together_only_where_all_are_loaded():
+    crew = running("a"), running("b", model="y", rows=2), running("c", rows=2)
+    assert runs(*crew) == {"a", "c"}
+    assert runs(*crew, warm=frozenset({"x", "y"})) == {"a", "b", "c"}
+    assert not fits(waiting(rows=1), room(*crew)), "the one that waits for its model is not overtaken"
 
 
 def test_a_loaded_model_enters_before_one_that_is_not():
