@@ -190,7 +190,7 @@ class Parameter:
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name="ar",
-        aliases=("aspect",),
+        aliases=("aspect", "ratio"),
         reader=Ratio(4),
         default="1:1",
         example="--ar 16:9",
@@ -327,10 +327,21 @@ BY_NAME: Mapping[str, Parameter] = {
 IGNORED: Mapping[str, Takes] = {
     **dict.fromkeys(("weird", "w", "exp", "v", "version"), Takes.ONE),
     **dict.fromkeys(("iw", "sw", "sv", "cw", "ow", "repeat", "r", "motion", "bs", "end", "h", "zoom"), Takes.ONE),
-    **dict.fromkeys(("niji", "style", "sref", "cref", "oref", "edit", "p", "profile"), Takes.ALL),
+    **dict.fromkeys(("niji", "style", "p", "profile"), Takes.ONE),
+    **dict.fromkeys(("sref", "cref", "oref", "edit"), Takes.ALL),
     **dict.fromkeys(("raw", "hd", "draft", "preview", "stealth", "public"), Takes.NOTHING),
     **dict.fromkeys(("video", "loop", "creative", "test", "testp", "beta", "hq", "vibe"), Takes.NOTHING),
     **dict.fromkeys(("uplight", "upbeta", "upanime", "sameseed", "newclip", "nostretch", "old"), Takes.NOTHING),
+}
+
+
+#: What people write who know other programs, and the row that they mean.
+MEANT: Mapping[str, str] = {
+    **dict.fromkeys(("size", "width", "height", "resolution", "format"), "ar"),
+    **dict.fromkeys(("neg", "not", "without"), "no"),
+    **dict.fromkeys(("n", "num", "number", "images", "batch"), "count"),
+    "scheduler": "sampler",
+    "checkpoint": "model",
 }
 
 

@@ -15,7 +15,7 @@ from core.abilities import lacking
 from core.catalogue import OWN_SAMPLER, Choices, Edit, Model
 from core.errors import PromptError
 from core.job import Lane, Lora, Request
-from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, OneOf, Parameter, Takes
+from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, MEANT, OneOf, Parameter, Takes
 from core.spelling import nearest, quoted
 
 #: What a modal holds, so that every refused prompt can be opened for correction.
@@ -26,7 +26,7 @@ MAX_TEXT = 1500
 # Two hyphens start a parameter; so does the dash that phones and editors make of them, when a letter follows at once.
 _DASHED = re.compile(r"(?<![^\s,])(?:--(?![\s-])|[—–](?=[A-Za-z]))(?P<name>[^\s=,]*)(?P<glue>=)?")
 # The same signs where they do not count: inside a word, or with a blank before the name.
-_HIDDEN = re.compile(r"--\s*(?P<name>[A-Za-z]+)(?![\w-])")
+_HIDDEN = re.compile(r"(?:--\s*|(?<!\S)-(?=[A-Za-z]{2}))(?P<name>[A-Za-z]+)(?![\w-])")
 #: Letters, numbers and symbols such as emoji; signs and invisible ones alone say nothing.
 _SAYING = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "So"})
 #: A shape this far from the one that was asked for is another one.
@@ -35,6 +35,8 @@ _SHAPE_OFF = 1.2
 _SAME_SHAPE = 0.005
 #: What a word of the prompt asks of the model.
 _ASKED_BY = {Edit.TILE: "tile", Edit.LORA: "lora", Edit.NEGATIVE: "no", Edit.STOP: "stop"}
+#: Names that are nearer than this were meant.
+_SURELY = 0.8
 _WORD = re.compile(r"\S+")
 _GLUED = re.compile(r"(?P<name>[a-z]+)(?P<value>[0-9].*)")
 
@@ -91,8 +93,7 @@ def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Pars
         if parameter is not None:
             _take(text, piece, parameter, given)
         elif piece.name in IGNORED:
-            _rest(text, piece, IGNORED[piece.name])
-            ignored.append(f"--{piece.name}")
+            ignored.append(_passed_over(text, piece))
         else:
             _refuse_name(text, piece)
     _refuse_empty(text, words, pieces)
@@ -110,8 +111,21 @@ def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Pars
     return Parsed(request=request, lane=lane, ignored=tuple(dict.fromkeys(ignored)), notes=notes)
 
 
+def _passed_over(text: str, piece: _Piece) -> str:
+    """How it is named; with the words that go along: nobody's picture shall lose a part of its prompt unsaid."""
+    value = _rest(text, piece, IGNORED[piece.name])
+    whole = IGNORED[piece.name] is Takes.ALL and value
+    return quoted(f"--{piece.name} {value}") if whole else f"--{piece.name}"
+
+
+def _may_be_a_name(word: str) -> bool:
+    """Whether the word behind a long dash was meant as a parameter; sentences have such dashes too."""
+    plain = word.lower()
+    return plain in MEANT or nearest(plain, (*BY_NAME, *IGNORED), near=_SURELY) is not None
+
+
 def _pieces(text: str) -> Iterator[_Piece]:
-    found = list(_DASHED.finditer(text))
+    found = [match for match in _DASHED.finditer(text) if match[0].startswith("--") or _may_be_a_name(match["name"])]
     ends = [*(match.start() for match in found[1:]), len(text)]
     for match, following in zip(found, ends, strict=False):
         start, end = _trimmed(text, match.end(), following)
@@ -182,7 +196,8 @@ def _wrong_value(text: str, piece: _Piece, parameter: Parameter, value: str) -> 
 def _refuse_name(text: str, piece: _Piece) -> None:
     """Raises PromptError with the nearest right name."""
     glued = _GLUED.fullmatch(piece.name)
-    near = nearest(piece.name, BY_NAME) or nearest(piece.name, IGNORED)
+    # What is passed over is no cure: it is named only where it was surely meant.
+    near = MEANT.get(piece.name) or nearest(piece.name, BY_NAME) or nearest(piece.name, IGNORED, near=_SURELY)
     if glued is not None and glued["name"] in BY_NAME:
         hint = f"Did you mean {quoted('--' + glued['name'] + ' ' + glued['value'])}?"
     elif near is not None:
@@ -201,7 +216,7 @@ def _refuse_empty(text: str, words: str, pieces: list[_Piece]) -> None:
 
 
 def _refuse_hidden(text: str, pieces: list[_Piece]) -> None:
-    """Raises PromptError for a known parameter that would be read as words: `a boat--ar 3:2`, `a boat -- ar 3:2`."""
+    """Raises PromptError for a parameter that would be read as words: `a boat--ar 3:2`, `-- ar 3:2`, `-ar 1:1`."""
     starts = {piece.start for piece in pieces}
     for match in _HIDDEN.finditer(text):
         name = match["name"].lower()

@@ -8,10 +8,10 @@ _LONGEST_QUOTE = 60
 _SHORTEST_START = 3
 
 
-def nearest(word: str, right: Iterable[str]) -> str | None:
-    """The one of `right` that `word` was probably meant to be, or None when nothing is near."""
+def nearest(word: str, right: Iterable[str], *, near: float = 0.6) -> str | None:
+    """The one of `right` that `word` was probably meant to be, or None when nothing is near (1 = the same)."""
     typed, words = word.lower()[:_LONGEST_QUOTE], list(right)
-    if found := difflib.get_close_matches(typed, words, n=1, cutoff=0.6):
+    if found := difflib.get_close_matches(typed, words, n=1, cutoff=near):
         return found[0]
     begun = [other for other in words if len(typed) >= _SHORTEST_START and other.startswith(typed)]
     return begun[0] if len(begun) == 1 else None

@@ -100,7 +100,8 @@ def test_a_second_no_adds_to_the_first():
 
 def test_midjourneys_own_parameters_are_passed_over_and_named():
     parsed = read("a boat --weird 30 --v 6.1 --sref https://a.example/1.png https://a.example/2.png --raw --seed 9")
-    assert parsed.ignored == ("--weird", "--v", "--sref", "--raw")
+    urls = "`--sref https://a.example/1.png https://a.example/2.png`"
+    assert parsed.ignored == ("--weird", "--v", urls, "--raw")
     assert parsed.request.seed == 9
 
 
@@ -282,3 +283,31 @@ def test_any_text_parses_or_is_refused_at_a_place_inside_it(text):
         else:
             assert request.width % model.multiple == 0 and request.height % model.multiple == 0
             assert 1 <= request.steps <= 100 and 1 <= request.count <= 4 and request.prompt
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        ("a boat --size 512", "--ar"),
+        ("a boat --ratioo 3:2", "--ar"),
+        ("a boat --neg fog", "--no"),
+        ("a boat -ar 3:2", "--ar"),
+    ],
+)
+def test_what_other_programs_call_it_and_one_hyphen_lead_to_the_right_name(text, cure):
+    assert cure in wrong(text).sentence
+
+
+@pytest.mark.parametrize("text", ["a boat --widht 512", "a boat --wierdo 3"])
+def test_a_hint_never_leads_to_a_parameter_that_does_nothing(text):
+    assert not any(f"`--{name}`" in wrong(text).sentence for name in IGNORED)
+
+
+def test_words_behind_a_parameter_that_is_passed_over_are_refused_or_shown():
+    assert "in the sea" in wrong("a boat --niji 6 in the sea").sentence
+    assert read("a boat --sref one two").ignored == ("`--sref one two`",)
+
+
+def test_a_long_dash_before_a_word_that_is_no_parameter_is_a_dash():
+    assert read("a castle —in the sky").request.prompt == "a castle —in the sky"
+    assert "`--aspect`" in wrong("a castle —aspekt 3:2").sentence or "`--ar`" in wrong("a castle —aspekt 3:2").sentence
