@@ -108,13 +108,13 @@ def settle(network: Any) -> Any:
     return network
 
 
-def build(parts: Parts, device: Device, loras: LoraFiles | None) -> Family:
+def build(parts: Parts, device: Device, loras: LoraFiles | None, *, compiled: bool = False) -> Family:
     """The family that computes with these parts."""
     more: dict[str, Any] = {}
     if parts.kind.family == "sdxl":
         more["zeros_for_empty"] = bool(parts.index.get("force_zeros_for_empty_prompt", True))
     if loras is not None:
         taking = {name: network for name, network in parts.networks.items() if name != "vae"}
-        more["loras"] = Loras(class_of(parts.kind.pipeline), taking, loras)
+        more["loras"] = Loras(class_of(parts.kind.pipeline), taking, loras, compiled=compiled)
     family = FAMILIES[parts.kind.family]
     return family(**parts.networks, **parts.tokenizers, scheduler=parts.scheduler, device=device.place, **more)
