@@ -32,6 +32,8 @@ NICE = 19
 SPARE_CORES = 4
 #: A compiler that takes longer than this hangs.
 PATIENCE_SECONDS = 1800.0
+#: Of each network, the most used ones: the rest is rare enough to be drawn uncompiled.
+MOST_SHAPES = 16
 _LOOK_SECONDS, _REST_SECONDS = 0.5, 60.0
 #: One compiler at a time in a worker, however many models are loaded.
 _TURN = threading.Lock()
@@ -117,7 +119,7 @@ class Compiler:
         """The first wish that is not served, with what making its bundle takes."""
         for number, subject in enumerate(self.subjects):
             subject.forward.tally.save()
-            for wish in subject.forward.tally.wishes():
+            for wish in subject.forward.tally.wishes()[:MOST_SHAPES]:
                 if (number, wish) not in self._failed and not subject.forward.has(wish):
                     return number, wish, subject.recipe, bundles.place(self.root, subject.recipe, wish)
         return None

@@ -16,8 +16,10 @@ RESERVE_MB, RESERVE_SHARE = 600, 32
 FEW_ROWS = 2
 #: Two grids of four; beyond that a forward is hardly quicker for each row, and memory is better spent otherwise.
 ENOUGH_ROWS = 8
-#: More rows than this bring nothing on any GPU known.
+#: More rows than this bring nothing on any GPU known; who wants them all the same says so.
 MOST_ROWS = 16
+#: As many as the device is said to take.
+ANY_ROWS = 1 << 16
 #: Joined projections are a second copy of so much of a UNet's weights.
 JOINED_SHARE = 0.25
 
@@ -87,19 +89,19 @@ class Plan:
             "CUDA graphs" if self.recorded else "",
         ]
         told = "".join(f", {one}" for one in more if one)
-        peak = f"; about {self.peak_mb} of {self.memory_mb} MB at most" if self.memory_mb else ""
-        return f"{self.policy}: {how}{told}; up to {self.rows} pictures a forward{peak}"
+        bounds = f"up to {self.rows} pictures a forward; about {self.peak_mb} of {self.memory_mb} MB at most"
+        return f"{self.policy}: {how}{told}{f'; {bounds}' if self.memory_mb else ''}"
 
 
-#: All of a model is on the device, and rows are as many as that says.
-UNPLANNED = Plan(policy=Policy.RESIDENT, tiled=False, rows=MOST_ROWS)
+#: All of a model is on the device.
+UNPLANNED = Plan(policy=Policy.RESIDENT, tiled=False, rows=ANY_ROWS)
 
 
 def plan(sizes: Sizes, memory_mb: int, *, fp8: bool = False, rows: int = 0, name: str = "The model") -> Plan:
     """The best plan that fits into `memory_mb`; `rows`: no more than these. Raises CannotLoad with the numbers."""
     if fp8:
         sizes = replace(sizes, denoiser=math.ceil(sizes.denoiser / 2), block=math.ceil(sizes.block / 2))
-    most = min(rows or MOST_ROWS, MOST_ROWS)
+    most = rows or MOST_ROWS
     candidates = [found for found in _candidates(sizes, memory_mb, most, fp8) if found.rows]
     if not candidates:
         raise CannotLoad(_too_large(sizes, memory_mb, fp8, name))
@@ -161,7 +163,9 @@ def _enriched(chosen: Plan, sizes: Sizes) -> Plan:
 def _richer(plain: Plan) -> Iterator[Plan]:
     """With all combinations of what memory buys, the most welcome first."""
     compiled = (True, False) if plain.compiles else (False,)
-    for aside in (True, False):
+    # What streams has a stream of its own already.
+    stays = plain.policy in {Policy.RESIDENT, Policy.TEXT_ON_HOST}
+    for aside in (True, False) if stays else (False,):
         for recorded in compiled:
             for joined in compiled:
                 yield replace(plain, aside=aside, recorded=recorded, joined=joined)

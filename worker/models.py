@@ -53,15 +53,17 @@ class Loaded:
 
 def load(
     model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
-    weights: str = FULL,
+    compiled: bool = False, weights: str = FULL,
 ) -> Loaded:  # fmt: skip
     """Loads `model` onto the device. `loras`: where LoRAs are; `weights`: full, or fp8 for the denoiser's.
+
+    `compiled`: somebody will compile the networks as they are, LoRAs and all (`forward.py` compiles them without).
 
     Raises CannotLoad.
     """
     quiet()
     try:
-        return _load(model, device, progress, loras, weights)
+        return _load(model, device, progress, loras, weights, compiled)
     except CannotLoad:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -86,7 +88,9 @@ def quiet() -> None:
         voice.set_verbosity_error()
 
 
-def _load(model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, weights: str) -> Loaded:
+def _load(
+    model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, weights: str, compiled: bool
+) -> Loaded:  # fmt: skip
     where = locate(model)
     progress()
     if where.is_file():
@@ -99,7 +103,7 @@ def _load(model: str, device: Device, progress: Callable[[], None], loras: LoraF
         if kind is None:
             return _whole(model, where, device, weights)
         parts = read_folder(where, kind, index, device, progress)
-    family = build(parts, device, loras)
+    family = build(parts, device, loras, compiled=compiled)
     loaded = _placed(family, _info(model, parts, family, device), device, weights)
     return furnish(loaded, Places.beside(where), device) if where.is_dir() else loaded
 

@@ -108,7 +108,7 @@ def settle(network: Any) -> Any:
     return network
 
 
-def build(parts: Parts, device: Device, loras: LoraFiles | None) -> Family:
+def build(parts: Parts, device: Device, loras: LoraFiles | None, *, compiled: bool = False) -> Family:
     """The family that computes with these parts."""
     more: dict[str, Any] = {}
     if parts.kind.family == "sdxl":

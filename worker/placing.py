@@ -28,7 +28,7 @@ def planned(family: Family, device: Device, weights: str, name: str) -> Plan:
     twice = family.guidance is Guidance.TWICE
     if device.place == HOST and not device.capped:
         # The operating system's memory is not ours to plan with.
-        return replace(UNPLANNED, rows=device.max_rows, fp8=weights == FP8)
+        return replace(UNPLANNED, fp8=weights == FP8)
     sizes = sizes_of(family.parts, native=family.native, factor=family.factor, twice=twice)
     return plan(sizes, device.memory_mb, fp8=weights == FP8, rows=device.max_rows, name=name)
 

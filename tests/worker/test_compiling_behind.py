@@ -1,5 +1,6 @@
 """Compiling behind the loop: the most used size first, once for all starts, in a process that holds up nobody."""
 
+import gc
 import json
 import os
 import shutil
@@ -44,6 +45,20 @@ def test_the_most_used_size_is_compiled_first_and_then_the_others(tmp_path: Path
     while watched.forward.may_adopt(idle=True):
         assert watched.forward.adopt()
     assert torch.allclose(watched.answer(4), watched.expected(4), atol=1e-5)
+
+
+def test_its_thread_works_behind_and_ends_with_the_model(tmp_path: Path) -> None:
+    watched, kept, nudged = Watched(unet(), unet_call), Kept(), threading.Event()
+    watched.answer(4)
+    subject = Subject(watched.forward, watched.recipe)
+    made = Compiler(subjects=[subject], root=tmp_path, nudge=nudged.set, make=kept.make, read=kept.read)
+    made.start()
+    assert nudged.wait(60) and watched.forward.may_adopt(idle=True) and watched.forward.adopt()
+    assert torch.allclose(watched.answer(4), watched.expected(4), atol=1e-5)
+    stopped = made.quiet.stopped
+    del made
+    gc.collect()
+    assert stopped.wait(60)
 
 
 def test_what_was_compiled_is_not_compiled_again_after_a_restart(tmp_path: Path) -> None:
@@ -118,6 +133,7 @@ def test_the_compilers_process_stands_still_while_there_is_work(monkeypatch: pyt
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # the compiler's own imports
+@pytest.mark.timeout(300)  # alone it takes twenty seconds
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch's compiler for the CPU needs a C++ compiler")
 def test_a_process_of_its_own_compiles_what_this_one_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))

@@ -10,6 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.config import Config
+from bot.localworker import options
 from core.errors import ConfigError
 from worker.device import choose
 from worker.kinds import CannotLoad
@@ -17,6 +19,7 @@ from worker.memory import Plan, Policy, Sizes, plan, reserve_mb
 from worker.models import load
 from worker.placing import tile
 from worker.preview import synthetic_fields
+from worker.settings import Settings, read
 from worker.sizing import sizes_of, weights_mb
 
 #: MB in bf16, by the models' published configs (benchmarks/gpu.py builds them).
@@ -171,3 +174,43 @@ def test_a_picture_in_tiles_is_the_picture() -> None:
 def test_a_plan_is_a_value() -> None:
     first = plan(SD15, 8192)
     assert replace(first, rows=1).rows == 1 and first == plan(SD15, 8192)
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def settings(*options: str, **environ: str) -> Settings:
+    """A doctor's, who needs no address."""
+    return read(["doctor", *options], environ)
+
+
+def test_compiling_is_for_gpus_unless_it_is_off() -> None:
+    assert settings().compiles_on("cuda") and not settings().compiles_on("cpu")
+    assert not settings(DARKROOM_COMPILE="off").compiles_on("cuda")
+    assert not settings("--compile", "off", DARKROOM_COMPILE="auto").compiles_on("cuda")
+
+
+def test_weights_and_memory_come_from_the_options_or_the_environment(tmp_path: Path) -> None:
+    found = settings("--weights", "fp8", "--gpu-mb", "12288", DARKROOM_DATA=str(tmp_path))
+    assert (found.weights, found.gpu_mb, found.data) == ("fp8", 12288, tmp_path)
+    assert (settings().weights, settings().gpu_mb) == ("full", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "cure"),
+    [
+        ("DARKROOM_COMPILE", "always", "auto or off"),
+        ("DARKROOM_WEIGHTS", "int4", "full or fp8"),
+        ("DARKROOM_GPU_MB", "8GB", "whole number"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused_with_the_right_ones(name: str, text: str, cure: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is .*{text}.*{cure}"):
+        settings(**{name: text})
+
+
+def test_the_local_worker_is_given_the_bots_settings(tmp_path: Path) -> None:
+    environ = {"DARKROOM_DATA": str(tmp_path), "DARKROOM_COMPILE": "off", "DARKROOM_WEIGHTS": "fp8"}
+    config = Config.from_env({**environ, "DARKROOM_GPU_MB": "8192"}, tmp_path / "none")
+    found = settings(*options(config, "postcard"))
+    assert (found.compile, found.weights, found.gpu_mb, found.data) == (False, "fp8", 8192, tmp_path)

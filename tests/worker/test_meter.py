@@ -97,3 +97,45 @@ def test_a_block_that_raises_is_the_houses() -> None:
         raise ValueError
     meter.settle()
     assert sum(meter.take_house().values()) == 5
+
+
+class Slow:
+    """A stretch of device time that ends when the test says so, as one in a stream of its own does."""
+
+    def __init__(self) -> None:
+        self.length: int | None = None
+
+    def end(self) -> None:
+        """Its end is known later."""
+
+    def ns(self, wait: bool) -> int | None:
+        """A test that waits for it is told at once."""
+        return 7_000_000 if wait and self.length is None else self.length
+
+
+def test_no_step_waits_for_what_is_computed_aside_but_the_jobs_last_word_does() -> None:
+    spans = [Slow(), Slow(), Slow()]
+    line = iter(spans)
+    meter = Meter(lambda: next(line))
+    with meter.measure(aside=True) as decode:
+        decode.job("a")
+    spans[1].length = spans[2].length = 1_000_000
+    for _ in range(2):
+        with meter.measure() as step:
+            step.job("b")
+    meter.settle(keep=1)
+    assert meter.job_ms("a") == 0 and meter.job_ms("b") == 2
+    assert meter.close("a") == 7
+    busy, booked = meter.audit()
+    assert busy == booked == 9_000_000
+
+
+def test_padding_is_booked_to_the_house_by_its_rows() -> None:
+    clock = Clock()
+    meter = Meter(lambda: WallSpan(clock))
+    with meter.measure() as measured:
+        measured.jobs({"a": 2, "b": 1}, padding=1)
+        clock.now += 8_000_000
+    meter.settle()
+    assert (meter.job_ms("a"), meter.job_ms("b")) == (4, 2)
+    assert meter.take_house() == {"padding": 2}
