@@ -108,6 +108,16 @@ def test_a_job_whose_last_word_is_here_already_is_no_suspect() -> None:
     assert (verdict["b"].strike, verdict["b"].solo) == (False, False)
 
 
+def test_a_job_that_rested_is_no_suspect_and_none_is_company_for_the_one_that_ran() -> None:
+    resting = a_flight("b")
+    resting.hold(0.0)
+    assert not judge([a_flight("a"), resting], died=True, meant=False)["a"].strike, "it may have taken one more step"
+    resting.resting = True
+    verdict = judge([a_flight("a"), resting], died=True, meant=False)
+    assert verdict["a"].strike and verdict["a"].solo
+    assert (verdict["b"].strike, verdict["b"].solo) == (False, False)
+
+
 def test_a_stop_that_we_meant_counts_against_nobody() -> None:
     assert not judge([a_flight("a")], died=True, meant=True)["a"].strike
 
