@@ -16,12 +16,13 @@ from core.catalogue import POSTCARD, SAMPLERS, name_of
 from core.events import ModelInfo
 from worker.boost import Boost
 from worker.device import Device
-from worker.digest import digest
+from worker.digest import combined, digest
 from worker.families.base import Family
 from worker.kinds import KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
 from worker.loras import LoraFiles
 from worker.memory import UNPLANNED, Plan
+from worker.othervae import read_vae
 from worker.parts import Parts, build, read_folder
 from worker.placing import FULL, place, planned
 from worker.samplers import samplers_for
@@ -53,17 +54,17 @@ class Loaded:
 
 def load(
     model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
-    compiled: bool = False, weights: str = FULL,
+    compiled: bool = False, weights: str = FULL, vae: str = "",
 ) -> Loaded:  # fmt: skip
     """Loads `model` onto the device. `loras`: where LoRAs are; `weights`: full, or fp8 for the denoiser's.
 
     `compiled`: somebody will compile the networks as they are, LoRAs and all (`forward.py` compiles them without).
 
-    Raises CannotLoad.
+    `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. Raises CannotLoad.
     """
     quiet()
     try:
-        return _load(model, device, progress, loras, weights, compiled)
+        return _load(model, device, progress, loras, weights, compiled, vae)
     except CannotLoad:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -89,22 +90,28 @@ def quiet() -> None:
 
 
 def _load(
-    model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, weights: str, compiled: bool
+    model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, weights: str, compiled: bool,
+    vae: str,
 ) -> Loaded:  # fmt: skip
     where = locate(model)
     progress()
     if where.is_file():
-        from worker.singlefile import read_file
+        from worker.singlefile import family_of, read_file
 
-        parts = read_file(where, device, progress)
+        other = read_vae(vae, family_of(where), device) if vae else None
+        parts = read_file(where, device, progress, None if other is None else other.network)
     else:
         index = index_of(where, model)
         kind = KINDS.get(index["_class_name"])
         if kind is None:
             return _whole(model, where, device, weights)
-        parts = read_folder(where, kind, index, device, progress)
+        other = read_vae(vae, kind.family, device) if vae else None
+        parts = read_folder(where, kind, index, device, progress, None if other is None else other.network)
     family = build(parts, device, loras, compiled=compiled)
-    loaded = _placed(family, _info(model, parts, family, device), device, weights)
+    info = _info(model, parts, family, device)
+    if other is not None:
+        info = replace(info, digest=combined(info.digest, other.digest))
+    loaded = _placed(family, info, device, weights)
     return furnish(loaded, Places.beside(where), device) if where.is_dir() else loaded
 
 

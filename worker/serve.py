@@ -105,8 +105,10 @@ def load_and_run(parts: Parts) -> None:
     rest = threading.Event()
     booster = booster_of(settings, device, rest, parts.inbox)
 
-    def load_boosted(model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles) -> Loaded:
-        loaded = load(model, device, progress, loras=loras, weights=settings.weights)
+    def load_boosted(
+        model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles, vae: str = ""
+    ) -> Loaded:
+        loaded = load(model, device, progress, loras=loras, weights=settings.weights, vae=vae)
         whole = isinstance(loaded.family, Whole)
         return loaded if booster is None or whole else replace(loaded, boost=booster(loaded.family.parts, loaded.plan))
 
