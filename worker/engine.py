@@ -233,7 +233,7 @@ class Engine:
         """After a forward that raised: no row has moved, so that all may be tried again in another way."""
         if self._shed(error):
             if isinstance(rows[0], Solo):  # its run is over
-                self._begin_again(self._line.tasks[jobs[0]])
+                self._line.restart(self._line.tasks[jobs[0]])
             return
         if is_out_of_memory(error) and len(rows) > 1:
             self._room.halve(len(rows))
@@ -248,10 +248,6 @@ class Engine:
         if shed:
             self._say(self._shelf.models())
         return shed
-
-    def _begin_again(self, task: Task) -> None:
-        self._line.remove(task)
-        self._line.add(Task(order=task.order, is_started=task.is_started))
 
     def _separate(self, jobs: tuple[str, ...], error: Exception) -> None:
         """A shared forward raised, and nobody knows whose fault it is: these jobs go on one at a time."""

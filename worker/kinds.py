@@ -5,7 +5,7 @@ A table and its reader; loads nothing. Every other pipeline that makes pictures 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,13 @@ class Kind:
     """One shape of checkpoint: its folders, with the classes that read them, and what it usually takes."""
 
     family: str
-    pipeline: str  # diffusers' own, for its LoRA loader and for the tests to compare with
+    pipeline: str  # diffusers' own, which reads single files and LoRAs
     networks: Mapping[str, str]  # folder -> class of diffusers or transformers
     tokenizers: Mapping[str, str]
     predictions: tuple[str, ...]  # the first is meant where the scheduler's config is silent
     steps: int
     guidance: float
     sampler: str
-    bare: Mapping[str, Any] = field(default_factory=dict)  # what else the pipeline's constructor wants
 
     @property
     def denoiser(self) -> str:
@@ -43,14 +42,12 @@ SD = Kind(
     family="sd", pipeline="StableDiffusionPipeline",
     networks={"text_encoder": "CLIPTextModel", **_UNET}, tokenizers={"tokenizer": "CLIPTokenizer"},
     predictions=_PREDICTIONS, steps=25, guidance=7.5, sampler="euler",
-    bare={"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
 )  # fmt: skip
 SDXL = Kind(
     family="sdxl", pipeline="StableDiffusionXLPipeline",
     networks={"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection", **_UNET},
     tokenizers={"tokenizer": "CLIPTokenizer", "tokenizer_2": "CLIPTokenizer"},
     predictions=_PREDICTIONS, steps=30, guidance=6.0, sampler="euler",
-    bare={"add_watermarker": False},
 )  # fmt: skip
 FLUX = Kind(
     family="flux", pipeline="FluxPipeline",

@@ -36,12 +36,17 @@ class Line:
         self.finished = deque(row for row in self.finished if row.job != task.id)
         task.close()
 
+    def restart(self, task: Task) -> None:
+        """It begins anew, behind all others."""
+        self.remove(task)
+        self.add(Task(order=task.order, is_started=task.is_started, paused=task.paused))
+
     def wanting(self, model: str) -> list[Task]:
         """The jobs that ask for this model."""
         return [task for task in self.tasks.values() if task.model == model]
 
     def busy(self) -> set[str]:
-        """Models at work. Those of paused rows may go: rows are small, and wait for their model to return."""
+        """Models at work. Those of paused jobs may go: rows are small, and wait for their model to return."""
         begun = {task.model for task in self.tasks.values() if task.is_begun and not task.paused}
         return begun | {self.tasks[row.job].model for row in self.finished}
 
@@ -51,6 +56,9 @@ class Line:
         Where one of them has to wait for room, nobody who came later begins, or it would wait for ever. And none takes
         the room of a model that somebody who came earlier is about to use.
         """
+        for task in [task for task in self.tasks.values() if task.paused and task.holds_its_model]:
+            if self._shelf.get(task.model) is None:
+                self.restart(task)
         able, busy, closed = set(), self.busy(), False
         for task in self.tasks.values():
             if task.paused:

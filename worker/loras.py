@@ -1,21 +1,23 @@
-"""Keeps LoRAs at hand for one model and switches between them: diffusers' adapters, loaded at first use.
+"""Keeps LoRAs at hand for one model and switches between them.
 
-A LoRA is a `.safetensors` file of the LoRAs' folder, called as the catalogue calls it (`name_of`); kohya's and peft's
-layouts are both read. A few stay in memory, the one not used for longest goes. Knows nothing of batches or jobs.
+A LoRA is a `.safetensors` file of the LoRAs' folder, called as the catalogue calls it (`name_of`). Each network has one
+slot beside its layers, wide enough for all that count together: side by side, with their weights multiplied in. A
+switch copies numbers into it and changes nothing else, so that a compiled network stays compiled. What was read stays
+in the host's memory for a while; the one not used for longest goes. Knows nothing of batches or jobs.
 """
 
 import logging
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from core.catalogue import name_of
 from core.spelling import nearest, quoted
+from worker.lorafile import Layers, read
 
 log = logging.getLogger("darkroom.loras")
 
@@ -23,22 +25,24 @@ log = logging.getLogger("darkroom.loras")
 LoraFiles = Path | Callable[[], Mapping[str, Path]]
 
 KEEP = 8
-#: Where the network will be compiled, LoRAs of up to this rank are swapped in place without compiling it again.
-SWAP_RANK = 128
-#: That there are several, and that one goes while it counts, is what we want.
-_KNOWN_WARNINGS = ("Already found a `peft_config`", "Adapter .* was active which is now deleted")
+#: A slot grows by these ranks; where the network will be compiled it is as wide as this from the start.
+RANKS, WIDE = 16, 128
+_SLOT = "slot"
 
 
 class Loras:
-    """`pipeline`: diffusers' own, of the very networks that compute; `compiled`: they will be compiled later on."""
+    """`pipeline`: the class of diffusers that knows the model's LoRAs; `networks`: those that take them, by its names.
 
-    def __init__(self, pipeline: Any, source: LoraFiles, *, keep: int = KEEP, compiled: bool = False) -> None:
-        self._pipeline, self._source, self._keep = pipeline, source, keep
-        self._loaded: OrderedDict[Path, tuple[str, int]] = OrderedDict()  # file -> adapter, its time of change
-        self._active: list[tuple[str, float]] = []
-        self._count = 0
-        if compiled:
-            pipeline.enable_lora_hotswap(target_rank=SWAP_RANK, check_compiled="ignore")
+    `compiled`: the networks will be compiled, and again for every slot that widens.
+    """
+
+    def __init__(
+        self, pipeline: Any, networks: Mapping[str, nn.Module], source: LoraFiles, *, keep: int = KEEP,
+        compiled: bool = False,
+    ) -> None:  # fmt: skip
+        self._pipeline, self._networks, self._source, self._keep = pipeline, networks, source, keep
+        self._slots = {name: Slot(network, WIDE if compiled else 0) for name, network in networks.items()}
+        self._read: OrderedDict[tuple[Path, int], Layers] = OrderedDict()  # by file and its time of change
 
     def files(self) -> dict[str, Path]:
         """What there is now, by the names that requests use."""
@@ -48,41 +52,13 @@ class Loras:
 
     def use(self, wanted: Sequence[tuple[str, float]]) -> None:
         """From now on these count, by weight, and no others. Raises LookupError with a sentence, changing nothing."""
-        paths = [self._path(name) for name, _ in wanted]
+        given = [(self._layers(self._path(name)), weight) for name, weight in wanted]
         # Weights that are made in inference mode could never be used outside it.
-        with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-            for known in _KNOWN_WARNINGS:
-                warnings.filterwarnings("ignore", message=known)
-            try:
-                adapters = [self._adapter(path) for path in paths]
-                self._active = [(adapter, weight) for adapter, (_, weight) in zip(adapters, wanted, strict=True)]
-            finally:
-                # Also when one does not fit: what was loaded before it counts at once.
-                self._activate(self._active)
-            self._forget()
-
-    def _activate(self, adapters: Sequence[tuple[str, float]]) -> None:
-        if adapters:
-            self._pipeline.set_adapters([name for name, _ in adapters], [weight for _, weight in adapters])
-            self._pipeline.enable_lora()
-        elif self._loaded:
-            self._pipeline.disable_lora()
-        for network in self._networks():
-            _freeze(network)
-
-    def _adapter(self, path: Path) -> str:
-        """The adapter for a file, loaded if it is not or if the file has changed."""
-        changed = path.stat().st_mtime_ns
-        known = self._loaded.get(path)
-        if known is not None and known[1] == changed:
-            self._loaded.move_to_end(path)
-            return known[0]
-        adapter = self._load(path)
-        if known is not None:
-            self._pipeline.delete_adapters(known[0])
-        self._loaded[path] = (adapter, changed)
-        self._loaded.move_to_end(path)
-        return adapter
+        with torch.inference_mode(False), torch.no_grad():
+            for name, slot in self._slots.items():
+                slot.fill([(layers[name], weight) for layers, weight in given if name in layers])
+        while len(self._read) > max(self._keep, len(wanted)):
+            self._read.popitem(last=False)
 
     def _path(self, name: str) -> Path:
         files = self.files()
@@ -93,54 +69,72 @@ class Loras:
             raise LookupError(f"There is no LoRA {quoted(name)}.{cure}")
         return found
 
-    def _load(self, path: Path) -> str:
-        self._count += 1
-        adapter = f"lora{self._count}"
-        try:
-            self._pipeline.load_lora_weights(
-                str(path.parent), weight_name=path.name, adapter_name=adapter, local_files_only=True,
-                use_safetensors=True,
-            )  # fmt: skip
-            if not any(adapter in names for names in self._pipeline.get_list_adapters().values()):
-                raise KeyError("nothing in it belongs to this model")
-        except Exception as error:
-            # diffusers and peft raise whatever they like on a file that does not fit; all mean the same here.
-            log.warning("%s does not fit: %s", path.name, " ".join(str(error).split())[:300])
-            self._remove(adapter)
-            sentence = f"The LoRA {quoted(name_of(path.stem))} does not fit this model: it was made for another kind."
-            raise LookupError(sentence) from error
-        return adapter
-
-    def _remove(self, adapter: str) -> None:
-        """Takes out what a load that failed has left behind."""
-        from peft.tuners.tuners_utils import BaseTunerLayer
-
-        for network in self._networks():
-            for layer in network.modules():
-                if isinstance(layer, BaseTunerLayer):
-                    layer.delete_adapter(adapter)
-            getattr(network, "peft_config", {}).pop(adapter, None)
-
-    def _networks(self) -> list[Any]:
-        parts = (getattr(self._pipeline, name, None) for name in self._pipeline._lora_loadable_modules)
-        return [part for part in parts if isinstance(part, nn.Module)]
-
-    def _forget(self) -> None:
-        """Lets go of those not used for longest, beyond what is kept."""
-        active = {adapter for adapter, _ in self._active}
-        for path, (adapter, _) in list(self._loaded.items()):
-            if len(self._loaded) <= self._keep:
-                return
-            if adapter not in active:
-                self._pipeline.delete_adapters(adapter)
-                del self._loaded[path]
+    def _layers(self, path: Path) -> Layers:
+        key = path, path.stat().st_mtime_ns
+        if key not in self._read:
+            try:
+                self._read[key] = read(path, self._pipeline, self._networks)
+            except Exception as error:
+                # diffusers raises whatever it likes on a file that does not fit; all mean the same here.
+                log.warning("%s does not fit: %s", path.name, " ".join(str(error).split())[:300])
+                name = quoted(name_of(path.stem))
+                raise LookupError(f"The LoRA {name} does not fit this model: it was made for another kind.") from error
+        self._read.move_to_end(key)
+        return self._read[key]
 
 
-def _freeze(network: Any) -> None:
-    """Brings what was loaded to the network's own precision, and out of training, where switching puts it."""
-    dtype = network.dtype
-    for name, weight in network.named_parameters():
-        if ".lora_" in name:
-            weight.requires_grad_(False)
-            weight.data = weight.data.to(dtype)
-    network.eval()
+class Slot:
+    """What is added to one network's layers, all LoRAs together: an adapter of peft's, filled anew at each switch."""
+
+    def __init__(self, network: nn.Module, rank: int) -> None:
+        self._network, self._rank = network, rank
+        self._layers: dict[str, Any] = {}  # those that it covers, as peft's wrappers
+        self._counts = False
+
+    def fill(self, loras: Sequence[tuple[Mapping[str, tuple[Tensor, Tensor]], float]]) -> None:
+        """With the sum of these, each by its weight."""
+        loras = [(layers, weight) for layers, weight in loras if layers]
+        names = {name for layers, _ in loras for name in layers}
+        sums = {name: sum(len(layers[name][0]) for layers, _ in loras if name in layers) for name in names}
+        needed = max(sums.values(), default=0)
+        if needed > self._rank or not names <= self._layers.keys():
+            self._widen(max(self._rank, -(-needed // RANKS) * RANKS), names | self._layers.keys())
+        for name, layer in self._layers.items() if loras else ():
+            down, up = layer.lora_A[_SLOT].weight, layer.lora_B[_SLOT].weight
+            up.zero_()
+            place = 0
+            for layers, weight in loras:
+                if name in layers:
+                    thin, wide = layers[name]
+                    rank = slice(place, place + len(thin))
+                    down[rank].copy_(thin)
+                    up[:, rank].copy_(wide * weight)
+                    place = rank.stop
+        self._count(bool(loras))
+
+    def _count(self, whether: bool) -> None:
+        if whether is not self._counts:
+            for layer in self._layers.values():
+                layer.enable_adapters(whether)
+            self._counts = whether
+        for layer in self._layers.values():
+            layer.requires_grad_(False)
+
+    def _widen(self, rank: int, names: set[str]) -> None:
+        """Lays the slot anew; a compiled network is compiled again."""
+        from peft import LoraConfig, inject_adapter_in_model
+
+        for layer in self._layers.values():
+            layer.delete_adapter(_SLOT)
+        if hasattr(self._network, "peft_config"):
+            del self._network.peft_config
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=sorted(names))
+        inject_adapter_in_model(config, self._network, adapter_name=_SLOT)
+        self._rank, self._counts = rank, True
+        self._layers = {name: self._network.get_submodule(name) for name in names}
+        for layer in self._layers.values():
+            base = layer.get_base_layer().weight
+            layer.to(base.device).eval()
+            for part in (layer.lora_A[_SLOT], layer.lora_B[_SLOT]):
+                part.to(base.dtype)
+                part.weight.zero_()

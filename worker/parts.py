@@ -114,15 +114,7 @@ def build(parts: Parts, device: Device, loras: LoraFiles | None, *, compiled: bo
     if parts.kind.family == "sdxl":
         more["zeros_for_empty"] = bool(parts.index.get("force_zeros_for_empty_prompt", True))
     if loras is not None:
-        more["loras"] = Loras(pipeline_of(parts), loras, compiled=compiled)
+        taking = {name: network for name, network in parts.networks.items() if name != "vae"}
+        more["loras"] = Loras(class_of(parts.kind.pipeline), taking, loras, compiled=compiled)
     family = FAMILIES[parts.kind.family]
     return family(**parts.networks, **parts.tokenizers, scheduler=parts.scheduler, device=device.place, **more)
-
-
-def pipeline_of(parts: Parts) -> Any:
-    """diffusers' own pipeline of the same networks; it costs no memory of its own."""
-    from diffusers import EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
-
-    flow = parts.kind.predictions[0] == "flow_prediction"
-    scheduler = FlowMatchEulerDiscreteScheduler() if flow else EulerDiscreteScheduler(steps_offset=1)
-    return class_of(parts.kind.pipeline)(**parts.networks, **parts.tokenizers, scheduler=scheduler, **parts.kind.bare)

@@ -60,6 +60,12 @@ class Task:
         return self.preparing is not None or self.prepared is not None
 
     @property
+    def holds_its_model(self) -> bool:
+        """True while something of it would be lost with the model: its preparation, or a run of a pipeline."""
+        under_way = self.preparing is not None and self.prepared is None
+        return under_way or any(isinstance(row, Solo) for row in self.rows)
+
+    @property
     def adaptation(self) -> Adaptation:
         """What is changed in the model for it."""
         request = self.order.request

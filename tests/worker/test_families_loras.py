@@ -1,5 +1,6 @@
 """LoRAs count by their weight, are switched without a trace, and say so when they do not fit."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.worker.bed import request
 from tests.worker.checkpoint import make
@@ -123,13 +125,11 @@ def test_a_changed_file_is_read_anew(home: Home) -> None:
 
 def test_few_stay_in_memory(home: Home) -> None:
     _, folder, where = home
-    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder)
-    loras = Loras(pipeline, where, keep=1)
-    for name in ("Ink", "words", "Ink"):
-        loras.use([(name, 1.0)])
-        assert len({one for names in pipeline.get_list_adapters().values() for one in names}) == 1
-    loras.use([("Ink", 1.0), ("words", 1.0)])
-    assert len(pipeline.get_list_adapters()["unet"]) == 2
+    networks = {"unet": load(str(folder), CPU).family.parts["unet"]}
+    loras = Loras(diffusers.StableDiffusionPipeline, networks, where, keep=1)
+    for wanted in (["ink"], ["words"], ["ink", "words"]):
+        loras.use([(name, 1.0) for name in wanted])
+        assert {path.stem.lower() for path, _ in loras._read} == set(wanted)
 
 
 def test_a_new_lora_goes_round_the_edges_too(home: Home) -> None:
@@ -164,3 +164,42 @@ def test_other_families_take_them_too(
     assert not torch.allclose(family.denoise(*given), before, atol=1e-3)
     family.adapt(Adaptation())
     assert torch.equal(family.denoise(*given), before)
+
+
+def test_switching_does_not_compile_again(tmp_path: Path) -> None:
+    loaded = load(str(make(tmp_path / "tiny")), CPU, loras=tmp_path / "loras", compiled=True)
+    family = loaded.family
+    block: Any = family.parts["unet"].get_submodule("mid_block.attentions.0")  # stands for all, for all take long
+    for name, seed in (("a", 1), ("b", 2)):
+        make_lora(tmp_path / "loras" / f"{name}.safetensors", family.parts, seed=seed, layers=("attn2.to_k",))
+    compiled: list[Any] = []
+
+    def backend(graph: Any, _given: Any) -> Any:
+        compiled.append(graph)
+        return graph
+
+    block.compile(backend=backend, fullgraph=True)
+
+    def graphs_after(*loras: tuple[str, float]) -> int:
+        picture(family, *loras)
+        return len(compiled)
+
+    first = graphs_after(("a", 1.0))
+    switched = [graphs_after(*loras) for loras in ([("b", 1.0)], [("a", 0.3)], [("a", 0.5), ("b", -0.2)])]
+    assert switched == [first] * 3
+    plain = graphs_after()
+    assert plain > first, "without any LoRA nothing of them is computed"
+    assert [graphs_after(("b", 0.5)), graphs_after()] == [plain] * 2
+
+
+@pytest.mark.parametrize(
+    ("notes", "factor"), [({"lora_alpha": 1}, 0.5), ({"lora_alpha": 2, "use_rslora": True}, 2**0.5)]
+)
+def test_pefts_own_remarks_count(home: Home, notes: dict[str, Any], factor: float) -> None:
+    loaded, _, loras = home
+    plain = make_lora(loras / "plain.safetensors", loaded.family.parts, seed=8)
+    tensors = load_file(plain)
+    remarks = {"lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in notes.items()})}
+    save_file(tensors, loras / "noted.safetensors", metadata=remarks)
+    noted, scaled = picture(loaded.family, ("noted", 1.0)), picture(loaded.family, ("plain", factor))
+    assert distance(noted, scaled) <= 1

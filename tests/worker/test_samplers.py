@@ -74,7 +74,7 @@ def test_rows_that_join_and_leave_at_any_step_are_what_diffusers_computes(
             # Relative to the largest latents so far: what float32 steps have added up.
             error = furthest(row.latents, known[-1]) / max(float(latents.abs().max()) for latents in known)
             # Guidance multiplies rounding errors as it multiplies differences.
-            assert error <= 1e-6 * max(1.0, row.guidance), (wishes[int(row.job)], row.done, error)
+            assert error <= 2e-6 * max(1.0, row.guidance), (wishes[int(row.job)], row.done, error)
 
 
 def furthest(one: torch.Tensor, other: torch.Tensor) -> float:

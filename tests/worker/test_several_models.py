@@ -7,7 +7,20 @@ from typing import Any
 
 import pytest
 
-from core.events import Cancelled, Described, Done, FailureKind, HouseTime, Models, Phase, Picture, Progress, Started
+from core.events import (
+    Cancelled,
+    Described,
+    Done,
+    FailureKind,
+    HouseTime,
+    Models,
+    Pause,
+    Phase,
+    Picture,
+    Progress,
+    Resume,
+    Started,
+)
 from core.job import Kind, Lora
 from tests.worker.bed import Bed, pixels, request
 from tests.worker.paper import Loads, Paper, WholePaper, paper
@@ -166,15 +179,33 @@ def test_paused_rows_let_their_model_go_and_go_on_where_they_were_when_it_is_bac
     bed.submit("a", wish("one", steps=10))
     bed.ticks(4)
     task = bed.engine._line.tasks["a"]
-    task.paused = True
+    bed.engine.inbox.put(Pause(job="a", attempt=1))
     bed.submit("b", wish("two", steps=3))
     bed.finish("b")
     assert told(bed) == [("two",)] and task.step == 4
-    task.paused = False
-    bed.engine._idle = False
+    bed.engine.inbox.put(Resume(job="a", attempt=1))
     bed.finish("a")
     assert loads.asked == ["two", "one"]
     assert bed.pictures("a") == expected
+
+
+def test_a_paused_pipeline_lets_its_model_go_too_and_begins_again_when_it_is_back() -> None:
+    own = paper("own", 200, family=WholePaper())
+    bed, loads = bed_of(
+        own, budget_mb=250, sizes={"own": 200, "two": 200}, own=paper("own", 200, family=WholePaper()),
+        two=paper("two", 200),
+    )  # fmt: skip
+    bed.submit("a", wish("own", steps=6))
+    bed.ticks(3)
+    run = own.family.run
+    bed.engine.inbox.put(Pause(job="a", attempt=1))
+    bed.submit("b", wish("two", steps=3))
+    bed.finish("b")
+    assert run.closed and bed.last("a") is None
+    bed.engine.inbox.put(Resume(job="a", attempt=1))
+    bed.finish("a")
+    assert isinstance(bed.last("a"), Done) and loads.asked == ["two", "own"]
+    assert sum(isinstance(event, Started) for event in bed.of("a")) == 1
 
 
 def test_memory_that_is_full_costs_the_idle_models_their_place_before_any_job_its_rows() -> None:

@@ -105,7 +105,9 @@ def reference(wish: Wish, config: dict[str, Any], text: float = 0.1) -> list[tor
             without = toy(seen.float(), time, -text)
             out = without + wish.guidance * (out - without)
         noisy = {"generator": generator} if wish.sampler in ("euler_a", "lcm") else {}
-        latents = scheduler.step(out.double(), time, latents, return_dict=False, **noisy)[0]
+        stepped, *x0 = scheduler.step(out.double(), time, latents, return_dict=False, **noisy)
+        # With some spacings DDIM's last stride ends just before the picture; ours ends in it.
+        latents = x0[0] if wish.sampler == "ddim" and len(after) == len(scheduler.timesteps) - start else stepped
         after.append(latents[0])
     return after
 

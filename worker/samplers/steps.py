@@ -25,7 +25,10 @@ def flow_course(scheduler: Any, prediction: str) -> Course:
 
 
 def ddim_course(scheduler: Any, prediction: str) -> Course:
-    """diffusers steps back by whole strides, so with some spacings a step does not lead to where the next begins."""
+    """diffusers steps back by whole strides, so with some spacings a step does not lead to where the next begins.
+
+    Where its last stride ends just before the picture, with a little noise left, ours goes all the way.
+    """
     times = np.asarray(scheduler.timesteps)
     back = times - scheduler.config.num_train_timesteps // len(times)
     kept = np.asarray(scheduler.alphas_cumprod, dtype=np.float64)
