@@ -28,3 +28,8 @@ def digest(root: Path, files: Iterable[Path]) -> str:
                 file.seek(block * (size - BLOCK) // (BLOCKS - 1))
                 whole.update(file.read(BLOCK))
     return whole.hexdigest()[:16]
+
+
+def combined(*digests: str) -> str:
+    """16 hex digits for weights that compute together."""
+    return hashlib.sha256("+".join(digests).encode()).hexdigest()[:16]

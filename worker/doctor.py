@@ -3,11 +3,12 @@
 import importlib.metadata
 import sys
 from time import monotonic
+from typing import Any
 
 from core.errors import DarkroomError
 from worker.settings import Settings
 
-_NEEDED = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
+_NEEDED = ("torch", "diffusers", "transformers", "safetensors", "numpy", "peft", "pillow")
 
 
 def report(settings: Settings) -> int:
@@ -30,8 +31,6 @@ def _libraries() -> bool:
 
 
 def _computes(settings: Settings) -> bool:
-    import torch
-
     from worker.device import choose, prepare
     from worker.models import load
 
@@ -42,14 +41,8 @@ def _computes(settings: Settings) -> bool:
         began = monotonic()
         loaded = load(settings.model, device)
         print(f"ok       model {loaded.info.name} ({loaded.info.digest}) in {monotonic() - began:.1f} s")
-        family = loaded.family
-        side = family.native // family.factor
-        latents = torch.zeros(1, family.channels, side, side, device=device.place)
-        text = {name: value[None] for name, value in family.encode_prompt("a test").items()}
-        one = torch.ones(1, device=device.place)
-        family.denoise(latents, one, text, one)
-        family.decode(latents[0])
-        print(f"ok       one step and one decode at {family.native}×{family.native}")
+        _step(loaded.family)
+        print(f"ok       one step and one decode at {loaded.family.native}×{loaded.family.native}")
     except DarkroomError as error:
         print(f"FAILED   {error.sentence}")
         return False
@@ -58,3 +51,25 @@ def _computes(settings: Settings) -> bool:
         print("         Another DARKROOM_DTYPE or DARKROOM_DEVICE=cpu may help.")
         return False
     return True
+
+
+def _step(family: Any) -> None:
+    """One step and one decode at the native size. Raises whatever goes wrong."""
+    import torch
+
+    from core.job import Request
+    from worker.families.base import Whole
+
+    if isinstance(family, Whole):
+        request = Request(
+            prompt="a test", width=family.native, height=family.native, seed=0, steps=1, guidance=1.0, sampler="",
+            model="",
+        )  # fmt: skip
+        family.begin(request, (0,)).advance()
+        return
+    side = family.native // family.factor
+    latents = torch.zeros(1, family.channels, side, side, device=family.device)
+    text = {name: value[None] for name, value in family.encode_prompt("a test").items()}
+    one = torch.ones(1, device=family.device)
+    family.denoise(latents, one, text, one)
+    family.decode(latents[0])

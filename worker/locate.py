@@ -1,4 +1,4 @@
-"""Finds a checkpoint by what the owner calls it: postcard, a folder, a `.safetensors` file, or a hub id.
+"""Finds a checkpoint by what the owner calls it: postcard, a folder, a `.safetensors` file, a hub id, or its file.
 
 Of a hub repository only configs and plain safetensors are fetched, never pickles. Loads nothing.
 """
@@ -27,10 +27,22 @@ def locate(model: str) -> Path:
             return _checked(place.resolve(), model)
         if place.is_file():
             return _file(place.resolve())
-    if model.count("/") != 1 or model.startswith((".", "/", "~")) or model.endswith((".safetensors", *PICKLES)):
+    far = not model.startswith((".", "/", "~"))
+    if far and model.count("/") >= 2 and model.endswith(".safetensors"):
+        return _file_of(model)
+    if not far or model.count("/") != 1 or model.endswith((".safetensors", *PICKLES)):
         cure = "a hub id looks like owner/name."
         raise CannotLoad(f"DARKROOM_MODEL is {model!r}, but there is no such folder and no such file; {cure}")
-    return _checked(_fetch(model), model)
+    return _checked(_checkpoint(model), model)
+
+
+def _file_of(model: str) -> Path:
+    """A checkpoint in one file of a hub repository: `owner/name/file.safetensors`."""
+    owner, name, file = model.split("/", 2)
+    path = fetch(f"{owner}/{name}", [file]) / file
+    if not path.is_file():
+        raise CannotLoad(f"The repository {owner}/{name} has no file {file}: check its name.")
+    return path
 
 
 def _file(path: Path) -> Path:
@@ -50,32 +62,31 @@ def _checked(folder: Path, model: str) -> Path:
     return folder
 
 
-def _fetch(model: str) -> Path:
+def _checkpoint(model: str) -> Path:
+    folder = fetch(model, SMALL_FILES)
+    kind = KINDS.get(index_of(folder, model)["_class_name"])
+    for pattern in _weights(kind):
+        fetch(model, [pattern], OTHER_WEIGHTS)
+        if not list(folder.glob(pattern)):
+            # Some repositories hold half precision only.
+            fetch(model, [pattern.replace("*.safetensors", "*.fp16*.safetensors")])
+    return folder
+
+
+def fetch(repository: str, patterns: Iterable[str], without: Iterable[str] = ()) -> Path:
+    """These files of a hub repository: the folder that they are in. Raises CannotLoad."""
     from huggingface_hub import snapshot_download
 
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
-
-    def get(patterns: Iterable[str], without: Iterable[str] = ()) -> Path:
-        found = snapshot_download(
-            model, allow_patterns=list(patterns), ignore_patterns=list(without), local_files_only=offline
-        )
-        return Path(found)
-
     try:
-        folder = get(SMALL_FILES)
-        kind = KINDS.get(index_of(folder, model)["_class_name"])
-        for pattern in _weights(kind):
-            get([pattern], OTHER_WEIGHTS)
-            if not list(folder.glob(pattern)):
-                # Some repositories hold half precision only.
-                get([pattern.replace("*.safetensors", "*.fp16*.safetensors")])
-    except CannotLoad:
-        raise
+        found = snapshot_download(
+            repository, allow_patterns=list(patterns), ignore_patterns=list(without), local_files_only=offline
+        )
     except Exception as error:
         where = "in the local cache (offline)" if offline else "on the hub"
         cure = "Check the name and the network, or point DARKROOM_MODEL to a folder."
-        raise CannotLoad(f"{model} was not found {where}. {cure}") from error
-    return folder
+        raise CannotLoad(f"{repository} was not found {where}. {cure}") from error
+    return Path(found)
 
 
 def _weights(kind: Kind | None) -> list[str]:

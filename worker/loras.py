@@ -1,9 +1,9 @@
 """Keeps LoRAs at hand for one model and switches between them.
 
-A LoRA is a `.safetensors` file of the LoRAs' folder, called as the catalogue calls it (`name_of`). Each network has one
-slot beside its layers, wide enough for all that count together: side by side, with their weights multiplied in. A
-switch copies numbers into it and changes nothing else, so that a compiled network stays compiled. What was read stays
-in the host's memory for a while; the one not used for longest goes. Knows nothing of batches or jobs.
+A LoRA is a `.safetensors` file, called as the catalogue calls it (`name_of`). Each network has one slot beside its
+layers, wide enough for all that count together: side by side, with their weights multiplied in. A switch copies numbers
+into it and changes nothing else, so that a compiled network stays compiled. What was read stays in the host's memory
+for a while; the one not used for longest goes. Knows nothing of batches or jobs.
 """
 
 import logging
@@ -70,7 +70,10 @@ class Loras:
         return found
 
     def _layers(self, path: Path) -> Layers:
-        key = path, path.stat().st_mtime_ns
+        try:
+            key = path, path.stat().st_mtime_ns
+        except OSError as error:
+            raise LookupError(f"The LoRA {quoted(name_of(path.stem))} is not there any more.") from error
         if key not in self._read:
             try:
                 self._read[key] = read(path, self._pipeline, self._networks)
@@ -124,7 +127,8 @@ class Slot:
         """Lays the slot anew; a compiled network is compiled again."""
         from peft import LoraConfig, inject_adapter_in_model
 
-        for layer in self._layers.values():
+        before, self._layers = self._layers, {}
+        for layer in before.values():
             layer.delete_adapter(_SLOT)
         if hasattr(self._network, "peft_config"):
             del self._network.peft_config

@@ -14,11 +14,12 @@ import torch
 from core.catalogue import POSTCARD, SAMPLERS, name_of
 from core.events import ModelInfo
 from worker.device import Device
-from worker.digest import digest
+from worker.digest import combined, digest
 from worker.families.base import Family
 from worker.kinds import KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
 from worker.loras import LoraFiles
+from worker.othervae import read_vae
 from worker.parts import Parts, build, read_folder
 from worker.samplers import samplers_for
 from worker.vision.places import Places
@@ -45,15 +46,15 @@ class Loaded:
 
 def load(
     model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
-    compiled: bool = False,
+    compiled: bool = False, vae: str = "",
 ) -> Loaded:  # fmt: skip
     """Loads `model` onto the device. `loras`: where LoRAs are; `compiled`: it will be compiled later on.
 
-    Raises CannotLoad.
+    `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. Raises CannotLoad.
     """
     quiet()
     try:
-        return _load(model, device, progress, loras, compiled)
+        return _load(model, device, progress, loras, compiled, vae)
     except CannotLoad:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -78,21 +79,28 @@ def quiet() -> None:
         logging.set_verbosity_error()
 
 
-def _load(model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, compiled: bool) -> Loaded:
+def _load(
+    model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, compiled: bool, vae: str
+) -> Loaded:
     place = locate(model)
     progress()
     if place.is_file():
-        from worker.singlefile import read_file
+        from worker.singlefile import family_of, read_file
 
-        parts = read_file(place, device, progress)
+        other = read_vae(vae, family_of(place), device) if vae else None
+        parts = read_file(place, device, progress, None if other is None else other.network)
     else:
         index = index_of(place, model)
         kind = KINDS.get(index["_class_name"])
         if kind is None:
             return _whole(model, place, device, progress)
-        parts = read_folder(place, kind, index, device, progress)
+        other = read_vae(vae, kind.family, device) if vae else None
+        parts = read_folder(place, kind, index, device, progress, None if other is None else other.network)
     family = build(parts, device, loras, compiled=compiled)
-    loaded = Loaded(family=family, info=_info(model, parts, family, device), memory_mb=memory_mb(family))
+    info = _info(model, parts, family, device)
+    if other is not None:
+        info = replace(info, digest=combined(info.digest, other.digest))
+    loaded = Loaded(family=family, info=info, memory_mb=memory_mb(family))
     return furnish(loaded, Places.beside(place), device) if place.is_dir() else loaded
 
 

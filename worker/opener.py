@@ -21,7 +21,9 @@ from worker.vision.places import Places
 class LoadFiles(Protocol):
     """`models.load`."""
 
-    def __call__(self, model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles) -> Loaded:
+    def __call__(
+        self, model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles, vae: str = ""
+    ) -> Loaded:
         """Raises CannotLoad."""
 
 
@@ -61,7 +63,7 @@ class Opener:
         """Raises DarkroomError with a sentence."""
         place = self._places.get(name)
         if place is not None:
-            return self._dressed(self._files(_where(place)), place)
+            return self._dressed(self._files(_where(place), place.vae), place)
         if name == name_of(self._own):
             return self.first()
         names = ", ".join(sorted({name_of(self._own), *self._places}))
@@ -77,8 +79,8 @@ class Opener:
         place, opened = self._places.get(name), self._opened.get(name)
         return place is None or opened is None or _files_of(place) == _files_of(opened)
 
-    def _files(self, where: str) -> Loaded:
-        return self._load(where, self._device, self._progress, loras=lambda: self._loras)
+    def _files(self, where: str, vae: str = "") -> Loaded:
+        return self._load(where, self._device, self._progress, loras=lambda: self._loras, vae=vae)
 
     def _dressed(self, loaded: Loaded, place: ModelPlace) -> Loaded:
         info = loaded.info

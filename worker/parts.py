@@ -38,13 +38,19 @@ class Parts:
 
 
 def read_folder(
-    folder: Path, kind: Kind, index: Mapping[str, Any], device: Device, progress: Callable[[], None]
+    folder: Path, kind: Kind, index: Mapping[str, Any], device: Device, progress: Callable[[], None], vae: Any = None
 ) -> Parts:
-    """A checkpoint in diffusers' folder format. Raises CannotLoad, or whatever the libraries raise on broken files."""
+    """A checkpoint in diffusers' folder format; `vae` takes the place of its own.
+
+    Raises CannotLoad, or whatever the libraries raise on broken files.
+    """
     scheduler = read_scheduler(folder, kind)
     networks: dict[str, Any] = {}
     for name, class_name in kind.networks.items():
-        networks[name] = settle(_read(folder / name, class_name, device), device)
+        if name == "vae" and vae is not None:
+            networks[name] = vae
+            continue
+        networks[name] = settle(read_network(folder / name, class_name, device), device)
         progress()
     return Parts(
         kind=kind, networks=networks, tokenizers=read_tokenizers(folder, kind), scheduler=scheduler, index=index,
@@ -78,7 +84,8 @@ def read_tokenizers(folder: Path, kind: Kind) -> dict[str, Any]:
     }
 
 
-def _read(folder: Path, class_name: str, device: Device) -> Any:
+def read_network(folder: Path, class_name: str, device: Device) -> Any:
+    """One network of a folder, in its precision."""
     names = [path.name for path in folder.glob("*.safetensors")]
     how: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
     if names and all(".fp16" in name for name in names):

@@ -55,8 +55,11 @@ def header_of(path: Path) -> Header:
     return header
 
 
-def shape_of(header: Header, name: str) -> Shape:
-    """What the file is, by names and shapes of its tensors. Raises CannotLoad with what would be right."""
+def shape_of(header: Header, name: str, *, own_vae: bool = True) -> Shape:
+    """What the file is, by names and shapes of its tensors; `own_vae`: it has to bring an autoencoder.
+
+    Raises CannotLoad with what would be right.
+    """
 
     def has(beginning: str) -> bool:
         return any(tensor.startswith(beginning) for tensor in header.tensors)
@@ -65,7 +68,7 @@ def shape_of(header: Header, name: str) -> Shape:
         raise CannotLoad(f"{name} {_stranger(header)}")
     if _IN in header.tensors and header.tensors[_IN].shape[1] != 4:
         raise CannotLoad(INPAINTING.format(name))
-    if not has(_VAE):
+    if own_vae and not has(_VAE):
         raise CannotLoad(f"{name} holds no autoencoder: get the whole checkpoint, with its VAE inside.")
     if has(_XL_FIRST) and has(_XL_SECOND):
         return Shape.SDXL
@@ -102,13 +105,22 @@ def prediction_of(header: Header, shape: Shape, name: str) -> tuple[str, bool]:
     return ("epsilon" if re.search(r"base|512", name, re.IGNORECASE) else "v_prediction"), zero
 
 
-def read_file(path: Path, device: Device, progress: Callable[[], None], config: Path | None = None) -> Parts:
-    """The parts of a checkpoint in one file; `config`: a folder of configs and tokenizers instead of ours.
+def family_of(path: Path) -> str:
+    """`sd` or `sdxl`. Raises CannotLoad for files that are no such checkpoint."""
+    return "sdxl" if shape_of(header_of(path), path.name, own_vae=False) is Shape.SDXL else "sd"
+
+
+def read_file(
+    path: Path, device: Device, progress: Callable[[], None], vae: Any = None, config: Path | None = None
+) -> Parts:
+    """The parts of a checkpoint in one file; `vae` takes the place of its own.
+
+    `config`: a folder of configs and tokenizers instead of ours.
 
     Raises CannotLoad, or whatever the libraries raise on broken files.
     """
     header = header_of(path)
-    shape = shape_of(header, path.name)
+    shape = shape_of(header, path.name, own_vae=vae is None)
     folder = config or CONFIGS / shape
     index = json.loads((folder / "model_index.json").read_text("utf-8"))
     kind = KINDS[index["_class_name"]]
@@ -121,7 +133,7 @@ def read_file(path: Path, device: Device, progress: Callable[[], None], config: 
     pads = _PADS[shape].items()
     tokenizers = {name: clip_tokenizer(path.parent, pad) for name, pad in pads} if config is None else {}
     tokenizers = tokenizers or read_tokenizers(folder, kind)
-    networks = _networks(path, folder, kind.pipeline, tokenizers, device)
+    networks = _networks(path, folder, kind.pipeline, tokenizers, device, vae)
     if shape is Shape.SD2 and prediction == "epsilon" and config is None:
         networks["unet"].register_to_config(sample_size=64)
     progress()
@@ -131,11 +143,14 @@ def read_file(path: Path, device: Device, progress: Callable[[], None], config: 
     )  # fmt: skip
 
 
-def _networks(path: Path, folder: Path, pipeline: str, tokenizers: Mapping[str, Any], device: Device) -> dict[str, Any]:
+def _networks(
+    path: Path, folder: Path, pipeline: str, tokenizers: Mapping[str, Any], device: Device, vae: Any
+) -> dict[str, Any]:
     """By diffusers' names, in the device's precision."""
     how: dict[str, Any] = {"config": str(folder), "local_files_only": True}
-    vae_class = class_of("AutoencoderKL")
-    exact = precision("AutoencoderKL", vae_class.load_config(folder / "vae"), device)
-    vae = vae_class.from_single_file(str(path), subfolder="vae", dtype=exact, **how)
+    if vae is None:
+        vae_class = class_of("AutoencoderKL")
+        exact = precision("AutoencoderKL", vae_class.load_config(folder / "vae"), device)
+        vae = vae_class.from_single_file(str(path), subfolder="vae", dtype=exact, **how)
     whole = class_of(pipeline).from_single_file(str(path), vae=vae, dtype=device.dtype, **tokenizers, **how)
     return dict(whole.components)

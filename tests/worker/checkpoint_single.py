@@ -26,7 +26,10 @@ _OPEN_CLIP = {
 }  # fmt: skip
 
 
-def single_file(folder: Path, path: Path, *, open_clip: bool = False, more: Mapping[str, Any] | None = None) -> Path:
+def single_file(
+    folder: Path, path: Path, *, open_clip: bool = False, more: Mapping[str, Any] | None = None,
+    without: tuple[str, ...] = (),
+) -> Path:  # fmt: skip
     """SDXL where there is a second text encoder; else 1.x, or 2.x with `open_clip`. `more`: tensors to add."""
     unet = _prefixed("model.diffusion_model.", _unet(_read(folder, "unet")))
     vae = _prefixed("first_stage_model.", _vae(_read(folder, "vae")))
@@ -41,7 +44,8 @@ def single_file(folder: Path, path: Path, *, open_clip: bool = False, more: Mapp
     else:
         texts = _prefixed("cond_stage_model.transformer.", _clip(text))
     tensors = {**unet, **vae, **texts, **(more or {})}
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    kept = {name: tensor.contiguous() for name, tensor in tensors.items() if not name.startswith(without or "-")}
+    save_file(kept, path)
     return path
 
 

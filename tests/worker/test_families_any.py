@@ -14,6 +14,7 @@ from tests.worker.bed import request
 from tests.worker.checkpoint_families import make_sd3
 from tests.worker.families import distance, plain
 from worker.device import choose
+from worker.doctor import _step
 from worker.families.any import AnyPipeline
 from worker.families.base import Adaptation, Run, Whole
 from worker.models import CannotLoad, Loaded, load
@@ -183,3 +184,11 @@ def test_pipelines_are_asked_in_their_own_words() -> None:
     assert (call["true_cfg_scale"], call["negative_prompt"], len(call["generator"])) == (3.0, " ", 2)
     assert "guidance_scale" not in call
     assert (model.steps, model.scale, model.native) == (50, 4.0, 1024)
+
+
+def test_the_doctor_tries_it_out_with_one_step(whole: Whole) -> None:
+    forwards: list[int] = []
+    hook = whole.parts["transformer"].register_forward_hook(lambda *_: forwards.append(1))
+    _step(whole)
+    hook.remove()
+    assert forwards == [1]

@@ -77,6 +77,14 @@ def test_of_other_pipelines_all_parts_are_fetched(monkeypatch: pytest.MonkeyPatc
     assert set(found.fetched) == {*CONFIGS, *weights}
 
 
+def test_one_file_of_a_repository_can_be_the_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = hub(monkeypatch, tmp_path, [*CONFIGS, "deep/xl.safetensors"], SD)
+    assert locate("owner/model/deep/xl.safetensors") == tmp_path / "deep" / "xl.safetensors"
+    assert found.fetched == ["deep/xl.safetensors"]
+    with pytest.raises(CannotLoad, match="has no file"):
+        locate("owner/model/other.safetensors")
+
+
 def change(path: Path, **values: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 

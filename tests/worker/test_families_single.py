@@ -27,11 +27,11 @@ CPU = choose("cpu", "float32", 0)
 Maker = Callable[..., Path]
 
 
-def of_the_same(monkeypatch: pytest.MonkeyPatch, path: Path, folder: Path) -> Loaded:
+def of_the_same(monkeypatch: pytest.MonkeyPatch, path: Path, folder: Path, vae: str = "") -> Loaded:
     """A file, loaded with the configs and tokenizers of the tiny folder that it was made from."""
     read = singlefile.read_file
     monkeypatch.setattr(singlefile, "read_file", lambda *given: read(*given, config=folder))
-    return load(str(path), CPU)
+    return load(str(path), CPU, vae=vae)
 
 
 @pytest.mark.parametrize(
@@ -220,3 +220,38 @@ def test_a_small_file_with_our_own_configs_does_not_load_by_chance(tmp_path: Pat
     path = single_file(folder, tmp_path / "tiny.safetensors")
     with pytest.raises(CannotLoad, match="could not be loaded"):
         load(str(path), CPU)
+
+
+def test_another_autoencoder_takes_the_place_of_a_models_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    other = make(tmp_path / "other", seed=3)
+    path = single_file(folder, tmp_path / "bare.safetensors", without=("first_stage_model.",))
+    with pytest.raises(CannotLoad, match="no autoencoder"):
+        load(str(path), CPU)
+    theirs = load(str(other), CPU).family.parts["vae"].state_dict()
+    # As one file; its config is then ours, which here is the tiny one.
+    alone = single_file(other, tmp_path / "vae.safetensors", without=("model.", "cond_stage_model."))
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "sd1").symlink_to(other)
+    monkeypatch.setattr("worker.othervae.CONFIGS", tmp_path / "configs")
+    plain = load(str(folder), CPU)
+    for loaded in (
+        of_the_same(monkeypatch, path, folder, str(other)),
+        load(str(folder), CPU, vae=str(other / "vae")),
+        load(str(folder), CPU, vae=str(alone)),
+    ):
+        found = loaded.family.parts["vae"].state_dict()
+        assert all(torch.equal(found[name], theirs[name]) for name in theirs)
+        assert loaded.info.digest != plain.info.digest
+
+
+@pytest.mark.parametrize("where", ["nowhere/at/all", "missing.safetensors", "vae.ckpt", "empty"])
+def test_an_autoencoder_that_is_none_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path, where: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vae.ckpt").write_bytes(b"never read")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CannotLoad, match=r"no autoencoder|no \.safetensors"):
+        load(str(folder), CPU, vae=where)

@@ -16,10 +16,12 @@ class Files:
 
     def __init__(self) -> None:
         self.opened: list[str] = []
+        self.vaes: list[str] = []
         self.loras: Any = None
 
-    def __call__(self, model: str, device: Any, progress: Any, *, loras: Any) -> Any:
+    def __call__(self, model: str, device: Any, progress: Any, *, loras: Any, vae: str = "") -> Any:
         self.opened.append(model)
+        self.vaes.append(vae)
         self.loras = loras
         return paper(model.rpartition("/")[2].lower())
 
@@ -39,6 +41,13 @@ def test_an_entry_says_where_what_it_is_called_and_what_is_fixed_of_it() -> None
     assert (info.name, info.steps, info.guidance, info.sampler, info.native) == ("fine", 4, 0.0, "lcm", 64)
     info = opener.load("plain").info
     assert (info.steps, info.guidance, info.sampler) == (6, 5.0, "euler"), "as the files say"
+
+
+def test_an_entrys_own_autoencoder_is_opened_with_it() -> None:
+    opener, files = opener_of(ModelPlace(name="a", where="x", vae="owner/vae"), ModelPlace(name="b", where="y"))
+    opener.load("a")
+    opener.load("b")
+    assert files.vaes == ["owner/vae", ""]
 
 
 def test_the_first_model_needs_no_catalogue_and_takes_its_name_when_there_is_one() -> None:

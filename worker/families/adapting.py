@@ -17,7 +17,7 @@ class Adapter:
 
     def __init__(self, loras: Loras | None, round_edges: Sequence[nn.Module]) -> None:
         self._loras, self._round_edges = loras, tuple(round_edges)
-        self._now = Adaptation()
+        self._now: Adaptation | None = Adaptation()  # None: nobody knows, for a switch broke off
 
     def adapt(self, wanted: Adaptation) -> None:
         """Cheap when nothing changes. Raises LookupError with a sentence, and then changes nothing."""
@@ -25,10 +25,15 @@ class Adapter:
             return
         if wanted.tile and not self._round_edges:
             raise LookupError("This model cannot make pictures whose edges meet; leave out `--tile`.")
-        if wanted.loras != self._now.loras:
-            if self._loras is None:
+        before, self._now = self._now, None
+        try:
+            if self._loras is not None and (before is None or wanted.loras != before.loras):
+                self._loras.use(wanted.loras)
+            elif self._loras is None and wanted.loras:
                 raise LookupError("This worker has no folder of LoRAs: its owner sets DARKROOM_LORAS.")
-            self._loras.use(wanted.loras)
+        except LookupError:
+            self._now = before
+            raise
         # Also when only the LoRAs changed: new ones bring convolutions of their own.
         go_round(self._round_edges, wanted.tile)
         self._now = wanted
