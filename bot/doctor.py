@@ -17,10 +17,13 @@ from typing import Any
 
 import aiohttp
 
+from bot import listing, places
 from bot.config import ROOT, Config
 from bot.discord_url import DISCORD
 from bot.localworker import PLAIN_COMMAND, environment, options
-from bot.shelf import expected
+from bot.places import State
+from core.catalogue import POSTCARD
+from core.entries import is_path, read
 from core.errors import AlreadyRunning, ConfigError
 from storage.database import Database
 from storage.ledger import Ledger
@@ -73,12 +76,18 @@ async def _findings(config: Config) -> AsyncIterator[Finding]:
 
 def _model(config: Config) -> Finding:
     try:
-        model = expected(config.model)
+        model = listing.default_of(config, read(listing.documents(config)))
     except ConfigError as error:
         return Finding(False, error.sentence)
+    place = places.find(model, config.data)
     here = config.worker == "local"  # in a container of its own the bot has no weights, and needs none
-    if here and config.model == "postcard" and not (Path(model.path) / "model_index.json").is_file():
-        return Finding(False, f"The shipped model is not in {model.path}. Clone the whole repository again.")
+    if here and model.name == POSTCARD.name and place.state is not State.HERE:
+        return Finding(False, f"The shipped model is not whole in {place.path}. Clone the whole repository again.")
+    if here and is_path(model.path) and place.problems:
+        return Finding(False, f"The model {model.name} cannot be used: {place.problems[0]}")
+    if here and place.state is not State.HERE:
+        fetch = f"`python bot.py models add {model.name if '/' not in config.model else config.model}` fetches it now."
+        return Finding(None, f"The model {model.name} is {place.state}; the worker fetches it when it starts. {fetch}")
     return Finding(True, f"The model is {model.name}, {model.native}×{model.native} pixels.")
 
 
@@ -139,7 +148,7 @@ def _worker(config: Config) -> Finding:
 
 async def _tried(config: Config) -> AsyncIterator[Finding]:
     """What the worker's own doctor says. A model that lies on the hub is not fetched for it; Postcard stands in."""
-    command = [*PLAIN_COMMAND, "doctor", *options(config, _at_hand(config.model))]
+    command = [*PLAIN_COMMAND, "doctor", *options(config, _at_hand(config))]
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=DEVNULL, cwd=ROOT, env=environment())
     try:
         async with asyncio.timeout(_WORKER_SECONDS):
@@ -157,8 +166,12 @@ async def _tried(config: Config) -> AsyncIterator[Finding]:
         yield Finding(False, "The worker cannot run: `python -m worker doctor` shows what it says.")
 
 
-def _at_hand(model: str) -> str:
-    return model if Path(model).expanduser().is_dir() else "postcard"
+def _at_hand(config: Config) -> str:
+    try:
+        place = places.find(listing.default_of(config, read(listing.documents(config))), config.data)
+    except ConfigError:
+        return POSTCARD.name
+    return str(place.path) if place.state is State.HERE and place.path.is_dir() else POSTCARD.name
 
 
 async def _discord(config: Config) -> AsyncIterator[Finding]:

@@ -85,7 +85,9 @@ class HuggingFace:
         if isinstance(error, errors.OfflineModeIsEnabled):
             return HubTrouble("HF_HUB_OFFLINE is set, so nothing is fetched. Unset it and try again.")
         text = " ".join(str(error).split())[:200] or type(error).__name__
-        return HubTrouble(f"The hub did not give {name} ({text}). Try again: what is here already is kept.")
+        return HubTrouble(
+            f"The hub did not give {name} ({text}). Check the network and try again: what is here already is kept."
+        )
 
 
 def gated(name: str, *, has_token: bool) -> str:

@@ -37,6 +37,7 @@ class LocalWorker:
         self._key = key
         # By this a worker sees that its bot died before it could ask to die with it. Another command may be a shell.
         self._parent = {} if config.worker_command else {"BOT_PID": str(os.getpid())}
+        self._hub = {"HF_TOKEN": config.hf_token} if config.hf_token else {}
         self._changed = changed
         self._was_ready = False
         self._load_failed = False
@@ -112,7 +113,7 @@ class LocalWorker:
             stdout=PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=ROOT,
-            env={**environment(), **self._parent, "DARKROOM_WORKER_KEY": self._key},
+            env={**environment(), **self._parent, **self._hub, "DARKROOM_WORKER_KEY": self._key},
             # A Ctrl+C in the terminal is the bot's: it tells the worker when the running jobs are safe.
             start_new_session=True,
         )

@@ -3,9 +3,11 @@
 For a person at a terminal; needs no running bot and does not disturb one. A running bot notices what is new by itself.
 """
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -16,12 +18,14 @@ from bot.fetching import Hub, HuggingFace
 from bot.places import Place, State
 from bot.repositories import NoModel, Repository
 from bot.weights import gigabytes
-from core.catalogue import FAMILIES, POSTCARD, Model, name_of
+from core.catalogue import FAMILIES, POSTCARD, LoraFile, Model, name_of
 from core.entries import hub_id, is_path, read
 from core.errors import ConfigError
 from core.spelling import nearest
 
 _USAGE = "use it as: python bot.py models list, models add NAME [--yes], or models check NAME"
+#: Bytes whose sums take so long that a word before is due.
+_LONG_SUM = 1_000_000_000
 Ask = Callable[[str], str]
 
 
@@ -83,20 +87,7 @@ def _dropped(config: Config, name: str) -> Model | None:
 
 
 def _new(path: str, file: str) -> Model:
-    base = FAMILIES["any"]
-    return Model(
-        name=name_of(file or path),
-        family=base.family,
-        path=path,
-        file=file,
-        native=base.native,
-        multiple=base.multiple,
-        steps=base.steps,
-        guidance=base.guidance,
-        sampler=base.sampler,
-        min_side=base.min_side,
-        max_side=base.max_side,
-    )
+    return replace(FAMILIES["any"], name=name_of(file or path), path=path, file=file)
 
 
 # --- list -------------------------------------------------------------------------------------------------------------
@@ -114,12 +105,22 @@ def _list(config: Config) -> int:
         memory = f"{model.memory_mb / 1024:.3g} GB" if model.memory_mb else "–"
         rows.append((name, model.family, gigabytes(size) if size else "–", memory, model.licence or "–", state))
     _print_table(rows)
-    folders = Folders(config.data / "models", config.data / "loras")
-    folders.look(float("inf"))
-    if folders.loras:
-        print("\nLoRAs: " + ", ".join(f"{lora.name} ({lora.shape or 'any'})" for lora in folders.loras.values()))
+    loras = _loras(config)
+    if loras:
+        print("\nLoRAs: " + ", ".join(f"{lora.name} ({lora.shape or 'any'})" for lora in loras.values()))
     print(f"\nModels of your own go into {config.data / 'models'}, LoRAs into {config.data / 'loras'}.")
     return 0
+
+
+def _loras(config: Config) -> dict[str, LoraFile]:
+    """Those that the catalogue names, and those of the folder, which win."""
+    folders = Folders(config.data / "models", config.data / "loras")
+    folders.look(float("inf"))
+    found = {}
+    for lora in read(listing.documents(config)).loras.values():
+        with contextlib.suppress(weights.Unusable):
+            found[lora.name] = weights.lora_at(Path(lora.path).expanduser())
+    return {**found, **folders.loras}
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
@@ -150,6 +151,8 @@ def _check(config: Config, model: Model) -> int:
 def _sums(place: Place) -> list[str]:
     """Files whose sums are not those that the hub gave: by our own notes, else by the cache's names of large files."""
     wrong = []
+    if (size := weights.bytes_of(place.path)) > _LONG_SUM:
+        print(f"Reading {gigabytes(size)} to check their sums.", flush=True)
     for file, remote in fetching.read_manifest(place.path).items():
         path = place.path / file if place.path.is_dir() else place.path
         if not path.is_file():

@@ -29,7 +29,10 @@ LOOK_SECONDS = 20.0
 #: Under this name the settings keep what workers said of models.
 _FACTS = "models"
 _COMPANIONS = ("vae", "adapter", "upscaler", "classifier")
-_BY_FILES = ("family", "native", "multiple", "min_side", "max_side", "sizes", "steps", "guidance", "sampler", "shape")
+_BY_FILES = (
+    *("family", "shape", "native", "multiple", "min_side", "max_side", "sizes"),
+    *("steps", "guidance", "sampler", "samplers"),
+)
 
 __all__ = ["Shelf", "expected"]
 
@@ -58,6 +61,7 @@ class Shelf:
         self._clock = clock
         self._folders = Folders(config.data / "models", config.data / "loras")
         self._facts: dict[str, Any] = {}  # by name: the place it was loaded from, and what was said
+        self._unkept = False
         self._spoken: set[str] = set()  # those of which a worker has spoken since this start
         self._brought: dict[str, Model] = {}  # what workers have and no catalogue names
         self._judged: dict[Model, tuple[Stamp, Place, Model]] = {}
@@ -99,8 +103,8 @@ class Shelf:
         except ConfigError as error:
             self._folders.say_once(f"{error.sentence} Until then the catalogue stays as it was.")
             return
-        except OSError as error:
-            log.warning("The catalogue could not be looked at (%s); it stays as it was.", error)
+        except Exception:  # whatever lies in a folder, the bot goes on
+            log.exception("The catalogue could not be looked at; it stays as it was.")
             return
         if self._rebuild():
             log.info("The catalogue has changed: %s.", ", ".join(sorted(self.choices.models)))
@@ -113,12 +117,13 @@ class Shelf:
             base = FAMILIES.get(info.family, FAMILIES["any"])
             model = self._brought[info.name] = replace(base, name=info.name, path="")
         facts = {"path": model.path, "info": asdict(info)}
-        known = self._facts.get(model.name) == facts
+        self._unkept = self._unkept or (bool(model.path) and self._facts.get(model.name) != facts)
         self._facts[model.name] = facts
         self._spoken.add(model.name)
         self._rebuild()
-        if model.path and not known:
+        if self._unkept:
             await self._settings.put_state(_FACTS, self._facts)
+            self._unkept = False
 
     def order(self, *, local: bool) -> events.Catalogue:
         """What a worker has to know. One on another machine finds hub ids there, and paths where it shares our disk."""
@@ -161,7 +166,8 @@ class Shelf:
         if not isinstance(facts, dict) or facts.get("path") != model.path:
             return model
         try:
-            info = events.ModelInfo(**{**facts["info"], "edits": tuple(facts["info"].get("edits", ()))})
+            lists = {key: tuple(facts["info"][key]) for key in ("samplers", "edits")}
+            info = events.ModelInfo(**{**facts["info"], **lists})
         except (KeyError, TypeError, AttributeError):
             return model
         told = model.told(info)
@@ -189,7 +195,7 @@ class Shelf:
                 self._folders.say_once(f"{model.path} is not used: the catalogue has {model.name} at {used.path}.")
         at_home = is_path(default.path) or models[default.name].path == str(places.home_of(default, self._config.data))
         launch = models[default.name].path if at_home or default.path == POSTCARD.name else default.path
-        loras = {**self._listed_loras(entries), **self._folders.loras}
+        loras = self._loras(entries)
         return _Found(origins, models, loras, default.name, launch)
 
     def _judge(self, entry: Model) -> tuple[Place, Model]:
@@ -228,9 +234,14 @@ class Shelf:
             return ""
         return str(path)
 
-    def _listed_loras(self, entries: Entries) -> dict[str, LoraFile]:
-        found = {}
+    def _loras(self, entries: Entries) -> dict[str, LoraFile]:
+        """Those of the folder, and those that the catalogue names elsewhere."""
+        found = dict(self._folders.loras)
         for lora in entries.loras.values():
+            used = found.get(lora.name)
+            if used is not None:
+                self._folders.say_once(f"{lora.path} is not used: {used.path} has the same name, {lora.name}.")
+                continue
             try:
                 found[lora.name] = replace(weights.lora_at(Path(lora.path).expanduser()), name=lora.name)
             except weights.Unusable as error:

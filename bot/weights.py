@@ -18,6 +18,7 @@ INDEX = "model_index.json"
 UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _GB = 1e9
+_MOST_SIDE = 1 << 14
 _BY_PIPELINE = {"StableDiffusionXL": "sdxl", "StableDiffusionPipeline": "sd", "FluxPipeline": "flux"}
 
 
@@ -157,8 +158,8 @@ def _missing_shards(folder: Path, there: set[str]) -> list[str]:
     sets = []
     for index in folder.glob("*.safetensors.index*.json"):
         try:
-            sets.append(sorted(set(_read(index).get("weight_map", {}).values()) - there))
-        except Unusable:
+            sets.append(sorted({str(shard) for shard in _read(index)["weight_map"].values()} - there))
+        except (Unusable, LookupError, AttributeError, TypeError):
             sets.append([index.name])
     return min(sets, key=len, default=["its index of files (.safetensors.index.json)"])
 
@@ -174,11 +175,16 @@ def _in_folder(folder: Path) -> Model:
     width = unet.get("cross_attention_dim")
     shape = safetensors_header.shape_by_width(width) if type(width) is int else ""
     base = FAMILIES["sdxl" if family == "sdxl" else shape if shape in ("sd1", "sd2") else "sd"]
-    shrink = 2 ** (len(vae.get("block_out_channels", (1, 1, 1, 1))) - 1)
-    size = unet.get("sample_size", 64)
-    native = int(size if isinstance(size, int) else size[0]) * shrink
-    # A UNet halves the latents at every level but the last.
-    multiple = shrink * 2 ** (len(unet.get("block_out_channels", (1, 1, 1, 1))) - 1)
+    try:
+        shrink = 2 ** (len(vae.get("block_out_channels", (1, 1, 1, 1))) - 1)
+        size = unet.get("sample_size", 64)
+        native = int(size if isinstance(size, int) else size[0]) * shrink
+        # A UNet halves the latents at every level but the last.
+        multiple = shrink * 2 ** (len(unet.get("block_out_channels", (1, 1, 1, 1))) - 1)
+    except (TypeError, ValueError, LookupError):
+        multiple = native = 0
+    if not 0 < multiple <= native <= _MOST_SIDE:
+        raise Unusable(f"{folder}: the sizes in unet/config.json and vae/config.json cannot be. Fetch the model again.")
     return replace(
         base,
         name=name,

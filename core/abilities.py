@@ -4,11 +4,11 @@ What a model can do is what its worker said of it. Before one has spoken it is w
 companions can that the catalogue names for it.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 
 from core.catalogue import Edit, Model
 from core.job import Kind, Request, Role
+from core.weights import is_weighted
 
 #: What the engine can do with every UNet of Stable Diffusion's families.
 _UNET = frozenset({
@@ -23,9 +23,6 @@ _BY_FAMILY: Mapping[str, frozenset[Edit]] = {
     "any": frozenset({Edit.PREVIEW}),
 }
 _ROLES = {Role.PROMPT: Edit.IMAGE_PROMPT, Role.STYLE: Edit.STYLE, Role.CHARACTER: Edit.CHARACTER}
-# "red::2", "(red:1.3)": a part of the prompt that counts more or less.
-_WEIGHTED = re.compile(r"\S::-?[0-9.]*(?:\s|$)|\([^()]+:[0-9]*\.?[0-9]+\)")
-
 #: What cannot be done, and what would do, for each edit; `{model}` is the model's name.
 _SENTENCES: Mapping[Edit, tuple[str, str]] = {
     Edit.VARIATION: ("{model} cannot start from a picture", "🔄 makes new ones from the words"),
@@ -80,10 +77,17 @@ def needs(request: Request, kind: Kind = Kind.GRID) -> tuple[Edit, ...]:
         Edit.TILE: request.tile,
         Edit.LORA: bool(request.loras),
         Edit.NEGATIVE: bool(request.negative),
-        Edit.WEIGHTS: _WEIGHTED.search(request.prompt) is not None,
+        Edit.WEIGHTS: _weighted(request.prompt),
         Edit.STOP: request.stop < 100,
     }
     return tuple(edit for edit, wanted in asked.items() if wanted)
+
+
+def _weighted(prompt: str) -> bool:
+    try:
+        return is_weighted(prompt)
+    except ValueError:
+        return True  # weights that cannot be; whoever reads the prompt says so
 
 
 def sentence(edit: Edit, model: Model, others: Iterable[Model] = ()) -> str:

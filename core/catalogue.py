@@ -82,6 +82,7 @@ class Model:
     sampler: str
     min_side: int
     max_side: int
+    samplers: tuple[str, ...] = ()  # that it can use; empty = not known
     sizes: tuple[tuple[int, int], ...] = ()  # when given, the only sizes: those that it was trained at
     memory_mb: int = 0  # on the device; 0 = not known
     licence: str = ""
@@ -110,13 +111,15 @@ class Model:
         """The model as the worker that has loaded it knows it. Trained sizes stay: no checkpoint tells them."""
         native = self.native if "native" in self.fixed else info.native
         other = native != self.native
+        own = "sampler" in self.fixed and self.sampler in info.samplers
         return replace(
             self,
             native=native,
             multiple=info.multiple,
             steps=self.steps if "steps" in self.fixed else info.steps,
             guidance=self.guidance if "guidance" in self.fixed else info.guidance,
-            sampler=self.sampler if "sampler" in self.fixed else info.sampler,
+            sampler=self.sampler if own else info.sampler,
+            samplers=info.samplers,
             digest=info.digest,
             edits=info.edits,
             min_side=max(info.multiple, native // 2) if other else self.min_side,
@@ -174,6 +177,10 @@ def name_of(model: str) -> str:
     return re.sub(r"[^\w.-]+", "-", last).strip("-.") or "model"
 
 
+#: Of a model that predicts which way the noise flows, and of one that runs through its own pipeline.
+FLOW_SAMPLER, OWN_SAMPLER = "flow_euler", "own"
+_NOISE_SAMPLERS = tuple(name for name in SAMPLERS if name != FLOW_SAMPLER)
+
 #: The shipped model. Its sizes are those of its training (models/postcard/sizes.json).
 POSTCARD = Model(
     name="postcard",
@@ -183,6 +190,7 @@ POSTCARD = Model(
     steps=20,
     guidance=4.0,
     sampler="euler",
+    samplers=_NOISE_SAMPLERS,
     min_side=160,
     max_side=384,
     sizes=(
@@ -207,6 +215,7 @@ SD15 = Model(
     steps=25,
     guidance=7.5,
     sampler="euler",
+    samplers=_NOISE_SAMPLERS,
     min_side=256,
     max_side=1024,
 )
@@ -222,8 +231,9 @@ _XL = replace(
     SD15, family="sdxl", shape="sdxl", native=1024, steps=30, guidance=6.0, min_side=512, max_side=2048, sizes=XL_SIZES
 )
 _FLUX = replace(
-    SD15, family="flux", shape="flux", native=1024, multiple=16, steps=28, guidance=3.5, min_side=512, max_side=2048
-)
+    SD15, family="flux", shape="flux", native=1024, multiple=16, steps=28, guidance=3.5, sampler=FLOW_SAMPLER,
+    samplers=(FLOW_SAMPLER,), min_side=512, max_side=2048,
+)  # fmt: skip
 #: What the models of a family are taken for until their files or a worker have said better.
 FAMILIES: Mapping[str, Model] = {
     "sd": SD15,
@@ -231,5 +241,7 @@ FAMILIES: Mapping[str, Model] = {
     "sd2": replace(SD15, family="sd2", shape="sd2", native=768, min_side=384, max_side=1536),
     "sdxl": _XL,
     "flux": _FLUX,
-    "any": replace(_FLUX, family="any", shape="", multiple=32, guidance=4.0),
+    "any": replace(
+        _FLUX, family="any", shape="", multiple=32, guidance=4.0, sampler=OWN_SAMPLER, samplers=(OWN_SAMPLER,)
+    ),
 }

@@ -230,6 +230,12 @@ def _model(name: str, values: Mapping[str, Any]) -> Model:
     where, file = values["where"], values.get("file", "")
     if not file and where != POSTCARD.name and not is_path(where):
         where, file = hub_id(where)
+    sampler = values.get("sampler", base.sampler)
+    if sampler not in base.samplers:
+        raise ConfigError(
+            f"The catalogue's model “{name}” has the sampler {sampler}, which its family {base.family} cannot use. "
+            f"It must be one of {', '.join(base.samplers)}."
+        )
     renamed = {"size": "native"} | {key: key for key in ("family", "sizes", "steps", "guidance", "sampler")}
     plain = ("licence", "licence_url", "about", "vae", "adapter", "upscaler", "classifier")
     sizes = values.get("sizes", base.sizes)
@@ -242,7 +248,7 @@ def _model(name: str, values: Mapping[str, Any]) -> Model:
         sizes=sizes,
         steps=values.get("steps", base.steps),
         guidance=values.get("guidance", base.guidance),
-        sampler=values.get("sampler", base.sampler),
+        sampler=sampler,
         min_side=min(sides),
         max_side=max(sides),
         memory_mb=round(values.get("memory", 0) * 1024),

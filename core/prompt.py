@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from core import choosing
+from core import choosing, weights
 from core.abilities import lacking
-from core.catalogue import Choices, Edit, Model
+from core.catalogue import OWN_SAMPLER, Choices, Edit, Model
 from core.errors import PromptError
 from core.job import Lane, Lora, Request
 from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, OneOf, Parameter, Takes
@@ -96,8 +96,10 @@ def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Pars
         else:
             _refuse_name(text, piece)
     _refuse_empty(text, words, pieces)
+    _refuse_weights(text, words)
     lane = _lane(text, given)
     model = _model(text, given, choices)
+    _refuse_sampler(text, given, model)
     loras = _loras(text, given, model, choices)
     values = {name: value for name, (value, _piece) in given.items()} | {"lora": loras}
     request = _request(words, values, model=model, choices=choices, defaults=defaults, seed=seed)
@@ -221,6 +223,23 @@ def _model(text: str, given: dict[str, tuple[Any, _Piece]], choices: Choices) ->
         raise _error(str(error), text, piece.value, piece.value_start) from None
 
 
+def _refuse_sampler(text: str, given: dict[str, tuple[Any, _Piece]], model: Model) -> None:
+    """Raises PromptError for a sampler that the model cannot use."""
+    if "sampler" in given and model.samplers and given["sampler"][0] not in model.samplers:
+        name, piece = given["sampler"]
+        has = "it brings its own" if model.samplers == (OWN_SAMPLER,) else f"it has {', '.join(model.samplers)}"
+        sentence = f"{quoted(model.name)} cannot use the sampler {quoted(name)}; {has}."
+        raise _error(sentence, text, piece.value, piece.value_start)
+
+
+def _refuse_weights(text: str, words: str) -> None:
+    """Raises PromptError for `::` and brackets whose numbers cannot be."""
+    try:
+        weights.parse(words)
+    except ValueError as error:
+        raise _error(str(error), text, "", 0) from None
+
+
 def _loras(text: str, given: dict[str, tuple[Any, _Piece]], model: Model, choices: Choices) -> tuple[Lora, ...]:
     """The LoRAs that are named, each of which is here and fits. Raises PromptError."""
     found: dict[str, Lora] = {}
@@ -251,7 +270,7 @@ def _notes(
     values: dict[str, Any], request: Request, model: Model, choices: Choices, defaults: Defaults
 ) -> tuple[str, ...]:
     """What was taken otherwise than it was typed, and which model draws when it is not the usual one."""
-    notes = [f"Drawn by {model.name}."] if model.name != choices.default else []
+    notes = [f"Drawn by {quoted(model.name)}."] if model.name != choices.default else []
     asked = _steps(values, model, defaults)
     if asked > MAX_STEPS:
         notes.append(f"{asked} steps were asked for; {MAX_STEPS} are the most.")
@@ -304,7 +323,7 @@ def _request(
         seed=values.get("seed", seed),
         steps=min(MAX_STEPS, _steps(values, model, defaults)),
         guidance=values.get("cfg") or defaults.guidance or choosing.guidance_of(model, stylize),
-        sampler=values.get("sampler") or defaults.sampler or model.sampler,
+        sampler=values.get("sampler") or _usual_sampler(model, defaults),
         count=values.get("count", defaults.count),
         stop=values.get("stop", 100),
         model=model.name,
@@ -313,6 +332,12 @@ def _request(
         chaos=values.get("chaos", 0),
         tile=values.get("tile", False),
     )
+
+
+def _usual_sampler(model: Model, defaults: Defaults) -> str:
+    """The person's own where the model can use it."""
+    wanted = defaults.sampler
+    return wanted if wanted and (not model.samplers or wanted in model.samplers) else model.sampler
 
 
 def _steps(values: dict[str, Any], model: Model, defaults: Defaults) -> int:

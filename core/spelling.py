@@ -4,12 +4,17 @@ import difflib
 from collections.abc import Iterable
 
 _LONGEST_QUOTE = 60
+#: So many letters at the beginning of one word alone are enough to know it by.
+_SHORTEST_START = 3
 
 
 def nearest(word: str, right: Iterable[str]) -> str | None:
     """The one of `right` that `word` was probably meant to be, or None when nothing is near."""
-    found = difflib.get_close_matches(word.lower()[:_LONGEST_QUOTE], list(right), n=1, cutoff=0.6)
-    return found[0] if found else None
+    typed, words = word.lower()[:_LONGEST_QUOTE], list(right)
+    if found := difflib.get_close_matches(typed, words, n=1, cutoff=0.6):
+        return found[0]
+    begun = [other for other in words if len(typed) >= _SHORTEST_START and other.startswith(typed)]
+    return begun[0] if len(begun) == 1 else None
 
 
 def quoted(word: str) -> str:

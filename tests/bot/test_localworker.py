@@ -10,8 +10,9 @@ from bot.config import Config
 from bot.localworker import LocalWorker
 
 
-def worker(tmp_path: Path, command: str, changed=lambda: None) -> LocalWorker:
-    config = Config.from_env({"DARKROOM_DATA": str(tmp_path), "DARKROOM_WORKER_COMMAND": command}, tmp_path / "no.env")
+def worker(tmp_path: Path, command: str, changed=lambda: None, **environ: str) -> LocalWorker:
+    environ |= {"DARKROOM_DATA": str(tmp_path), "DARKROOM_WORKER_COMMAND": command}
+    config = Config.from_env(environ, tmp_path / "no.env")
     return LocalWorker(config, address="unix:/nowhere", model="postcard", key="k", changed=changed)
 
 
@@ -40,7 +41,23 @@ async def test_after_a_stop_no_other_worker_follows(tmp_path):
             keeper.stop()
             keeper.kill()
 
-    keeper = worker(tmp_path, "/bin/sleep", changed)
+    keeper = worker(tmp_path, "/bin/sh -c 'sleep 60'", changed)
     async with asyncio.timeout(20):
         await keeper.run()
     assert len(started) == 1
+
+
+async def test_the_hubs_token_reaches_the_worker_and_the_bots_own_does_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("DISCORD_TOKEN", "secret")
+    said = []
+
+    def changed():
+        if keeper.sentence:
+            said.append(keeper.sentence)
+            keeper.stop()
+
+    command = """/bin/sh -c 'echo "$HF_TOKEN and $DISCORD_TOKEN"; exit 3'"""
+    keeper = worker(tmp_path, command, changed, HF_TOKEN="hf_mine")
+    async with asyncio.timeout(20):
+        await keeper.run()
+    assert said == ["The worker ended with code 3: hf_mine and"]

@@ -104,9 +104,32 @@ async def test_what_cannot_be_used_is_said_once_with_its_cure(settings, data, ca
     with caplog.at_level(logging.WARNING):
         shelf = await opened(settings, data)
         await shelf.look()
-    assert set(shelf.choices.models) == {"postcard"} and not shelf.choices.loras
+    assert set(shelf.choices.models) == {"postcard"} and "large" not in shelf.choices.loras
     for told in ("only .safetensors files", "is a pickle", "text encoder and VAE", "folder loras", "holds no LoRA"):
         assert caplog.text.count(told) == 1, told
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("unet/config.json", '{"sample_size": null}'),
+        ("unet/config.json", '{"sample_size": -8}'),
+        ("unet/config.json", '{"block_out_channels": 7}'),
+        ("unet/config.json", "[]"),
+        ("vae/config.json", '{"block_out_channels": []}'),
+        ("model_index.json", '{"unet": 7, "vae": [], "_class_name": 9}'),
+        ("model_index.json", "no json"),
+        ("unet/diffusion_pytorch_model.safetensors.index.json", '{"weight_map": 7}'),
+    ],
+)
+async def test_whatever_a_folder_says_of_itself_the_bot_goes_on(settings, data, file, text, caplog) -> None:
+    shelf = await opened(settings, data)
+    folder = weights.folder(data / "models" / "odd")
+    (folder / file).write_text(text)
+    with caplog.at_level(logging.ERROR):
+        await shelf.look()
+    assert "postcard" in shelf.choices.models
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_of_two_with_one_name_the_log_says_which_is_used(settings, data, caplog) -> None:

@@ -1,6 +1,7 @@
 """The door: who is let in, and that nobody who was can take the bot down."""
 
 import asyncio
+import os
 import random
 import stat
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from bot.hub import Status
 from core import events, wire
 from core.proof import prove
 from core.wire import MAX_HEADER, PREFIX
+from tests.harness import weights
 from tests.harness.headless import Headless, headless
 
 KEY = "k" * 32
@@ -106,6 +108,40 @@ async def test_who_knows_the_key_is_welcome(tmp_path: Path) -> None:
         assert isinstance(await worker.greet(), events.Welcome)
         await worker.say(events.Ready(model=MODEL, load_ms=1))
         await bot.online()
+
+
+async def test_a_worker_is_told_the_catalogue_behind_its_welcome_and_again_when_it_changes(tmp_path: Path) -> None:
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+        await worker.greet()
+        await worker.say(events.Ready(model=MODEL, load_ms=1))
+        await bot.online()
+        job = await bot.imagine()
+        assert isinstance(await worker.hear(), events.Submit)
+        first = worker.catalogue
+        assert first is not None
+        assert (first.default, [model.name for model in first.models]) == ("postcard", ["postcard"])
+        weights.checkpoint(tmp_path / "models" / "mine.safetensors")
+        os.utime(tmp_path / "models" / "mine.safetensors", (1, 1))
+        await bot.shelf.look()
+        await bot.scheduler.cancel(job.id)
+        assert isinstance(await worker.hear(), events.Cancel)
+        assert [model.name for model in worker.catalogue.models] == ["postcard", "mine"]
+
+
+async def test_what_a_worker_says_of_several_models_is_kept_by_name(tmp_path: Path) -> None:
+    other = replace(MODEL, name="other", digest="o", edits=("tile",))
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+        await worker.greet()
+        await worker.say(events.Ready(model=MODEL, load_ms=1))
+        await worker.say(events.Models(loaded=("other",), known=(MODEL, other)))
+
+        async def known() -> bool:
+            return bot.shelf.get("other") is not None
+
+        await bot.eventually(known, "the other model")
+        assert (bot.shelf.get("other").digest, bot.shelf.get("other").edits) == ("o", ("tile",))
+        await worker.say(events.Models(loaded=(), known=(replace(MODEL, native=-1),)))
+        assert await worker.hear() is None
 
 
 @pytest.mark.parametrize(("key", "protocol"), [("wrong", events.PROTOCOL), (KEY, events.PROTOCOL + 1)])

@@ -65,7 +65,7 @@ async def test_another_model_and_a_lora_are_named_in_the_prompt_and_shown(tmp_pa
         assert "**Models** postcard, mine (`--model`)" in info["content"] and "**LoRAs** ink" in info["content"]
         first = await room.imagine("a red boat --model mine --lora ink:0.5 --ar 3:2 --chaos 20")
         assert "576×384 · 25 steps" in first["content"] and "chaos 20 · ink 0.5" in first["content"]
-        assert "\n-# Drawn by mine.\n" in first["content"]
+        assert "\n-# Drawn by `mine`.\n" in first["content"]
         done = await room.done(first)
         card = await room.press(done, "ⓘ")
         assert "mine" in card["content"]

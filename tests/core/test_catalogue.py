@@ -57,6 +57,7 @@ def test_what_the_catalogue_fixes_no_worker_changes():
     model = replace(SD15, fixed=("steps", "guidance", "native", "sampler")).told(info())
     assert (model.native, model.steps, model.guidance, model.sampler) == (512, SD15.steps, SD15.guidance, SD15.sampler)
     assert model.digest == "d"
+    assert replace(SD15, sampler="lcm", fixed=("sampler",)).told(info(samplers=("euler_a",))).sampler == "euler_a"
 
 
 @pytest.mark.parametrize(

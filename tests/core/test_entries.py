@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.catalogue import FAMILIES, POSTCARD, XL_SIZES, Style
 from core.entries import Document, Entries, hub_id, is_path, read
@@ -38,6 +40,7 @@ def test_the_shipped_catalogue_has_postcard_and_one_recommendation_for_each_size
 def test_postcards_entry_says_what_the_code_knows_of_it():
     model = read([document(SHIPPED.read_text("utf-8"))]).models["postcard"]
     plain = {"path": POSTCARD.path, "about": "", "licence": "", "memory_mb": 0, "fixed": ()}
+    plain |= dict.fromkeys(("adapter", "upscaler", "classifier"), "")
     assert replace(model, **plain) == POSTCARD
 
 
@@ -91,6 +94,7 @@ def test_a_lora_may_lie_anywhere():
         ('[[model]]\nname = "x"\nwhere = "a/b"\nsteps = true', "steps is True; it must be a whole number"),
         ('[[model]]\nname = "x"\nwhere = "a/b"\nguidance = -1', "a number from 0 to 30"),
         ('[[model]]\nname = "x"\nwhere = "a/b"\nsampler = "eular"', "one of euler"),
+        ('[[model]]\nname = "x"\nwhere = "a/b"\nfamily = "flux"\nsampler = "euler"', "its family flux cannot use"),
         ('[[model]]\nname = "x"\nwhere = "a/b"\nfamily = "sd9"', "one of sd"),
         ('[[model]]\nname = "x"\nwhere = "a/b"\nsizes = [[512]]', "a list of pairs"),
         ('[[model]]\nname = "x"\nwhere = "a/b"\nstyle = "calm"', "[model.style]"),
@@ -109,3 +113,23 @@ def test_a_mistake_names_the_file_the_entry_the_key_and_the_cure(text, told):
     sentence = wrong(text)
     assert told in sentence
     assert "models.toml" in sentence or "catalogue" in sentence
+
+
+_PLAIN = st.one_of(st.none(), st.booleans(), st.integers(-2, 200), st.floats(-2, 40), st.text(max_size=6))
+_VALUE = st.one_of(
+    _PLAIN, st.lists(st.lists(_PLAIN, max_size=3), max_size=2), st.dictionaries(st.text(max_size=4), _PLAIN)
+)
+_KEY = st.sampled_from(
+    ["name", "where", "file", "family", "size", "sizes", "steps", "guidance", "style", "memory", "x"]
+)
+
+
+@given(st.lists(st.dictionaries(_KEY, _VALUE), max_size=2), st.one_of(_VALUE, st.none()))
+def test_whatever_stands_in_the_file_is_read_or_refused_in_words(tables, loras):
+    data = {"model": tables} if loras is None else {"model": tables, "lora": loras}
+    try:
+        found = read([Document(name="models.toml", folder="/data", data=data)])
+    except ConfigError as error:
+        assert error.sentence
+    else:
+        assert all(model.size_for(1, 1) for model in found.models.values())

@@ -127,6 +127,7 @@ def test_midjourneys_own_parameters_are_passed_over_and_named():
         ("a boat --turbo --fast", "--fast", "`--turbo` and `--fast` exclude"),
         ("a boat --relax --turbo", "--turbo", "exclude"),
         ("a boat --model sdlx", "sdlx", "`sdxl`"),
+        ("a boat --model pos", "pos", "`postcard`"),
         ("a boat --model zzz", "zzz", "Here are: `flux`, `postcard`, `sdxl`, `styled`."),
         ("a boat --model flux-dev", "flux-dev", "python bot.py models add flux-dev"),
         ("a boat --lora inc:0.5", "inc:0.5", "`ink`"),
@@ -135,6 +136,10 @@ def test_midjourneys_own_parameters_are_passed_over_and_named():
         ("a boat --lora ink --lora ink:0.5", "ink:0.5", "named twice"),
         ("a boat --model sdxl --lora glow", "glow", "`--model styled`"),
         ("a boat --lora a --lora b --lora c --lora d --lora e", "--lora", "may be said 4 times"),
+        ("a boat --model flux --sampler euler", "euler", "cannot use the sampler `euler`"),
+        ("a boat::1000", "", "100 is the most"),
+        ("a boat::1 a tree::-2", "", "must be above 0"),
+        ("a (red:1.3) boat --model flux", "", "cannot weigh"),
         ("a boat --chaos 101", "101", "0 to 100"),
         ("a boat --stylize 1001", "1001", "0 to 1000"),
         ("a boat --model flux --tile", "--tile", "`--model postcard`"),
@@ -160,7 +165,7 @@ def test_another_model_brings_its_own_sizes_and_defaults():
     parsed = read("a boat --model sdxl --ar 16:9")
     request = parsed.request
     assert (request.model, request.width, request.height, request.steps) == ("sdxl", 1344, 768, XL.steps)
-    assert parsed.notes == ("Drawn by sdxl.", "16:9 is 1344×768 here, 7:4.")
+    assert parsed.notes == ("Drawn by `sdxl`.", "16:9 is 1344×768 here, 7:4.")
     assert read("a boat --model POSTCARD").notes == ()
 
 
@@ -206,6 +211,11 @@ def test_a_style_leaves_out_what_its_model_cannot_do():
 def test_stylize_says_so_where_the_model_has_no_style():
     parsed = read("a boat --stylize 300")
     assert parsed.ignored == ("--stylize",) and parsed.request.house is None
+
+
+def test_a_persons_usual_sampler_holds_where_the_model_can_use_it():
+    assert read("a boat", sampler="dpmpp_2m").request.sampler == "dpmpp_2m"
+    assert read("a boat --model flux", sampler="dpmpp_2m").request.sampler == FLUX.sampler
 
 
 def test_turbo_is_a_lane():
