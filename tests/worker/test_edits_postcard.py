@@ -18,6 +18,7 @@ from tests.worker.test_postcard import postcard_request
 from worker.edits.masks import OVERLAP
 from worker.families.base import Pixels
 from worker.models import Loaded
+from worker.vision.tools import Tools
 
 BOAT = "a red boat on the sea on a sunny day"
 
@@ -30,7 +31,7 @@ def wish(**changes: object) -> Request:
 @pytest.fixture(scope="module")
 def easel(postcard: Loaded) -> Easel:
     """The shipped model without its companions."""
-    return Easel(postcard)
+    return Easel(postcard, Tools())
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,9 @@ def parent(easel: Easel) -> Pixels:
 
 
 def red(picture: Pixels) -> float:
-    """The share of pixels where red stands well above green and blue."""
-    values = picture.astype(int)
-    return float((values[..., 0] > np.maximum(values[..., 1], values[..., 2]) + 60).mean())
+    """The share of pixels where red stands well above green and blue; orange does not count."""
+    r, g, b = (picture[..., channel].astype(int) for channel in range(3))
+    return float(((r > np.maximum(g, b) + 60) & (g < 100)).mean())
 
 
 def yellow(picture: Pixels) -> float:

@@ -16,7 +16,7 @@ from worker.families.base import Conditions, Family
 WORDS = ("text", "pooled")
 #: At full chaos: the share of the quarter circle that words are turned towards their random direction, and how far (in
 #: log) guidance strays to either side.
-TURN, STRAY = 0.6, 0.5
+TURN, STRAY = 0.5, 0.5
 
 
 def told(request: Request, index: int, desk: Desk) -> tuple[Conditions, Conditions, float]:
