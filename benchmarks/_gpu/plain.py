@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from benchmarks._gpu.configs import Subject
-from worker.parts import Parts, pipeline_of
+from worker.parts import Parts, class_of
 from worker.samplers import throwaway
 
 
 def pipeline(subject: Subject, parts: Parts) -> Any:
     """Of the same networks as ours."""
-    made = pipeline_of(parts)
-    made.scheduler = throwaway(subject.sampler, dict(parts.scheduler))
+    scheduler = throwaway(subject.sampler, dict(parts.scheduler))
+    parted = {**parts.networks, **parts.tokenizers, "scheduler": scheduler}
+    made = class_of(parts.kind.pipeline)(**parted, **parts.kind.bare)
     made.set_progress_bar_config(disable=True)
     return made
 
