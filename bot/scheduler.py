@@ -255,7 +255,8 @@ class Scheduler:
                 self._lanes.steer(link)
 
     def _may_claim(self, link: Link) -> bool:
-        return link.ready and not self._draining and self._paused_at is None
+        there = self._tools.door.links.get(link.id) is link  # it may be gone since the last claim for it
+        return there and link.ready and not self._draining and self._paused_at is None
 
     async def _look_at_queue(self) -> None:
         self._lanes.queued = await self._jobs.waiting_lanes(self._tools.plan.running)

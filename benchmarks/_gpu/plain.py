@@ -14,11 +14,18 @@ from worker.parts import Parts, class_of
 from worker.samplers import throwaway
 
 
+#: What a pipeline insists on being told and does not need here.
+_BARE: dict[str, dict[str, Any]] = {
+    "sd": {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
+    "sdxl": {"add_watermarker": False},
+}
+
+
 def pipeline(subject: Subject, parts: Parts) -> Any:
     """Of the same networks as ours."""
     scheduler = throwaway(subject.sampler, dict(parts.scheduler))
     parted = {**parts.networks, **parts.tokenizers, "scheduler": scheduler}
-    made = class_of(parts.kind.pipeline)(**parted, **parts.kind.bare)
+    made = class_of(parts.kind.pipeline)(**parted, **_BARE.get(parts.kind.family, {}))
     made.set_progress_bar_config(disable=True)
     return made
 
