@@ -13,7 +13,6 @@ from benchmarks._gpu.configs import Subject
 from worker.parts import Parts, class_of
 from worker.samplers import throwaway
 
-
 #: What a pipeline insists on being told and does not need here.
 _BARE: dict[str, dict[str, Any]] = {
     "sd": {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
