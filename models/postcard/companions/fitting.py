@@ -1,4 +1,4 @@
-"""Fits one companion's weights for so many minutes, the rate rising, then falling to nothing. Goes on from its checkpoint.
+"""Fits one companion's weights for so many minutes, the rate rising, then falling; goes on from its checkpoint.
 
 Knows no companion: a lesson is a function that gives a loss.
 """

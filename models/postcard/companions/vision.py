@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from models.postcard.checkpoints import Average
 from models.postcard.companions.fitting import Course, fit, resume
@@ -130,3 +130,33 @@ def trained(folder: Path) -> Viewer:
     viewer = Viewer()
     average: Average = resume(Course(path=folder / "vision.safetensors", minutes=0, lr=0), viewer)[0]
     return average.model
+
+
+def ship_vision(folder: Path, out: Path) -> None:
+    """Write the checkpoint's average as one model for both standard classes, with its preprocessor."""
+    viewer = trained(folder)
+    tensors = {name: tensor for name, tensor in viewer.clip.state_dict().items() if not name.endswith("position_ids")}
+    tensors |= {f"classifier.{name}": tensor for name, tensor in viewer.classifier.state_dict().items()}
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()},
+        out / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    config = CLIPConfig(
+        vision_config=viewer.clip.config.to_dict(),
+        projection_dim=EMBED,
+        architectures=["CLIPForImageClassification"],
+        id2label=dict(enumerate(LABELS)),
+        label2id={label: i for i, label in enumerate(LABELS)},
+        problem_type="multi_label_classification",
+        dtype="float32",
+    )
+    config.save_pretrained(out)
+    CLIPImageProcessor(
+        size={"height": SIDE, "width": SIDE},
+        do_center_crop=False,
+        resample=3,
+        image_mean=list(MEAN),
+        image_std=list(STD),
+    ).save_pretrained(out)
