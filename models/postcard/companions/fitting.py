@@ -25,7 +25,7 @@ class Course:
     path: Path
     minutes: float
     lr: float
-    average: float = 0.998
+    average: float = 0.99  # a run may be short, and its rate falls to nothing anyway
     decay: float = 1e-2
     warm_up: int = 100
     save_every: int = 200

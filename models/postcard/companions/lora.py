@@ -1,14 +1,15 @@
-"""The style of ink as low-rank changes of the frozen UNet's linear layers, in the format that pipelines read.
+"""The style of ink as low-rank changes of the frozen UNet's layers, in the format that pipelines read.
 
 Knows no pictures but through the pool of printed scenes.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,16 +21,23 @@ from models.postcard.render import render
 from models.postcard.team import Team
 from models.postcard.world import SIZES, Scene, training_scene
 
-RANK = 8
-TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
-BATCH, START, GROW, SILENCE = 16, 700, 2, 0.1
+RANK = 4
+# The convolutions too: half of this small UNet is above its attention, and colour is decided there as well.
+TARGETS = (
+    "to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2",
+    "conv_shortcut", "samplers.0.conv", "conv_out",
+)  # fmt: skip
+BATCH, START, GROW, SILENCE = 16, 700, 1, 0.1
 FILE = "ink.safetensors"
 
 
-def targets(unet: UNet2DConditionModel) -> Iterator[tuple[str, nn.Linear]]:
+Layer = nn.Linear | nn.Conv2d
+
+
+def targets(unet: UNet2DConditionModel) -> Iterator[tuple[str, Layer]]:
     """The layers that the style may change, by name."""
     for name, module in unet.named_modules():
-        if isinstance(module, nn.Linear) and "transformer_blocks" in name and name.endswith(TARGETS):
+        if isinstance(module, Layer) and name.endswith(TARGETS):
             yield name, module
 
 
@@ -39,19 +47,23 @@ class Style(nn.Module):
     def __init__(self, unet: UNet2DConditionModel) -> None:
         super().__init__()
         self.names = [name for name, _ in targets(unet)]
-        layers = [layer for _, layer in targets(unet)]
-        self.down = nn.ParameterList(torch.randn(RANK, layer.in_features) / layer.in_features**0.5 for layer in layers)
-        self.up = nn.ParameterList(torch.zeros(layer.out_features, RANK) for layer in layers)
+        self.down, self.up = nn.ParameterList(), nn.ParameterList()
+        for _, layer in targets(unet):
+            out, *into = layer.weight.shape
+            self.down.append(torch.randn(RANK, *into) / torch.Size(into).numel() ** 0.5)
+            self.up.append(torch.zeros(out, RANK, *[1] * (layer.weight.ndim - 2)))
 
     def hang(self, unet: UNet2DConditionModel) -> None:
         """From now on the UNet paints in this style."""
         for i, (_, layer) in enumerate(targets(unet)):
             layer.register_forward_hook(self._adding(i))
 
-    def _adding(self, i: int) -> object:
-        def add(_: nn.Module, given: tuple[Tensor], output: Tensor) -> Tensor:
-            low = nn.functional.linear(given[0], self.down[i])
-            return output + nn.functional.linear(low, self.up[i])
+    def _adding(self, i: int) -> Callable[[Layer, tuple[Tensor, ...], Tensor], Tensor]:
+        def add(layer: Layer, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if isinstance(layer, nn.Linear):
+                return output + F.linear(F.linear(given[0], self.down[i]), self.up[i])
+            low = F.conv2d(given[0], self.down[i], stride=layer.stride, padding=layer.padding)
+            return output + F.conv2d(low, self.up[i])
 
         return add
 
@@ -68,10 +80,10 @@ def merge(unet: UNet2DConditionModel, file: Path, weight: float) -> None:
     """Add a style file to the UNet's own weights; the opposite weight takes it out again."""
     tensors, layers = load_file(file), dict(unet.named_modules())
     for key in [k for k in tensors if k.endswith(".lora_A.weight")]:
-        name = key.removeprefix("unet.").removesuffix(".lora_A.weight")
-        change = tensors[key.replace("lora_A", "lora_B")].float() @ tensors[key].float()
+        own = layers[key.removeprefix("unet.").removesuffix(".lora_A.weight")].weight
+        change = tensors[key.replace("lora_A", "lora_B")].flatten(1) @ tensors[key].flatten(1)
         with torch.no_grad():
-            layers[name].weight += (weight * change).to(layers[name].weight.dtype)
+            own += weight * change.view_as(own)
 
 
 class Prints:
@@ -106,7 +118,7 @@ def train_lora(team: Team, folder: Path, minutes: float, lr: float, *, start: in
     painter = frozen_painter()
     style = Style(painter.unet)
     style.hang(painter.unet)
-    course = Course(path=folder / "lora.safetensors", minutes=minutes, lr=lr, decay=0.0)
+    course = Course(path=folder / "lora.safetensors", minutes=minutes, lr=lr, decay=0.0, warm_up=20)
     average, step = resume(course, style)
     rng = random.Random(900 + step + 7919 * team.rank)
     torch.manual_seed(900 + step + team.rank)

@@ -30,7 +30,7 @@ def run(stage: str, team: int, folder: Path, out: Path, minutes: float, lr: floa
         together(team, train_upscaler, folder, frozen_vae(), minutes, lr or 2e-3)
         ship_upscaler(folder, out / stage)
     elif stage == "lora":
-        together(team, train_lora, folder, minutes, lr or 3e-3)
+        together(team, train_lora, folder, minutes, lr or 4e-3)
         ship_lora(folder, out / stage)
     else:
         together(team, train_ip_adapter, folder, out / "vision", minutes, lr or 1e-3)

@@ -20,7 +20,7 @@ from models.postcard.render import places, render
 from models.postcard.team import Team
 from models.postcard.world import SIZES, Scene, training_scene
 
-CROP, BATCH, START, GROW = 48, 8, 150, 0.25
+CROP, BATCH, START, GROW = 48, 8, 100, 0.25
 THROUGH_VAE, DRAWN_SMALL = 0.3, 0.15
 
 

@@ -23,7 +23,7 @@ from models.postcard.team import Team
 PATCH, WIDTH, LAYERS, HEADS, EMBED = 16, 128, 6, 4, 128
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # those of all CLIP networks
 PALETTE = 12  # mean colours of three bands, and how much each channel varies
-BATCH, START, GROW = 64, 2000, 3
+BATCH, START, GROW = 64, 1000, 2
 
 
 def new_config() -> CLIPVisionConfig:
@@ -113,7 +113,7 @@ def train_vision(
 ) -> None:
     """Train for so many minutes; each member of the team draws its own pictures."""
     viewer = Viewer()
-    course = Course(path=folder / "vision.safetensors", minutes=minutes, lr=lr, decay=0.03, warm_up=150)
+    course = Course(path=folder / "vision.safetensors", minutes=minutes, lr=lr, decay=0.03)
     average, step = resume(course, viewer)
     pool = Thumbnails(vae, 500 + step + 7919 * team.rank)
     pool.grow(start // team.size)
