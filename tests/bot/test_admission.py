@@ -102,7 +102,7 @@ async def test_a_source_that_never_was_is_gone(tmp_path: Path) -> None:
     [
         ({"tile": True}, "cannot make the edges meet"),
         ({"kind": Kind.DESCRIBE}, "describes pictures"),
-        ({"loras": (Lora(name="ink"),)}, "`ink` is not here any more"),
+        ({"loras": (Lora(name="glow"),)}, "`glow` is not here any more"),
         ({"model": "gone"}, "not here any more"),
     ],
 )
