@@ -20,23 +20,13 @@ from core.safetensors_header import (
     shape_by_width,
     shape_of,
 )
+from tests.harness import weights
 
 UNET = "model.diffusion_model."
-CONTEXT = "transformer_blocks.0.attn2.to_k.weight"
 
 
 def beginning(shapes: dict[str, list[int]], **metadata: str) -> bytes:
-    """A file's prefix and header, with every tensor in half precision."""
-    entries: dict[str, object] = {"__metadata__": metadata} if metadata else {}
-    at = 0
-    for name, shape in shapes.items():
-        size = 2
-        for side in shape:
-            size *= side
-        entries[name] = {"dtype": "F16", "shape": shape, "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(entries).encode()
-    return struct.pack("<Q", len(text)) + text
+    return weights.beginning(shapes, **metadata)[0]
 
 
 def header(shapes: dict[str, list[int]], **metadata: str) -> Header:
@@ -46,7 +36,7 @@ def header(shapes: dict[str, list[int]], **metadata: str) -> Header:
 def checkpoint(block: int, width: int, channels: int = 4) -> Header:
     return header({
         f"{UNET}input_blocks.0.0.weight": [320, channels, 3, 3],
-        f"{UNET}input_blocks.{block}.1.{CONTEXT}": [320, width],
+        f"{UNET}input_blocks.{block}.1.{weights.CONTEXT}": [320, width],
         "first_stage_model.decoder.conv_in.weight": [512, 4, 3, 3],
         "cond_stage_model.transformer.x": [4],
     })  # fmt: skip

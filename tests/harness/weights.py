@@ -7,8 +7,8 @@ from pathlib import Path
 CONTEXT = "transformer_blocks.0.attn2.to_k.weight"
 
 
-def tensors(path: Path, shapes: dict[str, list[int]], **metadata: str) -> Path:
-    """A whole .safetensors file of zeros."""
+def beginning(shapes: dict[str, list[int]], **metadata: str) -> tuple[bytes, int]:
+    """A file's prefix and header, with every tensor in half precision, and how many bytes come behind them."""
     entries: dict[str, object] = {"__metadata__": metadata} if metadata else {}
     at = 0
     for name, shape in shapes.items():
@@ -18,8 +18,14 @@ def tensors(path: Path, shapes: dict[str, list[int]], **metadata: str) -> Path:
         entries[name] = {"dtype": "F16", "shape": shape, "data_offsets": [at, at + size]}
         at += size
     text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text)) + text, at
+
+
+def tensors(path: Path, shapes: dict[str, list[int]], **metadata: str) -> Path:
+    """A whole .safetensors file of zeros."""
+    start, rest = beginning(shapes, **metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(at))
+    path.write_bytes(start + bytes(rest))
     return path
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.catalogue import POSTCARD
 from core.edits import STRONG, SUBTLE
 from core.job import Input, Kind, Role, Upscale
 from models.postcard.render import render
@@ -14,13 +13,8 @@ from models.postcard.world import Scene, Thing
 from tests.worker.easel import Easel
 from tests.worker.test_edits_postcard import apart, red, wish, yellow
 from worker.families.base import Pixels
-from worker.locate import ROOT
 from worker.models import Loaded
 from worker.vision.describe import best_words
-
-pytestmark = pytest.mark.skipif(
-    not (ROOT / POSTCARD.path / "ip_adapter").is_dir(), reason="Postcard's companions are not in this checkout"
-)
 
 
 @pytest.fixture(scope="module")
