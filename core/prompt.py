@@ -15,7 +15,8 @@ from core.abilities import lacking
 from core.catalogue import OWN_SAMPLER, Choices, Edit, Model
 from core.errors import PromptError
 from core.job import Lane, Lora, Request
-from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, MEANT, OneOf, Parameter, Takes
+from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, MEANT, Parameter, Takes
+from core.readers import OneOf
 from core.spelling import nearest, quoted
 
 #: What a modal holds, so that every refused prompt can be opened for correction.

@@ -22,11 +22,12 @@ def go_on(task: Task, held: Held) -> bool:
     Raises CannotCompute, for what can be told from the order alone in the first piece.
     """
     if task.preparing is None:
-        check(task.order, held.family, held.loaded.info.samplers)
-        if isinstance(held.family, Whole) and takes_steps(task.order):
+        model = held.loaded.family
+        check(task.order, model, held.loaded.info.samplers)
+        if isinstance(model, Whole) and takes_steps(task.order):
             check_from_words(task.order)
             held.adapt(task.adaptation)
-            task.prepared, task.rows = Prepared(), [_solo(task, held.family)]
+            task.prepared, task.rows = Prepared(), [_solo(task, model)]
             return False
         task.preparing = prepare(task.order, held.desk(task.adaptation))
     held.adapt(task.adaptation)

@@ -5,6 +5,7 @@ Knows nothing of how many models there are.
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -60,13 +61,13 @@ class Held:
 
     @property
     def family(self) -> Family:
-        """What computes."""
-        return self.loaded.family
+        """What computes rows. `admit.py` lets no job through to a `Whole` that would need any."""
+        return cast("Family", self.loaded.family)
 
     def adapt(self, adaptation: Adaptation) -> None:
         """Before each encode, forward and decode. Raises CannotCompute for what this model cannot be made to do."""
         try:
-            self.family.adapt(adaptation)
+            self.loaded.family.adapt(adaptation)
         except LookupError as error:
             raise CannotCompute(str(error.args[0]) if error.args else "This model lacks what was asked for.") from error
         if self.loaded.boost is not None:

@@ -17,7 +17,7 @@ from core.events import ModelInfo
 from worker.boost import Boost
 from worker.device import Device
 from worker.digest import combined, digest
-from worker.families.base import Family
+from worker.families.base import Family, Model, Whole
 from worker.kinds import KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
 from worker.loras import LoraFiles
@@ -44,7 +44,7 @@ _OWN_SAMPLERS = {"EulerAncestralDiscreteScheduler": "euler_a", "LCMScheduler": "
 class Loaded:
     """A model ready to compute, and what it says about itself. A `base.Whole` shares no forwards."""
 
-    family: Family
+    family: Family | Whole
     info: ModelInfo
     memory_mb: int  # of its parameters, on the device
     plan: Plan = UNPLANNED  # how it lies there
@@ -115,7 +115,7 @@ def _load(
     return furnish(loaded, Places.beside(where), device) if where.is_dir() else loaded
 
 
-def _placed(family: Family, info: ModelInfo, device: Device, weights: str) -> Loaded:
+def _placed(family: Family | Whole, info: ModelInfo, device: Device, weights: str) -> Loaded:
     """On the device, as far as it fits there."""
     plan = planned(family, device, weights, info.name)
     log.info("%s: %s.", info.name, plan.sentence())
@@ -154,7 +154,7 @@ def furnish(loaded: Loaded, places: Places, device: Device) -> Loaded:
     )  # fmt: skip
 
 
-def memory_mb(family: Family, tools: Tools | None = None) -> int:
+def memory_mb(family: Model, tools: Tools | None = None) -> int:
     """MB of parameters and buffers that lie on its device."""
     networks = (*family.parts.values(), *(tools.networks if tools is not None else ()))
     tensors = (tensor for part in networks for tensor in (*part.parameters(), *part.buffers()))

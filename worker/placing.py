@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from worker.device import Device
-from worker.families.base import Family, Guidance
+from worker.families.base import Guidance, Model
 from worker.memory import UNPLANNED, Plan, Policy, plan
 from worker.quantize import to_fp8
 from worker.sizing import TILE, sizes_of
@@ -23,7 +23,7 @@ _LAYERS, _BLOCKS = "leaf_level", "block_level"
 FULL, FP8 = "full", "fp8"
 
 
-def planned(family: Family, device: Device, weights: str, name: str) -> Plan:
+def planned(family: Model, device: Device, weights: str, name: str) -> Plan:
     """How the model will lie in the device's memory. Raises CannotLoad when it does not fit in any way."""
     twice = family.guidance is Guidance.TWICE
     if device.place == HOST and not device.capped:

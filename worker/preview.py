@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
-from worker.families.base import Family, Pixels
+from worker.families.base import Coder, Pixels
 
 ZOOM = 2  # pixels per latent and side
 MAX_SIDE = 512  # pixels of a preview's longer side, all its pictures together
@@ -33,7 +33,7 @@ class Sketcher:
         self._spread = 1.0  # standard deviation of latents of pictures
 
     @classmethod
-    def fit(cls, family: Family, seed: int = 0) -> "Sketcher":
+    def fit(cls, family: Coder, seed: int = 0) -> "Sketcher":
         """Fits the map: costs `_FIELDS` small encodes and decodes."""
         random = np.random.default_rng(seed)
         latents = [family.encode_picture(field) for field in _fields(random, family)]
@@ -76,7 +76,7 @@ def _least_squares(inputs: Tensor, outputs: Tensor) -> Tensor:
     return solution
 
 
-def _fields(random: np.random.Generator, family: Family) -> list[Pixels]:
+def _fields(random: np.random.Generator, family: Coder) -> list[Pixels]:
     return synthetic_fields(random, _FIELDS, _LATENTS * family.factor)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.events import Submit
 from core.job import Kind
-from worker.families.base import Adaptation, Family
+from worker.families.base import Adaptation, Model
 from worker.rows import Row
 from worker.samplers import MAX_STEPS
 from worker.solo import Solo
@@ -105,7 +105,7 @@ class Task:
         return now - self.sketched_at >= every
 
 
-def check(order: Submit, family: Family, samplers: tuple[str, ...]) -> None:
+def check(order: Submit, family: Model, samplers: tuple[str, ...]) -> None:
     """Raises CannotCompute when the numbers of a request cannot work with this model."""
     request = order.request
     if order.kind is Kind.DESCRIBE:

@@ -18,7 +18,7 @@ from core.job import Request
 from worker.device import Device
 from worker.families.adapting import Adapter
 from worker.families.autoencoder import Autoencoder
-from worker.families.base import Adaptation, Conditions, Guidance, Pixels
+from worker.families.base import Adaptation, Guidance
 from worker.families.running import PipelineRun
 from worker.kinds import CannotLoad
 
@@ -136,37 +136,12 @@ class AnyPipeline:
         if self._sketcher is None:
             from worker.preview import Sketcher
 
-            self._sketcher = Sketcher.fit(self)
+            self._sketcher = Sketcher.fit(self._autoencoder)
         drawn: Tensor = self._sketcher.sketch(latents.float())
         return drawn
-
-    def encode_picture(self, pixels: Pixels) -> Tensor:
-        """See `base.Family`. Raises NotImplementedError where the autoencoder is of another kind."""
-        return self._plain().encode(pixels)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """See `base.Family`. Raises NotImplementedError where the autoencoder is of another kind."""
-        return self._plain().decode(latents)
-
-    def _plain(self) -> Autoencoder:
-        if self._autoencoder is None:
-            raise NotImplementedError("its latents are its own")
-        return self._autoencoder
 
     def adapt(self, adaptation: Adaptation) -> None:
         """Takes the model as it is; raises LookupError for anything else."""
         if adaptation.loras:
             raise LookupError("This model takes no LoRAs here.")
         self._adapter.adapt(adaptation)
-
-    def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
-        """The pipeline does it."""
-        raise NotImplementedError("it is computed whole")
-
-    def even(self, texts: Sequence[Conditions]) -> list[Conditions]:
-        """There is nothing to make alike."""
-        return list(texts)
-
-    def denoise(self, latents: Tensor, timesteps: Tensor, conditions: Conditions, scales: Tensor) -> Tensor:
-        """The pipeline does it."""
-        raise NotImplementedError("it is computed whole")

@@ -19,15 +19,15 @@ class Autoencoder:
     def __init__(self, vae: Any, device: torch.device) -> None:
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.channels = int(vae.config.latent_channels)
-        self._vae, self._device = vae, device
+        self._vae, self.device = vae, device
         scale = float(vae.config.scaling_factor)
         mean = _of(vae.config, "latents_mean", float(getattr(vae.config, "shift_factor", None) or 0.0))
         self._mean = mean.to(device)
         self._scale = (scale / _of(vae.config, "latents_std", 1.0)).to(device)
 
-    def encode(self, pixels: Pixels) -> Tensor:
+    def encode_picture(self, pixels: Pixels) -> Tensor:
         """The mean of the distribution, [channels, height / factor, width / factor], float32."""
-        image = torch.from_numpy(pixels.astype(np.float32)).to(self._device).permute(2, 0, 1)[None] / 127.5 - 1
+        image = torch.from_numpy(pixels.astype(np.float32)).to(self.device).permute(2, 0, 1)[None] / 127.5 - 1
         found: Tensor = self._vae.encode(image.to(self._vae.dtype)).latent_dist.mode()
         return (found[0].float() - self._mean) * self._scale
 

@@ -42,8 +42,8 @@ class Adaptation:
     tile: bool = False
 
 
-class Family(Protocol):
-    """A loaded model. Latents are float32 on `device`; sizes in pixels; one picture has no batch axis."""
+class Model(Protocol):
+    """A loaded model of either kind: a `Family`, whose rows share forwards, or a `Whole`. Sizes are pixels."""
 
     name: str
     device: torch.device
@@ -58,6 +58,30 @@ class Family(Protocol):
     edits: tuple[Edit, ...]  # what it can do by itself, without an adapter or another network beside it
     parts: Mapping[str, nn.Module]  # its networks by diffusers' names: what memory is counted, moved and compiled by
 
+    def adapt(self, adaptation: Adaptation) -> None:
+        """Makes the next encodes, forwards and decodes follow it; cheap when it is what it was.
+
+        Raises LookupError with a sentence when it cannot; everything is then as it was.
+        """
+
+
+class Coder(Protocol):
+    """Pictures to latents and back. Latents are float32 on `device`; one picture has no batch axis."""
+
+    device: torch.device
+    factor: int
+    channels: int
+
+    def encode_picture(self, pixels: Pixels) -> Tensor:
+        """A picture as latents [channels, height / factor, width / factor], without randomness."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [channels, h, w] as a picture: float32 in 0 … 1, [3, height, width]."""
+
+
+class Family(Model, Coder, Protocol):
+    """A model whose rows share forwards."""
+
     def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
         """What `denoise` needs of a text; the same for the same text, whatever else runs.
 
@@ -69,20 +93,8 @@ class Family(Protocol):
     def even(self, texts: Sequence[Conditions]) -> list[Conditions]:
         """The texts of one row, the prompt's and the negative's, made as long as the longest of them."""
 
-    def encode_picture(self, pixels: Pixels) -> Tensor:
-        """A picture as latents [channels, height / factor, width / factor], without randomness."""
-
-    def adapt(self, adaptation: Adaptation) -> None:
-        """Makes the next encodes, forwards and decodes follow it; cheap when it is what it was.
-
-        Raises LookupError with a sentence when it cannot; everything is then as it was.
-        """
-
     def denoise(self, latents: Tensor, timesteps: Tensor, conditions: Conditions, scales: Tensor) -> Tensor:
         """The model's output, float32, for latents [B, …], timesteps [B], stacked conditions, guidance scales [B]."""
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents [channels, h, w] as a picture: float32 in 0 … 1, [3, height, width]."""
 
 
 class Run(Protocol):
@@ -105,11 +117,8 @@ class Run(Protocol):
 
 
 @runtime_checkable
-class Whole(Family, Protocol):
-    """A model whose forwards are shared with nobody: `begin` takes the place of `encode_prompt` and `denoise`.
-
-    It brings its own sampler and its own way of following the prompt. Those two raise NotImplementedError here.
-    """
+class Whole(Model, Protocol):
+    """A model whose forwards are shared with nobody; it brings its own sampler and way of following the prompt."""
 
     def begin(self, request: Request, indices: Sequence[int]) -> Run:
         """The pictures with these indices, before their first step. Raises ValueError when it cannot make them."""

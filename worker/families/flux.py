@@ -77,7 +77,7 @@ class Flux:
 
     def encode_picture(self, pixels: Pixels) -> Tensor:
         """The mean of the autoencoder's distribution, shifted and scaled."""
-        return self._autoencoder.encode(pixels)
+        return self._autoencoder.encode_picture(pixels)
 
     def adapt(self, adaptation: Adaptation) -> None:
         """LoRAs on the transformer and CLIP. Raises LookupError for edges that meet: places are absolute here."""

@@ -73,7 +73,7 @@ class StableDiffusion:
 
     def encode_picture(self, pixels: Pixels) -> Tensor:
         """The mean of the autoencoder's distribution, scaled as the UNet expects it."""
-        return self._autoencoder.encode(pixels)
+        return self._autoencoder.encode_picture(pixels)
 
     def adapt(self, adaptation: Adaptation) -> None:
         """LoRAs on the UNet and the text encoder; edges that meet in the UNet and the decoder."""
