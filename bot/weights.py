@@ -19,6 +19,8 @@ UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _GB = 1e9
 _MOST_SIDE = 1 << 14
+#: What the worker opens as one file.
+_IN_ONE_FILE = frozenset({"sd1", "sd2", "sdxl"})
 _BY_PIPELINE = {"StableDiffusionXL": "sdxl", "StableDiffusionPipeline": "sd", "FluxPipeline": "flux"}
 
 
@@ -114,12 +116,12 @@ def _in_file(path: Path, *, own_vae: bool) -> Model:
     shape = safetensors_header.shape_of(header)
     if safetensors_header.is_lora(header):
         raise Unusable(f"{path.name} is a LoRA: those belong into the folder loras.")
-    if shape is None or shape not in FAMILIES:
+    if shape not in _IN_ONE_FILE:
         raise Unusable(
-            f"{path.name} is no checkpoint that is known here. A single file has to be a whole Stable Diffusion 1.x, "
-            "2.x or XL, or FLUX, in its original layout; others work as a folder in diffusers' format."
+            f"{path.name} is no checkpoint that works as a single file: that has to be a whole Stable Diffusion 1.x, "
+            "2.x or XL in its original layout. Others, FLUX among them, work as a folder in diffusers' format."
         )
-    lacks = {"text": "text encoder", "vae": "VAE"} if shape != "flux" else {}
+    lacks = {"text": "text encoder", "vae": "VAE"}
     there = safetensors_header.parts_of(header) | ({"vae"} if own_vae else set())
     if missing := " and ".join(words for part, words in lacks.items() if part not in there):
         raise Unusable(f"{path.name} comes without its {missing}: it is a part of a model. Fetch the whole checkpoint.")

@@ -100,12 +100,14 @@ async def test_what_cannot_be_used_is_said_once_with_its_cure(settings, data, ca
     (data / "models" / "fake.safetensors").write_bytes(b"PK\x03\x04 and more")
     weights.checkpoint(data / "models" / "part.safetensors", whole=False)
     weights.lora(data / "models" / "lost.safetensors")
+    weights.tensors(data / "models" / "flux.safetensors", {"double_blocks.0.img_attn.qkv.weight": [4]})
     weights.checkpoint(data / "loras" / "large.safetensors")
     with caplog.at_level(logging.WARNING):
         shelf = await opened(settings, data)
         await shelf.look()
     assert set(shelf.choices.models) == {"postcard"} and "large" not in shelf.choices.loras
-    for told in ("only .safetensors files", "is a pickle", "text encoder and VAE", "folder loras", "holds no LoRA"):
+    cures = ("only .safetensors files", "is a pickle", "text encoder and VAE", "folder loras", "holds no LoRA")
+    for told in (*cures, "Others, FLUX among them, work as a folder"):
         assert caplog.text.count(told) == 1, told
 
 
