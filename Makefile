@@ -10,7 +10,7 @@ run: install-run ## start: on Discord with DISCORD_TOKEN in .env, else in the sa
 	@exec $(PYTHON_BIN) scripts/start.py
 
 test: install-dev ## all tests; ends with the ten slowest
-	@$(PYTHON_BIN) -m pytest
+	@$(PYTHON_BIN) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: install-dev ## format, lint, types
 	@$(PYTHON_BIN) -m ruff format --check --quiet . || { echo 'To mend the format: $(PYTHON_BIN) -m ruff format .'; exit 1; }

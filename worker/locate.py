@@ -18,6 +18,12 @@ OTHER_WEIGHTS = ("*.fp16*", "*.bf16*", "*non_ema*", "*.ema*", "*flax*", "*openvi
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 
 
+def is_place(model: str) -> bool:
+    """False for a plain word that names no file here: only the bot's catalogue can say what it stands for."""
+    here = any(path.exists() for path in (Path(model).expanduser(), ROOT / model))
+    return model == POSTCARD.name or "/" in model or here
+
+
 def locate(model: str) -> Path:
     """The checkpoint's folder or file; hub ids are fetched, or found in the cache when offline. Raises CannotLoad."""
     if model == POSTCARD.name:

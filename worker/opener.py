@@ -13,6 +13,7 @@ from core.catalogue import name_of
 from core.errors import DarkroomError
 from core.events import Catalogue, ModelPlace
 from worker.device import Device
+from worker.locate import is_place
 from worker.loras import LoraFiles
 from worker.models import Loaded, furnish
 from worker.vision.places import Places
@@ -48,8 +49,15 @@ class Opener:
         self._places = {place.name: place for place in catalogue.models}
         self._loras = {lora.name: Path(lora.where).expanduser() for lora in catalogue.loras}
 
+    @property
+    def needs_catalogue(self) -> bool:
+        """True when the worker was started with a name of the catalogue (`sdxl`), which has not come yet."""
+        return not is_place(self._own) and not self._places
+
     def first(self) -> Loaded:
         """The model that the worker was started with, as its own files say it is. Raises DarkroomError."""
+        if not is_place(self._own):
+            return self.load(name_of(self._own))
         loaded = self._files(self._own)
         self._opened[loaded.info.name] = ModelPlace(name=loaded.info.name, where=self._own)
         return loaded
@@ -64,9 +72,10 @@ class Opener:
         place = self._places.get(name)
         if place is not None:
             return self._dressed(self._files(_where(place), place.vae), place)
-        if name == name_of(self._own):
+        own = {name_of(self._own)} if is_place(self._own) else set()
+        if name in own:
             return self.first()
-        names = ", ".join(sorted({name_of(self._own), *self._places}))
+        names = ", ".join(sorted({*own, *self._places}))
         raise NotKnown(f"This worker knows no model {name!r}; it knows {names}.")
 
     def size_mb(self, name: str) -> int:

@@ -33,6 +33,7 @@ class Inbox:
         self._lock = threading.Lock()
         self._jobs: list[tuple[str, int]] = []
         self.catalogue: Catalogue | None = None  # the newest that has come
+        self._knows = threading.Event()
 
     def put(self, order: Order) -> None:
         """After all that was put before."""
@@ -41,6 +42,7 @@ class Inbox:
                 self._jobs.append((order.job, order.attempt))
             if isinstance(order, Catalogue):
                 self.catalogue = order
+                self._knows.set()
             self._queue.put(order)
 
     def get(self, *, block: bool) -> Order | None:
@@ -50,6 +52,12 @@ class Inbox:
         except queue.Empty:
             return None
         return order
+
+    def first_catalogue(self) -> Catalogue:
+        """Waits until one has come."""
+        self._knows.wait()
+        assert self.catalogue is not None
+        return self.catalogue
 
     def taken(self, order: Submit) -> None:
         """The loop has this job in its books now."""

@@ -117,6 +117,9 @@ def load_and_run(parts: Parts) -> None:
     began = monotonic()
     log.info("Loading %s on %s in %s.", settings.model, device.name, device.dtype_name)
     with pulse.doing(Phase.LOADING):
+        if opener.needs_catalogue:
+            opener.know(parts.inbox.first_catalogue())
+            pulse.progress(Phase.LOADING)
         with meter.measure() as measured:
             measured.house("load")
             loaded = opener.first()

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Locator, Page
+from playwright.async_api import Locator, Page, expect
 
 from tests.harness.sandbox import ROOT
 
@@ -103,7 +103,8 @@ async def finished(page: Page) -> Locator:
     button = page.get_by_role("button", name="U1", exact=True)
     message = await pinned(page, page.locator("article.message", has=button).last)
     await message.locator(".print img").last.wait_for()
-    await message.locator(".print img[alt='developing.jpg']").wait_for(state="detached")
+    # While one preview fades into the next there are two of them.
+    await expect(message.locator(".print img[alt='developing.jpg']")).to_have_count(0, timeout=PATIENCE_MS)
     return message
 
 

@@ -60,6 +60,24 @@ def test_the_first_model_needs_no_catalogue_and_takes_its_name_when_there_is_one
     assert (opener.named(first).info.name, opener.named(first).info.steps) == ("best", 9)
 
 
+def test_a_worker_may_be_started_with_a_name_that_only_the_catalogue_explains() -> None:
+    files = Files()
+    opener = Opener("fine", choose("cpu", "float32", 0), files)
+    assert opener.needs_catalogue
+    opener.know(Catalogue(default="fine", models=(ModelPlace(name="fine", where="owner/base", steps=4),)))
+    assert not opener.needs_catalogue
+    first = opener.first()
+    assert (files.opened, first.info.name, first.info.steps) == (["owner/base"], "fine", 4)
+    opener.know(Catalogue(default="a", models=(ModelPlace(name="a", where="x"),)))
+    with pytest.raises(NotKnown, match="knows a"):
+        opener.first()
+
+
+def test_a_place_needs_no_catalogue() -> None:
+    for own in ("postcard", "owner/name", "/models/own"):
+        assert not Opener(own, choose("cpu", "float32", 0), Files()).needs_catalogue
+
+
 def test_an_unknown_name_is_said_with_those_that_are_known() -> None:
     opener, _ = opener_of(ModelPlace(name="a", where="x"))
     with pytest.raises(NotKnown, match="knows a, own"):

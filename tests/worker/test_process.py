@@ -105,6 +105,15 @@ def test_a_worker_loads_what_the_catalogue_has_when_a_request_names_it(
         assert {info.name: info.steps for info in told[-1].known}["second"] == 3
 
 
+def test_a_worker_that_was_started_with_a_catalogues_name_waits_for_the_catalogue(door: Door, folder: Path) -> None:
+    with worker("--connect", door.address, "--local", "--model", "mine"):
+        visit = door.visit()
+        visit.welcome()
+        visit.say(Catalogue(default="mine", models=(ModelPlace(name="mine", where=str(folder), steps=3),)))
+        ready = visit.hear(Ready)
+        assert (ready.model.name, ready.model.steps) == ("mine", 3)
+
+
 def test_a_worker_with_the_wrong_key_is_refused_and_says_so(door: Door, folder: Path) -> None:
     with worker("--connect", door.address, "--local", "--model", str(folder), key="wrong") as process:
         visit = door.visit()
