@@ -153,6 +153,8 @@ class Link:
                 for message in messages:
                     if not self._take(message):
                         return
+            except ConnectionError:
+                pass  # a bot that died with words of ours unread ends it like this: an end like any other
             finally:
                 self._close(writer)
                 self._inbox.put(Drop())

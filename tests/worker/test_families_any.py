@@ -105,7 +105,8 @@ def test_what_a_draft_is_drawn_from_comes_ever_nearer_to_the_picture(
         run.advance()
         guesses.append(run.draft())
     finished(run)
-    pictures = [whole.decode(guess[0]) for guess in guesses if guess is not None]
+    decode = whole._autoencoder.decode
+    pictures = [decode(guess[0]) for guess in guesses if guess is not None]
     errors = [float((picture - run.pictures()[0]).abs().mean()) for picture in pictures]
     assert errors[-1] < errors[0] / 3
     assert errors[-1] < 0.02

@@ -85,6 +85,31 @@ def test_orders_arrive_in_order_and_a_lost_connection_is_told_after_them(door: D
     thread.join(60)
 
 
+def test_a_bot_that_dies_with_words_unread_ends_the_connection_like_any_other(door: Door) -> None:
+    inbox = Inbox()
+    link = Link(Address.parse(door.address), KEY, hello, inbox)
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            link.run(once=True)
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    visit = door.visit()
+    visit.welcome()
+    visit.pause()
+    for _ in range(3):  # the door may still be at one reading; the others stay unread, and closing over them resets
+        link.say(Done(job="a", attempt=1, gpu_ms=1))
+        assert link.flush(60)
+    visit.close()
+    thread.join(60)
+    assert errors == []
+    assert isinstance(inbox.get(block=True), Drop)
+
+
 def test_the_catalogue_arrives_among_the_orders_as_it_was_sent(door: Door) -> None:
     _, inbox, thread = linked(door)
     visit = door.visit()
