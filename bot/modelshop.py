@@ -67,7 +67,10 @@ def _find(config: Config, name: str, *, hub_too: bool = False) -> Model:
     if "/" not in name and (dropped := _dropped(config, name)):
         return dropped
     if hub_too and "/" in name and not is_path(name) and not Path(name).exists():
-        repository, file = hub_id(name)
+        try:
+            repository, file = hub_id(name)
+        except ValueError as error:
+            raise ConfigError(f"{name} is no name of the hub's: it must be owner/name or owner/name/FILE.") from error
         return next(
             (model for model in models.values() if (model.path, model.file) == (repository, file)),
             _new(repository, file),

@@ -13,10 +13,12 @@ from core.weights import is_weighted
 #: What the engine can do with every UNet of Stable Diffusion's families.
 _UNET = frozenset({
     Edit.VARIATION, Edit.INPAINT, Edit.OUTPAINT, Edit.TILE, Edit.REFINE, Edit.LORA, Edit.NEGATIVE, Edit.WEIGHTS,
-    Edit.STOP, Edit.PREVIEW,
+    Edit.STOP, Edit.CHAOS, Edit.PREVIEW,
 })  # fmt: skip
 #: A transformer has no edges to join, and one that is distilled no second forward for what should not be there.
-_FLUX = frozenset({Edit.VARIATION, Edit.INPAINT, Edit.OUTPAINT, Edit.REFINE, Edit.LORA, Edit.STOP, Edit.PREVIEW})
+_FLUX = frozenset({
+    Edit.VARIATION, Edit.INPAINT, Edit.OUTPAINT, Edit.REFINE, Edit.LORA, Edit.STOP, Edit.CHAOS, Edit.PREVIEW,
+})  # fmt: skip
 _BY_FAMILY: Mapping[str, frozenset[Edit]] = {
     **dict.fromkeys(("sd", "sd1", "sd2", "sdxl"), _UNET),
     "flux": _FLUX,
@@ -42,6 +44,7 @@ _SENTENCES: Mapping[Edit, tuple[str, str]] = {
     Edit.NEGATIVE: ("{model} knows no words for what should not be there", "Leave out `--no`"),
     Edit.WEIGHTS: ("{model} cannot weigh parts of a prompt", "Leave out the numbers behind the colons"),
     Edit.STOP: ("{model} cannot stop early", "Leave out `--stop`"),
+    Edit.CHAOS: ("{model} cannot spread the four apart", "Leave out `--chaos`"),
     Edit.PREVIEW: ("{model} shows no previews", "The finished picture comes all the same"),
 }
 
@@ -79,6 +82,7 @@ def needs(request: Request, kind: Kind = Kind.GRID) -> tuple[Edit, ...]:
         Edit.NEGATIVE: bool(request.negative),
         Edit.WEIGHTS: _weighted(request.prompt),
         Edit.STOP: request.stop < 100,
+        Edit.CHAOS: request.chaos > 0,
     }
     return tuple(edit for edit, wanted in asked.items() if wanted)
 

@@ -43,6 +43,7 @@ class Edit(StrEnum):
     NEGATIVE = "negative"
     WEIGHTS = "weights"  # weighted prompts
     STOP = "stop"
+    CHAOS = "chaos"  # the four apart from each other
     PREVIEW = "preview"
 
 

@@ -49,8 +49,8 @@ _EFFORT = {"sdxl": 2.1, "flux": 11.0}
 
 
 def default_rate(device: str, family: str = "") -> Rate:
-    """The rate to start from on a device named like torch's (`cpu`, `cuda:0`), for a family of core.catalogue."""
-    rate = _FIRST_RATES["cuda" if device.startswith("cuda") else "cpu"]
+    """The rate to start from, for a family of core.catalogue. A device is `cpu`, or has its card's name or torch's."""
+    rate = _FIRST_RATES["cpu" if device.startswith("cpu") else "cuda"]
     return rate.times(_EFFORT[family]) if family in _EFFORT else rate
 
 

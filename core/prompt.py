@@ -35,7 +35,7 @@ _SHAPE_OFF = 1.2
 #: Ratios closer than this (in log) are the same to the eye.
 _SAME_SHAPE = 0.005
 #: What a word of the prompt asks of the model.
-_ASKED_BY = {Edit.TILE: "tile", Edit.LORA: "lora", Edit.NEGATIVE: "no", Edit.STOP: "stop"}
+_ASKED_BY = {Edit.TILE: "tile", Edit.LORA: "lora", Edit.NEGATIVE: "no", Edit.STOP: "stop", Edit.CHAOS: "chaos"}
 #: Names that are nearer than this were meant.
 _SURELY = 0.8
 _WORD = re.compile(r"\S+")

@@ -276,14 +276,22 @@ class Engine:
         aloud = now - task.spoke_at >= PROGRESS_SECONDS
         if task.wants_sketch(now, PREVIEW_SECONDS):
             task.sketched_at, aloud = now, False
+            self._sketch(task)
+        if aloud:
+            task.spoke_at = now
+        self._reporter.step(task.id, task.step, self._meter.job_ms(task.id), aloud=aloud)
+
+    def _sketch(self, task: Task) -> None:
+        """A preview is a courtesy: where it cannot be made, the job goes on without."""
+        try:
             with self._meter.measure() as measured:
                 measured.house("preview")
                 sketch = self._model(task.id).sketch(task)
             if sketch is not None:
                 self._previewer.put(task.id, task.attempt, self._lane.to_host(sketch), task.size)
-        if aloud:
-            task.spoke_at = now
-        self._reporter.step(task.id, task.step, self._meter.job_ms(task.id), aloud=aloud)
+        except Exception as error:
+            log.warning("A preview could not be made (%s).", " ".join(str(error).split())[:200])
+            self._shed(error)
 
     # --- emit ------------------------------------------------------------------------------------------------------
 
@@ -295,7 +303,7 @@ class Engine:
             decodes = self._pulse.doing(Phase.DECODING, (row.job,))
             with decodes, way.entered(), self._meter.measure(aside=way is not IN_TURN) as measured:
                 measured.job(row.job)
-                held.adapt(task.adaptation)
+                held.adapt_decoder(task.adaptation)
                 self._decoding.append(decoding.begin(row, held, self._lane, self._device))
         except Exception as error:
             if self._shed(error):

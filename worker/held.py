@@ -4,7 +4,7 @@ Knows nothing of how many models there are.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -36,6 +36,7 @@ class Held:
     schedules: Schedules
     sketcher: Sketcher | None  # None for models that draw their own drafts
     made_with: MadeWith
+    _adapted: Adaptation = field(default_factory=Adaptation)
     _texts: OrderedDict[tuple[str, bool, tuple[tuple[str, float], ...]], Conditions] = field(
         default_factory=OrderedDict, repr=False
     )
@@ -65,13 +66,21 @@ class Held:
         return cast("Family", self.loaded.family)
 
     def adapt(self, adaptation: Adaptation) -> None:
-        """Before each encode, forward and decode. Raises CannotCompute for what this model cannot be made to do."""
+        """Before each encode and forward. Raises CannotCompute for what this model cannot be made to do."""
         try:
             self.loaded.family.adapt(adaptation)
+            self._adapted = adaptation
         except LookupError as error:
             raise CannotCompute(str(error.args[0]) if error.args else "This model lacks what was asked for.") from error
         if self.loaded.boost is not None:
             self.loaded.boost.follow(plain=adaptation == Adaptation())
+
+    def adapt_decoder(self, adaptation: Adaptation) -> None:
+        """Before each decode: whether edges meet, and nothing else.
+
+        LoRAs are not the decoder's, and their weights may be in use by a forward beside it.
+        """
+        self.adapt(replace(self._adapted, tile=adaptation.tile))
 
     @property
     def padding(self) -> int:

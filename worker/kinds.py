@@ -4,12 +4,16 @@ A table and its reader; loads nothing. Every other pipeline that makes pictures 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import DarkroomError
+
+#: Names of models that were taught to need few steps, and no second forward.
+FEW_STEPS = re.compile(r"turbo|lightning|lcm|hyper|dmd|schnell", re.IGNORECASE)
 
 
 class CannotLoad(DarkroomError):

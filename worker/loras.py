@@ -140,5 +140,5 @@ class Slot:
             base = layer.get_base_layer().weight
             layer.to(base.device).eval()
             for part in (layer.lora_A[_SLOT], layer.lora_B[_SLOT]):
-                part.to(base.dtype)
+                part.to(torch.bfloat16 if base.dtype.itemsize == 1 else base.dtype)  # fp8 is kept, never computed in
                 part.weight.zero_()

@@ -18,7 +18,7 @@ from worker.boost import Boost
 from worker.device import Device
 from worker.digest import combined, digest
 from worker.families.base import Family, Model, Whole
-from worker.kinds import KINDS, CannotLoad, Kind, index_of
+from worker.kinds import FEW_STEPS, KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
 from worker.loras import LoraFiles
 from worker.memory import UNPLANNED, Plan
@@ -33,10 +33,9 @@ __all__ = ["CannotLoad", "Loaded", "load", "locate"]
 
 log = logging.getLogger("darkroom.models")
 
-#: Names of models that were taught to need few steps, and no second forward.
-FEW_STEPS = re.compile(r"turbo|lightning|lcm|hyper|dmd|schnell", re.IGNORECASE)
-FEW = 4
+FEW = 4  # steps of models that were taught to need no more
 #: Samplers that a checkpoint's own scheduler asks for, where another would not do.
+_LCM = re.compile(r"lcm", re.IGNORECASE)
 _OWN_SAMPLERS = {"EulerAncestralDiscreteScheduler": "euler_a", "LCMScheduler": "lcm"}
 
 
@@ -192,6 +191,7 @@ def _usual(name: str, kind: Kind, family: Family, index: Mapping[str, object]) -
     few = bool(FEW_STEPS.search(name)) or family.guidance == "none"
     scheduler = index.get("scheduler")
     asked = _OWN_SAMPLERS.get(str(scheduler[1]), "") if isinstance(scheduler, list) and len(scheduler) > 1 else ""
+    asked = asked or ("lcm" if _LCM.search(name) else "")
     sampler = asked if asked in SAMPLERS else kind.sampler
     if not few:
         return kind.steps, kind.guidance, sampler

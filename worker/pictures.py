@@ -4,6 +4,7 @@ Two threads, so that no preview waits for a large PNG. Knows nothing of models o
 """
 
 import io
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from torch import Tensor
 from worker.families.base import Pixels
 from worker.preview import tile
 from worker.streams import Copy
+
+log = logging.getLogger("darkroom.pictures")
 
 Work = Callable[[], None]
 
@@ -80,4 +83,7 @@ class Previewer:
             with self._filled:
                 self._filled.wait_for(lambda: self._slots)
                 (job, attempt), (sketch, full) = self._slots.popitem()
-            self._say(job, attempt, jpeg(tile(sketch.wait().numpy(), full)))
+            try:
+                self._say(job, attempt, jpeg(tile(sketch.wait().numpy(), full)))
+            except Exception:  # one preview less; the next ones want a thread that lives
+                log.warning("A preview could not be written.", exc_info=True)

@@ -193,6 +193,7 @@ def test_offline_is_said(data, monkeypatch) -> None:
         (["add", "mien"], "Did you mean mine?"),
         (["check", "zzz"], "There are flux-schnell, local, mine"),
         (["add", "postcard"], None),
+        (["add", "a//b"], "it must be owner/name"),
         (["add", "local"], "is a place on this machine"),
         (["add"], "models add NAME"),
         ([], "models list"),

@@ -34,6 +34,7 @@ CASES: list[tuple[Edit, dict[str, Any], Kind]] = [
     (Edit.WEIGHTS, {"prompt": "a (red:1.3) boat"}, Kind.GRID),
     (Edit.WEIGHTS, {"prompt": "red::2 boat::1"}, Kind.GRID),
     (Edit.STOP, {"stop": 60}, Kind.GRID),
+    (Edit.CHAOS, {"chaos": 50}, Kind.GRID),
 ]
 
 

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 from core.events import Cancelled, Done, Failed, FailureKind, HouseTime, Picture, Progress, Started
 from tests.worker.bed import Bed, pixels, request
 from tests.worker.faults import Faulty, faulty
+from worker.held import Held
 from worker.models import Loaded
 from worker.orders import Drop
 
@@ -142,6 +144,18 @@ def test_out_of_memory_halves_the_rows_and_every_job_still_ends(loaded: Loaded) 
     assert any(isinstance(event, HouseTime) and event.cause == "oom" for event in bed.events), "no member pays for it"
     for one, other in zip(bed.pictures("a"), expected, strict=True):
         assert abs(pixels(one) - pixels(other)).max() <= 1, "a step that was tried again may change nothing"
+
+
+def test_a_preview_that_cannot_be_made_is_left_out_and_the_job_goes_on(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Held, "sketch", full)
+    bed.submit("a", request())
+    bed.finish("a")
+    assert isinstance(bed.last("a"), Done)
 
 
 def test_out_of_memory_with_ancestral_noise_draws_no_noise_twice(loaded: Loaded) -> None:

@@ -18,6 +18,7 @@ from tests.worker.checkpoint_loras import make_lora
 from tests.worker.families import distance, plain, with_sampler
 from worker.device import choose
 from worker.families.base import Adaptation, Family
+from worker.held import Held
 from worker.loras import Loras
 from worker.models import Loaded, load
 from worker.rows import Batch, new_row
@@ -203,3 +204,22 @@ def test_pefts_own_remarks_count(home: Home, notes: dict[str, Any], factor: floa
     save_file(tensors, loras / "noted.safetensors", metadata=remarks)
     noted, scaled = picture(loaded.family, ("noted", 1.0)), picture(loaded.family, ("plain", factor))
     assert distance(noted, scaled) <= 1
+
+
+def test_weights_that_are_kept_in_fp8_take_loras_in_the_precision_they_are_computed_in(home: Home) -> None:
+    _, folder, loras = home
+    plain, small = (load(str(folder), CPU, loras=loras, weights=weights) for weights in ("full", "fp8"))
+    one, other = (picture(loaded.family, ("ink", 1.0)) for loaded in (plain, small))
+    without = picture(small.family)
+    assert np.abs(one - other).mean() < np.abs(one - without).mean(), "the style counts, near enough to what it is"
+    assert not np.array_equal(other, without)
+
+
+def test_a_decode_leaves_the_loras_alone_for_a_forward_beside_it_may_be_using_them(home: Home) -> None:
+    held, unet = Held.of(home[0], CPU), home[0].family.parts["unet"]
+    held.adapt(Adaptation(loras=(("ink", 1.0),)))
+    before = {name: tensor.clone() for name, tensor in unet.state_dict().items() if "lora" in name}
+    held.adapt_decoder(Adaptation(tile=True))
+    assert before and all(torch.equal(tensor, unet.state_dict()[name]) for name, tensor in before.items())
+    assert any(layer.padding_mode == "circular" for layer in unet.modules() if isinstance(layer, torch.nn.Conv2d))
+    held.adapt(Adaptation())

@@ -63,6 +63,18 @@ def test_keys_that_say_v_prediction_and_zero_terminal_signal_are_followed(
 
 
 @pytest.mark.parametrize(
+    ("name", "sampler"), [("tiny-lightning-4step", "euler"), ("tiny_turbo", "euler"), ("tiny-lcm", "lcm")]
+)
+def test_a_file_that_was_taught_few_steps_takes_them_from_the_very_last_of_the_schedule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sampler: str
+) -> None:
+    folder = make(tmp_path / "tiny")
+    loaded = of_the_same(monkeypatch, single_file(folder, tmp_path / f"{name}.safetensors"), folder)
+    assert (loaded.info.steps, loaded.info.guidance, loaded.info.sampler) == (4, 1.0, sampler)
+    assert loaded.family.scheduler["timestep_spacing"] == "trailing"
+
+
+@pytest.mark.parametrize(
     ("shape", "sizes"),
     [
         (Shape.SD1, {"unet": 859_520_964, "text_encoder": 123_060_480, "vae": 83_653_863}),

@@ -38,6 +38,14 @@ def test_sheets_are_as_square_as_can_be_and_never_too_large() -> None:
     assert max(size(4, 1024, 576)) <= MAX_SIDE
 
 
+def test_a_preview_that_cannot_be_written_is_left_out_and_the_next_one_comes() -> None:
+    said = threading.Event()
+    previewer = Previewer(lambda job, attempt, jpeg: said.set())
+    previewer.put("a", 1, There(torch.zeros(1, 8, 8, 9, dtype=torch.uint8)), (64, 64))
+    previewer.put("b", 1, There(torch.zeros(1, 8, 8, 3, dtype=torch.uint8)), (64, 64))
+    assert said.wait(PATIENCE)
+
+
 def test_the_newest_sketch_of_a_job_wins_while_the_maker_is_busy() -> None:
     first_is_out, go, all_said = threading.Event(), threading.Event(), threading.Event()
     said: list[tuple[str, int]] = []

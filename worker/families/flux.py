@@ -16,7 +16,7 @@ from worker.families.autoencoder import Autoencoder
 from worker.families.base import Adaptation, Conditions, Guidance, Pixels
 from worker.loras import Loras
 
-EDITS = (Edit.VARIATION, Edit.INPAINT, Edit.OUTPAINT, Edit.REFINE, Edit.STOP, Edit.PREVIEW)
+EDITS = (Edit.VARIATION, Edit.INPAINT, Edit.OUTPAINT, Edit.REFINE, Edit.STOP, Edit.CHAOS, Edit.PREVIEW)
 #: The longest prompts that they were trained with, in T5's tokens.
 DEV_TOKENS, SCHNELL_TOKENS = 512, 256
 

@@ -20,7 +20,7 @@ from worker.loras import Loras
 
 EDITS = (
     Edit.VARIATION, Edit.INPAINT, Edit.OUTPAINT, Edit.TILE, Edit.REFINE, Edit.NEGATIVE, Edit.WEIGHTS, Edit.STOP,
-    Edit.PREVIEW,
+    Edit.CHAOS, Edit.PREVIEW,
 )  # fmt: skip
 
 
