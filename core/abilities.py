@@ -54,7 +54,7 @@ def abilities(model: Model) -> frozenset[Edit]:
     if model.edits:
         return frozenset(edit for edit in Edit if edit.value in model.edits)
     found = set(_BY_FAMILY.get(model.family, _BY_FAMILY["any"]))
-    if model.adapter:
+    if model.adapter and Edit.TILE in found:  # adapters are read for UNets, and those can tile
         found |= {Edit.IMAGE_PROMPT, Edit.STYLE, Edit.CHARACTER}
     if model.upscaler:
         found.add(Edit.UPSCALE)
@@ -107,6 +107,8 @@ def lacking(
 ) -> tuple[Edit, str] | None:
     """The first thing that the request needs and the model lacks, with its sentence; None when it can all be done."""
     can = abilities(model)
+    if Edit.VARIATION in can and kind is Kind.GRID and len(request.inputs) == 1:
+        can |= {Edit.IMAGE_PROMPT}  # one picture alone is where the new one starts, also without an adapter
     for edit in needs(request, kind):
         if edit not in can:
             return edit, sentence(edit, model, others)

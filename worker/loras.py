@@ -53,6 +53,12 @@ class Loras:
     def use(self, wanted: Sequence[tuple[str, float]]) -> None:
         """From now on these count, by weight, and no others. Raises LookupError with a sentence, changing nothing."""
         given = [(self._layers(self._path(name)), weight) for name, weight in wanted]
+        for name in (name for layers, _ in given for name, some in layers.items() if some):
+            if waits(self._networks[name]):
+                raise LookupError(
+                    "This LoRA changes a part of the model that does not fit into the GPU's memory here, and comes "
+                    "and goes. Leave out `--lora`, or choose a smaller model."
+                )
         # Weights that are made in inference mode could never be used outside it.
         with torch.inference_mode(False), torch.no_grad():
             for name, slot in self._slots.items():
@@ -84,6 +90,13 @@ class Loras:
                 raise LookupError(f"The LoRA {name} does not fit this model: it was made for another kind.") from error
         self._read.move_to_end(key)
         return self._read[key]
+
+
+def waits(network: nn.Module) -> bool:
+    """True when its weights come to the device piece by piece: what is added to it would not come along."""
+    from diffusers.hooks.group_offloading import _is_group_offload_enabled
+
+    return bool(_is_group_offload_enabled(network))
 
 
 class Slot:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from core.catalogue import POSTCARD, SAMPLERS, name_of
+from core.catalogue import POSTCARD, SAMPLERS, Edit, name_of
 from core.events import ModelInfo
 from worker.boost import Boost
 from worker.device import Device
@@ -20,11 +20,11 @@ from worker.digest import combined, digest
 from worker.families.base import Family, Model, Whole
 from worker.kinds import FEW_STEPS, KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
-from worker.loras import LoraFiles
+from worker.loras import LoraFiles, waits
 from worker.memory import UNPLANNED, Plan
 from worker.othervae import read_vae
 from worker.parts import Parts, build, read_folder
-from worker.placing import FULL, place, planned
+from worker.placing import DENOISERS, FULL, place, planned
 from worker.samplers import samplers_for
 from worker.vision.places import Places
 from worker.vision.tools import Tools, open_tools
@@ -119,6 +119,8 @@ def _placed(family: Family | Whole, info: ModelInfo, device: Device, weights: st
     plan = planned(family, device, weights, info.name)
     log.info("%s: %s.", info.name, plan.sentence())
     place(family.parts, plan, device.place, device.dtype)
+    if any(waits(network) for name, network in family.parts.items() if name in DENOISERS):
+        info = replace(info, edits=tuple(edit for edit in info.edits if edit != Edit.LORA))
     return Loaded(family=family, info=info, memory_mb=memory_mb(family), plan=plan)
 
 

@@ -77,3 +77,12 @@ def test_before_a_worker_has_spoken_the_family_and_the_companions_tell():
 
 def test_what_a_worker_says_counts_and_words_of_a_newer_one_are_passed_over():
     assert abilities(replace(POSTCARD, edits=("variation", "levitation"))) == {Edit.VARIATION}
+
+
+def test_one_image_prompt_alone_needs_no_adapter_but_two_do_and_transformers_take_none() -> None:
+    one = Input(role=Role.PROMPT, of="a/0")
+    assert lacking(request(inputs=(one,)), FLUX) is None
+    assert lacking(request(inputs=(one, one)), FLUX) is not None
+    assert lacking(request(inputs=(one,)), ANY) is not None
+    named = replace(FLUX, adapter="somewhere")
+    assert lacking(request(inputs=(replace(one, role=Role.STYLE),)), named) is not None

@@ -9,6 +9,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from diffusers.hooks import apply_group_offloading
 from safetensors.torch import load_file, save_file
 
 from tests.worker.bed import request
@@ -223,3 +224,15 @@ def test_a_decode_leaves_the_loras_alone_for_a_forward_beside_it_may_be_using_th
     assert before and all(torch.equal(tensor, unet.state_dict()[name]) for name, tensor in before.items())
     assert any(layer.padding_mode == "circular" for layer in unet.modules() if isinstance(layer, torch.nn.Conv2d))
     held.adapt(Adaptation())
+
+
+def test_what_comes_to_the_device_piece_by_piece_takes_no_lora_and_says_so(home: Home, tmp_path: Path) -> None:
+    _, folder, loras = home
+    loaded = load(str(folder), CPU, loras=loras)
+    apply_group_offloading(
+        loaded.family.parts["text_encoder"], onload_device=CPU.place, offload_device=CPU.place,
+        offload_type="leaf_level",
+    )  # fmt: skip
+    with pytest.raises(LookupError, match="does not fit into the GPU's memory"):
+        loaded.family.adapt(Adaptation(loras=(("words", 1.0),)))
+    assert not np.array_equal(picture(loaded.family, ("ink", 1.0)), picture(loaded.family)), "the UNet's own still do"
