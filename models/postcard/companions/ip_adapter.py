@@ -5,7 +5,7 @@ embedding that agrees, and from words with an embedding that only shares ground 
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,6 +65,15 @@ class Adapter(nn.Module):
             found[f"ip_adapter.{i}.to_k_ip.weight"] = key.weight
             found[f"ip_adapter.{i}.to_v_ip.weight"] = self.values[i].weight
         return {name: tensor.detach().contiguous() for name, tensor in found.items()}
+
+    @torch.no_grad()
+    def read(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave."""
+        for name in ("proj.weight", "proj.bias", "norm.weight", "norm.bias"):
+            self.get_parameter(name).copy_(tensors[f"image_proj.{name}"])
+        for i, key in self.keys.items():
+            key.weight.copy_(tensors[f"ip_adapter.{i}.to_k_ip.weight"])
+            self.values[i].weight.copy_(tensors[f"ip_adapter.{i}.to_v_ip.weight"])
 
     def hang(self, unet: UNet2DConditionModel) -> None:
         """Let the UNet attend to references by these very weights, as `load_ip_adapter` would by copies of them."""

@@ -4,7 +4,7 @@ Knows no pictures but through the pool of printed scenes.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,13 @@ class Style(nn.Module):
             found[f"unet.{name}.lora_A.weight"] = down.detach().contiguous()
             found[f"unet.{name}.lora_B.weight"] = up.detach().contiguous()
         return found
+
+    @torch.no_grad()
+    def read(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave."""
+        for name, down, up in zip(self.names, self.down, self.up, strict=True):
+            down.copy_(tensors[f"unet.{name}.lora_A.weight"])
+            up.copy_(tensors[f"unet.{name}.lora_B.weight"])
 
 
 def merge(unet: UNet2DConditionModel, file: Path, weight: float) -> None:

@@ -1,6 +1,7 @@
 """Trains the companions: `python -m models.postcard.companions.train --stage vision|ip_adapter|upscaler|lora|all`.
 
-Each stage goes on from its checkpoint under .training/companions/ and ends by writing its part of the model folder.
+Each stage goes on from its checkpoint under .training/companions/, or with --from-shipped from the weights in the model
+folder (not the vision network), and ends by writing its part of that folder.
 The image prompt adapter learns on the embeddings of the vision network that is shipped by then.
 """
 
@@ -13,6 +14,7 @@ import torch
 from models.postcard.companions.ip_adapter import ship_ip_adapter, train_ip_adapter
 from models.postcard.companions.lora import ship_lora, train_lora
 from models.postcard.companions.painting import frozen_vae
+from models.postcard.companions.taking_back import BACK
 from models.postcard.companions.upscaler import ship_upscaler, train_upscaler
 from models.postcard.companions.vision import ship_vision, train_vision
 from models.postcard.team import together
@@ -46,10 +48,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(".training/companions"), help="where checkpoints are kept")
     parser.add_argument("--out", type=Path, default=HERE, help="the model folder, which the companions join")
     parser.add_argument("--team", type=int, default=os.cpu_count() or 1, help="processes that train together")
+    parser.add_argument("--from-shipped", action="store_true", help="start from the weights in the model folder")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     for stage in MINUTES if args.stage == "all" else (args.stage,):
+        if args.from_shipped and stage in BACK:
+            BACK[stage](args.out, args.folder)
         run(stage, args.team, args.folder, args.out, args.minutes or MINUTES[stage], args.lr)
 
 
