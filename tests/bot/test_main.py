@@ -86,7 +86,7 @@ async def test_a_second_bot_on_the_same_data_says_so_and_stops(tmp_path: Path) -
 
 
 async def test_sigterm_in_the_middle_of_a_job_loses_nothing_and_ends_in_time(tmp_path: Path) -> None:
-    command = shlex.join([*FAKE_WORKER, "--step-ms", "100"])
+    command = shlex.join([*FAKE_WORKER, "--step-ms", "400"])
     async with running_sandbox(tmp_path / "sandbox", token=TOKEN) as sandbox:
         lane = Stage(tmp_path, sandbox, {})
         environ = {
