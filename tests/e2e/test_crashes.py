@@ -5,6 +5,7 @@ is exact. Lives: a grid, a grid in relax (posted as a new message), U2, V3.
 """
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -73,18 +74,21 @@ async def prepared(folder: Path) -> AsyncIterator[tuple[Stage, str]]:
 
 
 async def act_and_die(lane: Stage, grid: str, life: Life, crash: Crash) -> bool:
-    """Runs one life until it dies at its point; False when it never came to that point and ended well."""
-    bot = lane.bot(crash)
+    """Runs one life until it dies at its point; False when it ended well without ever coming to that point."""
+    tally = lane.folder / "tally"
+    tally.unlink(missing_ok=True)
+    bot = lane.bot(crash, tally)
     await lane.ready()
     acting = asyncio.create_task(life.act(lane, grid))
     dying = asyncio.create_task(bot.over())
     settling = asyncio.create_task(_took_and_settled(lane, life))
     await asyncio.wait({dying, settling}, return_when=asyncio.FIRST_COMPLETED)
-    died = dying.done()
     for task in (acting, dying, settling):
         task.cancel()
     await asyncio.gather(acting, dying, settling, return_exceptions=True)
-    await bot.end()
+    died = await bot.end() == -signal.SIGKILL
+    # Where it was told to end in the middle of a point, it came to its one side only.
+    assert died or passed(tally, crash.sort) < crash.number + (crash.when == "after"), f"it came to {crash} and lived"
     return died
 
 
@@ -148,13 +152,18 @@ async def points_of(lane: Stage, grid: str, life: Life) -> list[Crash]:
     await life.act(lane, grid)
     await _took_and_settled(lane, life)
     await bot.end()
-    passed = [line.split("\t")[0] for line in tally.read_text().splitlines()]
     return [
         Crash(sort=sort, number=number, when=when)
         for sort in ("statement", "request")
-        for number in range(1, passed.count(sort) + MARGIN + 1)
+        for number in range(1, passed(tally, sort) + MARGIN + 1)
         for when in ("before", "after")
     ]
+
+
+def passed(tally: Path, sort: str) -> int:
+    """How many points of a sort a life came to."""
+    lines = tally.read_text().splitlines() if tally.exists() else []
+    return sum(line.startswith(f"{sort}\t") for line in lines)
 
 
 async def run_lane(lane: Stage, grid: str, life: Life, points: Iterator[Crash], deaths: list[Crash]) -> None:
@@ -183,5 +192,5 @@ async def test_killed_at_every_statement_and_request_a_job_is_posted_once_and_ch
         async with asyncio.TaskGroup() as tasks:
             for lane, grid in lanes:
                 tasks.create_task(run_lane(lane, grid, life, shared, deaths))
-    # Only points of the margin may lie behind the end of a life.
-    assert len(deaths) >= len(points) - 4 * MARGIN * 2
+    # A busy machine shows more previews and renews more leases: some lives end before points that the first one passed.
+    assert len(deaths) > len(points) / 2
