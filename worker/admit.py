@@ -16,8 +16,10 @@ from worker.tasks import CannotCompute, Task, check
 _APART = 2_654_435_769
 
 
-def go_on(task: Task, held: Held) -> bool:
+def go_on(task: Task, held: Held, rows: int) -> bool:
     """One short piece of what comes before a job's rows; False after the last, when the task has them.
+
+    `rows`: pictures that a model may compute at once.
 
     Raises CannotCompute, for what can be told from the order alone in the first piece.
     """
@@ -27,7 +29,7 @@ def go_on(task: Task, held: Held) -> bool:
         if isinstance(model, Whole) and takes_steps(task.order):
             check_from_words(task.order)
             held.adapt(task.adaptation)
-            task.prepared, task.rows = Prepared(), [_solo(task, model)]
+            task.prepared, task.rows = Prepared(), [_solo(task, model, min(rows, held.loaded.plan.rows))]
             return False
         task.preparing = prepare(task.order, held.desk(task.adaptation))
     held.adapt(task.adaptation)
@@ -40,9 +42,9 @@ def go_on(task: Task, held: Held) -> bool:
     return True
 
 
-def _solo(task: Task, family: Whole) -> Solo:
+def _solo(task: Task, family: Whole, rows: int) -> Solo:
     try:
-        return Solo(job=task.id, run=family.begin(task.order.request, task.order.indices))
+        return Solo(job=task.id, run=family.begin(task.order.request, task.order.indices, rows))
     except ValueError as error:
         raise CannotCompute(str(error)) from error
 

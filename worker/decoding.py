@@ -21,6 +21,9 @@ from worker.streams import Copy, Lane, borrow
 
 log = logging.getLogger("darkroom.decoding")
 
+#: Of tiles, in pixels, while memory is full.
+SIDES = (TILE, TILE // 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
@@ -57,9 +60,14 @@ def _images(row: Row | Solo, held: Held) -> list[Tensor]:
     return [held.family.decode(borrow(row.x0))] if isinstance(row, Row) else row.run.pictures()
 
 
+def tile_smaller(held: Held) -> bool:
+    """From now on the model's pictures are decoded in tiles, or smaller ones; False when there are none smaller."""
+    return any(tile(held.family.parts.get("vae"), side) for side in SIDES)
+
+
 def _tiled(row: Row | Solo, held: Held, device: Device, error: Exception) -> list[Tensor]:
     """In tiles, smaller ones if need be. Raises the error where that is no way out."""
-    for side in (TILE, TILE // 2):
+    for side in SIDES:
         free_cache(device)
         if not isinstance(row, Row) or not tile(held.family.parts.get("vae"), side):
             continue

@@ -69,7 +69,7 @@ def _step(family: Any) -> None:
             prompt="a test", width=family.native, height=family.native, seed=0, steps=1, guidance=1.0, sampler="",
             model="",
         )  # fmt: skip
-        family.begin(request, (0,)).advance()
+        family.begin(request, (0,), 1).advance()
         return
     side = family.native // family.factor
     latents = torch.zeros(1, family.channels, side, side, device=family.device)

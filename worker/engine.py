@@ -27,7 +27,7 @@ from core.events import (
     Started,
     Submit,
 )
-from worker import admit, decoding
+from worker import admit, decoding, failures
 from worker.decoding import Decoding
 from worker.delivery import Delivery
 from worker.device import Device, claim, is_out_of_memory
@@ -42,8 +42,8 @@ from worker.room import Room
 from worker.rows import Row
 from worker.shelf import Shelf
 from worker.solo import Solo, advance, shares
-from worker.streams import IN_TURN, lane
-from worker.tasks import CannotCompute, Task
+from worker.streams import IN_TURN, Lane, lane
+from worker.tasks import Task
 
 log = logging.getLogger("darkroom.engine")
 
@@ -201,7 +201,7 @@ class Engine:
         try:
             with self._pulse.doing(Phase.ENCODING, (task.id,)), self._meter.measure() as measured:
                 measured.job(task.id)
-                if admit.go_on(task, held):
+                if admit.go_on(task, held, self._room.rows):
                     self._line.waiting.append(task)
                     return
         except Exception as error:
@@ -233,7 +233,10 @@ class Engine:
                 measured.jobs(shares(rows), held.padding)
         except Exception as error:
             measured.house("oom" if is_out_of_memory(error) else "failed")
-            self._recover(rows, jobs, error)
+            if isinstance(rows[0], Solo):
+                self._recover_run(rows[0], held, error)
+            else:
+                self._recover(rows, jobs, error)
             return
         if log.isEnabledFor(logging.DEBUG):
             counts = " ".join(f"{job}:{sum(row.job == job for row in rows)}" for job in jobs)
@@ -247,8 +250,6 @@ class Engine:
     def _recover(self, rows: list[Row | Solo], jobs: tuple[str, ...], error: Exception) -> None:
         """After a forward that raised: no row has moved, so that all may be tried again in another way."""
         if self._shed(error):
-            if isinstance(rows[0], Solo):  # its run is over
-                self._line.restart(self._line.tasks[jobs[0]])
             return
         if is_out_of_memory(error) and len(rows) > 1:
             self._room.halve(len(rows))
@@ -256,6 +257,22 @@ class Engine:
             self._separate(jobs, error)
         else:
             self._fail_on(self._line.tasks[jobs[0]], error)
+
+    def _recover_run(self, solo: Solo, held: Held, error: Exception) -> None:
+        """A pipeline's run that raised is over. Where memory was full, and less of it may do, the job begins anew."""
+        task = self._line.tasks[solo.job]
+        if not self._shed(error) and not (is_out_of_memory(error) and self._take_less(solo, held)):
+            self._fail_on(task, error)
+            return
+        self._meter.forgive(task.id, "oom")
+        self._line.restart(task)
+
+    def _take_less(self, solo: Solo, held: Held) -> bool:
+        """Fewer pictures at once from now on or, with one, smaller tiles; False when there is nothing left to try."""
+        if solo.run.together > 1:
+            self._room.halve(solo.run.together)
+            return True
+        return decoding.tile_smaller(held)
 
     def _shed(self, error: Exception) -> bool:
         """Memory is full while models lie in it that nobody uses: they go, and what failed may be tried again."""
@@ -284,21 +301,28 @@ class Engine:
     def _sketch(self, task: Task) -> None:
         """A preview is a courtesy: where it cannot be made, the job goes on without."""
         try:
-            with self._meter.measure() as measured:
+            held = self._model(task.id)
+            drafts, way = held.drafts(task), self._way(held)
+            with way.entered(), self._meter.measure(aside=way is not IN_TURN) as measured:
                 measured.house("preview")
-                sketch = self._model(task.id).sketch(task)
-            if sketch is not None:
-                self._previewer.put(task.id, task.attempt, self._lane.to_host(sketch), task.size)
+                sketch = held.sketch(task, drafts)
+                copy = None if sketch is None else self._lane.to_host(sketch)
+            if copy is not None:
+                self._previewer.put(task.id, task.attempt, copy, task.size)
         except Exception as error:
             log.warning("A preview could not be made (%s).", " ".join(str(error).split())[:200])
             self._shed(error)
 
     # --- emit ------------------------------------------------------------------------------------------------------
 
+    def _way(self, held: Held) -> Lane:
+        """Where pictures and previews are made: beside the steps, where memory allows that."""
+        return self._lane if held.loaded.plan.aside else IN_TURN
+
     def _decode(self, row: Row | Solo) -> None:
         """Orders one finished row's pixels: beside the steps of others where the device can."""
         task, held = self._line.tasks[row.job], self._model(row.job)
-        way = self._lane if held.loaded.plan.aside else IN_TURN
+        way = self._way(held)
         try:
             decodes = self._pulse.doing(Phase.DECODING, (row.job,))
             with decodes, way.entered(), self._meter.measure(aside=way is not IN_TURN) as measured:
@@ -351,18 +375,12 @@ class Engine:
 
     def _fail_on(self, task: Task, error: Exception) -> None:
         """An exception while computing this job alone harms only this job."""
-        if isinstance(error, CannotCompute):
-            self._fail(task, FailureKind.INVALID, str(error))
-            return
-        if is_out_of_memory(error):
+        kind, sentence = failures.told(error, task.size)
+        if kind is FailureKind.OUT_OF_MEMORY:
             self._room.clear()
-            width, height = task.size
-            sentence = f"One picture of {width}×{height} does not fit into the GPU's memory. Try a smaller size."
-            self._fail(task, FailureKind.OUT_OF_MEMORY, sentence)
-            return
-        log.error("A job failed.", exc_info=error, extra={"job": task.id})
-        known = str(error) if isinstance(error, ArithmeticError) else "The worker's log says why; a new try may help."
-        self._fail(task, FailureKind.ERROR, f"The picture could not be computed. {known}")
+        elif kind is FailureKind.ERROR:
+            log.error("A job failed.", exc_info=error, extra={"job": task.id})
+        self._fail(task, kind, sentence)
 
     def _fail(self, task: Task, kind: FailureKind, sentence: str) -> None:
         gpu_ms = self._remove(task)

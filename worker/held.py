@@ -20,6 +20,7 @@ from worker.preview import Sketcher
 from worker.rows import Row
 from worker.samplers import Schedules
 from worker.solo import Solo
+from worker.streams import borrow
 from worker.tasks import CannotCompute, Task
 
 #: Encodings kept for each model.
@@ -87,12 +88,17 @@ class Held:
         """Rows of the last step that nobody ordered."""
         return self.loaded.boost.padding if self.loaded.boost is not None else 0
 
-    def sketch(self, task: Task) -> Tensor | None:
+    def drafts(self, task: Task) -> Tensor | None:
+        """The drafts of a job's rows as they are now, [n, channels, h, w]: the next step writes over the rows' own."""
+        rows = [row.draft for row in task.rows if isinstance(row, Row)]
+        return torch.stack(rows) if rows else None
+
+    def sketch(self, task: Task, drafts: Tensor | None) -> Tensor | None:
         """What a job's pictures look like so far, uint8 [n, h, w, 3] on the device; None where that cannot be told."""
-        if self.sketcher is None:
-            runs = [row.run for row in task.rows if isinstance(row, Solo)]
-            return runs[0].draft() if runs else None
-        return self.sketcher.sketch(torch.stack([row.draft for row in task.rows if isinstance(row, Row)]))
+        if self.sketcher is not None and drafts is not None:
+            return self.sketcher.sketch(borrow(drafts))
+        runs = [row.run for row in task.rows if isinstance(row, Solo)]
+        return runs[0].draft() if runs else None
 
     def desk(self, adaptation: Adaptation) -> Desk:
         """For preparing a job with it; encodings are kept by the LoRAs too, for these may change text encoders."""

@@ -142,6 +142,11 @@ class Meter:
         """What is booked to a job, in whole milliseconds."""
         return self._jobs.get(key, 0) // NS_PER_MS
 
+    def forgive(self, key: str, cause: str) -> None:
+        """What is booked to a job so far is the house's: it has to begin anew, through no fault of its member."""
+        self.settle()
+        self._add_house(cause, self._jobs.pop(key, 0))
+
     def close(self, key: str) -> int:
         """The job's last number: whole milliseconds, after waiting for all its blocks. The rest is the house's."""
         self.settle()

@@ -78,9 +78,25 @@ def _stream(part: nn.Module, device: torch.device, how: str) -> None:
 def tile(vae: nn.Module | None, side: int = TILE) -> bool:
     """From now on pictures larger than `side` are decoded in tiles; False when that changes nothing."""
     coder: Any = vae
-    if not hasattr(coder, "enable_tiling") or (coder.use_tiling and coder.tile_sample_min_size <= side):
+    if not hasattr(coder, "enable_tiling"):
+        return False
+    if hasattr(coder, "tile_sample_min_height"):  # relatives of AutoencoderKL, whose tiles have two sides
+        return _tile_both(coder, side)
+    if coder.use_tiling and coder.tile_sample_min_size <= side:
         return False
     coder.enable_tiling()
     coder.tile_sample_min_size = side
     coder.tile_latent_min_size = side // 2 ** (len(coder.config.block_out_channels) - 1)
+    return True
+
+
+def _tile_both(coder: Any, side: int) -> bool:
+    """The same; a quarter of a tile overlaps with the next."""
+    if coder.use_tiling and max(coder.tile_sample_min_height, coder.tile_sample_min_width) <= side:
+        return False
+    stride = side * 3 // 4
+    coder.enable_tiling(
+        tile_sample_min_height=side, tile_sample_min_width=side, tile_sample_stride_height=stride,
+        tile_sample_stride_width=stride,
+    )  # fmt: skip
     return True

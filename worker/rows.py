@@ -151,9 +151,11 @@ class Batch:
                 latents.addcmul_(self._pin(past, kept), by_row[column])
         if numbers[:, NOISE].any():
             latents.addcmul_(self._draw(numbers[:, NOISE]), by_row[NOISE])
+        draft = self._pin(draft, kept)
+        # From here on nothing asks for memory, so that nothing can raise when some of this has happened.
         self._latents.copy_(latents)
         self._x0.copy_(x0)
-        self._draft.copy_(self._pin(draft, kept))
+        self._draft.copy_(draft)
         # The model's own ideas are remembered: what was kept so far says nothing of how they have been changing.
         for past, newer in reversed(list(zip(self._memory, (idea, *self._memory), strict=False))):
             past.copy_(newer)

@@ -85,8 +85,9 @@ class Paper:
 class Sheet:
     """A run of a pipeline of its own; see `base.Run`."""
 
-    def __init__(self, steps: int, count: int, fails: int) -> None:
+    def __init__(self, steps: int, count: int, rows: int, fails: int) -> None:
         self.steps, self.done, self._count, self.fails = steps, 0, count, fails
+        self.together = min(count, rows)
         self.closed = False
 
     def advance(self) -> None:
@@ -110,10 +111,10 @@ class WholePaper(Paper):
     guidance = Guidance.NONE
     fails = 0
 
-    def begin(self, request: Request, indices: Sequence[int]) -> Sheet:
+    def begin(self, request: Request, indices: Sequence[int], rows: int) -> Sheet:
         if request.loras:
             raise ValueError("This model makes pictures from words alone.")
-        self.run = Sheet(request.steps, len(indices), self.fails)
+        self.run = Sheet(request.steps, len(indices), rows, self.fails)
         self.fails = max(0, self.fails - 1)
         return self.run
 

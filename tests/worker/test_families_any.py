@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.worker.bed import request
+from core.events import Done, Started
+from core.job import House
+from tests.worker.bed import Bed, request
 from tests.worker.checkpoint_families import make_sd3
 from tests.worker.families import distance, plain
 from worker.device import choose
@@ -51,7 +53,7 @@ def finished(run: Run) -> list[np.ndarray]:
 def test_it_makes_what_the_pipeline_makes(whole: Whole, tiny: Path, negative: str) -> None:
     wish = request(negative=negative, steps=4)
     pipeline = diffusers.StableDiffusion3Pipeline.from_pretrained(tiny)
-    pictures = finished(whole.begin(wish, (0, 1, 3)))
+    pictures = finished(whole.begin(wish, (0, 1, 3), 2))
     for index, picture in zip((0, 1, 3), pictures, strict=True):
         assert distance(picture, plain(pipeline, wish, index)) <= 2
     assert distance(pictures[0], pictures[1]) > 8
@@ -60,7 +62,7 @@ def test_it_makes_what_the_pipeline_makes(whole: Whole, tiny: Path, negative: st
 def test_each_step_is_one_turn(whole: Whole) -> None:
     forwards: list[int] = []
     hook = whole.parts["transformer"].register_forward_hook(lambda *_: forwards.append(1))
-    run = whole.begin(request(steps=3), (0, 1, 2))
+    run = whole.begin(request(steps=3), (0, 1, 2), 2)
     counts = []
     while run.done < run.steps:
         run.advance()
@@ -74,8 +76,8 @@ def test_each_step_is_one_turn(whole: Whole) -> None:
 
 def test_runs_take_turns_and_do_not_mix(whole: Whole) -> None:
     one, other = request(steps=3), request(steps=5, prompt="a yellow star", seed=9)
-    alone = [finished(whole.begin(wish, (0,)))[0] for wish in (one, other)]
-    runs = [whole.begin(wish, (0,)) for wish in (one, other)]
+    alone = [finished(whole.begin(wish, (0,), 2))[0] for wish in (one, other)]
+    runs = [whole.begin(wish, (0,), 2) for wish in (one, other)]
     for _ in range(3):
         for run in runs:
             run.advance()
@@ -83,7 +85,7 @@ def test_runs_take_turns_and_do_not_mix(whole: Whole) -> None:
 
 
 def test_a_draft_is_a_small_picture_of_each_from_the_second_step_on(whole: Whole) -> None:
-    run = whole.begin(request(steps=4), (0, 1))
+    run = whole.begin(request(steps=4), (0, 1), 2)
     assert run.draft() is None
     run.advance()
     assert run.draft() is None, "a straight line needs two points"
@@ -98,14 +100,14 @@ def test_a_draft_is_a_small_picture_of_each_from_the_second_step_on(whole: Whole
 def test_what_a_draft_is_drawn_from_comes_ever_nearer_to_the_picture(
     whole: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole, "_sketch", lambda latents: latents)
-    run = whole.begin(request(steps=10), (0,))
+    monkeypatch.setattr(whole._drafter, "draw", lambda latents, size: latents)
+    run = whole.begin(request(steps=10), (0,), 2)
     guesses = []
     for _ in range(9):
         run.advance()
         guesses.append(run.draft())
     finished(run)
-    decode = whole._autoencoder.decode
+    decode = whole._drafter._coder.decode
     pictures = [decode(guess[0]) for guess in guesses if guess is not None]
     errors = [float((picture - run.pictures()[0]).abs().mean()) for picture in pictures]
     assert errors[-1] < errors[0] / 3
@@ -115,7 +117,7 @@ def test_what_a_draft_is_drawn_from_comes_ever_nearer_to_the_picture(
 def test_it_can_be_left_at_any_step(whole: Whole) -> None:
     before = threading.active_count()
     for steps in (0, 1, 3):
-        run = whole.begin(request(steps=3), (0,))
+        run = whole.begin(request(steps=3), (0,), 2)
         for _ in range(steps):
             run.advance()
         run.close()
@@ -127,7 +129,7 @@ def test_what_the_pipeline_raises_is_raised_here(whole: Whole, monkeypatch: pyte
     def full(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    run = whole.begin(request(steps=3), (0,))
+    run = whole.begin(request(steps=3), (0,), 2)
     run.advance()
     monkeypatch.setattr(whole.parts["transformer"], "forward", full)
     with pytest.raises(torch.OutOfMemoryError):
@@ -146,7 +148,7 @@ def test_it_says_what_it_is(model: Loaded) -> None:
 @pytest.mark.parametrize("changes", [{"strength": 0.5}, {"width": 72}])
 def test_what_it_cannot_do_is_said(whole: Whole, changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"alone\.|multiples of 32"):
-        whole.begin(request(**changes), (0,))
+        whole.begin(request(**changes), (0,), 2)
     for adaptation in (Adaptation(tile=True), Adaptation(loras=(("a", 1.0),))):
         with pytest.raises(LookupError, match="This model"):
             whole.adapt(adaptation)
@@ -179,7 +181,7 @@ def test_pipelines_are_asked_in_their_own_words() -> None:
         ) -> None:  # fmt: skip
             pass
 
-    model = AnyPipeline(Qwen(), torch.device("cpu"), 2)
+    model = AnyPipeline(Qwen(), torch.device("cpu"))
     call = model._call(request(guidance=3.0), (0, 1))
     assert set(call) <= takes
     assert (call["true_cfg_scale"], call["negative_prompt"], len(call["generator"])) == (3.0, " ", 2)
@@ -193,3 +195,62 @@ def test_the_doctor_tries_it_out_with_one_step(whole: Whole) -> None:
     _step(whole)
     hook.remove()
     assert forwards == [1]
+
+
+@pytest.fixture
+def narrow(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Bed:
+    """An engine whose memory takes no more than two pictures at once, and decodes no picture whole."""
+    bed = Bed(load(str(tiny), choose("cpu", "float32", 0)), rows=8)
+    pipeline = bed.shelf.get("tiny-3").loaded.family._pipeline
+    forward, decode = pipeline.transformer.forward, pipeline.vae.decode
+
+    def step(*args: Any, **more: Any) -> Any:
+        if len(more["hidden_states"]) > 2 * 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(*args, **more)
+
+    def whole(*args: Any, **more: Any) -> Any:
+        if not pipeline.vae.use_tiling:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return decode(*args, **more)
+
+    monkeypatch.setattr(pipeline.transformer, "forward", step)
+    monkeypatch.setattr(pipeline.vae, "decode", whole)
+    return bed
+
+
+def test_full_memory_makes_a_pipeline_take_fewer_pictures_at_once_and_then_tiles_and_nobody_pays(narrow: Bed) -> None:
+    narrow.submit("a", request(steps=2, count=4, sampler="own"))
+    spent = []
+    while narrow.engine._room.rows > 1:
+        narrow.engine.tick()
+        spent.append(narrow.meter.job_ms("a"))
+    assert max(spent) > 0 and spent[-1] == 0, "what a try cost that led to nothing is forgiven"
+    narrow.finish("a")
+    assert isinstance(narrow.last("a"), Done), narrow.last("a")
+    assert len(narrow.pictures("a")) == 4
+    assert sum(isinstance(event, Started) for event in narrow.of("a")) == 1
+    busy, booked = narrow.meter.audit()
+    assert busy == booked and narrow.house_ms() > 0
+
+
+def test_one_picture_that_fits_in_no_way_is_said_to(narrow: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(narrow.shelf.get("tiny-3").loaded.family.parts["transformer"], "forward", full)
+    narrow.submit("a", request(steps=2, count=4, sampler="own"))
+    narrow.finish("a")
+    assert "does not fit" in narrow.failure("a").sentence
+
+
+def test_a_style_is_told_in_words_the_stronger_the_more_of_them(whole: Whole) -> None:
+    def told(weight: float) -> tuple[str, str]:
+        house = House(positive="soft light, film grain, muted", negative="text, frame", weight=weight)
+        call = whole._call(request(prompt="a boat", negative="people", house=house), (0,))
+        return call["prompt"], call["negative_prompt"]
+
+    assert told(0.0) == ("a boat", "people")
+    assert told(0.1) == ("a boat, soft light", "people, text")
+    assert told(0.5) == ("a boat, soft light, film grain", "people, text")
+    assert told(1.0) == ("a boat, soft light, film grain, muted", "people, text, frame")

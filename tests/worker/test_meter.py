@@ -36,6 +36,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("close"), KEYS, st.just(0)),
     st.tuples(st.just("house"), st.sampled_from(["load", "preview", "oom"]), st.integers(0, 10**8)),
     st.tuples(st.just("take"), st.just(""), st.just(0)),
+    st.tuples(st.just("forgive"), KEYS, st.just(0)),
 )
 
 
@@ -48,6 +49,9 @@ def test_jobs_and_house_together_are_all_that_was_busy(actions: list[tuple[str, 
     for what, whose, ns in actions:
         if what == "close":
             said += meter.close(str(whose))
+        elif what == "forgive":
+            meter.forgive(str(whose), "oom")
+            assert meter.job_ms(str(whose)) == 0
         elif what == "take":
             said += sum(meter.take_house().values())
         else:

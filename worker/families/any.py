@@ -6,20 +6,22 @@ of forwards is missing. Knows nothing of jobs.
 
 import copy
 import inspect
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from core.catalogue import Edit
 from core.job import Request
 from worker.device import Device
 from worker.families.adapting import Adapter
-from worker.families.autoencoder import Autoencoder
 from worker.families.base import Adaptation, Guidance
-from worker.families.running import PipelineRun
+from worker.families.drafting import Drafter
+from worker.families.running import PipelineRun, told_by
 from worker.kinds import CannotLoad
 
 SAMPLER = "own"  # the pipeline's own scheduler
@@ -27,33 +29,30 @@ STEPS, SCALE = 28, 4.0  # for pipelines that name none
 
 
 class AnyPipeline:
-    """See `base.Whole`. `rows`: pictures in one call of the pipeline; more of them come one call after the other."""
+    """See `base.Whole`."""
 
     name = "any"
     guidance: Guidance = Guidance.NONE
     sampler = SAMPLER
 
-    def __init__(self, pipeline: Any, device: torch.device, rows: int) -> None:
+    def __init__(self, pipeline: Any, device: torch.device) -> None:
         self.device = device
-        self._pipeline, self._rows = pipeline, rows
+        self._pipeline = pipeline
         self._takes = inspect.signature(pipeline.__call__).parameters
         components = pipeline.components.items()
         self.parts: Mapping[str, nn.Module] = {name: part for name, part in components if isinstance(part, nn.Module)}
         self.scheduler: Mapping[str, Any] = dict(pipeline.scheduler.config)
-        vae = self.parts.get("vae")
-        plain = type(vae).__name__ == "AutoencoderKL"
-        self._autoencoder = Autoencoder(vae, device) if plain else None
         self.factor = int(getattr(pipeline, "vae_scale_factor", 8))
-        self.channels = self._autoencoder.channels if self._autoencoder else 0
+        self.channels = 0  # of latents that nobody here takes into their hands
+        self._drafter = Drafter(pipeline, device, self.factor)
         self.multiple = 4 * self.factor
         self.native = self._default("height") or self._side()
         self.steps = self._default("num_inference_steps") or STEPS
         self.scale = float(self._default(self._scale_name) or SCALE)
         self._adapter = Adapter(None, ())
-        self._sketcher: Any = None
         self.edits: tuple[Edit, ...] = (
             *([Edit.NEGATIVE] if self._negates else []),
-            *([Edit.PREVIEW] if self._autoencoder else []),
+            *([Edit.PREVIEW] if self._drafter.possible else []),
         )
 
     @classmethod
@@ -69,10 +68,10 @@ class AnyPipeline:
                 raise
             sentence = f"{folder} holds no pipeline that this version of diffusers makes pictures from words with."
             raise CannotLoad(f"{sentence} Use another model, or a newer diffusers.") from error
-        if "callback_on_step_end" not in inspect.signature(pipeline.__call__).parameters:
+        if not told_by(pipeline):
             raise CannotLoad(f"{type(pipeline).__name__} cannot be stopped between its steps. Use another model.")
         pipeline.set_progress_bar_config(disable=True)
-        model = cls(pipeline, device.place, device.max_rows)
+        model = cls(pipeline, device.place)
         for part in model.parts.values():
             part.eval().requires_grad_(False)
         return model
@@ -99,23 +98,24 @@ class AnyPipeline:
     def _negates(self) -> bool:
         return "negative_prompt" in self._takes
 
-    def begin(self, request: Request, indices: Sequence[int]) -> PipelineRun:
+    def begin(self, request: Request, indices: Sequence[int], rows: int) -> PipelineRun:
         """See `base.Whole`."""
         if request.strength < 1 or request.loras or request.inputs or request.canvas:
             raise ValueError("This model makes pictures from words alone.")
         if request.width % self.multiple or request.height % self.multiple:
             raise ValueError(f"Both sides must be multiples of {self.multiple} pixels with this model.")
-        parts = [indices[at : at + self._rows] for at in range(0, len(indices), self._rows)]
-        calls = [self._call(request, part) for part in parts]
+        calls = [self._call(request, indices[at : at + rows]) for at in range(0, len(indices), rows)]
         # Schedulers count their steps: runs that take turns need one each.
         pipeline = copy.copy(self._pipeline)
         pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
-        return PipelineRun(pipeline, calls, request.steps, self._sketch)
+        draw = partial(self._drafter.draw, size=(request.width, request.height))
+        return PipelineRun(pipeline, calls, request.steps, draw, together=min(rows, len(indices)))
 
     def _call(self, request: Request, indices: Sequence[int]) -> Mapping[str, Any]:
         seeds = [(request.seed + index) % 2**32 for index in indices]
+        prompt, negative = _told(request)
         wished = {
-            "prompt": request.prompt,
+            "prompt": prompt,
             "width": request.width,
             "height": request.height,
             "num_inference_steps": request.steps,
@@ -123,25 +123,32 @@ class AnyPipeline:
             "num_images_per_prompt": len(seeds),
             "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
             "output_type": "pt",
+            # The size that was asked for, not the nearest one of a table; the words as they are.
+            "use_resolution_binning": False,
+            "clean_caption": False,
         }
-        if self._negates and (request.negative or self._scale_name == "true_cfg_scale"):
+        if self._negates and (negative or self._scale_name == "true_cfg_scale"):
             # A space: without any negative prompt that guidance is not taken at all.
-            wished["negative_prompt"] = request.negative or " "
+            wished["negative_prompt"] = negative or " "
         return {name: value for name, value in wished.items() if name in self._takes}
-
-    def _sketch(self, latents: Tensor) -> Tensor | None:
-        """Latents [n, channels, h, w] as small pictures, where they are plain ones."""
-        if self._autoencoder is None or latents.ndim != 4 or latents.shape[1] != self.channels:
-            return None
-        if self._sketcher is None:
-            from worker.preview import Sketcher
-
-            self._sketcher = Sketcher.fit(self._autoencoder)
-        drawn: Tensor = self._sketcher.sketch(latents.float())
-        return drawn
 
     def adapt(self, adaptation: Adaptation) -> None:
         """Takes the model as it is; raises LookupError for anything else."""
         if adaptation.loras:
             raise LookupError("This model takes no LoRAs here.")
         self._adapter.adapt(adaptation)
+
+
+def _told(request: Request) -> tuple[str, str]:
+    """The prompt and the negative prompt with the house's style, of which more is said the more it counts."""
+    house = request.house
+    if house is None:
+        return request.prompt, request.negative
+    prompt = _joined(request.prompt, house.positive, house.weight)
+    return prompt, _joined(request.negative, house.negative, house.weight)
+
+
+def _joined(words: str, style: str, weight: float) -> str:
+    """`words` with the first of the style's phrases: all of them at a weight of 1."""
+    phrases = [phrase.strip() for phrase in style.split(",") if phrase.strip()]
+    return ", ".join(part for part in (words, *phrases[: math.ceil(weight * len(phrases))]) if part)

@@ -102,6 +102,7 @@ class Run(Protocol):
 
     steps: int  # that `advance` will take, all pictures together
     done: int  # steps taken; the pictures are there when it is `steps`
+    together: int  # pictures in its largest call of the pipeline
 
     def advance(self) -> None:
         """Takes one step; the last one decodes too. Raises what the pipeline raised; the run is over then."""
@@ -120,5 +121,8 @@ class Run(Protocol):
 class Whole(Model, Protocol):
     """A model whose forwards are shared with nobody; it brings its own sampler and way of following the prompt."""
 
-    def begin(self, request: Request, indices: Sequence[int]) -> Run:
-        """The pictures with these indices, before their first step. Raises ValueError when it cannot make them."""
+    def begin(self, request: Request, indices: Sequence[int], rows: int) -> Run:
+        """The pictures with these indices, before their first step, at most `rows` of them at once.
+
+        Raises ValueError when it cannot make them.
+        """

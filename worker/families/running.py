@@ -5,6 +5,7 @@ asks waits in the meantime, so that the two never compute at once. Drafts come f
 straight line to where the noise ends. Knows nothing of jobs or of what the pipeline is.
 """
 
+import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,13 @@ import torch
 from torch import Tensor
 
 from worker.families.base import Run
+from worker.streams import borrow
+
+
+def told_by(pipeline: Any) -> str:
+    """The argument by which a pipeline tells of its steps, today's or that of older ones; empty without either."""
+    takes = inspect.signature(pipeline.__call__).parameters
+    return next((name for name in ("callback_on_step_end", "callback") if name in takes), "")
 
 
 class Stopped(BaseException):
@@ -23,9 +31,10 @@ class PipelineRun(Run):
     """See `base.Run`. The thread that computes and the one that asks never run at the same time."""
 
     def __init__(
-        self, pipeline: Any, calls: Sequence[Mapping[str, Any]], steps: int, sketch: Callable[[Tensor], Tensor | None]
-    ) -> None:
-        self.steps, self.done = steps * len(calls), 0
+        self, pipeline: Any, calls: Sequence[Mapping[str, Any]], steps: int, sketch: Callable[[Tensor], Tensor | None],
+        *, together: int,
+    ) -> None:  # fmt: skip
+        self.steps, self.done, self.together = steps * len(calls), 0, together
         self._pipeline, self._calls, self._sketch = pipeline, calls, sketch
         self._each = steps
         self._go, self._came = threading.Semaphore(0), threading.Semaphore(0)
@@ -54,7 +63,7 @@ class PipelineRun(Run):
         if self._latents is None:
             return None
         with torch.inference_mode():
-            return self._sketch(self._latents)
+            return self._sketch(borrow(self._latents))
 
     def pictures(self) -> list[Tensor]:
         """See `base.Run`."""
@@ -73,7 +82,7 @@ class PipelineRun(Run):
             with torch.inference_mode():
                 for number, call in enumerate(self._calls, start=1):
                     self._check()
-                    images = self._pipeline(**call, callback_on_step_end=self._stepped).images
+                    images = self._pipeline(**call, **self._ears()).images
                     self._made += [image.float().clamp(0, 1) for image in images]
                     self._latents = self._before = None
                     # A pipeline may take fewer steps than it was asked for.
@@ -87,6 +96,12 @@ class PipelineRun(Run):
         finally:
             self._ended = True
             self._came.release()
+
+    def _ears(self) -> dict[str, Any]:
+        """What the pipeline is to call after each step."""
+        if told_by(self._pipeline) == "callback":
+            return {"callback": lambda step, time, latents: self._stepped(None, step, time, {"latents": latents})}
+        return {"callback_on_step_end": self._stepped}
 
     def _stepped(self, pipeline: Any, step: int, time: Any, given: dict[str, Any]) -> dict[str, Any]:
         """Called by the pipeline after each step: hands over to `advance`, which asked for it."""

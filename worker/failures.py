@@ -1,0 +1,17 @@
+"""What a member is told when an exception ends their job. Knows nothing of how it came to it."""
+
+from core.events import FailureKind
+from worker.device import is_out_of_memory
+from worker.tasks import CannotCompute
+
+
+def told(error: Exception, size: tuple[int, int]) -> tuple[FailureKind, str]:
+    """The kind, and a sentence with its cure; `size`: (width, height) of one picture in pixels."""
+    if isinstance(error, CannotCompute):
+        return FailureKind.INVALID, str(error)
+    if is_out_of_memory(error):
+        width, height = size
+        sentence = f"One picture of {width}×{height} does not fit into the GPU's memory. Try a smaller size."
+        return FailureKind.OUT_OF_MEMORY, sentence
+    known = str(error) if isinstance(error, ArithmeticError) else "The worker's log says why; a new try may help."
+    return FailureKind.ERROR, f"The picture could not be computed. {known}"
