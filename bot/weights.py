@@ -21,7 +21,10 @@ _GB = 1e9
 _MOST_SIDE = 1 << 14
 #: What the worker opens as one file.
 _IN_ONE_FILE = frozenset({"sd1", "sd2", "sdxl"})
-_BY_PIPELINE = {"StableDiffusionXL": "sdxl", "StableDiffusionPipeline": "sd", "FluxPipeline": "flux"}
+#: Families by how their pipelines' names begin; all others are `any`.
+FAMILY_OF = {"StableDiffusionXL": "sdxl", "StableDiffusionPipeline": "sd", "FluxPipeline": "flux"}
+#: Families that denoise with a UNet, in whose config their sizes stand.
+_UNETS = frozenset({"sd", "sdxl"})
 
 
 class Unusable(Exception):
@@ -169,9 +172,9 @@ def _missing_shards(folder: Path, there: set[str]) -> list[str]:
 def _in_folder(folder: Path) -> Model:
     """Raises Unusable."""
     pipeline = str(_read(folder / INDEX).get("_class_name", ""))
-    family = next((family for start, family in _BY_PIPELINE.items() if pipeline.startswith(start)), "any")
+    family = next((family for start, family in FAMILY_OF.items() if pipeline.startswith(start)), "any")
     name, path = name_of(str(folder)), str(folder)
-    if family in ("flux", "any") and not (folder / "unet" / "config.json").is_file():
+    if family not in _UNETS and not (folder / "unet" / "config.json").is_file():
         return replace(FAMILIES[family], name=name, path=path)
     unet, vae = _read(folder / "unet" / "config.json"), _read(folder / "vae" / "config.json")
     width = unet.get("cross_attention_dim")

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +11,8 @@ import diffusers
 import pytest
 import torch
 
+from bot import weights
+from core import catalogue
 from tests.worker.bed import request
 from tests.worker.checkpoint import SCHEDULER
 from tests.worker.checkpoint_families import autoencoder, t5, t5_tokenizer
@@ -40,14 +43,14 @@ def make_pixart(folder: Path, seed: int = 0) -> Path:
 
 
 def blocks() -> list[str]:
-    """The page's code: the family, its kind, its place among the families, its test."""
+    """The page's code: the family, its kind, its place among the families, what the bot is told, its test."""
     return re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 
 
 @pytest.fixture
 def pixart(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The page's family, added as the page says."""
-    family, kind, place, _test = blocks()
+    family, kind, place, *_ = blocks()
     module = ModuleType("worker.families.pixart")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(family, str(PAGE), "exec"), module.__dict__)
@@ -66,7 +69,7 @@ def test_the_pages_family_draws_what_plain_diffusers_draws(pixart: Any, tmp_path
         "make_pixart": make_pixart, "load": load, "choose": choose, "diffusers": diffusers, "request": request,
         "plain": plain, "with_sampler": with_sampler, "distance": distance, "ours": ours,
     }  # fmt: skip
-    exec(compile(blocks()[3], str(PAGE), "exec"), names)
+    exec(compile(blocks()[-1], str(PAGE), "exec"), names)
     names["test_pixart_draws_what_plain_diffusers_draws"](tmp_path)
 
 
@@ -78,6 +81,19 @@ def test_it_tells_prompts_apart_and_says_what_it_cannot(pixart: Any, tmp_path: P
     assert distance(one, other) > 4
     with pytest.raises(LookupError, match="--tile"):
         loaded.family.adapt(Adaptation(tile=True))
+
+
+def test_the_bot_takes_such_a_folder_for_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, entry, names, _test = blocks()
+    told: dict[str, Any] = {"replace": replace, "SD15": catalogue.SD15, "FAMILIES": catalogue.FAMILIES}
+    exec(compile(entry, str(PAGE), "exec"), told)
+    told["FAMILY_OF"] = weights.FAMILY_OF
+    exec(compile(names, str(PAGE), "exec"), told)
+    monkeypatch.setattr(weights, "FAMILIES", told["FAMILIES"])
+    monkeypatch.setattr(weights, "FAMILY_OF", told["FAMILY_OF"])
+    model = weights.model_at(make_pixart(tmp_path / "tiny"))
+    assert (model.name, model.family, model.native, model.sampler) == ("tiny", "pixart", 1024, "dpmpp_2m")
+    assert model.size_for(1, 1) == (1024, 1024)
 
 
 def test_a_family_takes_less_than_two_hundred_lines() -> None:
