@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -138,6 +139,12 @@ def fetch(hub: Hub, repository: Repository, files: Iterable[str], folder: Path, 
         part.replace(path)
 
 
+def discard(folder: Path, file: str) -> None:
+    """Takes away what `fetch` has put there for this file, whole or in part."""
+    for path in (folder / file, _part(folder / file)):
+        path.unlink(missing_ok=True)
+
+
 def _fetch_part(hub: Hub, repository: Repository, file: str, part: Path) -> None:
     size = repository.files[file].size
     if part.exists() and part.stat().st_size > size:
@@ -178,13 +185,30 @@ def _part(path: Path) -> Path:
 # --- what was fetched, for later checks -------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a model was fetched from: `file` is the one that is the model. `licence` as the hub stated it."""
+
+    repository: str
+    file: str = ""
+    licence: str = ""
+
+    def is_of(self, repository: str, file: str) -> bool:
+        """Whether it is that place; the hub makes no difference between great and small letters."""
+        return (self.repository.casefold(), self.file) == (repository.casefold(), file)
+
+    def __str__(self) -> str:
+        """As `models add` takes it."""
+        return f"{self.repository}/{self.file}" if self.file else self.repository
+
+
 def manifest_of(home: Path) -> Path:
-    """Beside the model, hidden: where its files came from, with their sums."""
+    """Beside the model, hidden: where its files came from, with their sums. It is there from the download's start."""
     return home.with_name(f".{home.name}.json")
 
 
 def write_manifest(home: Path, repository: Repository, files: Iterable[str]) -> None:
-    """For `read_manifest`."""
+    """For `read_manifest` and `origin_of`."""
     remote = {file: repository.files[file] for file in files}
     plain = {
         "repository": repository.id,
@@ -192,6 +216,7 @@ def write_manifest(home: Path, repository: Repository, files: Iterable[str]) -> 
         "licence": repository.licence,
         "files": {file: [one.size, one.sha256, one.git_id] for file, one in remote.items()},
     }
+    home.parent.mkdir(parents=True, exist_ok=True)
     manifest_of(home).write_text(json.dumps(plain, indent=1), encoding="utf-8")
 
 
@@ -202,3 +227,13 @@ def read_manifest(home: Path) -> dict[str, RemoteFile]:
         return {file: RemoteFile(size=size, sha256=sha, git_id=git) for file, (size, sha, git) in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def origin_of(home: Path) -> Origin | None:
+    """Where the model at home, or its unfinished download, comes from; None where it was not fetched by us."""
+    try:
+        noted = json.loads(manifest_of(home).read_text(encoding="utf-8"))
+        file = next(iter(noted["files"])) if home.suffix == ".safetensors" else ""
+        return Origin(repository=str(noted["repository"]), file=file, licence=str(noted.get("licence") or ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        return None

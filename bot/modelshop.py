@@ -6,15 +6,16 @@ For a person at a terminal; needs no running bot and does not disturb one. A run
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
+from itertools import chain, count
 from pathlib import Path
 
 from bot import fetching, listing, places, repositories, weights
 from bot.config import Config
 from bot.dropped import Folders
-from bot.fetching import Hub, HuggingFace
+from bot.fetching import Hub, HuggingFace, Origin
 from bot.places import Place, State
 from bot.repositories import NoModel, Repository
 from bot.weights import gigabytes
@@ -62,19 +63,15 @@ def _all(config: Config) -> tuple[dict[str, Model], str]:
 def _find(config: Config, name: str, *, hub_too: bool = False) -> Model:
     """The model of that name; for fetching also a place on the hub. Raises ConfigError with the nearest right name."""
     models, _ = _all(config)
-    if "/" not in name and (found := models.get(name_of(name))):
-        return found
-    if "/" not in name and (dropped := _dropped(config, name)):
-        return dropped
+    if "/" not in name and (found := models.get(name_of(name)) or _dropped(config, name)):
+        return _with_origin(config, found)
     if hub_too and "/" in name and not is_path(name) and not Path(name).exists():
         try:
             repository, file = hub_id(name)
         except ValueError as error:
             raise ConfigError(f"{name} is no name of the hub's: it must be owner/name or owner/name/FILE.") from error
-        return next(
-            (model for model in models.values() if (model.path, model.file) == (repository, file)),
-            _new(repository, file),
-        )
+        known = next((one for one in models.values() if _is_of(one, repository, file)), None)
+        return known or _new(_name(config, repository, file, models), repository, file)
     near = nearest(name, models)
     hint = f"Did you mean {near}?" if near else f"There are {', '.join(sorted(models))}."
     also = " A model of the hub is named owner/name, or owner/name/file.safetensors." if hub_too else ""
@@ -84,13 +81,39 @@ def _find(config: Config, name: str, *, hub_too: bool = False) -> Model:
 def _dropped(config: Config, name: str) -> Model | None:
     """Something in the models folder that cannot be used, so that one can ask what is wrong with it."""
     for place in (config.data / "models" / name, config.data / "models" / f"{name}.safetensors"):
-        if place.exists():
-            return _new(str(place.absolute()), "")
+        if place.exists() or places.origin_of(place) is not None:
+            return _new(name_of(name), str(place.absolute()), "")
     return None
 
 
-def _new(path: str, file: str) -> Model:
-    return replace(FAMILIES["any"], name=name_of(file or path), path=path, file=file)
+def _is_of(model: Model, repository: str, file: str) -> bool:
+    return Origin(repository=model.path, file=model.file).is_of(repository, file)
+
+
+def _with_origin(config: Config, model: Model) -> Model:
+    """A model of the models folder with its place on the hub, where it was fetched from there."""
+    origin = places.origin_of(Path(model.path)) if is_path(model.path) else None
+    if origin is None:
+        return model
+    fetched = replace(model, path=origin.repository, file=origin.file, licence=model.licence or origin.licence)
+    return fetched if places.home_of(fetched, config.data).absolute() == Path(model.path).absolute() else model
+
+
+def _name(config: Config, repository: str, file: str, models: Mapping[str, Model]) -> str:
+    """What a model of the hub is called here already, or else a name that nothing has."""
+    if known := places.fetched_as(repository, file, config.data):
+        return known
+    first = name_of(file or repository)
+    longer = name_of(f"{repository.partition('/')[0]}-{first}")
+    taken = places.names_taken(config.data) | models.keys()
+    free = next(name for name in chain((first, longer), (f"{longer}-{n}" for n in count(2))) if name not in taken)
+    if free != first:
+        print(f"There is another model {first} already, so this one is called {free}.")
+    return free
+
+
+def _new(name: str, path: str, file: str) -> Model:
+    return replace(FAMILIES["any"], name=name, path=path, file=file)
 
 
 # --- list -------------------------------------------------------------------------------------------------------------
@@ -106,13 +129,19 @@ def _list(config: Config) -> int:
         if place.state is State.ABSENT and model.recommended_gb:
             state += f", recommended for {model.recommended_gb} GB"
         memory = f"{model.memory_mb / 1024:.3g} GB" if model.memory_mb else "–"
-        rows.append((name, model.family, gigabytes(size) if size else "–", memory, model.licence or "–", state))
+        rows.append((name, model.family, gigabytes(size) if size else "–", memory, _licence(model, place), state))
     _print_table(rows)
     loras = _loras(config)
     if loras:
         print("\nLoRAs: " + ", ".join(f"{lora.name} ({lora.shape or 'any'})" for lora in loras.values()))
     print(f"\nModels of your own go into {config.data / 'models'}, LoRAs into {config.data / 'loras'}.")
     return 0
+
+
+def _licence(model: Model, place: Place) -> str:
+    """As the catalogue says, or else as the hub stated it when the model was fetched."""
+    origin = places.origin_of(place.path)
+    return model.licence or (origin.licence if origin is not None else "") or "–"
 
 
 def _loras(config: Config) -> dict[str, LoraFile]:
@@ -190,19 +219,24 @@ class _Shop:
             return 0
         if is_path(model.path) or model.path == POSTCARD.name:
             raise ConfigError(f"{model.name} is a place on this machine, {place.path}: nothing can be fetched.")
+        home = places.home_of(model, self._config.data)
+        if other := places.stranger(model, self._config.data):
+            cure = "Move it out of that folder, or give the entry another name in models.toml, and try again."
+            raise ConfigError(f"{model.name} belongs to {home}, and {other} is there. {cure}")
         repository = self._hub.repository(model.path)
         try:
             files = repositories.single(repository, model.file) if model.file else self._folder(repository)
         except NoModel as error:
             raise ConfigError(str(error)) from None
-        home = places.home_of(model, self._config.data)
-        part = self._begin(home, files)
-        self._tell(model, repository, files, part)
+        stale = _stale(home, repository)
+        self._tell(model, repository, files, stale)
         if not self._agreed():
             print("Nothing was fetched.")
             return 1
+        part = _begin(home, files, stale)
+        fetching.write_manifest(home, repository, files)
         fetching.fetch(self._hub, repository, files, part, lambda sentence: print(sentence, flush=True))
-        self._put(home, part, repository, files)
+        _put(home, part, files)
         if wrong := weights.problems(home, own_vae=bool(model.vae)):
             raise ConfigError(f"{model.name} is here, but cannot be used: {wrong[0]}")
         print(f"{model.name} is here. A running bot offers it within a minute: --model {model.name}")
@@ -234,37 +268,50 @@ class _Shop:
         except EOFError:
             raise ConfigError("Nobody is there to ask. Say --yes to fetch it all the same.") from None
 
-    def _begin(self, home: Path, files: Sequence[str]) -> Path:
-        """The folder to fetch into. What a damaged or half fetched model has is used again where its sums are right."""
-        part, known = places.part_of(home), fetching.read_manifest(home)
-        if home.is_dir() and not part.exists():
-            home.replace(part)
-        elif home.is_file():
-            (part / files[0]).parent.mkdir(parents=True, exist_ok=True)
-            home.replace(part / files[0])
-        for file, remote in known.items():
-            if (part / file).is_file() and fetching.differs(part / file, remote):
-                (part / file).unlink()
-        return part
-
-    def _tell(self, model: Model, repository: Repository, files: Sequence[str], part: Path) -> None:
+    def _tell(self, model: Model, repository: Repository, files: Sequence[str], stale: frozenset[str]) -> None:
         """Size and licence first. Raises ConfigError where it cannot be fetched."""
         self._accept(repository)
         licence = model.licence or repository.licence or "not stated"
         where = f" ({model.licence_url})" if model.licence_url else f" (https://huggingface.co/{repository.id})"
-        left = fetching.missing(repository, files, part)
+        home, again = places.home_of(model, self._config.data), [file for file in files if file in stale]
+        there = home if home.is_dir() else places.part_of(home)
+        left = fetching.missing(repository, set(files) - stale, there) + repository.size_of(again)
         whole = repository.size_of(files)
         print(f"{model.name}: {repository.id}" + (f"/{model.file}" if model.file else ""))
         print(f"  licence   {licence}{where}")
         print(f"  download  {gigabytes(left)}" + (f" of {gigabytes(whole)}, the rest is here" if left < whole else ""))
-        print(f"  into      {places.home_of(model, self._config.data)}")
-        fetching.check_room(part, left, self._config.disk_free_mb * 1_000_000)
+        print(f"  into      {home}")
+        fetching.check_room(there, left, self._config.disk_free_mb * 1_000_000)
 
-    def _put(self, home: Path, part: Path, repository: Repository, files: Sequence[str]) -> None:
-        """The finished model to its place, all at once."""
-        fetching.write_manifest(home, repository, files)
-        if home.suffix == ".safetensors":
-            (part / files[0]).replace(home)
-            shutil.rmtree(part)
-        else:
-            part.replace(home)
+
+def _stale(home: Path, repository: Repository) -> frozenset[str]:
+    """Files of what was fetched before that cannot be used again: of another revision, or damaged since."""
+    stale = set()
+    for file, remote in fetching.read_manifest(home).items():
+        path = home / file if home.is_dir() else home
+        # What is still on its way was looked at when it came.
+        if remote != repository.files.get(file) or (path.is_file() and fetching.differs(path, remote)):
+            stale.add(file)
+    return frozenset(stale)
+
+
+def _begin(home: Path, files: Sequence[str], stale: frozenset[str]) -> Path:
+    """The folder to fetch into, with what can be used again of a damaged or half fetched model."""
+    part = places.part_of(home)
+    if home.is_dir() and not part.exists():
+        home.replace(part)
+    elif home.is_file():
+        (part / files[0]).parent.mkdir(parents=True, exist_ok=True)
+        home.replace(part / files[0])
+    for file in stale:
+        fetching.discard(part, file)
+    return part
+
+
+def _put(home: Path, part: Path, files: Sequence[str]) -> None:
+    """The finished model to its place, all at once."""
+    if home.suffix == ".safetensors":
+        (part / files[0]).replace(home)
+        shutil.rmtree(part)
+    else:
+        part.replace(home)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from bot import weights
+from bot import fetching, weights
 from bot.config import ROOT
-from core.catalogue import POSTCARD, Model
+from bot.fetching import Origin
+from core.catalogue import POSTCARD, Model, name_of
 from core.entries import is_path
 
 
@@ -39,7 +40,8 @@ def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> P
     if is_path(model.path):
         return _look(Path(model.path).expanduser().absolute(), model)
     fetched = home_of(model, data)
-    if fetched.exists():
+    ours = stranger(model, data) is None
+    if ours and fetched.exists():
         return _look(fetched, model)
     cached = snapshot(model.path, environ)
     if cached is not None and (not model.file or (cached / model.file).exists()):
@@ -47,9 +49,10 @@ def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> P
         if place.state is State.HERE:
             return place
     begun = part_of(fetched)
-    if begun.exists() or cached is not None:
+    here = ours and begun.exists()
+    if here or cached is not None:
         missing = "Its download was not finished: the command `models add` goes on with it."
-        return Place(state=State.INCOMPLETE, path=begun if begun.exists() else fetched, problems=(missing,))
+        return Place(state=State.INCOMPLETE, path=begun if here else fetched, problems=(missing,))
     return Place(state=State.ABSENT, path=fetched)
 
 
@@ -61,6 +64,41 @@ def home_of(model: Model, data: Path) -> Path:
 def part_of(home: Path) -> Path:
     """Where it lies while it is being fetched; hidden, so that nobody takes it for a model."""
     return home.with_name(f".{home.name}.part")
+
+
+def stranger(model: Model, data: Path) -> Origin | None:
+    """What was fetched from elsewhere to where this model of the hub belongs, since it had the same name then."""
+    origin = origin_of(home_of(model, data))
+    return None if origin is None or origin.is_of(model.path, model.file) else origin
+
+
+def origin_of(home: Path) -> Origin | None:
+    """Where what is at home, or on its way there, was fetched from."""
+    return fetching.origin_of(home) if home.exists() or part_of(home).exists() else None
+
+
+def fetched_as(repository: str, file: str, data: Path) -> str:
+    """The name under which this was fetched from the hub, or begins to be; empty where it was not."""
+    for note in _inside(data / "models"):
+        if note.name.startswith(".") and note.suffix == ".json":
+            home = note.with_name(note.stem.removeprefix("."))
+            if (origin := origin_of(home)) is not None and origin.is_of(repository, file):
+                return name_of(home.name)
+    return ""
+
+
+def names_taken(data: Path) -> frozenset[str]:
+    """What lies in the models folder by name, be it usable or whole or not."""
+    things = [path.name for path in _inside(data / "models")]
+    return frozenset(
+        name_of(name.removeprefix(".").removesuffix(".part"))
+        for name in things
+        if not name.startswith(".") or name.endswith(".part")
+    )
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def snapshot(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -1,26 +1,20 @@
 """Chooses which files of a hub repository make a model, and how many bytes that is. Pure; fetches nothing.
 
 Only safetensors and configuration. Where weights come in several precisions the half one is taken: a worker computes in
-half precision on a GPU anyway, and it is half the download.
+half precision on a GPU anyway, and it is half the download. The names stay the hub's: the worker knows them all.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.weights import INDEX, UNUSED
+from bot.weights import INDEX
+from core.folder_format import UNUSED, chosen, is_weights
 
-_CONFIGS = (".json", ".txt", ".model")
-_WEIGHTS = re.compile(
-    r"(?P<stem>diffusion_pytorch_model|model)(?:\.(?P<variant>[a-z0-9_]+))?(?P<shard>-\d{5}-of-\d{5})?"
-    r"(?:\.(?P<later>[a-z0-9_]+))?\.safetensors"
-)
-_INDEX_OF = re.compile(
-    r"(?:diffusion_pytorch_model|model)(?:\.(?P<before>\w+))?\.safetensors\.index(?:\.(?P<variant>\w+))?\.json"
-)
-#: From the most to the least wanted; others (non_ema, …) are never wanted.
-_VARIANTS = ("fp16", "bf16", "")
+_CONFIGS = (".json", ".txt", ".model", ".jinja")
+_PICKLES = (".bin", ".ckpt", ".pt")
+#: From the most to the least wanted.
+_VARIANTS = ("fp16", "bf16", "", "fp32")
 
 
 class NoModel(Exception):
@@ -80,26 +74,15 @@ def _component(repository: Repository, component: str) -> list[str]:
     }
     if not inside:
         raise NoModel(f"{repository.id} has no {component}/, although its {INDEX} names it. Choose another one.")
-    chosen = _weights(inside)
-    if not chosen and any(name.endswith((".bin", ".ckpt", ".pt")) for name in inside):
+    weights = [name for one in chosen(inside, _VARIANTS) for name in one.names]
+    if not weights and any(name.endswith(_PICKLES) for name in inside):
         raise NoModel(f"{repository.id} has only pickled weights in {component}/, which are never fetched or loaded.")
-    configs = [name for name in inside if name.endswith(_CONFIGS) and not _INDEX_OF.fullmatch(name)]
-    return [f"{component}/{name}" for name in (*configs, *chosen)]
-
-
-def _weights(names: Collection[str]) -> list[str]:
-    """The most wanted precision's files, with their index where they are several."""
-    by_variant: dict[str, list[str]] = {}
-    for name in names:
-        if found := _WEIGHTS.fullmatch(name) or _INDEX_OF.fullmatch(name):
-            parts = found.groupdict()
-            variant = parts.get("variant") or parts.get("later") or parts.get("before") or ""
-            by_variant.setdefault(variant, []).append(name)
-    for variant in _VARIANTS:
-        mine = sorted(by_variant.get(variant, []))
-        whole = [name for name in mine if name.endswith(".safetensors") and "-of-" not in name]
-        if whole:
-            return whole
-        if any("-of-" in name for name in mine):
-            return mine
-    return []
+    if not weights and (strange := sorted(name for name in inside if name.endswith(".safetensors"))):
+        raise NoModel(
+            f"{repository.id} has no weights in {component}/ that can be opened: {strange[0]} is none, or not whole. "
+            "Choose another one."
+        )
+    if not weights and "config.json" in inside:
+        raise NoModel(f"{repository.id} has no safetensors in {component}/. Choose another one.")
+    configs = [name for name in inside if name.endswith(_CONFIGS) and not is_weights(name)]
+    return [f"{component}/{name}" for name in (*configs, *weights)]

@@ -11,11 +11,10 @@ from typing import Any
 
 from core import safetensors_header
 from core.catalogue import FAMILIES, LoraFile, Model, name_of
+from core.folder_format import PLAIN_INDEXES, UNUSED, chosen
 from core.safetensors_header import PREFIX, Header, NotSafetensors
 
 INDEX = "model_index.json"
-#: Components that Darkroom draws without.
-UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _GB = 1e9
 _MOST_SIDE = 1 << 14
@@ -151,22 +150,33 @@ def _problems_of_component(folder: Path) -> list[str]:
         found.append(f"{where} holds only pickled weights, which are never loaded. Convert it to safetensors.")
     elif not weights:
         found.append(f"{where} has no weights. Fetch the model again.")
-    elif missing := _missing_shards(folder, {path.name for path in weights}):
-        found.append(f"{where} has not {', '.join(missing[:3])}. Fetch the model again.")
+    elif not chosen(path.name for path in folder.iterdir()):
+        found += [f"{where} {wrong}" for wrong in _why_closed(folder, {path.name for path in weights})]
     return found
 
 
-def _missing_shards(folder: Path, there: set[str]) -> list[str]:
-    """Files that are wanting where weights lie in several; empty when one set of them is whole."""
-    if any("-of-" not in name for name in there):
+def _why_closed(folder: Path, there: set[str]) -> list[str]:
+    """What is wrong where no weights are whole by their names; nothing where a plain index leads to all of them."""
+    indexes = sorted(folder.glob("*.safetensors*.index*.json"))
+    missing = {index: _missing_shards(index, there) for index in indexes}
+    if any(not names and index.name in PLAIN_INDEXES for index, names in missing.items()):
         return []
-    sets = []
-    for index in folder.glob("*.safetensors.index*.json"):
-        try:
-            sets.append(sorted({str(shard) for shard in _read(index)["weight_map"].values()} - there))
-        except (Unusable, LookupError, AttributeError, TypeError):
-            sets.append([index.name])
-    return min(sets, key=len, default=["its index of files (.safetensors.index.json)"])
+    if any(missing.values()):
+        return [f"has not {', '.join(min(filter(None, missing.values()), key=len)[:3])}. Fetch the model again."]
+    if any("-of-" in name for name in there):
+        return ["has not all its shards, or not their index (.safetensors.index.json). Fetch the model again."]
+    return [
+        f"has weights of names that nobody looks for ({min(there)}). The file of a text encoder is model.safetensors, "
+        "and any other network's diffusion_pytorch_model.safetensors; both may have .fp16 or .bf16 before the ending."
+    ]
+
+
+def _missing_shards(index: Path, there: set[str]) -> list[str]:
+    """The files that an index names and that are not there; the index itself where it cannot be read."""
+    try:
+        return sorted({str(shard) for shard in _read(index)["weight_map"].values()} - there)
+    except (Unusable, LookupError, AttributeError, TypeError):
+        return [index.name]
 
 
 def _in_folder(folder: Path) -> Model:

@@ -78,20 +78,25 @@ class Header:
 
 def length(prefix: bytes) -> int:
     """Bytes of the header, from the file's first 8. Raises NotSafetensors for pickles, pointers and the like."""
-    for magic, what in _STRANGERS:
-        if prefix.startswith(magic[:PREFIX]):
-            raise NotSafetensors(f"is {what}")
-    if len(prefix) < PREFIX:
-        raise NotSafetensors("ends before it has begun")
     size = int.from_bytes(prefix[:PREFIX], "little")
-    if not 2 <= size <= MAX_HEADER:
-        raise NotSafetensors("has no safetensors header")
-    return size
+    if len(prefix) >= PREFIX and 2 <= size <= MAX_HEADER:
+        return size
+    _refuse_stranger(prefix)
+    raise NotSafetensors("ends before it has begun" if len(prefix) < PREFIX else "has no safetensors header")
+
+
+def _refuse_stranger(data: bytes) -> None:
+    for magic, what in _STRANGERS:
+        if data[:PREFIX].startswith(magic[:PREFIX]):
+            raise NotSafetensors(f"is {what}")
 
 
 def parse(data: bytes) -> Header:
     """The header from a file's beginning: the prefix and at least `length` bytes. Raises NotSafetensors."""
     size = length(data[:PREFIX])
+    if not data.startswith(b"{", PREFIX):
+        # Only then: a header of 896 bytes begins as a pickle does.
+        _refuse_stranger(data)
     if len(data) < PREFIX + size:
         raise NotSafetensors("ends inside its header")
     try:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.catalogue import POSTCARD
+from core.folder_format import UNUSED
 from worker.kinds import KINDS, CannotLoad, Kind, check, index_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SMALL_FILES = ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.jinja")
 #: Weights that are not the plain ones: other precisions, training's copies, other frameworks'.
 OTHER_WEIGHTS = ("*.fp16*", "*.bf16*", "*non_ema*", "*.ema*", "*flax*", "*openvino*", "*onnx*")
+#: Of names of weights, from the most to the least wanted.
+HALVES = ("fp16", "bf16")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 
 
@@ -70,12 +73,12 @@ def _checked(folder: Path, model: str) -> Path:
 
 def _checkpoint(model: str) -> Path:
     folder = fetch(model, SMALL_FILES)
-    kind = KINDS.get(index_of(folder, model)["_class_name"])
-    for pattern in _weights(kind):
+    for pattern in _weights(folder, KINDS.get(index_of(folder, model)["_class_name"])):
         fetch(model, [pattern], OTHER_WEIGHTS)
-        if not list(folder.glob(pattern)):
-            # Some repositories hold half precision only.
-            fetch(model, [pattern.replace("*.safetensors", "*.fp16*.safetensors")])
+        for half in HALVES:
+            # Some repositories hold half precision only, of some networks or of all.
+            if not list(folder.glob(pattern)):
+                fetch(model, [pattern.replace("*.safetensors", f"*.{half}*.safetensors")])
     return folder
 
 
@@ -95,5 +98,7 @@ def fetch(repository: str, patterns: Iterable[str], without: Iterable[str] = ())
     return Path(found)
 
 
-def _weights(kind: Kind | None) -> list[str]:
-    return ["*/*.safetensors"] if kind is None else [f"{name}/*.safetensors" for name in kind.networks]
+def _weights(folder: Path, kind: Kind | None) -> list[str]:
+    """One pattern for each network; those of a pipeline without a family are what has a config of its own."""
+    names = kind.networks if kind is not None else {path.parent.name for path in folder.glob("*/config.json")} - UNUSED
+    return [f"{name}/*.safetensors" for name in names]

@@ -20,6 +20,7 @@ from worker.families.sd import StableDiffusion
 from worker.families.sdxl import StableDiffusionXL
 from worker.kinds import CannotLoad, Kind
 from worker.loras import LoraFiles, Loras
+from worker.plainnames import plainly
 
 FAMILIES: Mapping[str, Callable[..., Family]] = {"sd": StableDiffusion, "sdxl": StableDiffusionXL, "flux": Flux}
 
@@ -85,14 +86,11 @@ def read_tokenizers(folder: Path, kind: Kind) -> dict[str, Any]:
 
 
 def read_network(folder: Path, class_name: str, device: Device) -> Any:
-    """One network of a folder, in its precision."""
-    names = [path.name for path in folder.glob("*.safetensors")]
-    how: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
-    if names and all(".fp16" in name for name in names):
-        how["variant"] = "fp16"
+    """One network of a folder, in the device's precision, whichever its files are in."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    how["dtype"] = precision(class_name, config, device)
-    return class_of(class_name).from_pretrained(folder, **how)
+    dtype = precision(class_name, config, device)
+    with plainly(folder) as plain:
+        return class_of(class_name).from_pretrained(plain, dtype=dtype, local_files_only=True, use_safetensors=True)
 
 
 def precision(class_name: str, config: Mapping[str, Any], device: Device) -> torch.dtype:

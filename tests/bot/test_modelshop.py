@@ -63,6 +63,7 @@ def test_a_model_arrives_whole_and_only_with_what_it_needs(here, data, capsys) -
     source = here.folder / "owner" / "mine"
     for name in ("README.md", "unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.non_ema.safetensors"):
         (source / name).write_text("not to be fetched")
+    (source / "tokenizer" / "chat_template.jinja").write_text("{{ messages }}")
     assert models(here, data, "add", "mine") == 0
     home = data / "models" / "mine"
     there = sorted(path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file())
@@ -71,6 +72,7 @@ def test_a_model_arrives_whole_and_only_with_what_it_needs(here, data, capsys) -
         "scheduler/scheduler_config.json",
         "text_encoder/config.json",
         "text_encoder/model.safetensors",
+        "tokenizer/chat_template.jinja",
         "tokenizer/tokenizer_config.json",
         "unet/config.json",
         UNET,
@@ -237,6 +239,33 @@ def test_a_sharded_model_lacks_the_shard_that_is_not_there(data, capsys) -> None
     (unet / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
     assert run(config(data), ["check", "large"]) == 1
     assert "has not diffusion_pytorch_model-00002-of-00002.safetensors" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("spelled", "told"),
+    [
+        ("diffusion_pytorch_model.fp16.safetensors", "is whole"),
+        ("diffusion_pytorch_model.bf16.safetensors", "is whole"),
+        ("diffusion_pytorch_model.ema.safetensors", "names that nobody looks for (diffusion_pytorch_model.ema"),
+        ("my_unet.safetensors", "names that nobody looks for (my_unet.safetensors)"),
+        ("diffusion_pytorch_model-00001-of-00001.safetensors", "has not all its shards, or not their index"),
+    ],
+)
+def test_a_folder_is_whole_when_a_worker_can_open_what_its_files_are_called(data, spelled, told, capsys) -> None:
+    folder = weights.folder(data / "models" / "dropped")
+    (folder / UNET).rename(folder / "unet" / spelled)
+    assert run(config(data), ["check", "dropped"]) == (0 if told == "is whole" else 1)
+    assert told in capsys.readouterr().out
+
+
+def test_shards_of_any_name_count_where_the_plain_index_names_them(data) -> None:
+    folder = weights.folder(data / "models" / "dropped")
+    (folder / UNET).rename(folder / "unet" / "piece.safetensors")
+    index = folder / f"{UNET}.index.json"
+    index.write_text(json.dumps({"weight_map": {"x": "piece.safetensors"}}))
+    assert run(config(data), ["check", "dropped"]) == 0
+    index.write_text("{}")
+    assert run(config(data), ["check", "dropped"]) == 1
 
 
 def test_the_list_shows_every_model_with_its_state(data, capsys) -> None:

@@ -144,6 +144,12 @@ def test_the_header_says_how_long_the_whole_file_is():
     assert length(data[:8]) == len(data) - 8
 
 
+@pytest.mark.parametrize("size", [0x0280, 0x0380, 0x0480, 0x0580])
+def test_a_header_that_is_as_long_as_a_pickles_first_bytes_say_is_a_header(size):
+    text = json.dumps({"a": {"dtype": "F16", "shape": [2], "data_offsets": [0, 4]}}).encode().ljust(size)
+    assert parse(struct.pack("<Q", size) + text).tensors
+
+
 @given(st.binary(max_size=64))
 def test_any_bytes_are_a_header_or_are_refused_in_words(data):
     try:

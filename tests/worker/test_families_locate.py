@@ -72,9 +72,25 @@ def test_where_there_is_half_precision_only_that_is_fetched(monkeypatch: pytest.
 
 def test_of_other_pipelines_all_parts_are_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     weights = ["transformer/diffusion_pytorch_model-00001-of-00002.safetensors", "text_encoder_3/model.safetensors"]
-    found = hub(monkeypatch, tmp_path, [*CONFIGS, *weights, "sd3.safetensors"], {"_class_name": "QwenImagePipeline"})
+    configs = [*CONFIGS, "transformer/config.json", "text_encoder_3/config.json"]
+    found = hub(monkeypatch, tmp_path, [*configs, *weights, "sd3.safetensors"], {"_class_name": "QwenImagePipeline"})
     assert locate("owner/model") == tmp_path
-    assert set(found.fetched) == {*CONFIGS, *weights}
+    assert set(found.fetched) == {*configs, *weights}
+
+
+def test_each_part_is_fetched_in_a_precision_that_it_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    weights = {
+        "transformer": ["diffusion_pytorch_model.bf16.safetensors"],
+        "text_encoder": ["model.fp16.safetensors", "model.bf16.safetensors"],
+        "vae": ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"],
+        "safety_checker": ["model.safetensors"],
+    }
+    parts = [f"{part}/config.json" for part in weights]
+    files = [f"{part}/{name}" for part, names in weights.items() for name in names]
+    found = hub(monkeypatch, tmp_path, [*CONFIGS, *parts, *files], {"_class_name": "QwenImagePipeline"})
+    locate("owner/model")
+    wanted = {f"{part}/{names[0]}" for part, names in weights.items() if part != "safety_checker"}
+    assert set(found.fetched) == {*CONFIGS, *parts, *wanted}
 
 
 def test_one_file_of_a_repository_can_be_the_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

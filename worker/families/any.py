@@ -16,13 +16,15 @@ import torch
 from torch import nn
 
 from core.catalogue import Edit
+from core.folder_format import UNUSED
 from core.job import Request
 from worker.device import Device
 from worker.families.adapting import Adapter
 from worker.families.base import Adaptation, Guidance
 from worker.families.drafting import Drafter
 from worker.families.running import PipelineRun, told_by
-from worker.kinds import CannotLoad
+from worker.kinds import CannotLoad, index_of
+from worker.plainnames import plainly
 
 SAMPLER = "own"  # the pipeline's own scheduler
 STEPS, SCALE = 28, 4.0  # for pipelines that name none
@@ -60,9 +62,12 @@ class AnyPipeline:
         """Raises CannotLoad for a pipeline that makes no pictures from words, or whatever diffusers raises."""
         from diffusers import AutoPipelineForText2Image
 
-        how = {"dtype": device.dtype, "local_files_only": True, "use_safetensors": True}
+        how: dict[str, Any] = {"dtype": device.dtype, "local_files_only": True, "use_safetensors": True}
+        # What nobody draws with need not be there.
+        how |= {name: None for name in UNUSED & index_of(folder, str(folder)).keys() if not (folder / name).is_dir()}
         try:
-            pipeline = AutoPipelineForText2Image.from_pretrained(folder, **how)
+            with plainly(folder) as plain:
+                pipeline = AutoPipelineForText2Image.from_pretrained(plain, **how)
         except ValueError as error:
             if "AutoPipeline" not in str(error):
                 raise
