@@ -315,8 +315,7 @@ class Engine:
 
     # --- emit ------------------------------------------------------------------------------------------------------
 
-    def _way(self, held: Held) -> Lane:
-        """Where pictures and previews are made: beside the steps, where memory allows that."""
+    def _way(self, held: Held) -> Lane:  # of pictures and previews: beside the steps, where memory allows that
         return self._lane if held.loaded.plan.aside else IN_TURN
 
     def _decode(self, row: Row | Solo) -> None:
@@ -362,8 +361,9 @@ class Engine:
             self._delivery.end(task, self._remove(task))
 
     def _adopt(self, *, idle: bool) -> bool:
-        """Tries compiled code that waits for it; False when there is none, or this is not the moment."""
-        boost = next((boost for boost in self._shelf.boosts() if boost.may_adopt(idle=idle)), None)
+        """Tries compiled code that waits for it, unless a job that has not begun would wait too; False without any."""
+        boosts = () if self._line.is_awaited() else self._shelf.boosts()
+        boost = next((boost for boost in boosts if boost.may_adopt(idle=idle)), None)
         if boost is None:
             return False
         with self._pulse.doing(Phase.COMPILING), self._meter.measure() as measured:

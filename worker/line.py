@@ -71,6 +71,10 @@ class Line:
                 closed = True
         return next((task for task in self.waiting if task.id in able), None)
 
+    def is_awaited(self) -> bool:
+        """True while somebody who may go on has not taken a step yet."""
+        return any(not task.paused for task in self.waiting)
+
     def enter(self, task: Task) -> None:
         """Its rows may take steps from now on."""
         task.undecoded = len(task.rows)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.events import Done, HouseTime
+from core.events import Done, HouseTime, Submit
 from tests.worker.bed import Bed, pixels, request
 from tests.worker.watched import Kept
 from worker.boost import Booster
@@ -19,6 +19,7 @@ from worker.families.base import Adaptation
 from worker.meter import Meter
 from worker.models import Loaded, load
 from worker.orders import Compiled
+from worker.tasks import Task
 
 
 class Boosted:
@@ -63,6 +64,33 @@ def test_pictures_with_compiled_code_are_those_without(boosted: Boosted, loaded:
     second = [pixels(png) for png in bed.render(request(), "second")]
     assert np.abs(np.array(second) - np.array(plain)).max() <= 1
     assert any(isinstance(event, HouseTime) and event.cause == "compile" for event in bed.events)
+
+
+def test_compiled_code_is_tried_while_others_step_but_never_while_somebody_waits_to_begin(
+    boosted: Boosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.forward.OVERDUE_SECONDS", 0.0)
+    bed = Bed(boosted.loaded)
+    bed.render(request(steps=3), "first")
+    compile_all(boosted)
+    waits = {"somebody": True}
+    monkeypatch.setattr(bed.engine._line, "is_awaited", lambda: waits["somebody"])
+    bed.submit("a", request(steps=40))
+    bed.ticks(5)
+    assert boosted.boost.may_adopt(idle=False), "nothing was tried"
+    waits["somebody"] = False
+    bed.ticks(5)
+    assert not boosted.boost.may_adopt(idle=False)
+    bed.finish("a")
+
+
+def test_a_job_waits_to_begin_until_its_rows_are_there_unless_it_is_paused(loaded: Loaded) -> None:
+    line = Bed(loaded).engine._line
+    task = Task(order=Submit(job="a", attempt=1, request=request(), indices=(0,)))
+    line.add(task)
+    assert line.is_awaited()
+    task.paused = True
+    assert not line.is_awaited()
 
 
 def test_padding_is_the_houses_and_the_books_balance(boosted: Boosted) -> None:
