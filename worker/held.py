@@ -82,6 +82,17 @@ class Held:
         """
         self.adapt(replace(self._adapted, tile=adaptation.tile))
 
+    def leave(self) -> None:
+        """Before its networks leave the device: nothing that was worked out of them stays there."""
+        self._texts.clear()
+        if self.loaded.boost is not None:
+            self.loaded.boost.leave()
+
+    def come_back(self) -> None:
+        """Once its networks are there again."""
+        if self.loaded.boost is not None:
+            self.loaded.boost.come_back()
+
     @property
     def padding(self) -> int:
         """Rows of the last step that nobody ordered."""

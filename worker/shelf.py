@@ -193,8 +193,8 @@ class Shelf:
         log.info("Loading %s; %s leave for it.", tried.name, ", ".join(held.name for held in tried.leaving) or "none")
         try:
             for held in tried.leaving:
-                _move(held, HOST)
-            free_cache(self._device)
+                _leave(held)
+            self._free()
             tried.held = Held.of(self._source.load(tried.name), self._device)
         except Exception as error:
             log.warning("%s could not be loaded.", tried.name, exc_info=error)
@@ -208,12 +208,23 @@ class Shelf:
 
     def _comes_back(self, held: Held) -> bool:
         try:
-            _move(held, self._device.place)
+            _come_back(held, self._device.place)
         except Exception as error:
             # It is loaded anew when somebody asks for it.
             log.warning("%s could not come back (%s).", held.name, error)
             return False
         return True
+
+
+def _leave(held: Held) -> None:
+    """To the host's memory, with nothing left behind."""
+    held.leave()
+    _move(held, HOST)
+
+
+def _come_back(held: Held, place: torch.device) -> None:
+    _move(held, place)
+    held.come_back()
 
 
 def _move(held: Held, place: torch.device) -> None:

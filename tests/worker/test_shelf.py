@@ -1,6 +1,7 @@
 """As many models as fit, none gone before its successor is there, and a load that fails changes nothing."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from core.events import Catalogue, Models
 from tests.worker.paper import PATIENCE, Loads, Paper, Part, paper
 from worker.device import Device, choose
+from worker.families.base import Adaptation
 from worker.held import Held
 from worker.models import CannotLoad
 from worker.shelf import Arrival, Shelf
@@ -194,6 +196,33 @@ def test_the_device_is_what_they_come_back_to() -> None:
     shelf.fetch("two", ())
     assert arrived.wait(PATIENCE)
     assert moves(one) == ["cpu", "meta"]
+
+
+class Boosted:
+    """Compiled code of a model, as far as a shelf knows it: its ways go into the model's own list of moves."""
+
+    def __init__(self, ways: list[str]) -> None:
+        self.leave, self.come_back = lambda: ways.append("code gone"), lambda: ways.append("code back")
+
+
+def test_compiled_code_leaves_before_its_model_and_returns_after_it() -> None:
+    one = paper("one", 200)
+    bench = Bench(replace(one, boost=Boosted(moves(one))), two=CannotLoad("Broken."))
+    bench.sizes["two"] = 200
+    bench.fetch("two")
+    assert moves(one) == ["code gone", "cpu", "cpu", "code back"]
+
+
+def test_what_was_encoded_leaves_the_device_with_the_model() -> None:
+    one = paper("one", 200)
+    bench = Bench(one, two=CannotLoad("Broken."))
+    held = bench.shelf.get("one")
+    assert held is not None
+    bench.sizes["two"] = 200
+    held.desk(Adaptation()).text("a boat")
+    assert held._texts
+    bench.fetch("two")
+    assert not held._texts and bench.shelf.get("one") is held
 
 
 def test_a_model_of_which_the_catalogue_has_other_files_goes_when_it_is_idle() -> None:
