@@ -15,6 +15,7 @@ from worker import ENGINE
 from worker.device import Device
 from worker.edits import Desk
 from worker.families.base import Adaptation, Conditions, Family, Whole
+from worker.loras import states
 from worker.models import Loaded
 from worker.preview import Sketcher
 from worker.rows import Row
@@ -37,9 +38,7 @@ class Held:
     sketcher: Sketcher | None  # None for models that draw their own drafts
     made_with: MadeWith
     _adapted: Adaptation = field(default_factory=Adaptation)
-    _texts: OrderedDict[tuple[str, bool, tuple[tuple[str, float], ...]], Conditions] = field(
-        default_factory=OrderedDict, repr=False
-    )
+    _texts: OrderedDict[tuple[object, ...], Conditions] = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
     @torch.inference_mode()
@@ -105,17 +104,21 @@ class Held:
             return runs[0].draft() if runs else None
         return self.sketcher.sketch(torch.stack([row.draft for row in task.rows if isinstance(row, Row)]))
 
+    def lora_files(self, adaptation: Adaptation) -> tuple[str, ...]:
+        """The states that its LoRAs' files are in now: a job goes on with those that it began with."""
+        return states(self.loaded.loras, [name for name, _ in adaptation.loras])
+
     def desk(self, adaptation: Adaptation) -> Desk:
         """For preparing a job with it; encodings are kept by the LoRAs too, for these may change text encoders."""
 
         def text(words: str, *, negative: bool = False) -> Conditions:
-            return self._text(words, negative, adaptation.loras)
+            return self._text(words, negative, adaptation)
 
         return Desk(family=self.family, tools=self.loaded.tools, text=text)
 
-    def _text(self, words: str, negative: bool, loras: tuple[tuple[str, float], ...]) -> Conditions:
+    def _text(self, words: str, negative: bool, adaptation: Adaptation) -> Conditions:
         """Each text alone, so that it does not depend on its company. Raises CannotCompute."""
-        key = words, negative, loras
+        key = words, negative, adaptation.loras, adaptation.files
         known = self._texts.get(key)
         if known is None:
             try:

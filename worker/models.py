@@ -49,6 +49,7 @@ class Loaded:
     plan: Plan = UNPLANNED  # how it lies there
     boost: Boost | None = None  # compiled code, where there may be some
     tools: Tools = field(default_factory=Tools)  # what lies beside it
+    loras: LoraFiles | None = None  # where its LoRAs are
 
 
 def load(
@@ -110,7 +111,7 @@ def _load(
     info = _info(model, parts, family, device)
     if other is not None:
         info = replace(info, digest=combined(info.digest, other.digest))
-    loaded = _placed(family, info, device, weights)
+    loaded = replace(_placed(family, info, device, weights), loras=loras)
     return furnish(loaded, Places.beside(where), device) if where.is_dir() else loaded
 
 
