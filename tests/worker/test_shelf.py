@@ -12,6 +12,7 @@ from tests.worker.paper import PATIENCE, Loads, Paper, Part, paper
 from worker.device import Device, choose
 from worker.families.base import Adaptation
 from worker.held import Held
+from worker.memory import Company, NoRoom
 from worker.models import CannotLoad
 from worker.shelf import Arrival, Shelf
 
@@ -156,6 +157,33 @@ def test_one_that_finds_no_room_even_alone_fails() -> None:
     assert bench.fetch("huge") is None
     assert bench.fetch("huge") == Arrival(name="huge", sentence="It does not fit.")
     assert bench.there == ("one",)
+
+
+def test_who_loads_is_told_what_the_others_have_and_will_have() -> None:
+    one = paper("one")
+    bench = Bench(replace(one, plan=replace(one.plan, later_mb=30)), paper("two", 20), three=paper("three"))
+    assert bench.fetch("three") == Arrival(name="three")
+    assert bench.loads.companies == [Company(models=150)]
+
+
+def test_one_that_would_lie_badly_beside_others_is_tried_again_without_them_and_next_time_at_once() -> None:
+    answers = iter([NoRoom("It would stream."), paper("three", 20), paper("three", 20)])
+    bench = Bench(paper("one"), two=paper("two"), three=lambda: next(answers))
+    assert bench.fetch("three") is None and bench.there == ("one",)
+    assert not bench.begin("three", "one"), "as soon as nobody needs the other"
+    assert bench.fetch("three") == Arrival(name="three") and bench.there == ("three",)
+    bench.shelf.shed(())
+    assert bench.fetch("two") and bench.fetch("three") == Arrival(name="three")
+    assert bench.there == ("three",) and bench.loads.asked.count("three") == 3
+    assert bench.loads.companies[-1] == Company()
+
+
+def test_what_other_programs_take_of_the_device_is_no_room_for_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(paper("one"), two=paper("two"))
+    bench.sizes["two"] = 100
+    monkeypatch.setattr("worker.shelf.programs_mb", lambda device: 60)
+    assert bench.fetch("two") == Arrival(name="two")
+    assert bench.there == ("two",)
 
 
 def test_one_loads_at_a_time() -> None:
