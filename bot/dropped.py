@@ -1,7 +1,8 @@
 """Notices models and LoRAs that somebody puts into the two folders. Blocking; decides nothing about entries.
 
-A file counts when it is still: as long and as old as at the look before, or untouched for a while. What cannot be used
-is said once for each state of a file, so that a log is not filled by one broken download.
+A file counts when it is still: as long and as old as at the look before, or untouched for a while. Another file in its
+place is looked at anew. What cannot be used is said once for each state of a file, so that a log is not filled by one
+broken download.
 """
 
 import logging
@@ -25,11 +26,12 @@ _Thing = TypeVar("_Thing", Model, LoraFile)
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What was found at a place: the stamp it had, and what it is once it was still."""
+    """What was found at a place: the stamp it had, what it is once it was still, and what had been there before."""
 
     stamp: Stamp
     thing: Model | LoraFile | None = None
     judged: bool = False
+    former: Model | LoraFile | None = None
 
 
 class Folders:
@@ -58,11 +60,18 @@ class Folders:
         last = before.get(place)
         if last is None or last.stamp != stamp:
             still = now - stamp[1] / 1e9 > STILL_SECONDS
-            last = _Look(stamp, self._judge(place), judged=True) if still else _Look(stamp)
+            fresh = _Look(stamp, former=None if last is None else last.thing or last.former)
+            last = self._judged(place, fresh) if still else fresh
         elif not last.judged:
-            last = _Look(stamp, self._judge(place), judged=True)
+            last = self._judged(place, last)
         self._seen[place] = last
         return last.thing
+
+    def _judged(self, place: Path, look: _Look) -> _Look:
+        thing = self._judge(place)
+        if isinstance(thing, LoraFile) and look.former is not None:
+            log.info("The LoRA %s is another file now: jobs that begin from now on take it.", thing.name)
+        return _Look(look.stamp, thing, judged=True)
 
     def _judge(self, place: Path) -> Model | LoraFile | None:
         try:

@@ -26,6 +26,7 @@ def go_on(task: Task, held: Held, rows: int) -> bool:
     if task.preparing is None:
         model = held.loaded.family
         check(task.order, model, held.loaded.info.samplers)
+        task.lora_files = held.lora_files(task.adaptation)
         if isinstance(model, Whole) and takes_steps(task.order):
             check_from_words(task.order)
             held.adapt(task.adaptation)

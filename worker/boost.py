@@ -54,6 +54,16 @@ class Boost:
         """True when all that was asked for is served by compiled code, or never will be."""
         return self._compiler.first() is None and not any(forward.may_adopt(idle=True) for forward in self._forwards)
 
+    def leave(self) -> None:
+        """Before the model goes elsewhere: nothing of it stays on the device."""
+        for forward in self._forwards:
+            forward.leave()
+
+    def come_back(self) -> None:
+        """Once it is there again. Compiled code serves anew after moments that nobody needs, eager until then."""
+        for forward in self._forwards:
+            forward.come_back()
+
     def close(self) -> None:
         """Ends compiling; the forwards serve on."""
         self._compiler.stop()

@@ -14,6 +14,8 @@ from core.errors import ConfigError
 _NO_MEMORY = re.compile(r"not enough memory|can't allocate memory|out of memory|failed to allocate", re.IGNORECASE)
 #: Less than CUDA itself takes, with the smallest model.
 LEAST_MB = 1024
+#: Of a GPU's memory so much is this process's own without any tensor: what CUDA keeps for it.
+CONTEXT_MB = 450
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -96,6 +98,16 @@ def prepare(device: Device, threads: int) -> None:
     if device.capped and device.place.type == "cuda":
         whole = torch.cuda.get_device_properties(device.place).total_memory >> 20
         torch.cuda.set_per_process_memory_fraction(device.memory_mb / whole, device.place)
+
+
+def programs_mb(device: Device) -> int:
+    """MB of its memory that other programs have now; what a cap leaves them anyway is not counted."""
+    if device.place.type != "cuda":
+        return 0
+    free, whole = torch.cuda.mem_get_info(device.place)
+    ours = torch.cuda.memory_reserved(device.place)
+    theirs = (whole - free - ours >> 20) - CONTEXT_MB
+    return max(0, theirs - max(0, (whole >> 20) - device.memory_mb))
 
 
 def claim(device: Device) -> None:

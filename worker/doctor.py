@@ -31,20 +31,24 @@ def _libraries() -> bool:
 
 
 def _computes(settings: Settings) -> bool:
-    from worker.device import choose, prepare
+    from worker.device import choose, prepare, programs_mb
+    from worker.memory import NOTICED_MB, Company
     from worker.models import load
 
     try:
         device = choose(settings.device, settings.dtype, settings.rows, settings.gpu_mb)
         prepare(device, settings.threads)
         print(f"ok       device {device.name}: {device.memory_mb} MB, {device.dtype_name}, {device.max_rows} rows")
+        if (others := programs_mb(device)) >= NOTICED_MB:
+            print(f"ok       other programs, a running worker among them, hold {others} MB of that; it plans without")
         began = monotonic()
-        loaded = load(settings.model, device, weights=settings.weights)
+        company = Company(compiler=settings.compiles_on(device.place.type))
+        loaded = load(settings.model, device, weights=settings.weights, company=company)
         print(f"ok       model {loaded.info.name} ({loaded.info.digest}) in {monotonic() - began:.1f} s")
         if loaded.plan.memory_mb:
             print(f"ok       memory {loaded.plan.sentence()}")
-        compiles = settings.compiles_on(device.place.type) and loaded.plan.compiles
-        print(f"ok       compiling {f'behind the work, kept in {settings.data}' if compiles else 'nothing'}")
+        how = f"behind the work, kept in {settings.data}" if loaded.plan.compiles else "nothing"
+        print(f"ok       compiling {how}")
         _step(loaded.family)
         print(f"ok       one step and one decode at {loaded.family.native}×{loaded.family.native}")
     except DarkroomError as error:

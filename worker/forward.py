@@ -30,7 +30,11 @@ _A_TIME = 500.0  # some timestep
 
 
 class Forward:
-    """`plain` is False while the model is not as it was loaded (LoRAs, tiling): then all is eager."""
+    """`plain` is False while the model is not as it was loaded (LoRAs, tiling): then all is eager.
+
+    Where the model leaves the device, `leave` comes before and `come_back` after; both from the thread that moves it,
+    while nothing else uses the model.
+    """
 
     def __init__(
         self, module: nn.Module, tally: Tally, *, record: Recorder = plain, clock: Callable[[], float] = monotonic
@@ -42,6 +46,8 @@ class Forward:
         self._weights = Weights(module)
         self._active = Active()
         self._ready: dict[str, dict[int, Run]] = {}
+        self._proven: dict[Wish, Bundle] = {}  # what is ready is made from
+        self._away = False
         self._single = False  # it answers with one tensor, not a tuple
         self._at = self._weights.place()  # where the weights were when code was adopted
         self._refused: set[Wish] = set()
@@ -70,7 +76,7 @@ class Forward:
             if is_out_of_memory(error):
                 raise
             log.warning("Compiled code failed and is dropped: %s", _first_line(error))
-            self._refused.update(Wish(bucket, call.shape) for bucket in self._ready.pop(call.shape))
+            self._give_up(*(Wish(bucket, call.shape) for bucket in self._ready.pop(call.shape)))
             return self._eager(*args, **kwargs)
         self.padding = sum(piece.padding for piece in parts)
         return answer
@@ -96,12 +102,23 @@ class Forward:
         return call
 
     def _follow_weights(self) -> None:
-        """After the model was away: recorded forwards and joined weights are of where it lay before."""
-        place = self._weights.place()
-        if place != self._at:
-            self._ready.clear()
-            self._weights.renew()
-            self._at = place
+        """After weights have moved: recorded forwards and joined weights are of where they lay before."""
+        if self._ready and self._weights.place() != self._at:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Of all that holds the device's memory; the code itself is offered anew."""
+        self._ready.clear()
+        self._weights.drop()
+        with self._lock:
+            self._offers += [(wish, bundle, self._clock()) for wish, bundle in self._proven.items()]
+            self._proven.clear()
+
+    def _give_up(self, *wishes: Wish) -> None:
+        with self._lock:
+            self._refused.update(wishes)
+            for wish in wishes:
+                self._proven.pop(wish, None)
 
     # --- from the thread that compiles -----------------------------------------------------------------------------
 
@@ -113,34 +130,44 @@ class Forward:
     def has(self, wish: Wish) -> bool:
         """True when that wish is served by compiled code, or is about to be, or never will be."""
         with self._lock:
-            return (
-                wish in self._refused
-                or wish.bucket in self._ready.get(wish.shape, ())
-                or any(wish == mine for mine, *_ in self._offers)
-            )
+            known = self._refused | self._proven.keys()
+            return wish in known or any(wish == mine for mine, *_ in self._offers)
 
     # --- from the loop ---------------------------------------------------------------------------------------------
 
     def may_adopt(self, *, idle: bool) -> bool:
         """True when `adopt` has something to try now."""
-        if not self._offers or not self.plain:
+        if not self._offers or not self.plain or self._away:
             return False
         return idle or self._clock() - self._offers[0][2] >= OVERDUE_SECONDS
 
     def adopt(self) -> bool:
         """Tries the oldest offer on numbers of its shape; False when it did not pass, and eager stays."""
+        self._follow_weights()
+        self._at = self._weights.place()
         with self._lock:
             wish, bundle, _ = self._offers.pop(0)
+            self._proven[wish] = bundle
         try:
-            self._follow_weights()
             self._ready.setdefault(wish.shape, {})[wish.bucket] = self._tried(wish, bundle)
         except Exception as error:
             # Whatever a compiler, a driver or a full memory may raise: the eager forward works.
             log.warning("Compiled code for %d rows is not used: %s", wish.bucket, _first_line(error))
-            self._refused.add(wish)
+            self._give_up(wish)
             return False
         log.info("From now on %d rows of this size take compiled code.", wish.bucket)
         return True
+
+    def leave(self) -> None:
+        """The model goes elsewhere: its recordings and second copies of weights free the device's memory."""
+        self._away = True
+        self._let_go()
+
+    def come_back(self) -> None:
+        """The model lies where it lay: what served before is tried again, as any offer is, when there is time."""
+        with self._lock:
+            self._offers = [(wish, bundle, self._clock()) for wish, bundle, _ in self._offers]
+        self._away = False
 
     def _tried(self, wish: Wish, bundle: Bundle) -> Run:
         table = bind(bundle, self._module, self._weights)

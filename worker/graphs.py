@@ -1,5 +1,6 @@
 """Forwards recorded as CUDA graphs: one launch instead of thousands. Knows nothing of models or of which are wanted."""
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -22,11 +23,14 @@ def plain(run: Run, tensors: Sequence[Tensor]) -> Run:
 
 
 class CudaRecorder:
-    """All graphs share one pool of memory: one is replayed at a time, and its outputs are copied out at once."""
+    """All graphs share one pool of memory: one is replayed at a time, and its outputs are copied out at once.
+
+    A recording lives as long as its `Run`. The pool goes with the last of them, and its name may not be used again.
+    """
 
     def __init__(self) -> None:
-        cuda: Any = torch.cuda
-        self._pool = cuda.graph_pool_handle()
+        self._pool: Any = None
+        self._recorded: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __call__(self, run: Run, tensors: Sequence[Tensor]) -> Run:
         """Runs it to warm up on a side stream, as a capture wants it, then records. Raises RuntimeError."""
@@ -39,8 +43,11 @@ class CudaRecorder:
                 run(inputs)
         cuda.current_stream().wait_stream(side)
         graph = cuda.CUDAGraph()
+        if not self._recorded:
+            self._pool = cuda.graph_pool_handle()
         with cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             outputs = run(inputs)
+        self._recorded.add(graph)
 
         def replay(given: Sequence[Tensor]) -> tuple[Tensor, ...]:
             for mine, theirs in zip(inputs, given, strict=True):

@@ -15,6 +15,7 @@ from worker import ENGINE
 from worker.device import Device
 from worker.edits import Desk
 from worker.families.base import Adaptation, Conditions, Family, Whole
+from worker.loras import states
 from worker.models import Loaded
 from worker.preview import Sketcher
 from worker.rows import Row
@@ -38,9 +39,7 @@ class Held:
     sketcher: Sketcher | None  # None for models that draw their own drafts
     made_with: MadeWith
     _adapted: Adaptation = field(default_factory=Adaptation)
-    _texts: OrderedDict[tuple[str, bool, tuple[tuple[str, float], ...]], Conditions] = field(
-        default_factory=OrderedDict, repr=False
-    )
+    _texts: OrderedDict[tuple[object, ...], Conditions] = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
     @torch.inference_mode()
@@ -83,6 +82,17 @@ class Held:
         """
         self.adapt(replace(self._adapted, tile=adaptation.tile))
 
+    def leave(self) -> None:
+        """Before its networks leave the device: nothing that was worked out of them stays there."""
+        self._texts.clear()
+        if self.loaded.boost is not None:
+            self.loaded.boost.leave()
+
+    def come_back(self) -> None:
+        """Once its networks are there again."""
+        if self.loaded.boost is not None:
+            self.loaded.boost.come_back()
+
     @property
     def padding(self) -> int:
         """Rows of the last step that nobody ordered."""
@@ -100,17 +110,21 @@ class Held:
         runs = [row.run for row in task.rows if isinstance(row, Solo)]
         return runs[0].draft() if runs else None
 
+    def lora_files(self, adaptation: Adaptation) -> tuple[str, ...]:
+        """The states that its LoRAs' files are in now: a job goes on with those that it began with."""
+        return states(self.loaded.loras, [name for name, _ in adaptation.loras])
+
     def desk(self, adaptation: Adaptation) -> Desk:
         """For preparing a job with it; encodings are kept by the LoRAs too, for these may change text encoders."""
 
         def text(words: str, *, negative: bool = False) -> Conditions:
-            return self._text(words, negative, adaptation.loras)
+            return self._text(words, negative, adaptation)
 
         return Desk(family=self.family, tools=self.loaded.tools, text=text)
 
-    def _text(self, words: str, negative: bool, loras: tuple[tuple[str, float], ...]) -> Conditions:
+    def _text(self, words: str, negative: bool, adaptation: Adaptation) -> Conditions:
         """Each text alone, so that it does not depend on its company. Raises CannotCompute."""
-        key = words, negative, loras
+        key = words, negative, adaptation.loras, adaptation.files
         known = self._texts.get(key)
         if known is None:
             try:

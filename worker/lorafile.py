@@ -28,7 +28,8 @@ def read(path: Path, pipeline: Any, networks: Mapping[str, nn.Module]) -> Layers
     tensors, alphas, notes = pipeline.lora_state_dict(
         str(path), local_files_only=True, use_safetensors=True, return_alphas=True, return_lora_metadata=True, **more
     )
-    tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    # Copies: what still lies in the file changes when another takes its place; a shorter one would kill the process.
+    tensors = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
     _multiply(tensors, dict(alphas or {}), dict(notes or {}))
     found = {}
     for network in networks:

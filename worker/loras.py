@@ -3,7 +3,8 @@
 A LoRA is a `.safetensors` file, called as the catalogue calls it (`name_of`). Each network has one slot beside its
 layers, wide enough for all that count together: side by side, with their weights multiplied in. A switch copies numbers
 into it and changes nothing else, so that a compiled network stays compiled. What was read stays in the host's memory
-for a while; the one not used for longest goes. Knows nothing of batches or jobs.
+for a while, also when another file has taken its place; the one not used for longest goes. Knows nothing of batches or
+jobs.
 """
 
 import logging
@@ -42,17 +43,15 @@ class Loras:
     ) -> None:  # fmt: skip
         self._pipeline, self._networks, self._source, self._keep = pipeline, networks, source, keep
         self._slots = {name: Slot(network, WIDE if compiled else 0) for name, network in networks.items()}
-        self._read: OrderedDict[tuple[Path, int], Layers] = OrderedDict()  # by file and its time of change
+        self._read: OrderedDict[str, Layers] = OrderedDict()  # by state
 
-    def files(self) -> dict[str, Path]:
-        """What there is now, by the names that requests use."""
-        if not isinstance(self._source, Path):
-            return dict(self._source())
-        return {name_of(path.stem): path for path in sorted(self._source.glob("*.safetensors"))}
+    def use(self, wanted: Sequence[tuple[str, float]], files: Sequence[str] = ()) -> None:
+        """From now on these count, by weight, and no others. Raises LookupError with a sentence, changing nothing.
 
-    def use(self, wanted: Sequence[tuple[str, float]]) -> None:
-        """From now on these count, by weight, and no others. Raises LookupError with a sentence, changing nothing."""
-        given = [(self._layers(self._path(name)), weight) for name, weight in wanted]
+        `files`: which state of each one's file (`states`); without, the present one.
+        """
+        asked = zip(wanted, files or [""] * len(wanted), strict=True)
+        given = [(self._layers(name, state), weight) for (name, weight), state in asked]
         for name in (name for layers, _ in given for name, some in layers.items() if some):
             if waits(self._networks[name]):
                 raise LookupError(
@@ -67,7 +66,7 @@ class Loras:
             self._read.popitem(last=False)
 
     def _path(self, name: str) -> Path:
-        files = self.files()
+        files = files_of(self._source)
         found = files.get(name_of(name))
         if found is None:
             near = nearest(name, files)
@@ -75,21 +74,57 @@ class Loras:
             raise LookupError(f"There is no LoRA {quoted(name)}.{cure}")
         return found
 
-    def _layers(self, path: Path) -> Layers:
+    def _layers(self, name: str, state: str) -> Layers:
+        if state not in self._read:
+            path = self._path(name)
+            now = state_of(path)
+            if not now:
+                raise LookupError(f"The LoRA {quoted(name_of(name))} is not there any more.")
+            if state and state != now:
+                raise LookupError(f"The LoRA {quoted(name_of(name))} was replaced while this job waited. Run it again.")
+            if now not in self._read:
+                self._read[now] = self._opened(name, path, now)
+            state = now
+        self._read.move_to_end(state)
+        return self._read[state]
+
+    def _opened(self, name: str, path: Path, state: str) -> Layers:
+        name, problem = quoted(name_of(name)), None
         try:
-            key = path, path.stat().st_mtime_ns
-        except OSError as error:
-            raise LookupError(f"The LoRA {quoted(name_of(path.stem))} is not there any more.") from error
-        if key not in self._read:
-            try:
-                self._read[key] = read(path, self._pipeline, self._networks)
-            except Exception as error:
-                # diffusers raises whatever it likes on a file that does not fit; all mean the same here.
-                log.warning("%s does not fit: %s", path.name, " ".join(str(error).split())[:300])
-                name = quoted(name_of(path.stem))
-                raise LookupError(f"The LoRA {name} does not fit this model: it was made for another kind.") from error
-        self._read.move_to_end(key)
-        return self._read[key]
+            layers = read(path, self._pipeline, self._networks)
+        except Exception as error:
+            # diffusers raises whatever it likes on a file that does not fit; all mean the same here.
+            log.warning("%s does not fit: %s", path.name, " ".join(str(error).split())[:300])
+            problem = error
+        if state_of(path) != state:
+            raise LookupError(f"The LoRA {name} is being replaced just now. Try again in a moment.") from problem
+        if problem is not None:
+            raise LookupError(f"The LoRA {name} does not fit this model: it was made for another kind.") from problem
+        return layers
+
+
+def files_of(source: LoraFiles) -> dict[str, Path]:
+    """What there is now, by the names that requests use."""
+    if not isinstance(source, Path):
+        return dict(source())
+    return {name_of(path.stem): path for path in sorted(source.glob("*.safetensors"))}
+
+
+def states(source: LoraFiles | None, names: Sequence[str]) -> tuple[str, ...]:
+    """For each of these LoRAs the state that its file is in; empty where there is none. Nothing without a source."""
+    if source is None or not names:
+        return ()
+    files = files_of(source)
+    return tuple(state_of(files[name_of(name)]) if name_of(name) in files else "" for name in names)
+
+
+def state_of(path: Path) -> str:
+    """Another one when another file has taken its place; empty where there is none."""
+    try:
+        told = path.stat()
+    except OSError:
+        return ""
+    return f"{path}:{told.st_size}:{told.st_mtime_ns}"
 
 
 def waits(network: nn.Module) -> bool:

@@ -21,12 +21,13 @@ from worker.families.base import Family, Model, Whole
 from worker.kinds import FEW_STEPS, KINDS, CannotLoad, Kind, index_of
 from worker.locate import ROOT, locate
 from worker.loras import LoraFiles, waits
-from worker.memory import UNPLANNED, Plan
+from worker.memory import ALONE, UNPLANNED, Company, Plan
 from worker.othervae import read_vae
 from worker.parts import Parts, build, read_folder
 from worker.placing import DENOISERS, FULL, place, planned
 from worker.samplers import samplers_for
-from worker.vision.places import Places
+from worker.sizing import companions_mb
+from worker.vision.places import NONE, Places
 from worker.vision.tools import Tools, open_tools
 
 __all__ = ["CannotLoad", "Loaded", "load", "locate"]
@@ -49,21 +50,38 @@ class Loaded:
     plan: Plan = UNPLANNED  # how it lies there
     boost: Boost | None = None  # compiled code, where there may be some
     tools: Tools = field(default_factory=Tools)  # what lies beside it
+    loras: LoraFiles | None = None  # where its LoRAs are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """What `load` is told beside the model and the device."""
+
+    loras: LoraFiles | None
+    compiled: bool
+    weights: str
+    vae: str
+    tools: Places
+    company: Company
 
 
 def load(
     model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
-    compiled: bool = False, weights: str = FULL, vae: str = "",
+    compiled: bool = False, weights: str = FULL, vae: str = "", tools: Places = NONE, company: Company = ALONE,
 ) -> Loaded:  # fmt: skip
     """Loads `model` onto the device. `loras`: where LoRAs are; `weights`: full, or fp8 for the denoiser's.
 
     `compiled`: somebody will compile the networks as they are, LoRAs and all (`forward.py` compiles them without).
 
-    `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. Raises CannotLoad.
+    `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. `tools`: what else is to lie
+    beside it, before what its folder holds. `company`: who has a part of the device's memory, other programs left out.
+
+    Raises NoRoom when models of that company had better go first, else CannotLoad.
     """
     quiet()
     try:
-        return _load(model, device, progress, loras, weights, compiled, vae)
+        how = _How(loras=loras, compiled=compiled, weights=weights, vae=vae, tools=tools, company=company)
+        return _load(model, device, progress, how)
     except CannotLoad:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -88,12 +106,10 @@ def quiet() -> None:
         voice.set_verbosity_error()
 
 
-def _load(
-    model: str, device: Device, progress: Callable[[], None], loras: LoraFiles | None, weights: str, compiled: bool,
-    vae: str,
-) -> Loaded:  # fmt: skip
+def _load(model: str, device: Device, progress: Callable[[], None], how: _How) -> Loaded:
     where = locate(model)
     progress()
+    vae = how.vae
     if where.is_file():
         from worker.singlefile import family_of, read_file
 
@@ -103,28 +119,29 @@ def _load(
         index = index_of(where, model)
         kind = KINDS.get(index["_class_name"])
         if kind is None:
-            return _whole(model, where, device, weights)
+            return _whole(model, where, device, how)
         other = read_vae(vae, kind.family, device) if vae else None
         parts = read_folder(where, kind, index, device, progress, None if other is None else other.network)
-    family = build(parts, device, loras, compiled=compiled)
+    family = build(parts, device, how.loras, compiled=how.compiled)
     info = _info(model, parts, family, device)
     if other is not None:
         info = replace(info, digest=combined(info.digest, other.digest))
-    loaded = _placed(family, info, device, weights)
-    return furnish(loaded, Places.beside(where), device) if where.is_dir() else loaded
+    tools = how.tools.over(Places.beside(where)) if where.is_dir() else how.tools
+    return replace(_placed(family, info, device, replace(how, tools=tools)), loras=how.loras)
 
 
-def _placed(family: Family | Whole, info: ModelInfo, device: Device, weights: str) -> Loaded:
-    """On the device, as far as it fits there."""
-    plan = planned(family, device, weights, info.name)
+def _placed(family: Family | Whole, info: ModelInfo, device: Device, how: _How) -> Loaded:
+    """On the device, as far as it fits there, with what lies beside it."""
+    company = replace(how.company, tools=companions_mb(how.tools, device.dtype.itemsize))
+    plan = planned(family, device, how.weights, info.name, company)
     log.info("%s: %s.", info.name, plan.sentence())
     place(family.parts, plan, device.place, device.dtype)
     if any(waits(network) for name, network in family.parts.items() if name in DENOISERS):
         info = replace(info, edits=tuple(edit for edit in info.edits if edit != Edit.LORA))
-    return Loaded(family=family, info=info, memory_mb=memory_mb(family), plan=plan)
+    return furnish(Loaded(family=family, info=info, memory_mb=memory_mb(family), plan=plan), how.tools, device)
 
 
-def _whole(model: str, folder: Path, device: Device, weights: str) -> Loaded:
+def _whole(model: str, folder: Path, device: Device, how: _How) -> Loaded:
     from worker.families.any import AnyPipeline
 
     family = AnyPipeline.load(folder, device)
@@ -141,12 +158,13 @@ def _whole(model: str, folder: Path, device: Device, weights: str) -> Loaded:
         samplers=(family.sampler,),
         edits=tuple(edit.value for edit in family.edits),
     )
-    return _placed(family, info, device, weights)
+    # Nobody compiles for a pipeline that runs whole.
+    return _placed(family, info, device, replace(how, company=replace(how.company, compiler=False)))
 
 
 def furnish(loaded: Loaded, places: Places, device: Device) -> Loaded:
     """The model with what lies in these places beside it, in the place of what it had of the kind."""
-    if places == Places():
+    if places == NONE:
         return loaded
     tools = open_tools(places, loaded.family.parts, device.place, device.dtype).over(loaded.tools)
     edits = tuple(dict.fromkeys((*loaded.info.edits, *(edit.value for edit in tools.edits))))

@@ -15,16 +15,18 @@ from core.events import Catalogue, ModelPlace
 from worker.device import Device
 from worker.locate import is_place
 from worker.loras import LoraFiles
+from worker.memory import ALONE, Company
 from worker.models import Loaded, furnish
-from worker.vision.places import Places
+from worker.vision.places import NONE, Places
 
 
 class LoadFiles(Protocol):
     """`models.load`."""
 
     def __call__(
-        self, model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles, vae: str = ""
-    ) -> Loaded:
+        self, model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles, vae: str = "",
+        tools: Places = NONE, company: Company = ALONE,
+    ) -> Loaded:  # fmt: skip
         """Raises CannotLoad."""
 
 
@@ -55,26 +57,30 @@ class Opener:
         return not is_place(self._own) and not self._places
 
     def first(self) -> Loaded:
-        """The model that the worker was started with, as its own files say it is. Raises DarkroomError."""
+        """The model that the worker was started with: as the catalogue has it, or as its own files say it is.
+
+        Raises DarkroomError.
+        """
         if not is_place(self._own):
             return self.load(name_of(self._own))
-        loaded = self._files(self._own)
-        self._opened[loaded.info.name] = ModelPlace(name=loaded.info.name, where=self._own)
-        return loaded
+        place = self._own_place()
+        return self._by_files(ALONE) if place is None else self.load(place.name)
 
     def named(self, loaded: Loaded) -> Loaded:
         """The first model as the catalogue has it, if it does: by its name there, with what it names beside it."""
-        place = next((place for place in self._places.values() if place.where == self._own), None)
-        return loaded if place is None else self._dressed(loaded, place)
+        place = self._own_place()
+        if place is None or self._opened.get(loaded.info.name) == place:
+            return loaded
+        return furnish(self._called(loaded, place), Places.named(place), self._device)
 
-    def load(self, name: str) -> Loaded:
+    def load(self, name: str, company: Company = ALONE) -> Loaded:
         """Raises DarkroomError with a sentence."""
         place = self._places.get(name)
         if place is not None:
-            return self._dressed(self._files(_where(place), place.vae), place)
+            return self._called(self._files(_where(place), company, place.vae, Places.named(place)), place)
         own = {name_of(self._own)} if is_place(self._own) else set()
         if name in own:
-            return self.first()
+            return self._by_files(company)
         names = ", ".join(sorted({*own, *self._places}))
         raise NotKnown(f"This worker knows no model {name!r}; it knows {names}.")
 
@@ -88,10 +94,19 @@ class Opener:
         place, opened = self._places.get(name), self._opened.get(name)
         return place is None or opened is None or _files_of(place) == _files_of(opened)
 
-    def _files(self, where: str, vae: str = "") -> Loaded:
-        return self._load(where, self._device, self._progress, loras=lambda: self._loras, vae=vae)
+    def _own_place(self) -> ModelPlace | None:
+        return next((place for place in self._places.values() if place.where == self._own), None)
 
-    def _dressed(self, loaded: Loaded, place: ModelPlace) -> Loaded:
+    def _by_files(self, company: Company) -> Loaded:
+        loaded = self._files(self._own, company)
+        self._opened[loaded.info.name] = ModelPlace(name=loaded.info.name, where=self._own)
+        return loaded
+
+    def _files(self, where: str, company: Company, vae: str = "", tools: Places = NONE) -> Loaded:
+        loras = lambda: self._loras  # noqa: E731 – what the catalogue names by then
+        return self._load(where, self._device, self._progress, loras=loras, vae=vae, tools=tools, company=company)
+
+    def _called(self, loaded: Loaded, place: ModelPlace) -> Loaded:
         info = loaded.info
         named = replace(
             info, name=place.name, native=place.native or info.native, steps=place.steps or info.steps,
@@ -99,7 +114,7 @@ class Opener:
             sampler=place.sampler or info.sampler,
         )  # fmt: skip
         self._opened[place.name] = place
-        return furnish(replace(loaded, info=named), Places.named(place), self._device)
+        return replace(loaded, info=named)
 
 
 def _where(place: ModelPlace) -> str:

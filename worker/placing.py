@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from worker.device import Device
+from worker.device import Device, programs_mb
 from worker.families.base import Guidance, Model
-from worker.memory import UNPLANNED, Plan, Policy, plan
+from worker.memory import ALONE, UNPLANNED, Company, Plan, Policy, plan_beside
 from worker.quantize import to_fp8
 from worker.sizing import TILE, sizes_of
 
@@ -23,14 +23,18 @@ _LAYERS, _BLOCKS = "leaf_level", "block_level"
 FULL, FP8 = "full", "fp8"
 
 
-def planned(family: Model, device: Device, weights: str, name: str) -> Plan:
-    """How the model will lie in the device's memory. Raises CannotLoad when it does not fit in any way."""
+def planned(family: Model, device: Device, weights: str, name: str, company: Company = ALONE) -> Plan:
+    """How the model will lie in the device's memory, with that company and what other programs have by now.
+
+    Raises NoRoom when other models of this worker had better go first, CannotLoad when it does not fit in any way.
+    """
     twice = family.guidance is Guidance.TWICE
     if device.place == HOST and not device.capped:
         # The operating system's memory is not ours to plan with.
-        return replace(UNPLANNED, fp8=weights == FP8)
+        return replace(UNPLANNED, fp8=weights == FP8, compiler=company.compiler)
     sizes = sizes_of(family.parts, native=family.native, factor=family.factor, twice=twice)
-    return plan(sizes, device.memory_mb, fp8=weights == FP8, rows=device.max_rows, name=name)
+    company = replace(company, programs=programs_mb(device))
+    return plan_beside(sizes, device.memory_mb, company, fp8=weights == FP8, rows=device.max_rows, name=name)
 
 
 def place(parts: Mapping[str, nn.Module], chosen: Plan, device: torch.device, compute: torch.dtype) -> None:

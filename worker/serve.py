@@ -25,6 +25,7 @@ from worker.families.base import Whole
 from worker.held import Held
 from worker.link import Link
 from worker.loras import LoraFiles
+from worker.memory import ALONE, Company
 from worker.meter import Meter
 from worker.models import Loaded, load
 from worker.opener import Opener
@@ -33,6 +34,7 @@ from worker.parent import die_with_parent
 from worker.pulse import Pulse
 from worker.settings import Settings
 from worker.shelf import Shelf
+from worker.vision.places import NONE, Places
 
 log = logging.getLogger("darkroom.worker")
 
@@ -106,9 +108,13 @@ def load_and_run(parts: Parts) -> None:
     booster = booster_of(settings, device, rest, parts.inbox)
 
     def load_boosted(
-        model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles, vae: str = ""
-    ) -> Loaded:
-        loaded = load(model, device, progress, loras=loras, weights=settings.weights, vae=vae)
+        model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles, vae: str = "",
+        tools: Places = NONE, company: Company = ALONE,
+    ) -> Loaded:  # fmt: skip
+        company = replace(company, compiler=booster is not None)
+        loaded = load(
+            model, device, progress, loras=loras, weights=settings.weights, vae=vae, tools=tools, company=company
+        )  # fmt: skip
         whole = isinstance(loaded.family, Whole)
         return loaded if booster is None or whole else replace(loaded, boost=booster(loaded.family.parts, loaded.plan))
 
@@ -120,6 +126,8 @@ def load_and_run(parts: Parts) -> None:
         if opener.needs_catalogue:
             opener.know(parts.inbox.first_catalogue())
             pulse.progress(Phase.LOADING)
+        elif parts.inbox.catalogue is not None:
+            opener.know(parts.inbox.catalogue)
         with meter.measure() as measured:
             measured.house("load")
             loaded = opener.first()

@@ -18,8 +18,9 @@ import torch
 from core.errors import DarkroomError
 from core.events import Catalogue, ModelInfo, Models
 from worker.boost import Boost
-from worker.device import Device, free_cache, is_out_of_memory
+from worker.device import Device, free_cache, is_out_of_memory, programs_mb
 from worker.held import Held
+from worker.memory import Company, NoRoom
 from worker.models import Loaded
 from worker.placing import HOST, move
 
@@ -32,8 +33,8 @@ class Source(Protocol):
     def know(self, catalogue: Catalogue) -> None:
         """From now on these are the models."""
 
-    def load(self, name: str) -> Loaded:
-        """In a thread of its own. Raises DarkroomError with a sentence."""
+    def load(self, name: str, company: Company) -> Loaded:
+        """In a thread of its own. Raises NoRoom when others had better go first, or DarkroomError with a sentence."""
 
     def size_mb(self, name: str) -> int:
         """What it will take on the device; 0 where nobody knows."""
@@ -49,6 +50,7 @@ class _Try:
     name: str
     leaving: list[Held]
     alone: bool  # no other model was on the device meanwhile
+    company: Company
     held: Held | None = None
     error: BaseException | None = None
 
@@ -73,6 +75,7 @@ class Shelf:
         self._held: OrderedDict[str, Held] = OrderedDict()  # the least recently used first
         self._known: dict[str, ModelInfo] = {}
         self._sizes: dict[str, int] = {}
+        self._crowded: set[str] = set()  # those that found no room beside others
         self._stale: set[str] = set()
         self._trying: _Try | None = None
         self._ended = threading.Event()
@@ -120,7 +123,7 @@ class Shelf:
             return False
         for held in leaving:
             del self._held[held.name]
-        self._trying = _Try(name=name, leaving=leaving, alone=not self._held)
+        self._trying = _Try(name=name, leaving=leaving, alone=not self._held, company=self._staying())
         self._ended.clear()
         threading.Thread(target=self._run, args=(self._trying,), name="load", daemon=True).start()
         return True
@@ -139,7 +142,7 @@ class Shelf:
             self._held[held.name] = held
             self._held.move_to_end(held.name, last=False)
         if not tried.alone and _lacked_room(tried.error):
-            self._sizes[tried.name] = self._budget_mb
+            self._crowded.add(tried.name)
             return None
         return Arrival(name=tried.name, sentence=_sentence(tried.name, tried.error))
 
@@ -160,7 +163,8 @@ class Shelf:
 
     def _leaving(self, name: str, busy: Collection[str]) -> list[Held] | None:
         """The idle models that have to go for this one; None when they are not enough."""
-        missing = self._sizes.get(name, self._source.size_mb(name)) - self._room_mb()
+        known = self._budget_mb if name in self._crowded else self._sizes.get(name, self._source.size_mb(name))
+        missing = known - self._room_mb()
         leaving = []
         for other, held in self._held.items():
             if missing > 0 and other not in busy:
@@ -169,8 +173,13 @@ class Shelf:
         # One that is larger than the whole budget gets the device for itself.
         return leaving if missing <= 0 or len(leaving) == len(self._held) else None
 
+    def _staying(self) -> Company:
+        """Those that are there, with all that they may come to hold."""
+        loaded = [held.loaded for held in self._held.values()]
+        return Company(models=sum(one.memory_mb + one.plan.later_mb for one in loaded))
+
     def _room_mb(self) -> int:
-        return self._budget_mb - sum(self._sizes[name] for name in self._held)
+        return self._budget_mb - programs_mb(self._device) - sum(self._sizes[name] for name in self._held)
 
     def _trim(self, new: str, busy: Collection[str]) -> None:
         """How large a model is shows when it is there: then others may have to go after all."""
@@ -193,9 +202,12 @@ class Shelf:
         log.info("Loading %s; %s leave for it.", tried.name, ", ".join(held.name for held in tried.leaving) or "none")
         try:
             for held in tried.leaving:
-                _move(held, HOST)
-            free_cache(self._device)
-            tried.held = Held.of(self._source.load(tried.name), self._device)
+                _leave(held)
+            self._free()
+            tried.held = Held.of(self._source.load(tried.name, tried.company), self._device)
+        except NoRoom as error:
+            log.info("%s", error.sentence)
+            tried.error = _bare(error)
         except Exception as error:
             log.warning("%s could not be loaded.", tried.name, exc_info=error)
             tried.error = _bare(error)
@@ -208,12 +220,23 @@ class Shelf:
 
     def _comes_back(self, held: Held) -> bool:
         try:
-            _move(held, self._device.place)
+            _come_back(held, self._device.place)
         except Exception as error:
             # It is loaded anew when somebody asks for it.
             log.warning("%s could not come back (%s).", held.name, error)
             return False
         return True
+
+
+def _leave(held: Held) -> None:
+    """To the host's memory, with nothing left behind."""
+    held.leave()
+    _move(held, HOST)
+
+
+def _come_back(held: Held, place: torch.device) -> None:
+    _move(held, place)
+    held.come_back()
 
 
 def _move(held: Held, place: torch.device) -> None:
@@ -236,7 +259,7 @@ def _bare(error: Exception) -> Exception:
 
 
 def _lacked_room(error: BaseException | None) -> bool:
-    return any(is_out_of_memory(one) for one in _chain(error))
+    return any(isinstance(one, NoRoom) or is_out_of_memory(one) for one in _chain(error))
 
 
 def _sentence(name: str, error: BaseException | None) -> str:

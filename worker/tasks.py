@@ -37,6 +37,7 @@ class Task:
     alone: bool = False  # its last shared forward raised: from now on no other job is in its batch
     spoke_at: float = 0.0  # monotonic seconds of its last progress
     sketched_at: float | None = None
+    lora_files: tuple[str, ...] = ()  # the states of its LoRAs' files as it began; empty until then
     broken: bool = False  # a picture of it was computed, but could not be finished
 
     @property
@@ -70,7 +71,7 @@ class Task:
         """What is changed in the model for it."""
         request = self.order.request
         loras = sorted((lora.name, lora.weight) for lora in request.loras)
-        return Adaptation(loras=tuple(loras), tile=request.tile)
+        return Adaptation(loras=tuple(loras), tile=request.tile, files=self.lora_files)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -94,6 +94,26 @@ async def test_a_file_that_still_grows_is_left_until_it_is_still(settings, data)
     assert shelf.get("mine") is not None
 
 
+@pytest.mark.parametrize("still", [True, False], ids=["moved in", "copied in"])
+async def test_a_lora_that_is_replaced_is_looked_at_anew_and_told_of(settings, data, caplog, still: bool) -> None:
+    path = weights.lora(data / "loras" / "Wash.safetensors", width=768)
+    os.utime(path, (1, 1))
+    shelf = await opened(settings, data, now=path.stat().st_mtime + 100)
+    assert shelf.choices.loras["wash"].shape == "sd1"
+    weights.lora(path, width=2048)
+    if still:
+        os.utime(path, (2, 2))
+    else:
+        os.utime(path, (90, 90))
+        await shelf.look()
+        assert "wash" not in shelf.choices.loras, "it may still be growing"
+    with caplog.at_level(logging.INFO):
+        await shelf.look()
+        await shelf.look()
+    assert shelf.choices.loras["wash"].shape == "sdxl"
+    assert caplog.text.count("The LoRA wash is another file now") == 1
+
+
 async def test_what_cannot_be_used_is_said_once_with_its_cure(settings, data, caplog) -> None:
     (data / "models").mkdir()
     (data / "models" / "old.ckpt").write_bytes(b"\x80\x02")

@@ -13,6 +13,7 @@ from core.events import Catalogue, ModelInfo
 from core.job import Request
 from tests.worker.checkpoint import SCHEDULER
 from worker.families.base import Adaptation, Conditions, Guidance, Pixels
+from worker.memory import ALONE, Company
 from worker.models import Loaded
 from worker.opener import NotKnown
 from worker.samplers import samplers_for
@@ -135,6 +136,7 @@ class Loads:
     def __init__(self, **models: Any) -> None:
         self.models = models
         self.asked: list[str] = []
+        self.companies: list[Company] = []
         self.gates: dict[str, threading.Event] = {}
         self.before: Callable[[str], None] = lambda _: None
 
@@ -150,8 +152,9 @@ class Loads:
     def is_current(self, name: str) -> bool:
         return self.current(name)
 
-    def load(self, name: str) -> Loaded:
+    def load(self, name: str, company: Company = ALONE) -> Loaded:
         self.asked.append(name)
+        self.companies.append(company)
         self.before(name)
         if name in self.gates:
             assert self.gates[name].wait(PATIENCE)

@@ -8,7 +8,9 @@ import pytest
 from core.events import Catalogue, LoraPlace, ModelPlace
 from tests.worker.paper import paper
 from worker.device import choose
+from worker.memory import Company
 from worker.opener import NotKnown, Opener
+from worker.vision.places import Places
 
 
 class Files:
@@ -17,10 +19,16 @@ class Files:
     def __init__(self) -> None:
         self.opened: list[str] = []
         self.vaes: list[str] = []
+        self.tools: list[Places] = []
+        self.companies: list[Company] = []
         self.loras: Any = None
 
-    def __call__(self, model: str, device: Any, progress: Any, *, loras: Any, vae: str = "") -> Any:
+    def __call__(
+        self, model: str, device: Any, progress: Any, *, loras: Any, vae: str = "", tools: Places, company: Company
+    ) -> Any:
         self.opened.append(model)
+        self.tools.append(tools)
+        self.companies.append(company)
         self.vaes.append(vae)
         self.loras = loras
         return paper(model.rpartition("/")[2].lower())
@@ -48,6 +56,23 @@ def test_an_entrys_own_autoencoder_is_opened_with_it() -> None:
     opener.load("a")
     opener.load("b")
     assert files.vaes == ["owner/vae", ""]
+
+
+def test_what_lies_beside_a_model_and_who_else_is_there_is_known_before_it_is_placed() -> None:
+    opener, files = opener_of(ModelPlace(name="a", where="x", upscaler="up", adapter="ip"), own="/models/Own")
+    company = Company(models=700)
+    opener.load("a", company)
+    opener.load("own", company)
+    assert files.tools == [Places(upscaler="up", adapter="ip"), Places()]
+    assert files.companies == [company, company]
+
+
+def test_a_catalogue_that_is_there_in_time_says_what_the_first_model_is_and_nothing_is_opened_twice() -> None:
+    opener, files = opener_of(ModelPlace(name="best", where="/models/Own", vae="owner/vae", upscaler="up", steps=9))
+    first = opener.first()
+    assert (first.info.name, first.info.steps) == ("best", 9) and opener.named(first) is first
+    assert (files.opened, files.vaes, files.tools) == (["/models/Own"], ["owner/vae"], [Places(upscaler="up")])
+    assert opener.load("own").info.name == "own", "as its files say"
 
 
 def test_the_first_model_needs_no_catalogue_and_takes_its_name_when_there_is_one() -> None:

@@ -1,6 +1,7 @@
 """As many models as fit, none gone before its successor is there, and a load that fails changes nothing."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from core.events import Catalogue, Models
 from tests.worker.paper import PATIENCE, Loads, Paper, Part, paper
 from worker.device import Device, choose
+from worker.families.base import Adaptation
 from worker.held import Held
+from worker.memory import Company, NoRoom
 from worker.models import CannotLoad
 from worker.shelf import Arrival, Shelf
 
@@ -156,6 +159,33 @@ def test_one_that_finds_no_room_even_alone_fails() -> None:
     assert bench.there == ("one",)
 
 
+def test_who_loads_is_told_what_the_others_have_and_will_have() -> None:
+    one = paper("one")
+    bench = Bench(replace(one, plan=replace(one.plan, later_mb=30)), paper("two", 20), three=paper("three"))
+    assert bench.fetch("three") == Arrival(name="three")
+    assert bench.loads.companies == [Company(models=150)]
+
+
+def test_one_that_would_lie_badly_beside_others_is_tried_again_without_them_and_next_time_at_once() -> None:
+    answers = iter([NoRoom("It would stream."), paper("three", 20), paper("three", 20)])
+    bench = Bench(paper("one"), two=paper("two"), three=lambda: next(answers))
+    assert bench.fetch("three") is None and bench.there == ("one",)
+    assert not bench.begin("three", "one"), "as soon as nobody needs the other"
+    assert bench.fetch("three") == Arrival(name="three") and bench.there == ("three",)
+    bench.shelf.shed(())
+    assert bench.fetch("two") and bench.fetch("three") == Arrival(name="three")
+    assert bench.there == ("three",) and bench.loads.asked.count("three") == 3
+    assert bench.loads.companies[-1] == Company()
+
+
+def test_what_other_programs_take_of_the_device_is_no_room_for_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(paper("one"), two=paper("two"))
+    bench.sizes["two"] = 100
+    monkeypatch.setattr("worker.shelf.programs_mb", lambda device: 60)
+    assert bench.fetch("two") == Arrival(name="two")
+    assert bench.there == ("two",)
+
+
 def test_one_loads_at_a_time() -> None:
     bench = Bench(one=paper("one"), two=paper("two"))
     bench.loads.gates["one"] = threading.Event()
@@ -194,6 +224,33 @@ def test_the_device_is_what_they_come_back_to() -> None:
     shelf.fetch("two", ())
     assert arrived.wait(PATIENCE)
     assert moves(one) == ["cpu", "meta"]
+
+
+class Boosted:
+    """Compiled code of a model, as far as a shelf knows it: its ways go into the model's own list of moves."""
+
+    def __init__(self, ways: list[str]) -> None:
+        self.leave, self.come_back = lambda: ways.append("code gone"), lambda: ways.append("code back")
+
+
+def test_compiled_code_leaves_before_its_model_and_returns_after_it() -> None:
+    one = paper("one", 200)
+    bench = Bench(replace(one, boost=Boosted(moves(one))), two=CannotLoad("Broken."))
+    bench.sizes["two"] = 200
+    bench.fetch("two")
+    assert moves(one) == ["code gone", "cpu", "cpu", "code back"]
+
+
+def test_what_was_encoded_leaves_the_device_with_the_model() -> None:
+    one = paper("one", 200)
+    bench = Bench(one, two=CannotLoad("Broken."))
+    held = bench.shelf.get("one")
+    assert held is not None
+    bench.sizes["two"] = 200
+    held.desk(Adaptation()).text("a boat")
+    assert held._texts
+    bench.fetch("two")
+    assert not held._texts and bench.shelf.get("one") is held
 
 
 def test_a_model_of_which_the_catalogue_has_other_files_goes_when_it_is_idle() -> None:

@@ -27,8 +27,8 @@ class Adapter:
             raise LookupError("This model cannot make pictures whose edges meet; leave out `--tile`.")
         before, self._now = self._now, None
         try:
-            if self._loras is not None and (before is None or wanted.loras != before.loras):
-                self._loras.use(wanted.loras)
+            if self._loras is not None and (before is None or _loras_of(wanted) != _loras_of(before)):
+                self._loras.use(wanted.loras, wanted.files)
             elif self._loras is None and wanted.loras:
                 raise LookupError("This worker has no folder of LoRAs: its owner sets DARKROOM_LORAS.")
         except LookupError:
@@ -37,6 +37,10 @@ class Adapter:
         # Also when only the LoRAs changed: new ones bring convolutions of their own.
         go_round(self._round_edges, wanted.tile)
         self._now = wanted
+
+
+def _loras_of(adaptation: Adaptation) -> tuple[object, object]:
+    return adaptation.loras, adaptation.files
 
 
 def go_round(networks: Sequence[nn.Module], whether: bool) -> None:

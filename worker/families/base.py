@@ -36,10 +36,14 @@ class Guidance(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptation:
-    """What is changed in a model for the rows of one batch: LoRAs as (name, weight), and edges that meet."""
+    """What is changed in a model for the rows of one batch: LoRAs as (name, weight), and edges that meet.
+
+    `files`: for each LoRA the state of its file that counts (`loras.states`); none: what is there at the switch.
+    """
 
     loras: tuple[tuple[str, float], ...] = ()
     tile: bool = False
+    files: tuple[str, ...] = ()
 
 
 class Model(Protocol):
@@ -87,7 +91,7 @@ class Family(Model, Coder, Protocol):
 
         `negative`: the text says what the picture shall not show; an empty one then means nothing at all, which some
         models encode as zeros. LoRAs may change text encoders too, so the engine calls `adapt` first, as before a
-        forward, and keeps what it gets by (text, negative, adaptation.loras).
+        forward, and keeps what it gets by (text, negative, adaptation.loras and files).
         """
 
     def even(self, texts: Sequence[Conditions]) -> list[Conditions]:

@@ -6,7 +6,7 @@ file of that repository. Of a hub only configs and safetensors are fetched. Load
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 
 from core.events import ModelPlace
@@ -44,6 +44,14 @@ class Places:
     def named(cls, place: ModelPlace) -> "Places":
         """What the catalogue names."""
         return cls(adapter=place.adapter, upscaler=place.upscaler, classifier=place.classifier)
+
+    def over(self, other: "Places") -> "Places":
+        """These, and `other`'s where there are none."""
+        return Places(**{one.name: getattr(self, one.name) or getattr(other, one.name) for one in fields(self)})
+
+
+#: No companions.
+NONE = Places()
 
 
 def find(place: str) -> Path:
