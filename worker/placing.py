@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from worker.device import Device, programs_mb
-from worker.families.base import Guidance, Model
+from worker.families.base import Guidance, Model, Whole
 from worker.memory import ALONE, UNPLANNED, Company, Plan, Policy, plan_beside
 from worker.quantize import to_fp8
 from worker.sizing import TILE, sizes_of
@@ -28,7 +28,8 @@ def planned(family: Model, device: Device, weights: str, name: str, company: Com
 
     Raises NoRoom when other models of this worker had better go first, CannotLoad when it does not fit in any way.
     """
-    twice = family.guidance is Guidance.TWICE
+    # A pipeline of its own may ask twice too, and nobody here knows.
+    twice = family.guidance is Guidance.TWICE or isinstance(family, Whole)
     if device.place == HOST and not device.capped:
         # The operating system's memory is not ours to plan with.
         return replace(UNPLANNED, fp8=weights == FP8, compiler=company.compiler)

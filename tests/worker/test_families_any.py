@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,8 @@ from worker.doctor import _step
 from worker.families.any import AnyPipeline
 from worker.families.base import Adaptation, Run, Whole
 from worker.models import CannotLoad, Loaded, load
+from worker.placing import planned
+from worker.sizing import sizes_of
 
 CPU = choose("cpu", "float32", 0)
 
@@ -195,6 +198,27 @@ def test_the_doctor_tries_it_out_with_one_step(whole: Whole) -> None:
     _step(whole)
     hook.remove()
     assert forwards == [1]
+
+
+def test_pictures_of_one_call_are_decoded_one_by_one(whole: Whole) -> None:
+    seen: list[int] = []
+    hook = whole.parts["vae"].decoder.register_forward_hook(lambda _part, given, _out: seen.append(len(given[0])))
+    finished(whole.begin(request(steps=2), (0, 1), 2))
+    hook.remove()
+    assert seen == [1, 1]
+
+
+def test_memory_is_planned_for_a_second_forward_that_a_pipeline_may_take(whole: Whole) -> None:
+    gpu = replace(choose("cpu", "float32", 0), place=torch.device("cuda"), memory_mb=24_000)
+    how: dict[str, Any] = {"native": 1024, "factor": whole.factor}
+    twice, once = (sizes_of(whole.parts, twice=twice, **how).row for twice in (True, False))
+    seen: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worker.placing.programs_mb", lambda _device: 0)
+        patch.setattr("worker.placing.plan_beside", lambda found, *_, **__: seen.append(found.row))
+        patch.setattr(whole, "native", 1024)
+        planned(whole, gpu, "full", "tiny-3")
+    assert seen == [twice] and twice > once
 
 
 @pytest.fixture

@@ -76,6 +76,9 @@ class AnyPipeline:
         if not told_by(pipeline):
             raise CannotLoad(f"{type(pipeline).__name__} cannot be stopped between its steps. Use another model.")
         pipeline.set_progress_bar_config(disable=True)
+        if hasattr(pipeline.components.get("vae"), "enable_slicing"):
+            # Pictures of one call are decoded one by one, so that only their steps need memory together.
+            pipeline.vae.enable_slicing()
         model = cls(pipeline, device.place)
         for part in model.parts.values():
             part.eval().requires_grad_(False)
