@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.events import Submit
-from core.job import Request
+from core.job import Canvas, Request
 from worker.edits.brought import Brought, Mask, covering, resized
 from worker.edits.fitting import Size, cut, filled, grid_of, on_grid
 from worker.edits.guides import beside
-from worker.edits.masks import Weights, feather_of, for_latents, lay, paste, soft
+from worker.edits.masks import Weights, around, feather_of, for_latents, lay, paste, soft, within
+from worker.edits.matching import matched
 from worker.edits.plan import Desk, Prepared, Start
 from worker.edits.words import told
 from worker.families.base import Conditions, Pixels
@@ -26,10 +27,14 @@ _NEAR, _NEARER, _NEAREST = 0.8, 0.15, 0.35
 
 @dataclass(frozen=True, slots=True)
 class _Stay:
-    """What stays of a picture: `mask` says which parts are anew, `seam` how the old pixels come back over the new."""
+    """What stays of a picture: `mask` says which parts are anew, `seam` how the old pixels come back over the new.
+
+    `known`: how much each pixel tells of the tint that lies between old and new.
+    """
 
     mask: Mask
     seam: Weights
+    known: Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class _Ground:
         made = cut(drawn, self.size)
         if self.pixels is None or self.stay is None:
             return made
-        return paste(self.pixels, made, self.stay.seam)
+        return paste(self.pixels, matched(self.pixels, made, self.stay.known), self.stay.seam)
 
 
 def prepare_pictures(order: Submit, brought: Brought, desk: Desk) -> Generator[None, None, Prepared]:
@@ -93,7 +98,7 @@ def _ground(request: Request, brought: Brought, *, adapts: bool) -> _Ground:
         return _Ground(size, covering(picture.pixels, size), min(request.strength, near))
     if request.canvas is not None:
         pixels, mask = lay(brought.source, request.canvas, size, request.seed)
-        return _Ground(size, pixels, request.strength, _beyond(mask, brought.mask))
+        return _Ground(size, pixels, request.strength, _beyond(mask, brought.mask, request.canvas))
     pixels = resized(brought.source, size)
     if brought.mask is not None:
         return _Ground(size, pixels, request.strength, _region(brought.mask))
@@ -101,18 +106,20 @@ def _ground(request: Request, brought: Brought, *, adapts: bool) -> _Ground:
     return _Ground(size, pixels if request.strength < 1 else None, request.strength)
 
 
-def _beyond(mask: Mask, region: Mask | None) -> _Stay:
+def _beyond(mask: Mask, region: Mask | None, canvas: Canvas) -> _Stay:
     """New canvas, and a region beside it if there is one."""
     # The rim is feathered as it was laid; only a region that somebody painted needs a seam of its own.
     seam: Weights = mask.astype(np.float32) / np.float32(255)
+    known = within(seam, canvas)
     if region is None:
-        return _Stay(mask, seam)
-    return _Stay(np.maximum(mask, region), np.maximum(seam, _soft(region)))
+        return _Stay(mask, seam, known)
+    both = np.maximum(mask, region)
+    return _Stay(both, np.maximum(seam, _soft(region)), np.where(region > 0, np.float32(0), known))
 
 
 def _region(mask: Mask) -> _Stay:
-    """A region alone."""
-    return _Stay(mask, _soft(mask))
+    """A region alone. Within it the old picture tells nothing: what it shows may be what was not wanted."""
+    return _Stay(mask, _soft(mask), around(mask, _feather(mask)))
 
 
 def _soft(mask: Mask) -> Weights:
