@@ -7,6 +7,8 @@ Pure values that the bot's buttons and the worker agree on. Knows no model.
 SUBTLE, STRONG = 0.55, 0.8
 #: `Request.strength` of a region or of new canvas: anew from noise alone.
 ANEW = 1.0
+#: `Request.strength` of new canvas under the picture's own words, which shall not show their things once more.
+ONWARD = 0.5
 #: `Request.strength` of a creative upscale.
 CREATIVE = 0.3
 

@@ -111,7 +111,9 @@ def check(order: Submit, family: Model, samplers: tuple[str, ...]) -> None:
     request = order.request
     if order.kind is Kind.DESCRIBE:
         return
-    unit = family.factor
+    # What starts from a picture may have any size: `edits` draw it on the model's grid and cut it, and edges that meet
+    # would not survive that.
+    unit = 1 if order.source and not request.tile else family.factor
     problems: Mapping[str, bool] = {
         f"This model has no sampler {request.sampler!r}; it has {', '.join(samplers)}.": request.sampler
         not in samplers,

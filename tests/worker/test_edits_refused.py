@@ -121,11 +121,13 @@ def test_transparent_pictures_lie_on_white_and_photographs_work_too(loaded: Load
 
     from worker.edits.brought import decode
 
-    clear, photo = BytesIO(), BytesIO()
+    clear, photo, deep = BytesIO(), BytesIO(), BytesIO()
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(clear, "PNG")
     Image.fromarray(PIXELS).save(photo, "JPEG")
+    Image.fromarray(np.array([[0, 0x8000, 0xFFFF]], dtype=np.uint16)).save(deep, "PNG")
     assert (decode(clear.getvalue(), "It") == 255).all()
     assert decode(photo.getvalue(), "It").shape == PIXELS.shape
+    assert decode(deep.getvalue(), "It")[..., 0].tolist() == [[0, 128, 255]], "16 bits are not cut off at 255"
     assert len(Easel(loaded).draw(request(strength=0.5, count=1, steps=2), PIXELS)) == 1
 
 

@@ -21,7 +21,7 @@ from worker.vision.tools import Tools
 Mask = NDArray[np.uint8]  # [height, width]: 255 = to be made anew
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-#: Pixels of a picture that is brought.
+#: Pixels of a picture that is brought, and of one that is enlarged.
 MOST_PIXELS = 64 << 20
 
 _NAMES = {Role.PROMPT: "image prompts", Role.STYLE: "style references", Role.CHARACTER: "character references"}
@@ -70,7 +70,7 @@ def decode(data: bytes, what: str) -> Pixels:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise CannotCompute(f"{what} has {image.width}×{image.height} pixels: too many to be read.")
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
+            upright = _of_bytes(ImageOps.exif_transpose(image)).convert("RGBA")
     except CannotCompute:
         raise
     except Exception as error:
@@ -79,6 +79,13 @@ def decode(data: bytes, what: str) -> Pixels:
     ground = Image.new("RGBA", upright.size, (255, 255, 255, 255))
     ground.alpha_composite(upright)
     return np.asarray(ground.convert("RGB"))
+
+
+def _of_bytes(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits in 8: Pillow would cut off at 255 what is to be divided."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
 
 
 def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
@@ -180,6 +187,8 @@ def _check_enlarged(source: Pixels, request: Request) -> None:
             f"The picture of {width}×{height}, {factor} times as large, is {width * factor}×{height * factor}, "
             f"not {request.width}×{request.height}."
         )
+    if request.width * request.height > MOST_PIXELS:
+        raise CannotCompute(f"{request.width}×{request.height} pixels are too many: enlarge the picture by less.")
 
 
 def _refuse(problems: Mapping[str, bool]) -> None:

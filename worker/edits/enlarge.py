@@ -16,6 +16,7 @@ from torch import Tensor
 from core.events import Submit
 from core.job import Request
 from worker.edits.brought import Brought
+from worker.edits.fitting import Size, cut, filled, grid_of, on_grid
 from worker.edits.plan import Desk, Prepared, Start
 from worker.edits.words import told
 from worker.families.base import Family, Pixels
@@ -50,18 +51,22 @@ def enlarge(order: Submit, brought: Brought, desk: Desk) -> Generator[None, None
 
 def _refine(order: Submit, larger: Pixels, desk: Desk) -> Generator[None, None, Prepared]:
     request, family = order.request, desk.family
+    grid = grid_of(family)
+    wanted = request.width, request.height
+    size = on_grid(wanted, grid)
+    ground = filled(larger, size)
     side = family.native // family.multiple * family.multiple
-    overlap = round(side * OVERLAP) // family.factor * family.factor
-    cut = tiles(larger.shape[1], larger.shape[0], side, overlap, grid=family.factor)
+    overlap = round(side * OVERLAP) // grid * grid
+    parts = tiles(*size, side, overlap, grid=grid)
     latents = []
-    for tile in cut:
-        latents.append(family.encode_picture(larger[tile.area]))
+    for tile in parts:
+        latents.append(family.encode_picture(ground[tile.area]))
         yield
     starts: list[Start] = []
     for index in order.indices:
         text, negative, guidance = told(request, index, desk)
-        noise = _noise(request, index, family)
-        for tile, source in zip(cut, latents, strict=True):
+        noise = _noise(request, index, size, family)
+        for tile, source in zip(parts, latents, strict=True):
             rows, columns = (slice(span.start // family.factor, span.stop // family.factor) for span in tile.area)
             starts.append(
                 Start(
@@ -74,7 +79,7 @@ def _refine(order: Submit, larger: Pixels, desk: Desk) -> Generator[None, None, 
                     noise=noise[:, rows, columns],
                 )
             )
-    assembly = Assembly(larger, cut, overlap, side * DETAIL)
+    assembly = Assembly(ground, parts, overlap, side * DETAIL, wanted)
     return Prepared(
         strength=request.strength,
         sampler=_STEADY.get(request.sampler),
@@ -84,36 +89,36 @@ def _refine(order: Submit, larger: Pixels, desk: Desk) -> Generator[None, None, 
     )
 
 
-def _noise(request: Request, index: int, family: Family) -> Tensor:
+def _noise(request: Request, index: int, size: Size, family: Family) -> Tensor:
     """One field for the whole picture, by its own seed."""
     generator = torch.Generator("cpu").manual_seed((request.seed + index) % 2**32)
-    shape = (family.channels, request.height // family.factor, request.width // family.factor)
+    shape = (family.channels, size[1] // family.factor, size[0] // family.factor)
     return torch.randn(shape, generator=generator)
 
 
 class Assembly:
     """Collects the tiles of one or several pictures as they are decoded, in any order.
 
-    `base`: what they were drawn on. `detail`: pixels; the blur that tells forms from detail.
+    `base`: what they were drawn on. `detail`: pixels; the blur that tells forms from detail. `size`: the picture's.
     """
 
-    def __init__(self, base: Pixels, cut: tuple[Tile, ...], overlap: int, detail: float) -> None:
-        self._base, self._cut, self._overlap, self._detail = base, cut, overlap, detail
+    def __init__(self, base: Pixels, parts: tuple[Tile, ...], overlap: int, detail: float, size: Size) -> None:
+        self._base, self._parts, self._overlap, self._detail, self._size = base, parts, overlap, detail, size
         self._open: dict[int, tuple[Joiner, set[int]]] = {}
 
     def take(self, place: int, pixels: Pixels) -> Pixels | None:
         """One tile, by its row's place; the picture comes with its last one."""
-        picture, number = divmod(place, len(self._cut))
+        picture, number = divmod(place, len(self._parts))
         if picture not in self._open:
             height, width = self._base.shape[:2]
-            self._open[picture] = Joiner(width, height, self._overlap), set(range(len(self._cut)))
+            self._open[picture] = Joiner(width, height, self._overlap), set(range(len(self._parts)))
         joiner, missing = self._open[picture]
-        joiner.add(self._cut[number], pixels.astype(np.float32))
+        joiner.add(self._parts[number], pixels.astype(np.float32))
         missing.discard(number)
         if missing:
             return None
         del self._open[picture]
-        return self._with_own_forms(joiner.picture())
+        return cut(self._with_own_forms(joiner.picture()), self._size)
 
     def _with_own_forms(self, drawn: NDArray[np.float32]) -> Pixels:
         whole: Pixels = np.rint(drawn).astype(np.uint8)

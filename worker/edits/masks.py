@@ -1,5 +1,5 @@
-"""Masks and canvases: which pixels and which latents are made anew, what lies under them at first, and how the old
-pixels come back afterwards.
+"""Masks and canvases: which pixels and which latents are made anew, what lies under them at first, how the old pixels
+come back afterwards, and where old and new can be compared.
 
 A mask is uint8 [height, width], 255 = anew. Arrays in, arrays out: knows no model.
 """
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.job import Canvas
 from worker.edits.brought import Mask, resized
+from worker.edits.matching import Floats
 from worker.families.base import Pixels
 
 Weights = NDArray[np.float32]  # [height, width], 0 … 1
@@ -31,13 +32,23 @@ def feather_of(size: tuple[int, int]) -> int:
 
 def soft(mask: Mask, feather: int) -> Weights:
     """Weights that are 0 wherever the mask is 0, and rise to the mask's own value over `feather` pixels inside it."""
+    inside = np.clip(2 * _near(mask, feather) - 1, 0, 1)
+    return np.minimum(inside, mask.astype(np.float32) / 255)
+
+
+def around(mask: Mask, feather: int) -> Weights:
+    """1 where the mask is 0 and not farther than `feather` pixels from where it is not."""
+    return np.asarray((mask == 0) & (_near(mask, feather) > 0), dtype=np.float32)
+
+
+def _near(mask: Mask, reach: int) -> Weights:
+    """How white it is around each pixel, 0 … 1."""
     height, width = mask.shape
     # What lies beyond the border counts as the border does: a mask up to the rim has no seam there.
-    wide = np.pad(mask, feather, mode="edge")
-    blurred = Image.fromarray(wide).filter(ImageFilter.BoxBlur(feather))
-    near = np.asarray(blurred, dtype=np.float32)[feather : feather + height, feather : feather + width] / 255
-    inside = np.clip(2 * near - 1, 0, 1)
-    return np.minimum(inside, mask.astype(np.float32) / 255)
+    wide = np.pad(mask, reach, mode="edge")
+    blurred = Image.fromarray(wide).filter(ImageFilter.BoxBlur(reach))
+    near = np.asarray(blurred, dtype=np.float32)[reach : reach + height, reach : reach + width]
+    return near / np.float32(255)
 
 
 def for_latents(mask: Mask, factor: int) -> Tensor:
@@ -47,8 +58,8 @@ def for_latents(mask: Mask, factor: int) -> Tensor:
     return torch.from_numpy(blocks.max(axis=(1, 3)).astype(np.float32) / 255)[None]
 
 
-def paste(old: Pixels, new: Pixels, weights: Weights) -> Pixels:
-    """`old` where the weights are 0, `new` where they are 1."""
+def paste(old: Pixels, new: Pixels | Floats, weights: Weights) -> Pixels:
+    """`old` where the weights are 0, `new` [height, width, 3], 0 … 255, where they are 1."""
     share = weights[..., None]
     mixed = old.astype(np.float32) * (1 - share) + new.astype(np.float32) * share
     return np.asarray(np.rint(mixed), dtype=np.uint8)
@@ -73,6 +84,14 @@ def lay(source: Pixels, canvas: Canvas, size: tuple[int, int], seed: int) -> tup
     mask = np.full((height, width), 255, dtype=np.uint8)
     mask[rows, columns] = _rim(canvas, across, down)
     return laid, mask
+
+
+def within(weights: Weights, canvas: Canvas) -> Weights:
+    """The weights where the old picture lies, nothing elsewhere."""
+    area = slice(canvas.top, canvas.top + canvas.height), slice(canvas.left, canvas.left + canvas.width)
+    found = np.zeros_like(weights)
+    found[area] = weights[area]
+    return found
 
 
 def _rim(canvas: Canvas, across: tuple[int, int], down: tuple[int, int]) -> Mask:

@@ -1,6 +1,7 @@
 """Prepares pictures that the loop draws whole: grids, variations, regions, wider canvas, pictures beside the words.
 
-Knows nothing of upscales and descriptions.
+What starts from a picture may have any size: it is drawn on the model's grid and cut. Knows nothing of upscales and
+descriptions.
 """
 
 from collections.abc import Generator
@@ -9,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.events import Submit
-from core.job import Request
+from core.job import Canvas, Request
 from worker.edits.brought import Brought, Mask, covering, resized
+from worker.edits.fitting import Size, cut, filled, grid_of, on_grid
 from worker.edits.guides import beside
-from worker.edits.masks import Weights, feather_of, for_latents, lay, paste, soft
+from worker.edits.masks import Weights, around, feather_of, for_latents, lay, paste, soft, within
+from worker.edits.matching import matched
 from worker.edits.plan import Desk, Prepared, Start
 from worker.edits.words import told
 from worker.families.base import Conditions, Pixels
@@ -23,31 +26,45 @@ _NEAR, _NEARER, _NEAREST = 0.8, 0.15, 0.35
 
 
 @dataclass(frozen=True, slots=True)
-class _Ground:
-    """What a picture starts from: pixels of its size, how much is done anew, and which parts (`None`: all)."""
+class _Stay:
+    """What stays of a picture: `mask` says which parts are anew, `seam` how the old pixels come back over the new.
 
+    `known`: how much each pixel tells of the tint that lies between old and new.
+    """
+
+    mask: Mask
+    seam: Weights
+    known: Weights
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What a picture starts from: its size, pixels of that size, how much is done anew, and which parts stay."""
+
+    size: Size
     pixels: Pixels | None
     strength: float
-    mask: Mask | None = None
-    seam: Weights | None = None
+    stay: _Stay | None = None
 
-    def finish(self, _place: int, made: Pixels) -> Pixels:
-        """The decoded picture, with the old pixels where none were to change."""
-        if self.pixels is None or self.seam is None:
+    def finish(self, _place: int, drawn: Pixels) -> Pixels:
+        """The decoded picture at its size, with the old pixels where none were to change."""
+        made = cut(drawn, self.size)
+        if self.pixels is None or self.stay is None:
             return made
-        return paste(self.pixels, made, self.seam)
+        return paste(self.pixels, matched(self.pixels, made, self.stay.known), self.stay.seam)
 
 
 def prepare_pictures(order: Submit, brought: Brought, desk: Desk) -> Generator[None, None, Prepared]:
     """One row for each picture that is ordered."""
     request, family = order.request, desk.family
     ground = _ground(request, brought, adapts=desk.tools.adapter is not None)
+    size = ground.size if brought.source is None else on_grid(ground.size, grid_of(family))
     latents = mask = None
     if ground.pixels is not None:
-        latents = family.encode_picture(ground.pixels)
+        latents = family.encode_picture(filled(ground.pixels, size))
         yield
-    if ground.mask is not None:
-        mask = for_latents(ground.mask, family.factor).to(family.device)
+    if ground.stay is not None:
+        mask = for_latents(filled(ground.stay.mask, size), family.factor).to(family.device)
     with_words = bool(request.prompt.strip())
     pictures: tuple[Conditions, Conditions] = {}, {}
     if desk.tools.adapter is not None and brought.references:
@@ -59,7 +76,7 @@ def prepare_pictures(order: Submit, brought: Brought, desk: Desk) -> Generator[N
         starts.append(
             Start(
                 index=index,
-                size=(request.width, request.height),
+                size=size,
                 text=text,
                 negative=negative,
                 guidance=guidance,
@@ -75,20 +92,40 @@ def _ground(request: Request, brought: Brought, *, adapts: bool) -> _Ground:
     size = request.width, request.height
     if brought.source is None:
         if adapts or not brought.references:
-            return _Ground(None, request.strength)
+            return _Ground(size, None, request.strength)
         picture = brought.references[0]
         near = max(_NEAREST, _NEAR - _NEARER * (picture.weight - 1))
-        return _Ground(covering(picture.pixels, size), min(request.strength, near))
+        return _Ground(size, covering(picture.pixels, size), min(request.strength, near))
     if request.canvas is not None:
         pixels, mask = lay(brought.source, request.canvas, size, request.seed)
-        # The rim is feathered as it was laid; only a region that somebody painted needs a seam of its own.
-        seam: Weights = mask.astype(np.float32) / np.float32(255)
-        if brought.mask is not None:
-            seam = np.maximum(seam, soft(brought.mask, feather_of(size)))
-            mask = np.maximum(mask, brought.mask)
-        return _Ground(pixels, request.strength, mask, seam)
+        return _Ground(size, pixels, request.strength, _beyond(mask, brought.mask, request.canvas))
     pixels = resized(brought.source, size)
     if brought.mask is not None:
-        return _Ground(pixels, request.strength, brought.mask, soft(brought.mask, feather_of(size)))
+        return _Ground(size, pixels, request.strength, _region(brought.mask))
     # A source at full strength is forgotten before the first step; it need not even be encoded.
-    return _Ground(pixels if request.strength < 1 else None, request.strength)
+    return _Ground(size, pixels if request.strength < 1 else None, request.strength)
+
+
+def _beyond(mask: Mask, region: Mask | None, canvas: Canvas) -> _Stay:
+    """New canvas, and a region beside it if there is one."""
+    # The rim is feathered as it was laid; only a region that somebody painted needs a seam of its own.
+    seam: Weights = mask.astype(np.float32) / np.float32(255)
+    known = within(seam, canvas)
+    if region is None:
+        return _Stay(mask, seam, known)
+    both = np.maximum(mask, region)
+    return _Stay(both, np.maximum(seam, _soft(region)), np.where(region > 0, np.float32(0), known))
+
+
+def _region(mask: Mask) -> _Stay:
+    """A region alone. Within it the old picture tells nothing: what it shows may be what was not wanted."""
+    return _Stay(mask, _soft(mask), around(mask, _feather(mask)))
+
+
+def _soft(mask: Mask) -> Weights:
+    return soft(mask, _feather(mask))
+
+
+def _feather(mask: Mask) -> int:
+    height, width = mask.shape
+    return feather_of((width, height))
