@@ -88,8 +88,11 @@ class Office:
     parts: Parts | None = None
 
     @asynccontextmanager
-    async def life(self) -> AsyncIterator[None]:
-        """From a start of the bot, with its worker warm, to a stop without warning."""
+    async def life(self, *, warm: bool = True) -> AsyncIterator[None]:
+        """From a start of the bot, with its worker warm, to a stop without warning.
+
+        Not `warm`: those who waited before go on waiting, and nobody else comes in between.
+        """
         async with build(config(self.folder)) as parts:
             self.parts = parts
             self.running.clear()
@@ -98,7 +101,8 @@ class Office:
                 async with asyncio.timeout(START_SECONDS):
                     while parts.door.status is not Status.ONLINE:  # noqa: ASYNC110  nobody tells of it below the surface
                         await asyncio.sleep(0.05)
-                    await self._warm_up()
+                    if warm:
+                        await self._warm_up()
                 yield
             finally:
                 for task in tasks:
@@ -228,11 +232,11 @@ async def makespan(office: Office, lane: Lane) -> tuple[float, float]:
     return seconds, seconds - sum(job.gpu_ms or 0 for _, job in mine) / 1000
 
 
-async def throughput(office: Office) -> tuple[list[float], dict[Lane, list[float]]]:
+async def throughput(office: Office, pairs: int) -> tuple[list[float], dict[Lane, list[float]]]:
     """How many times as quickly the same grids are done with pauses as without, in interleaved pairs; and the part of
     the time that the device idled with (fast) and without (relax)."""
     ratios, idle = [], {Lane.FAST: list[float](), Lane.RELAX: list[float]()}
-    for number in range(office.size.pairs):
+    for number in range(pairs):
         took = {}
         for lane in (Lane.FAST, Lane.RELAX) if number % 2 else (Lane.RELAX, Lane.FAST):
             took[lane], idled = await makespan(office, lane)
@@ -296,9 +300,9 @@ async def measure(size: Size) -> tuple[list[Goal], dict[str, object]]:
         office = Office(Path(folder), size)
         async with office.life():
             await latency(office, found)
-            ratios, idle = await throughput(office)
+            throughputs = [await throughput(office, size.pairs - size.pairs // 2)]
             gap = await members(office)
-        async with office.life():
+        async with office.life(warm=False):
             gap = max(gap, await members(office))
             await office.clear()
             shares = [await share(office)]
@@ -306,6 +310,11 @@ async def measure(size: Size) -> tuple[list[Goal], dict[str, object]]:
             shares.append(await share(office))
             await office.clear()
             await latency(office, again)
+            throughputs.append(await throughput(office, size.pairs // 2))
+    ratios = [ratio for found, _ in throughputs for ratio in found]
+    idle = {
+        lane: [part for _, parts in throughputs for part in parts.get(lane, ())] for lane in (Lane.FAST, Lane.RELAX)
+    }
     service = office.spent(lambda job: job.user)
     grid = statistics.median(grids_of(office, MEMBERS))
     goals = [

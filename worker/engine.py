@@ -37,6 +37,7 @@ from worker.meter import Meter
 from worker.orders import Arrived, Drop, Inbox, Order, Stop
 from worker.pictures import Previewer
 from worker.pulse import Pulse
+from worker.recovery import Recovery
 from worker.reporter import Reporter
 from worker.room import Room
 from worker.rows import Row
@@ -67,7 +68,8 @@ class Engine:
         self._reporter = Reporter(say)
         self._delivery = Delivery(self._reporter)
         self._previewer = Previewer(self._reporter.preview)
-        self._line, self._room = Line(shelf), Room(device)
+        self._line, self._room = Line(shelf, lambda job: meter.forgive(job, "again")), Room(device)
+        self._recovery = Recovery(self._line, shelf, self._room, device, lambda: say(shelf.models()))
         self._lane = lane(device.place)
         self._decoding: deque[Decoding] = deque()
         self._idle, self._rest = True, rest or threading.Event()
@@ -201,15 +203,13 @@ class Engine:
         try:
             with self._pulse.doing(Phase.ENCODING, (task.id,)), self._meter.measure() as measured:
                 measured.job(task.id)
-                if admit.go_on(task, held, self._room.rows):
-                    self._line.waiting.append(task)
-                    return
+                more = admit.go_on(task, held, self._room.rows)
         except Exception as error:
-            if not self._shed(error):
-                self._fail_on(task, error)
-                return
-            task.preparing = None
-            self._line.waiting.appendleft(task)
+            self._fail_on(self._recovery.preparing(task, held, error), error)
+            return
+        if more:
+            self._line.waiting.append(task)
+            self._tell_spent(task)
             return
         self._line.enter(task)
         if task.rows:
@@ -220,6 +220,13 @@ class Engine:
         if task.prepared is not None and not task.rows:
             self._delivery.prepared(task, task.prepared)
             self._delivery.end(task, self._remove(task))
+
+    def _tell_spent(self, task: Task) -> None:
+        """Before the first step too: the lanes' shares hang on it, and an upscale is all preparation."""
+        self._meter.settle(keep=1)
+        if (now := self._clock()) - task.spoke_at >= PROGRESS_SECONDS:
+            task.spoke_at = now
+            self._reporter.step(task.id, 0, self._meter.job_ms(task.id), aloud=True)
 
     # --- step ------------------------------------------------------------------------------------------------------
 
@@ -233,10 +240,7 @@ class Engine:
                 measured.jobs(shares(rows), held.padding)
         except Exception as error:
             measured.house("oom" if is_out_of_memory(error) else "failed")
-            if isinstance(rows[0], Solo):
-                self._recover_run(rows[0], held, error)
-            else:
-                self._recover(rows, jobs, error)
+            self._fail_on(self._recovery.step(rows, held, error), error)
             return
         if log.isEnabledFor(logging.DEBUG):
             counts = " ".join(f"{job}:{sum(row.job == job for row in rows)}" for job in jobs)
@@ -246,46 +250,6 @@ class Engine:
         self._line.stepped(rows)
         for job in jobs:
             self._tell(self._line.tasks[job])
-
-    def _recover(self, rows: list[Row | Solo], jobs: tuple[str, ...], error: Exception) -> None:
-        """After a forward that raised: no row has moved, so that all may be tried again in another way."""
-        if self._shed(error):
-            return
-        if is_out_of_memory(error) and len(rows) > 1:
-            self._room.halve(len(rows))
-        elif len(jobs) > 1:
-            self._separate(jobs, error)
-        else:
-            self._fail_on(self._line.tasks[jobs[0]], error)
-
-    def _recover_run(self, solo: Solo, held: Held, error: Exception) -> None:
-        """A pipeline's run that raised is over. Where memory was full, and less of it may do, the job begins anew."""
-        task = self._line.tasks[solo.job]
-        if not self._shed(error) and not (is_out_of_memory(error) and self._take_less(solo, held)):
-            self._fail_on(task, error)
-            return
-        self._meter.forgive(task.id, "oom")
-        self._line.restart(task)
-
-    def _take_less(self, solo: Solo, held: Held) -> bool:
-        """Fewer pictures at once from now on or, with one, smaller tiles; False when there is nothing left to try."""
-        if solo.run.together > 1:
-            self._room.halve(solo.run.together)
-            return True
-        return decoding.tile_smaller(held)
-
-    def _shed(self, error: Exception) -> bool:
-        """Memory is full while models lie in it that nobody uses: they go, and what failed may be tried again."""
-        shed = is_out_of_memory(error) and self._shelf.shed(self._line.busy())
-        if shed:
-            self._say(self._shelf.models())
-        return shed
-
-    def _separate(self, jobs: tuple[str, ...], error: Exception) -> None:
-        """A shared forward raised, and nobody knows whose fault it is: these jobs go on one at a time."""
-        log.warning("A forward of %s failed (%s); they go on one at a time.", ", ".join(jobs), error)
-        for job in jobs:
-            self._line.tasks[job].alone = True
 
     def _tell(self, task: Task) -> None:
         """Progress, and a preview when one is due."""
@@ -311,7 +275,7 @@ class Engine:
                 self._previewer.put(task.id, task.attempt, copy, task.size)
         except Exception as error:
             log.warning("A preview could not be made (%s).", " ".join(str(error).split())[:200])
-            self._shed(error)
+            self._recovery.shed(error)
 
     # --- emit ------------------------------------------------------------------------------------------------------
 
@@ -329,10 +293,7 @@ class Engine:
                 held.adapt_decoder(task.adaptation)
                 self._decoding.append(decoding.begin(row, held, self._lane, self._device))
         except Exception as error:
-            if self._shed(error):
-                self._line.finished.appendleft(row)
-            else:
-                self._fail_on(task, error)
+            self._fail_on(self._recovery.decoding(row, error), error)
 
     def _emit(self, *, wait: bool) -> bool:
         """Hands on the pictures that are there; after its last one a job is done. False when there were none."""
@@ -373,8 +334,10 @@ class Engine:
 
     # --- ends ------------------------------------------------------------------------------------------------------
 
-    def _fail_on(self, task: Task, error: Exception) -> None:
-        """An exception while computing this job alone harms only this job."""
+    def _fail_on(self, task: Task | None, error: Exception) -> None:
+        """An exception harms no more than the one job that is past help, if any is."""
+        if task is None:
+            return
         kind, sentence = failures.told(error, task.size)
         if kind is FailureKind.OUT_OF_MEMORY:
             self._room.clear()

@@ -5,7 +5,7 @@ computes nothing.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from worker.rows import Row
 from worker.shelf import Shelf
@@ -14,10 +14,10 @@ from worker.tasks import Task
 
 
 class Line:
-    """Used by the loop's thread alone."""
+    """Used by the loop's thread alone. `lost` is called with a job whose work so far was for nothing."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, shelf: Shelf, lost: Callable[[str], None]) -> None:
+        self._shelf, self._lost = shelf, lost
         self.tasks: dict[str, Task] = {}  # by job, in the order in which they came
         self.waiting: deque[Task] = deque()
         self.rows: deque[Row | Solo] = deque()
@@ -36,10 +36,14 @@ class Line:
         self.finished = deque(row for row in self.finished if row.job != task.id)
         task.close()
 
-    def restart(self, task: Task) -> None:
-        """It begins anew, behind all others."""
+    def restart(self, task: Task, *, first: bool = False) -> None:
+        """It begins anew, behind all others or as the `first`; what it has cost is not its member's."""
         self.remove(task)
-        self.add(Task(order=task.order, is_started=task.is_started, paused=task.paused))
+        self._lost(task.id)
+        again = Task(order=task.order, is_started=task.is_started, paused=task.paused, squeezed=task.squeezed)
+        self.add(again)
+        if first:
+            self.waiting.rotate(1)
 
     def wanting(self, model: str) -> list[Task]:
         """The jobs that ask for this model."""

@@ -38,6 +38,7 @@ class Task:
     spoke_at: float = 0.0  # monotonic seconds of its last progress
     sketched_at: float | None = None
     lora_files: tuple[str, ...] = ()  # the states of its LoRAs' files as it began; empty until then
+    squeezed: bool = False  # memory was full while it was prepared
     broken: bool = False  # a picture of it was computed, but could not be finished
 
     @property

@@ -202,6 +202,7 @@ def test_a_paused_pipeline_lets_its_model_go_too_and_begins_again_when_it_is_bac
     bed.submit("b", wish("two", steps=3))
     bed.finish("b")
     assert run.closed and bed.last("a") is None
+    assert bed.meter.job_ms("a") == 0, "what it lost with the model is not its member's"
     bed.engine.inbox.put(Resume(job="a", attempt=1))
     bed.finish("a")
     assert isinstance(bed.last("a"), Done) and loads.asked == ["two", "own"]

@@ -1,0 +1,106 @@
+"""Full memory reaches no member while there is something left to try, and what was lost on the way is the house's."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from core.events import Done, FailureKind, Pause, Progress
+from core.job import Upscale
+from tests.worker.bed import Bed, request
+from tests.worker.paper import Paper, paper
+from tests.worker.test_edits_engine import LARGER, SOURCE, furnished  # noqa: F401 - a fixture
+from worker.models import Loaded
+from worker.placing import tile
+
+
+class Full:
+    """In a method's place: memory is full so many times, then the method works."""
+
+    def __init__(self, method: Any, times: int) -> None:
+        self.method, self.left = method, times
+
+    def __call__(self, *args: Any, **more: Any) -> Any:
+        if self.left:
+            self.left -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return self.method(*args, **more)
+
+
+@pytest.fixture
+def beside(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> Bed:
+    """An engine at work with another job, whose model was never made to decode in tiles."""
+    monkeypatch.setattr(loaded.family.parts["vae"], "use_tiling", False)
+    bed = Bed(loaded)
+    bed.submit("other", request(steps=12))
+    bed.ticks(3)
+    return bed
+
+
+@pytest.mark.parametrize(("method", "more"), [("encode_prompt", {}), ("encode_picture", {"strength": 0.6})])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_job_whose_preparation_finds_no_memory_is_prepared_again(
+    beside: Bed, loaded: Loaded, monkeypatch: pytest.MonkeyPatch, method: str, more: dict[str, Any], times: int
+) -> None:
+    monkeypatch.setattr(loaded.family, method, Full(getattr(loaded.family, method), times), raising=False)
+    beside.submit("a", request(prompt="a green tree", **more), **({"source": SOURCE} if more else {}))
+    beside.finish("a", "other")
+    assert isinstance(beside.last("a"), Done) and isinstance(beside.last("other"), Done)
+    busy, booked = beside.meter.audit()
+    assert busy == booked
+
+
+def test_one_that_never_finds_any_fails_alone_with_its_sentence(
+    beside: Bed, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loaded.family, "encode_prompt", Full(loaded.family.encode_prompt, 10**6), raising=False)
+    beside.submit("a", request(prompt="a green tree"))
+    beside.finish("a", "other")
+    assert beside.failure("a").kind is FailureKind.OUT_OF_MEMORY
+    assert isinstance(beside.last("other"), Done)
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_paused_job_whose_last_decode_finds_no_memory_keeps_its_model(idle: bool) -> None:
+    class Tight(Paper):
+        def decode(self, latents: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = full(self, latents)
+            return found
+
+    full = Full(Paper.decode, 0)
+    bed = Bed(paper("one", family=Tight()), *([paper("idle")] if idle else []))
+    bed.submit("a", request(model="one", steps=2, count=2))
+    bed.ticks(2)  # both rows took their last step, and one of them was decoded
+    full.left = 1
+    bed.engine.inbox.put(Pause(job="a", attempt=1))
+    bed.finish("a")
+    assert bed.shelf.get("one") is not None and bed.shelf.get("idle") is None
+    if idle:
+        assert isinstance(bed.last("a"), Done), "the idle model went, and then there was room"
+    else:
+        assert bed.failure("a").kind is FailureKind.OUT_OF_MEMORY
+
+
+def test_an_upscale_says_what_it_has_cost_so_far_tile_by_tile(
+    furnished: Loaded,  # noqa: F811 - the fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = furnished.tools.upscaler
+    assert small is not None
+    whole = small.enlarge
+    monkeypatch.setattr(small, "enlarge", lambda pixels, factor: whole(pixels, factor, side=32, overlap=16))
+    bed = Bed(furnished)
+    now = iter(range(10_000))
+    bed.engine._clock = lambda: float(next(now))
+    bed.submit("a", request(upscale=Upscale(factor=2), **LARGER), source=SOURCE)
+    bed.finish("a")
+    said = [event.gpu_ms for event in bed.of("a") if isinstance(event, Progress)]
+    assert len(said) >= 5
+    assert said == sorted(said) and said[0] < said[-1]
+
+
+def test_a_model_that_decodes_in_small_tiles_already_has_none_smaller(loaded: Loaded) -> None:
+    vae = loaded.family.parts["vae"]
+    before = (vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size)
+    assert tile(vae, 32) and not tile(vae, 64)
+    vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size = before
