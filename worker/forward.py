@@ -51,6 +51,7 @@ class Forward:
         self._single = False  # it answers with one tensor, not a tuple
         self._at = self._weights.place()  # where the weights were when code was adopted
         self._refused: set[Wish] = set()
+        self._discards: dict[Wish, Callable[[], None]] = {}
         self._offers: list[tuple[Wish, Bundle, float]] = []
         self._lock = threading.Lock()
         self._whole = "" in regions_of(module)
@@ -76,7 +77,7 @@ class Forward:
             if is_out_of_memory(error):
                 raise
             log.warning("Compiled code failed and is dropped: %s", _first_line(error))
-            self._give_up(*(Wish(bucket, call.shape) for bucket in self._ready.pop(call.shape)))
+            self._give_up(*(Wish(bucket, call.shape) for bucket in self._ready.pop(call.shape)), bad=True)
             return self._eager(*args, **kwargs)
         self.padding = sum(piece.padding for piece in parts)
         return answer
@@ -114,18 +115,23 @@ class Forward:
             self._offers += [(wish, bundle, self._clock()) for wish, bundle in self._proven.items()]
             self._proven.clear()
 
-    def _give_up(self, *wishes: Wish) -> None:
+    def _give_up(self, *wishes: Wish, bad: bool) -> None:
+        """Not to be tried again in this start. `bad`: nor in the next one, as it is."""
         with self._lock:
             self._refused.update(wishes)
             for wish in wishes:
                 self._proven.pop(wish, None)
+            discards = [self._discards.pop(wish, _nothing) for wish in wishes]
+        for discard in discards if bad else ():
+            discard()
 
     # --- from the thread that compiles -----------------------------------------------------------------------------
 
-    def offer(self, wish: Wish, bundle: Bundle) -> None:
-        """Compiled code that may serve once the loop has found a moment to try it."""
+    def offer(self, wish: Wish, bundle: Bundle, discard: Callable[[], None] | None = None) -> None:
+        """Compiled code that may serve once the loop has found a moment to try it; `discard`, if it is of no use."""
         with self._lock:
             self._offers.append((wish, bundle, self._clock()))
+            self._discards[wish] = discard or _nothing
 
     def has(self, wish: Wish) -> bool:
         """True when that wish is served by compiled code, or is about to be, or never will be."""
@@ -153,7 +159,7 @@ class Forward:
         except Exception as error:
             # Whatever a compiler, a driver or a full memory may raise: the eager forward works.
             log.warning("Compiled code for %d rows is not used: %s", wish.bucket, _first_line(error))
-            self._give_up(wish)
+            self._give_up(wish, bad=not is_out_of_memory(error))
             return False
         log.info("From now on %d rows of this size take compiled code.", wish.bucket)
         return True
@@ -208,6 +214,10 @@ class Forward:
             return torch.randn(size, dtype=dtype, device=device)
 
         return shapes.tensors(wish.shape, make)
+
+
+def _nothing() -> None:
+    """There is nothing to discard."""
 
 
 def _listed(answer: Any) -> tuple[Tensor, ...]:
