@@ -76,7 +76,6 @@ class Shelf:
         self._known: dict[str, ModelInfo] = {}
         self._sizes: dict[str, int] = {}
         self._crowded: set[str] = set()  # those that found no room beside others
-        self._stale: set[str] = set()
         self._trying: _Try | None = None
         self._ended = threading.Event()
 
@@ -94,15 +93,17 @@ class Shelf:
     def know(self, catalogue: Catalogue) -> None:
         """A new catalogue: models that it has other files for are loaded anew, when they are idle."""
         self._source.know(catalogue)
-        self._stale = {name for name in self._held if not self._source.is_current(name)}
+
+    def is_stale(self, name: str) -> bool:
+        """Whether it lies in memory as it was before other files took its place."""
+        return name in self._held and not self._source.is_current(name)
 
     def renew(self, busy: Collection[str]) -> bool:
         """Lets go of what is stale and idle; False when there is nothing."""
-        going = [name for name in self._stale if name not in busy]
-        self._stale -= set(going)
+        going = [name for name in self._held if name not in busy and self.is_stale(name)]
         for name in going:
-            if name in self._held:
-                self._let_go(name)
+            self._let_go(name)
+            del self._known[name]  # what is loaded next may be another model, with a digest of its own
         return bool(going)
 
     def get(self, name: str) -> Held | None:

@@ -260,3 +260,22 @@ def test_a_model_of_which_the_catalogue_has_other_files_goes_when_it_is_idle() -
     assert not bench.shelf.renew({"one"}) and bench.there == ("one", "two")
     assert bench.shelf.renew(set()) and bench.there == ("two",)
     assert not bench.shelf.renew(set())
+
+
+def test_what_is_replaced_is_loaded_anew_and_what_it_was_is_not_told_any_more() -> None:
+    bench = Bench(paper("one"), one=paper("one", 70), two=paper("two"))
+    bench.loads.current = lambda name: name != "one"
+    assert bench.shelf.is_stale("one") and not bench.shelf.is_stale("two")
+    assert bench.shelf.renew(set()) and bench.shelf.models() == Models(loaded=(), known=())
+    assert not bench.shelf.is_stale("one"), "it is not there"
+
+
+def test_one_whose_files_are_replaced_while_it_loads_is_loaded_once_more() -> None:
+    bench = Bench(one=paper("one"))
+    bench.loads.gates["one"] = threading.Event()
+    assert bench.begin("one")
+    bench.loads.current = lambda name: False
+    bench.shelf.know(Catalogue(default="one", models=()))
+    bench.loads.gates["one"].set()
+    assert bench.end() == Arrival(name="one")
+    assert bench.shelf.renew(set()) and bench.there == ()
