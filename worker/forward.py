@@ -5,6 +5,7 @@ the eager forward gives. Knows nothing of how code is made, of jobs, or of when 
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
@@ -48,6 +49,7 @@ class Forward:
         self._ready: dict[str, dict[int, Run]] = {}
         self._proven: dict[Wish, Bundle] = {}  # what is ready is made from
         self._away = False
+        self._rests_until = -math.inf
         self._single = False  # it answers with one tensor, not a tuple
         self._at = self._weights.place()  # where the weights were when code was adopted
         self._refused: set[Wish] = set()
@@ -143,9 +145,10 @@ class Forward:
 
     def may_adopt(self, *, idle: bool) -> bool:
         """True when `adopt` has something to try now."""
-        if not self._offers or not self.plain or self._away:
+        now = self._clock()
+        if not self._offers or not self.plain or self._away or now < self._rests_until:
             return False
-        return idle or self._clock() - self._offers[0][2] >= OVERDUE_SECONDS
+        return idle or now - max(self._offers[0][2], self._rests_until) >= OVERDUE_SECONDS
 
     def adopt(self) -> bool:
         """Tries the oldest offer on numbers of its shape; False when it did not pass, and eager stays."""
@@ -174,6 +177,13 @@ class Forward:
         with self._lock:
             self._offers = [(wish, bundle, self._clock()) for wish, bundle, _ in self._offers]
         self._away = False
+
+    def rest(self, seconds: float) -> bool:
+        """The same while the model stays: eager for so long, and then tried again. False when it frees no memory."""
+        held = bool(self._ready)
+        self._let_go()
+        self._rests_until = max(self._rests_until, self._clock() + seconds)
+        return held
 
     def _tried(self, wish: Wish, bundle: Bundle) -> Run:
         table = bind(bundle, self._module, self._weights)

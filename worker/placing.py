@@ -72,7 +72,9 @@ def own(part: nn.Module) -> None:
         weight.data = copy(weight.data)
     for module in part.modules():
         # New tensors, for a buffer may be a view that keeps what it is of.
-        module._buffers = {name: None if one is None else copy(one) for name, one in module._buffers.items()}
+        for name, one in module._buffers.items():
+            if one is not None:
+                module._buffers[name] = copy(one)
 
 
 def streams(name: str, chosen: Plan) -> bool:

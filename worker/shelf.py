@@ -26,6 +26,9 @@ from worker.placing import HOST, move
 
 log = logging.getLogger("darkroom.shelf")
 
+#: For so long compiled code takes no memory after there was too little: tried at once, it would only fill it again.
+REST_SECONDS = 600.0
+
 
 class Source(Protocol):
     """Where models come from, by the names in requests (`opener.py`)."""
@@ -148,11 +151,24 @@ class Shelf:
         return Arrival(name=tried.name, sentence=_sentence(tried.name, tried.error))
 
     def shed(self, busy: Collection[str]) -> bool:
-        """Lets go of all models that are not at work; False when there are none."""
+        """Lets go of all models that are not at work or, where there are none, of what those at work can do without.
+
+        False when there is nothing.
+        """
         idle = [name for name in self._held if name not in busy]
         for name in idle:
             self._let_go(name)
-        return bool(idle)
+        return bool(idle) or self._slim()
+
+    def _slim(self) -> bool:
+        """Compiled code's recordings and joined weights, for a while: what lacks memory may be a job's only way."""
+        if self._device.place.type == "cuda":
+            torch.cuda.synchronize(self._device.place)  # decodes beside the loop may replay recordings
+        given = [boost.rest(REST_SECONDS) for boost in self.boosts()]
+        if any(given):
+            log.info("Memory is full: compiled code rests for %d minutes.", REST_SECONDS // 60)
+            self._free()
+        return any(given)
 
     def boosts(self) -> Iterator[Boost]:
         """Of the models that are compiled for."""
