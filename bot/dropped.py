@@ -5,7 +5,9 @@ place is looked at anew. What cannot be used is said once for each state of a fi
 broken download.
 """
 
+import hashlib
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +20,9 @@ log = logging.getLogger(__name__)
 #: Untouched for so many seconds, a file is taken for complete at the first look.
 STILL_SECONDS = 15.0
 _FOREIGN = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".gguf")
+
+#: What decides a picture, of all that may lie in a checkpoint's folder.
+_LOADED = (".safetensors", ".json")
 
 #: Size and latest change (nanoseconds since the epoch) of all files of a thing.
 Stamp = tuple[int, int]
@@ -102,6 +107,30 @@ class Folders:
         if sentence not in self._said:
             self._said.add(sentence)
             log.warning("%s", sentence)
+
+
+class Stamps:
+    """A text for each model that is another one once other files lie still in its places."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, str] = {}
+        self._still: dict[str, str] = {}
+
+    def look(self, name: str, places: Iterable[Path], now: float) -> str:
+        """Where files change or went away, what it was before; empty where there were none."""
+        try:
+            files = [(path, path.stat()) for place in places for path in weights.files_of(place)]
+        except OSError:
+            files = []
+        kept = [(str(path), of.st_size, of.st_mtime_ns) for path, of in files if path.suffix in _LOADED]
+        if not kept:
+            return self._still.get(name, "")
+        stamp = hashlib.sha256(repr(kept).encode()).hexdigest()[:16]
+        newest = max(changed for *_, changed in kept) / 1e9
+        if name not in self._still or now - newest > STILL_SECONDS or self._seen.get(name) == stamp:
+            self._still[name] = stamp
+        self._seen[name] = stamp
+        return self._still.get(name, "")
 
 
 def _places(folder: Path) -> list[Path]:

@@ -8,13 +8,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bot import listing, places, weights
 from bot.config import Config
-from bot.dropped import Folders, Stamp, stamp_of
+from bot.dropped import Folders, Stamp, Stamps, stamp_of
 from bot.listing import expected
 from bot.places import Place, State
 from core import events
@@ -39,13 +39,17 @@ __all__ = ["Shelf", "expected"]
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """One look's result: entries as written, models and LoRAs that requests may name, where the worker starts."""
+    """One look's result: entries as written, models and LoRAs that requests may name, where the worker starts.
+
+    `stamps`: by model, what is another text when its files are others.
+    """
 
     origins: Mapping[str, Model]
     models: Mapping[str, Model]
     loras: Mapping[str, LoraFile]
     default: str
     launch: str
+    stamps: Mapping[str, str] = field(default_factory=dict)
 
 
 class Shelf:
@@ -65,6 +69,8 @@ class Shelf:
         self._spoken: set[str] = set()  # those of which a worker has spoken since this start
         self._brought: dict[str, Model] = {}  # what workers have and no catalogue names
         self._judged: dict[Model, tuple[Stamp, Place, Model]] = {}
+        self._stamps = Stamps()
+        self._stamped: dict[str, str] = {}  # by model, as workers were told last
         default = listing.default_of(config, read(listing.documents(config)))
         self._found = _Found({}, {default.name: default}, {}, default.name, default.path)
         self.choices = Choices(default=default.name, models=self._found.models)
@@ -88,6 +94,7 @@ class Shelf:
         stored = await self._settings.state(_FACTS)
         self._facts = stored if isinstance(stored, dict) else {}
         self._found = await asyncio.to_thread(self._look)
+        self._replaced()
         self._rebuild()
 
     async def run(self) -> None:
@@ -106,9 +113,22 @@ class Shelf:
         except Exception:  # whatever lies in a folder, the bot goes on
             log.exception("The catalogue could not be looked at; it stays as it was.")
             return
+        replaced = self._replaced()
+        for name in replaced:
+            log.info("The model %s is other files now: it is loaded anew.", name)
         if self._rebuild():
             log.info("The catalogue has changed: %s.", ", ".join(sorted(self.choices.models)))
             self.changed()
+        elif replaced:
+            self.changed()
+
+    def _replaced(self) -> list[str]:
+        """Models whose files are others than before: until a worker has loaded them, nobody knows their digests."""
+        before, stamps = self._stamped, self._found.stamps
+        self._stamped = {**before, **stamps}
+        replaced = [name for name, stamp in stamps.items() if before.get(name, stamp) != stamp]
+        self._spoken -= set(replaced)
+        return replaced
 
     async def heard(self, info: events.ModelInfo) -> None:
         """A worker has loaded this model."""
@@ -143,6 +163,7 @@ class Shelf:
             family=model.family,
             sizes=model.sizes,
             memory_mb=model.memory_mb,
+            stamp=self._found.stamps.get(model.name, "") if is_path(origin.path) else "",
             **fixed,
             **{key: getattr(origin, key) for key in _COMPANIONS},
         )
@@ -196,7 +217,15 @@ class Shelf:
         at_home = is_path(default.path) or models[default.name].path == str(places.home_of(default, self._config.data))
         launch = models[default.name].path if at_home or default.path == POSTCARD.name else default.path
         loras = self._loras(entries)
-        return _Found(origins, models, loras, default.name, launch)
+        return _Found(origins, models, loras, default.name, launch, self._stamps_of(models))
+
+    def _stamps_of(self, models: Mapping[str, Model]) -> Mapping[str, str]:
+        """With what lies beside them."""
+        wheres = {name: (model.path, *(getattr(model, key) for key in _COMPANIONS)) for name, model in models.items()}
+        return {
+            name: self._stamps.look(name, [Path(where).expanduser() for where in told if is_path(where)], self._clock())
+            for name, told in wheres.items()
+        }
 
     def _judge(self, entry: Model) -> tuple[Place, Model]:
         """Where an entry is, and with what its files tell; from memory while the files are as they were."""

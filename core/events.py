@@ -239,6 +239,7 @@ class ModelPlace:
     adapter: str = ""
     upscaler: str = ""
     classifier: str = ""
+    stamp: str = ""  # another one when other files lie in these places; empty where the bot does not see them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from worker.bundles import read_compiled
 from worker.compiling import Compiler, Make, Quiet, Subject
 from worker.forward import Forward
 from worker.memory import Plan
-from worker.placing import DENOISERS, streams
+from worker.placing import DENOISERS
 from worker.regions import Code
 from worker.tally import Tally
 from worker.tracing import Recipe
@@ -64,6 +64,14 @@ class Boost:
         for forward in self._forwards:
             forward.come_back()
 
+    def rest(self, seconds: float) -> bool:
+        """Gives back what is not needed, and takes no code for so long; False when there was nothing.
+
+        Called while the device is still: a recording at work may not go.
+        """
+        given = [forward.rest(seconds) for forward in self._forwards]
+        return any(given)
+
     def close(self) -> None:
         """Ends compiling; the forwards serve on."""
         self._compiler.stop()
@@ -86,7 +94,7 @@ class Booster:
             return None
         subjects = [self._subject(parts[denoisers[0]], "", plan)]
         vae = parts.get("vae")
-        if isinstance(getattr(vae, DECODER, None), nn.Module) and not streams("vae", plan) and not plan.tiled:
+        if isinstance(getattr(vae, DECODER, None), nn.Module) and plan.compiles_decoder:
             assert vae is not None
             subjects.append(self._subject(vae, DECODER, plan))
         compiler = Compiler(

@@ -4,8 +4,10 @@ The files are the compiler's own; they are read only from the folder that this m
 which shapes are wanted, or of serving.
 """
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
@@ -30,7 +32,7 @@ def place(root: Path, recipe: Recipe, wish: Wish) -> Path:
 
 
 def save(folder: Path, traced: Sequence[Traced], write: Write) -> None:
-    """Compiles and keeps; a folder appears only when all of it is there."""
+    """Compiles and keeps; a folder appears only when all of it is there, and on the disk itself."""
     fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     fresh.mkdir(parents=True, mode=0o700)
     try:
@@ -38,11 +40,39 @@ def save(folder: Path, traced: Sequence[Traced], write: Write) -> None:
             write(one, fresh / f"{number}.bin")
         signatures = [one.signature.to_dict() for one in traced]
         (fresh / SIGNATURES).write_text(json.dumps(signatures), "utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        fresh.replace(folder)
+        for path in (*fresh.iterdir(), fresh):
+            _to_disk(path)
+        discard(folder)
+        _put(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _put(fresh: Path, folder: Path) -> None:
+    """Where another worker was first, its bundle is as good. Raises OSError."""
+    try:
+        fresh.replace(folder)
+    except OSError:
+        if not (folder / SIGNATURES).is_file():
+            raise
+    else:
+        _to_disk(folder.parent)
+
+
+def _to_disk(path: Path) -> None:
+    """A name that outlives a power cut while the bytes behind it do not would be damaged code."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard(folder: Path) -> None:
+    """A bundle that is of no use; the signatures go first, so that what is left of it counts for nothing."""
+    with contextlib.suppress(OSError):
+        (folder / SIGNATURES).unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def load(folder: Path, read: Read) -> Bundle:
@@ -54,10 +84,11 @@ def load(folder: Path, read: Read) -> Bundle:
 
 
 def prune(root: Path) -> None:
-    """Removes the bundles beyond `KEPT`."""
-    found = sorted(root.glob(f"*/*/{SIGNATURES}"), key=lambda path: path.parent.stat().st_mtime, reverse=True)
-    for old in found[KEPT:]:
-        shutil.rmtree(old.parent, ignore_errors=True)
+    """Removes the bundles beyond `KEPT`; another worker may remove some meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        found = sorted(root.glob(f"*/*/{SIGNATURES}"), key=lambda path: path.parent.stat().st_mtime, reverse=True)
+        for old in found[KEPT:]:
+            discard(old.parent)
 
 
 def write_compiled(traced: Traced, path: Path) -> None:

@@ -14,6 +14,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +131,12 @@ class Compiler:
         try:
             if error is not None:
                 raise error
-            subject.forward.offer(wish, bundles.load(folder, self.read))
+            subject.forward.offer(wish, bundles.load(folder, self.read), partial(bundles.discard, folder))
         except Exception as failed:
-            # A compiler and its files fail in many ways.
+            # A compiler and its files fail in many ways. This start has tried; the next one makes it anew.
             self._failed.add((number, wish))
+            if failed is not error:
+                bundles.discard(folder)
             if not self.quiet.stopped.is_set():
                 what = f"{subject.recipe.kind} for {wish.bucket} rows"
                 log.warning(

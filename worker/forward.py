@@ -5,6 +5,7 @@ the eager forward gives. Knows nothing of how code is made, of jobs, or of when 
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
@@ -48,9 +49,11 @@ class Forward:
         self._ready: dict[str, dict[int, Run]] = {}
         self._proven: dict[Wish, Bundle] = {}  # what is ready is made from
         self._away = False
+        self._rests_until = -math.inf
         self._single = False  # it answers with one tensor, not a tuple
         self._at = self._weights.place()  # where the weights were when code was adopted
         self._refused: set[Wish] = set()
+        self._discards: dict[Wish, Callable[[], None]] = {}
         self._offers: list[tuple[Wish, Bundle, float]] = []
         self._lock = threading.Lock()
         self._whole = "" in regions_of(module)
@@ -76,7 +79,7 @@ class Forward:
             if is_out_of_memory(error):
                 raise
             log.warning("Compiled code failed and is dropped: %s", _first_line(error))
-            self._give_up(*(Wish(bucket, call.shape) for bucket in self._ready.pop(call.shape)))
+            self._give_up(*(Wish(bucket, call.shape) for bucket in self._ready.pop(call.shape)), bad=True)
             return self._eager(*args, **kwargs)
         self.padding = sum(piece.padding for piece in parts)
         return answer
@@ -114,18 +117,23 @@ class Forward:
             self._offers += [(wish, bundle, self._clock()) for wish, bundle in self._proven.items()]
             self._proven.clear()
 
-    def _give_up(self, *wishes: Wish) -> None:
+    def _give_up(self, *wishes: Wish, bad: bool) -> None:
+        """Not to be tried again in this start. `bad`: nor in the next one, as it is."""
         with self._lock:
             self._refused.update(wishes)
             for wish in wishes:
                 self._proven.pop(wish, None)
+            discards = [self._discards.pop(wish, _nothing) for wish in wishes]
+        for discard in discards if bad else ():
+            discard()
 
     # --- from the thread that compiles -----------------------------------------------------------------------------
 
-    def offer(self, wish: Wish, bundle: Bundle) -> None:
-        """Compiled code that may serve once the loop has found a moment to try it."""
+    def offer(self, wish: Wish, bundle: Bundle, discard: Callable[[], None] | None = None) -> None:
+        """Compiled code that may serve once the loop has found a moment to try it; `discard`, if it is of no use."""
         with self._lock:
             self._offers.append((wish, bundle, self._clock()))
+            self._discards[wish] = discard or _nothing
 
     def has(self, wish: Wish) -> bool:
         """True when that wish is served by compiled code, or is about to be, or never will be."""
@@ -137,9 +145,10 @@ class Forward:
 
     def may_adopt(self, *, idle: bool) -> bool:
         """True when `adopt` has something to try now."""
-        if not self._offers or not self.plain or self._away:
+        now = self._clock()
+        if not self._offers or not self.plain or self._away or now < self._rests_until:
             return False
-        return idle or self._clock() - self._offers[0][2] >= OVERDUE_SECONDS
+        return idle or now - max(self._offers[0][2], self._rests_until) >= OVERDUE_SECONDS
 
     def adopt(self) -> bool:
         """Tries the oldest offer on numbers of its shape; False when it did not pass, and eager stays."""
@@ -153,7 +162,7 @@ class Forward:
         except Exception as error:
             # Whatever a compiler, a driver or a full memory may raise: the eager forward works.
             log.warning("Compiled code for %d rows is not used: %s", wish.bucket, _first_line(error))
-            self._give_up(wish)
+            self._give_up(wish, bad=not is_out_of_memory(error))
             return False
         log.info("From now on %d rows of this size take compiled code.", wish.bucket)
         return True
@@ -168,6 +177,13 @@ class Forward:
         with self._lock:
             self._offers = [(wish, bundle, self._clock()) for wish, bundle, _ in self._offers]
         self._away = False
+
+    def rest(self, seconds: float) -> bool:
+        """The same while the model stays: eager for so long, and then tried again. False when it frees no memory."""
+        held = bool(self._ready)
+        self._let_go()
+        self._rests_until = max(self._rests_until, self._clock() + seconds)
+        return held
 
     def _tried(self, wish: Wish, bundle: Bundle) -> Run:
         table = bind(bundle, self._module, self._weights)
@@ -208,6 +224,10 @@ class Forward:
             return torch.randn(size, dtype=dtype, device=device)
 
         return shapes.tensors(wish.shape, make)
+
+
+def _nothing() -> None:
+    """There is nothing to discard."""
 
 
 def _listed(answer: Any) -> tuple[Tensor, ...]:

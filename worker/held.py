@@ -24,8 +24,8 @@ from worker.solo import Solo
 from worker.streams import borrow
 from worker.tasks import CannotCompute, Task
 
-#: Encodings kept for each model.
-TEXTS = 256
+#: Encodings kept for each model, in the host's memory: FLUX has four megabytes for each.
+TEXTS, TEXTS_BYTES = 256, 256 << 20
 #: Pixels of a token's side, in latents: flow models see two by two of them at once.
 TOKEN = 2
 
@@ -126,13 +126,18 @@ class Held:
         """Each text alone, so that it does not depend on its company. Raises CannotCompute."""
         key = words, negative, adaptation.loras, adaptation.files
         known = self._texts.get(key)
-        if known is None:
-            try:
-                known = self.family.encode_prompt(words, negative=negative)
-            except ValueError as error:
-                raise CannotCompute(str(error)) from error
-            self._texts[key] = known
-            if len(self._texts) > TEXTS:
-                self._texts.popitem(last=False)
-        self._texts.move_to_end(key)
-        return known
+        if known is not None:
+            self._texts.move_to_end(key)
+            return {name: value.to(self.family.device) for name, value in known.items()}
+        try:
+            encoded = self.family.encode_prompt(words, negative=negative)
+        except ValueError as error:
+            raise CannotCompute(str(error)) from error
+        self._texts[key] = {name: value.cpu() for name, value in encoded.items()}
+        while len(self._texts) > TEXTS or sum(map(_bytes, self._texts.values())) > TEXTS_BYTES:
+            self._texts.popitem(last=False)
+        return encoded
+
+
+def _bytes(text: Conditions) -> int:
+    return sum(value.nbytes for value in text.values())

@@ -68,7 +68,8 @@ class Line:
             if task.paused:
                 continue
             if self._shelf.get(task.model) is not None:
-                if task.is_begun or not closed:
+                # Whoever begins now gets the files that are there now.
+                if task.is_begun or not (closed or self._shelf.is_stale(task.model)):
                     able.add(task.id)
                     busy.add(task.model)
             elif not self._shelf.fetch(task.model, busy):

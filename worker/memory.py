@@ -98,6 +98,11 @@ class Plan:
         return self.compiler and self.policy is not Policy.STREAMED and not self.fp8
 
     @property
+    def compiles_decoder(self) -> bool:
+        """Nor are tiles, which are small and many."""
+        return self.compiles and not self.tiled and self.policy in {Policy.RESIDENT, Policy.TEXT_ON_HOST}
+
+    @property
     def lies(self) -> tuple[object, ...]:
         """What a model gains much by; all else is a matter of degree."""
         return self.policy, self.tiled, self.rows >= FEW_ROWS
@@ -211,8 +216,9 @@ def _peak(chosen: Plan, sizes: Sizes) -> int:
 
 
 def _later(chosen: Plan, sizes: Sizes) -> int:
-    """Graphs keep what a forward works with; joined projections are a copy."""
-    graphs = chosen.rows * sizes.row if chosen.recorded else 0
+    """Graphs keep what a forward works with, the decoder's in a pool of their own; joined projections are a copy."""
+    decode = sizes.decode if chosen.compiles_decoder else 0
+    graphs = chosen.rows * sizes.row + decode if chosen.recorded else 0
     return graphs + (math.ceil(sizes.denoiser * JOINED_SHARE) if chosen.joined else 0)
 
 

@@ -122,4 +122,4 @@ def _where(place: ModelPlace) -> str:
 
 
 def _files_of(place: ModelPlace) -> tuple[str, ...]:
-    return (_where(place), place.vae, place.adapter, place.upscaler, place.classifier)
+    return (_where(place), place.vae, place.adapter, place.upscaler, place.classifier, place.stamp)

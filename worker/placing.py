@@ -45,11 +45,36 @@ def place(parts: Mapping[str, nn.Module], chosen: Plan, device: torch.device, co
         if denoiser and chosen.fp8:
             to_fp8(part, compute)
         if streams(name, chosen):
+            own(part)
             _stream(part, device, _BLOCKS if name == "transformer" else _LAYERS)
         else:
-            part.to(device)
+            own(part.to(device))
     if chosen.tiled:
         tile(parts.get("vae"))
+
+
+def own(part: nn.Module) -> None:
+    """Weights that stay in the host's memory are copied into memory of their own, one at a time.
+
+    Libraries map files instead of reading them: a mapped file that somebody writes over ends the process (SIGBUS).
+    """
+    copies: dict[tuple[object, ...], torch.Tensor] = {}  # weights may be tied
+
+    def copy(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.device != HOST:
+            return tensor
+        place = tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+        if place not in copies:
+            copies[place] = tensor.detach().clone()
+        return copies[place]
+
+    for weight in part.parameters():
+        weight.data = copy(weight.data)
+    for module in part.modules():
+        # New tensors, for a buffer may be a view that keeps what it is of.
+        for name, one in module._buffers.items():
+            if one is not None:
+                module._buffers[name] = copy(one)
 
 
 def streams(name: str, chosen: Plan) -> bool:

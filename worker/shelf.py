@@ -26,6 +26,9 @@ from worker.placing import HOST, move
 
 log = logging.getLogger("darkroom.shelf")
 
+#: For so long compiled code takes no memory after there was too little: tried at once, it would only fill it again.
+REST_SECONDS = 600.0
+
 
 class Source(Protocol):
     """Where models come from, by the names in requests (`opener.py`)."""
@@ -76,7 +79,6 @@ class Shelf:
         self._known: dict[str, ModelInfo] = {}
         self._sizes: dict[str, int] = {}
         self._crowded: set[str] = set()  # those that found no room beside others
-        self._stale: set[str] = set()
         self._trying: _Try | None = None
         self._ended = threading.Event()
 
@@ -94,15 +96,17 @@ class Shelf:
     def know(self, catalogue: Catalogue) -> None:
         """A new catalogue: models that it has other files for are loaded anew, when they are idle."""
         self._source.know(catalogue)
-        self._stale = {name for name in self._held if not self._source.is_current(name)}
+
+    def is_stale(self, name: str) -> bool:
+        """Whether it lies in memory as it was before other files took its place."""
+        return name in self._held and not self._source.is_current(name)
 
     def renew(self, busy: Collection[str]) -> bool:
         """Lets go of what is stale and idle; False when there is nothing."""
-        going = [name for name in self._stale if name not in busy]
-        self._stale -= set(going)
+        going = [name for name in self._held if name not in busy and self.is_stale(name)]
         for name in going:
-            if name in self._held:
-                self._let_go(name)
+            self._let_go(name)
+            del self._known[name]  # what is loaded next may be another model, with a digest of its own
         return bool(going)
 
     def get(self, name: str) -> Held | None:
@@ -147,11 +151,24 @@ class Shelf:
         return Arrival(name=tried.name, sentence=_sentence(tried.name, tried.error))
 
     def shed(self, busy: Collection[str]) -> bool:
-        """Lets go of all models that are not at work; False when there are none."""
+        """Lets go of all models that are not at work or, where there are none, of what those at work can do without.
+
+        False when there is nothing.
+        """
         idle = [name for name in self._held if name not in busy]
         for name in idle:
             self._let_go(name)
-        return bool(idle)
+        return bool(idle) or self._slim()
+
+    def _slim(self) -> bool:
+        """Compiled code's recordings and joined weights, for a while: what lacks memory may be a job's only way."""
+        if self._device.place.type == "cuda":
+            torch.cuda.synchronize(self._device.place)  # decodes beside the loop may replay recordings
+        given = [boost.rest(REST_SECONDS) for boost in self.boosts()]
+        if any(given):
+            log.info("Memory is full: compiled code rests for %d minutes.", REST_SECONDS // 60)
+            self._free()
+        return any(given)
 
     def boosts(self) -> Iterator[Boost]:
         """Of the models that are compiled for."""

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -47,12 +49,18 @@ class Recipe:
         )  # fmt: skip
 
     def build(self) -> str:
-        """Names the build: all that decides the code but the shape, torch and the device's kind among it."""
+        """Names the build: all that decides the code but the shape, libraries and the device's kind among it."""
         device = torch.device(self.device)
         cuda: Any = torch.cuda
         kind = cuda.get_device_name(device) if device.type == "cuda" else device.type
-        told = json.dumps([asdict(self), torch.__version__, kind], sort_keys=True, default=str)
+        told = json.dumps([asdict(self), torch.__version__, *_libraries(), kind], sort_keys=True, default=str)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    """A newer version of these may draw another graph for the same config."""
+    return tuple(version(name) for name in ("diffusers", "transformers"))
 
 
 def _lies_last(weight: Tensor) -> bool:

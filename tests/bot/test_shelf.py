@@ -114,6 +114,74 @@ async def test_a_lora_that_is_replaced_is_looked_at_anew_and_told_of(settings, d
     assert caplog.text.count("The LoRA wash is another file now") == 1
 
 
+def stamps(shelf: Shelf, *, local: bool = True) -> dict[str, str]:
+    """What workers are told of each model's files."""
+    return {place.name: place.stamp for place in shelf.order(local=local).models}
+
+
+@pytest.mark.parametrize("where", ["models", "elsewhere"], ids=["dropped", "named"])
+async def test_a_checkpoint_that_is_replaced_is_told_of_once_it_is_still(settings, data, caplog, where: str) -> None:
+    path = weights.checkpoint(data / where / "mine.safetensors")
+    os.utime(path, (1, 1))
+    data.joinpath("models.toml").write_text(
+        '[[model]]\nname = "mine"\nwhere = "./elsewhere/mine.safetensors"\n' if where == "elsewhere" else ""
+    )
+    shelf = await opened(settings, data, now=100)
+    told: list[str] = []
+    shelf.changed = lambda: told.append(stamps(shelf).get("mine", "growing"))
+    await shelf.heard(info("mine"))
+    first = stamps(shelf)["mine"]
+    assert first and shelf.get("mine").digest == "d"
+    await shelf.look()
+    assert told == [], "nothing happened"
+    weights.checkpoint(path)
+    os.utime(path, (90, 90))
+    with caplog.at_level(logging.INFO):
+        await shelf.look()
+        assert first == stamps(shelf).get("mine", first), "it may still be growing"
+        await shelf.look()
+        await shelf.look()
+    assert told[-1] == stamps(shelf)["mine"] not in ("", first) and told.count(told[-1]) == 1
+    assert shelf.get("mine").digest == "", "nobody has loaded it yet"
+    assert caplog.text.count("The model mine is other files now") == 1
+    await shelf.heard(info("mine", digest="e"))
+    assert shelf.get("mine").digest == "e"
+
+
+async def test_a_companion_counts_as_a_models_file_and_a_readme_does_not(settings, data) -> None:
+    home = weights.folder(data / "elsewhere")
+    vae = weights.tensors(data / "vae.safetensors", {"x": [4]})
+    (data / "models.toml").write_text('[[model]]\nname = "mine"\nwhere = "./elsewhere"\nvae = "./vae.safetensors"\n')
+    shelf = await opened(settings, data)
+    first = stamps(shelf)["mine"]
+    (home / "README.md").write_text("Read me.")
+    await shelf.look()
+    assert stamps(shelf)["mine"] == first
+    os.utime(vae, (7, 7))
+    await shelf.look()
+    assert stamps(shelf)["mine"] != first
+
+
+async def test_files_that_go_away_are_no_other_files(settings, data) -> None:
+    path = weights.checkpoint(data / "elsewhere" / "mine.safetensors")
+    shelf = await opened(settings, data, DARKROOM_MODEL=str(path))
+    first, before = stamps(shelf), path.read_bytes()
+    path.unlink()
+    await shelf.look()
+    assert stamps(shelf) == first
+    path.write_bytes(before + b" ")
+    await shelf.look()
+    assert stamps(shelf) != first
+
+
+async def test_of_a_far_workers_own_downloads_nothing_is_told(settings, data) -> None:
+    weights.folder(data / "models" / "sd15")
+    weights.folder(data / "models" / "shared")
+    shelf = await opened(settings, data)
+    near, far = stamps(shelf), stamps(shelf, local=False)
+    assert near["sd15"] and far["sd15"] == "" and near["shared"] == far["shared"] != ""
+
+
 async def test_what_cannot_be_used_is_said_once_with_its_cure(settings, data, caplog) -> None:
     (data / "models").mkdir()
     (data / "models" / "old.ckpt").write_bytes(b"\x80\x02")

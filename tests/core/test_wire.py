@@ -22,7 +22,7 @@ MADE = MadeWith(model="postcard", digest="abc", dtype="float32", device="cpu", e
 MODEL = events.ModelInfo(name="postcard", family="sd", digest="abc", dtype="float32", native=256, multiple=8, steps=20,
                          guidance=4.0, sampler="euler", samplers=("euler", "dpmpp_2m"))  # fmt: skip
 PLACE = events.ModelPlace(name="postcard", where="/models/postcard", family="sd1", native=256, sizes=((256, 256),),
-                          steps=20, sampler="euler", memory_mb=500, upscaler="/models/x2")  # fmt: skip
+                          steps=20, sampler="euler", memory_mb=500, upscaler="/models/x2", stamp="0a1b")  # fmt: skip
 MESSAGES = [
     events.Hello(protocol=1, version="0.1", proof="ff", name="w", pid=7, device="cpu", memory_mb=2048, max_rows=8),
     events.Ready(model=MODEL, load_ms=1200),

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from tests.worker.watched import Kept, Watched, unet, unet_call
-from worker import ahead, bundles, compiling, shapes
+from worker import ahead, bundles, compiling, shapes, tracing
 from worker.compiling import Compiler, Quiet, Subject, make_apart
 from worker.tally import Wish
 from worker.tracing import Recipe, trace
@@ -84,6 +85,95 @@ def test_a_compiler_that_fails_is_told_of_once_and_eager_stays(
     assert caplog.text.count("no such instruction") == 1
     assert torch.equal(watched.answer(4), watched.expected(4))
     assert not list(tmp_path.glob("*/.*")), "nothing half made stays behind"
+
+
+def spoil(folder: Path, how: str) -> None:
+    """As a power cut, a full disk or a newer library leaves a bundle."""
+    if how == "no code":
+        (folder / "0.bin").unlink()
+    elif how == "half a file":
+        (folder / bundles.SIGNATURES).write_text("[{")
+    else:
+        (folder / "0.bin").write_text(how)
+
+
+@pytest.mark.parametrize("how", ["no code", "half a file", "other code"])
+def test_a_damaged_bundle_is_tried_once_in_a_start_and_made_anew_in_the_next(tmp_path: Path, how: str) -> None:
+    kept, served = Kept(), []
+    kept.code["other code"] = lambda *given: [given[0].sum()]
+    for life in range(3):
+        watched = Watched(unet(), unet_call)
+        watched.answer(4)
+        thread = compiler(watched, kept, tmp_path, [])
+        if life == 1:
+            (found,) = tmp_path.glob(f"*/*/{bundles.SIGNATURES}")
+            spoil(found.parent, how)
+        assert thread.turn()
+        served.append(watched.forward.may_adopt(idle=True) and watched.forward.adopt())
+        assert not thread.turn(), "once is enough"
+        assert torch.allclose(watched.answer(4), watched.expected(4), atol=1e-5)
+    assert served == [True, False, True] and kept.made == [4, 4]
+
+
+def test_a_bundle_that_found_no_memory_for_its_trial_is_kept_for_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    watched, kept = Watched(unet(), unet_call), Kept()
+    watched.answer(4)
+    compiler(watched, kept, tmp_path, []).turn()
+    monkeypatch.setattr(watched.forward, "_tried", full)
+    assert not watched.forward.adopt()
+    assert len(list(tmp_path.glob(f"*/*/{bundles.SIGNATURES}"))) == 1
+
+
+def test_code_of_other_libraries_is_of_another_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe.of(unet())
+    builds = {recipe.build()}
+    for name in ("diffusers", "transformers"):
+        with monkeypatch.context() as patch:
+            patch.setattr(tracing, "version", lambda asked, name=name: "99" if asked == name else version(asked))
+            tracing._libraries.cache_clear()
+            builds.add(recipe.build())
+    tracing._libraries.cache_clear()
+    assert len(builds) == 3 and recipe.build() in builds
+
+
+def test_bundles_that_another_worker_removes_or_makes_meanwhile_stop_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "build" / "one"
+
+    def write(traced: object, path: Path) -> None:
+        path.write_text("mine")
+        if not folder.exists():
+            monkeypatch.setattr(bundles, "discard", lambda folder: None)  # it came just after the look
+            bundles.save(folder, [], lambda *_: None)
+
+    watched = Watched(unet(), unet_call)
+    args, kwargs = unet_call(1)
+    bundles.save(folder, trace(watched.recipe, 1, shapes.read(args, kwargs).shape), write)
+    assert json.loads((folder / bundles.SIGNATURES).read_text()) == [], "whose was there first"
+    assert [path.name for path in folder.parent.iterdir()] == ["one"]
+    (tmp_path / "build" / "gone").symlink_to(tmp_path / "nowhere")
+    monkeypatch.setattr(Path, "glob", lambda *_: iter([tmp_path / "build" / "gone" / bundles.SIGNATURES]))
+    bundles.prune(tmp_path)
+
+
+def test_a_bundle_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, early = tmp_path / "build" / "one", []
+
+    def sync(path: Path) -> None:
+        if not folder.exists():
+            early.append(path.name)
+
+    monkeypatch.setattr(bundles, "_to_disk", sync)
+    args, kwargs = unet_call(1)
+    traced = trace(Recipe.of(unet()), 1, shapes.read(args, kwargs).shape)
+    bundles.save(folder, traced, lambda one, path: path.touch())
+    assert {"0.bin", bundles.SIGNATURES} < set(early)
 
 
 def test_only_the_bundles_that_were_used_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

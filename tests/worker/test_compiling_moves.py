@@ -109,6 +109,26 @@ def test_nothing_is_tried_while_the_model_is_away_and_no_job_is_held_up_when_it_
     assert boost.may_adopt(idle=False)
 
 
+def test_a_model_whose_code_rests_gives_its_memory_back_and_is_eager_for_so_long(
+    watched: Watched, recorder: Recorder, tmp_path: Any
+) -> None:
+    boost = boost_of(watched, tmp_path)
+    assert boost.rest(600)
+    gc.collect()
+    assert not recorder.memory and not watched.forward._weights._joined
+    watched.served = 0
+    watched.clock.now = 599
+    assert not boost.may_adopt(idle=True) and watched.answer(4) is not None and watched.served == 0
+    boost.leave()
+    boost.come_back()
+    assert not boost.may_adopt(idle=True), "as before, when the model was away meanwhile"
+    assert not boost.rest(1), "there is no more to give"
+    watched.clock.now = 600
+    assert boost.may_adopt(idle=True) and not boost.may_adopt(idle=False), "nor is a job held up at once"
+    boost.adopt(idle=True)
+    assert torch.allclose(watched.answer(4), watched.expected(4), atol=1e-4) and recorder.recorded == 2
+
+
 def test_a_model_may_leave_twice_as_when_its_first_way_out_broke_off(watched: Watched, tmp_path: Any) -> None:
     boost = boost_of(watched, tmp_path)
     boost.leave()

@@ -14,7 +14,7 @@ from tests.worker.test_memory import FLUX, MEMORY, SD15, SDXL, SIZES, settings
 from worker import doctor
 from worker.device import CONTEXT_MB, Device, choose, programs_mb
 from worker.kinds import CannotLoad
-from worker.memory import COMPILER_MB, Company, NoRoom, Plan, Policy, Sizes, plan, plan_beside, reserve_mb
+from worker.memory import COMPILER_MB, Company, NoRoom, Plan, Policy, Sizes, _later, plan, plan_beside, reserve_mb
 from worker.models import Loaded, load
 from worker.placing import planned
 from worker.sizing import companions_mb
@@ -83,8 +83,16 @@ def test_where_nobody_compiles_nothing_is_set_aside_for_it() -> None:
 
 def test_what_compiled_code_will_hold_is_told_for_those_who_come_later() -> None:
     large, small = plan(SDXL, 141 * GB), plan(SDXL, 12 * GB)
-    assert large.later_mb == large.rows * SDXL.row + -(-SDXL.denoiser // 4)
+    assert large.compiles_decoder
+    assert large.later_mb == large.rows * SDXL.row + SDXL.decode + -(-SDXL.denoiser // 4)
     assert small.later_mb == 0
+
+
+def test_a_decoder_that_comes_and_goes_is_not_recorded() -> None:
+    found = replace(plan(SDXL, 141 * GB), policy=Policy.DENOISER_ONLY)
+    assert found.compiles and not found.compiles_decoder and not replace(found, tiled=True).compiles_decoder
+    with_decoder, without = (_later(one, SDXL) for one in (plan(SDXL, 141 * GB), found))
+    assert with_decoder - without == SDXL.decode
 
 
 # --- beside other models ---------------------------------------------------------------------------------------------

@@ -116,6 +116,7 @@ def test_other_files_make_a_model_stale_and_other_numbers_do_not() -> None:
         (ModelPlace(name="a", where="x", steps=9), True),
         (ModelPlace(name="a", where="y"), False),
         (ModelPlace(name="a", where="x", upscaler="z"), False),
+        (ModelPlace(name="a", where="x", stamp="replaced"), False),
     ):
         opener.know(Catalogue(default="a", models=(place,)))
         assert opener.is_current("a") is current

@@ -14,7 +14,7 @@ from worker.families.base import Adaptation
 from worker.held import Held
 from worker.memory import Company, NoRoom
 from worker.models import CannotLoad
-from worker.shelf import Arrival, Shelf
+from worker.shelf import REST_SECONDS, Arrival, Shelf
 
 DEVICE = choose("cpu", "float32", 0)
 FULL = torch.OutOfMemoryError("CUDA out of memory.")
@@ -231,6 +231,11 @@ class Boosted:
 
     def __init__(self, ways: list[str]) -> None:
         self.leave, self.come_back = lambda: ways.append("code gone"), lambda: ways.append("code back")
+        self.rests: list[float] = []
+
+    def rest(self, seconds: float) -> bool:
+        self.rests.append(seconds)
+        return len(self.rests) == 1
 
 
 def test_compiled_code_leaves_before_its_model_and_returns_after_it() -> None:
@@ -239,6 +244,39 @@ def test_compiled_code_leaves_before_its_model_and_returns_after_it() -> None:
     bench.sizes["two"] = 200
     bench.fetch("two")
     assert moves(one) == ["code gone", "cpu", "cpu", "code back"]
+
+
+def test_when_all_are_at_work_their_compiled_code_rests_before_memory_is_said_to_be_full() -> None:
+    one, two, idle = paper("one"), paper("two"), paper("idle")
+    boosts = [Boosted(moves(one)), Boosted(moves(two))]
+    bench = Bench(replace(one, boost=boosts[0]), replace(two, boost=boosts[1]), idle)
+    assert bench.shelf.shed({"one", "two"}) and boosts[0].rests == [], "idle models go first"
+    assert bench.shelf.shed({"one", "two"})
+    assert boosts[0].rests == boosts[1].rests == [REST_SECONDS], "all of them in one go"
+    assert bench.there == ("one", "two")
+    assert not bench.shelf.shed({"one", "two"}), "there is no more"
+
+
+def test_encodings_wait_in_the_hosts_memory_and_are_given_on_the_device() -> None:
+    family = Paper()
+    encoded: list[str] = []
+    family.log = encoded.append
+    held = Held.of(paper("one", family=family), DEVICE)
+    family.device = torch.device("meta")
+    encoded.clear()
+    for _ in range(2):
+        known = held.desk(Adaptation()).text("a boat")
+    assert len(encoded) == 1 and known["text"].device.type == "meta"
+    assert [value.device.type for text in held._texts.values() for value in text.values()] == ["cpu"]
+
+
+def test_encodings_are_kept_up_to_so_many_bytes_the_newest_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held.of(paper("one"), DEVICE)
+    monkeypatch.setattr("worker.held.TEXTS_BYTES", 2 * 4 * 8 * 4)
+    text = held.desk(Adaptation()).text
+    for words in ("one", "two", "one", "three"):
+        text(words)
+    assert [key[0] for key in held._texts] == ["one", "three"]
 
 
 def test_what_was_encoded_leaves_the_device_with_the_model() -> None:
@@ -260,3 +298,22 @@ def test_a_model_of_which_the_catalogue_has_other_files_goes_when_it_is_idle() -
     assert not bench.shelf.renew({"one"}) and bench.there == ("one", "two")
     assert bench.shelf.renew(set()) and bench.there == ("two",)
     assert not bench.shelf.renew(set())
+
+
+def test_what_is_replaced_is_loaded_anew_and_what_it_was_is_not_told_any_more() -> None:
+    bench = Bench(paper("one"), one=paper("one", 70), two=paper("two"))
+    bench.loads.current = lambda name: name != "one"
+    assert bench.shelf.is_stale("one") and not bench.shelf.is_stale("two")
+    assert bench.shelf.renew(set()) and bench.shelf.models() == Models(loaded=(), known=())
+    assert not bench.shelf.is_stale("one"), "it is not there"
+
+
+def test_one_whose_files_are_replaced_while_it_loads_is_loaded_once_more() -> None:
+    bench = Bench(one=paper("one"))
+    bench.loads.gates["one"] = threading.Event()
+    assert bench.begin("one")
+    bench.loads.current = lambda name: False
+    bench.shelf.know(Catalogue(default="one", models=()))
+    bench.loads.gates["one"].set()
+    assert bench.end() == Arrival(name="one")
+    assert bench.shelf.renew(set()) and bench.there == ()
