@@ -4,8 +4,9 @@ What starts from a picture may have any size: it is drawn on the model's grid an
 descriptions.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -29,11 +30,12 @@ _NEAR, _NEARER, _NEAREST = 0.8, 0.15, 0.35
 class _Stay:
     """What stays of a picture: `mask` says which parts are anew, `seam` how the old pixels come back over the new.
 
-    `known`: how much each pixel tells of the tint that lies between old and new.
+    The seam is reckoned when the first picture is finished, beside the loop: it takes its time. `known`: how much each
+    pixel tells of the tint that lies between old and new.
     """
 
     mask: Mask
-    seam: Weights
+    seam: Callable[[], Weights]
     known: Weights
 
 
@@ -51,7 +53,7 @@ class _Ground:
         made = cut(drawn, self.size)
         if self.pixels is None or self.stay is None:
             return made
-        return paste(self.pixels, matched(self.pixels, made, self.stay.known), self.stay.seam)
+        return paste(self.pixels, matched(self.pixels, made, self.stay.known), self.stay.seam())
 
 
 def prepare_pictures(order: Submit, brought: Brought, desk: Desk) -> Generator[None, None, Prepared]:
@@ -112,14 +114,14 @@ def _beyond(mask: Mask, region: Mask | None, canvas: Canvas) -> _Stay:
     seam: Weights = mask.astype(np.float32) / np.float32(255)
     known = within(seam, canvas)
     if region is None:
-        return _Stay(mask, seam, known)
+        return _Stay(mask, lambda: seam, known)
     both = np.maximum(mask, region)
-    return _Stay(both, np.maximum(seam, _soft(region)), np.where(region > 0, np.float32(0), known))
+    return _Stay(both, cache(lambda: np.maximum(seam, _soft(region))), np.where(region > 0, np.float32(0), known))
 
 
 def _region(mask: Mask) -> _Stay:
     """A region alone. Within it the old picture tells nothing: what it shows may be what was not wanted."""
-    return _Stay(mask, _soft(mask), around(mask, _feather(mask)))
+    return _Stay(mask, cache(lambda: _soft(mask)), around(mask, _feather(mask)))
 
 
 def _soft(mask: Mask) -> Weights:
