@@ -66,6 +66,18 @@ def test_a_variation_of_a_red_boat_is_a_red_boat_and_a_strong_one_differs_more(e
     assert 3 < far["s"] < far["S"] / 1.3, far
 
 
+@pytest.mark.parametrize(("steps", "sampler"), [(1, "euler"), (2, "euler"), (2, "lcm")])
+def test_a_variation_in_very_few_steps_still_knows_its_parent(
+    easel: Easel, parent: Pixels, steps: int, sampler: str
+) -> None:
+    near, other = (
+        easel.draw(wish(strength=STRONG, seed=50, steps=steps, sampler=sampler), source)[0]
+        for source in (parent, 255 - parent)
+    )
+    assert apart(near, other) > 8, "another parent makes another picture"
+    assert apart(near, parent) < apart(other, parent)
+
+
 def test_outside_the_mask_nothing_changes_and_inside_is_what_was_asked(easel: Easel, parent: Pixels) -> None:
     mask = np.zeros((256, 256), dtype=np.uint8)
     mask[50:210, 40:220] = 255
@@ -75,6 +87,18 @@ def test_outside_the_mask_nothing_changes_and_inside_is_what_was_asked(easel: Ea
         assert np.array_equal(out[mask == 0], parent[mask == 0]), "the largest difference is 0"
         assert yellow(out) > 0.06 > yellow(parent)
         assert red(out) < 0.2 * red(parent)
+
+
+@pytest.mark.parametrize(
+    "area", [(slice(100, 122), slice(100, 122)), (slice(100, 106), slice(None))], ids=["spot", "stripe"]
+)
+def test_a_small_region_is_made_anew_too(easel: Easel, parent: Pixels, area: tuple[slice, slice]) -> None:
+    mask = np.zeros((256, 256), dtype=np.uint8)
+    mask[area] = 255
+    star = wish(prompt="a yellow star in the desert at night", seed=60, inputs=(Input(role=Role.MASK, of="mask"),))
+    out = easel.draw(replace(star, steps=6), parent, (mask,))[0]
+    assert np.array_equal(out[mask == 0], parent[mask == 0]), "the largest difference is 0"
+    assert apart(out[mask == 255], parent[mask == 255]) > 4
 
 
 @pytest.mark.parametrize("direction", Direction)
