@@ -94,7 +94,8 @@ def _ground(request: Request, brought: Brought, *, adapts: bool) -> _Ground:
     size = request.width, request.height
     if brought.source is None:
         if adapts or not brought.references:
-            return _Ground(size, None, request.strength)
+            # Pictures beside the words are no start: a lower strength would leave less noise, and nothing under it.
+            return _Ground(size, None, 1.0)
         picture = brought.references[0]
         near = max(_NEAREST, _NEAR - _NEARER * (picture.weight - 1))
         return _Ground(size, covering(picture.pixels, size), min(request.strength, near))
