@@ -60,7 +60,9 @@ def prepare_pictures(order: Submit, brought: Brought, desk: Desk) -> Generator[N
     """One row for each picture that is ordered."""
     request, family = order.request, desk.family
     ground = _ground(request, brought, adapts=desk.tools.adapter is not None)
-    size = ground.size if brought.source is None else on_grid(ground.size, grid_of(family))
+    # What comes of words alone, and edges that meet, are drawn as large as they are: `tasks.check` saw to it.
+    exact = brought.source is None or request.tile
+    size = ground.size if exact else on_grid(ground.size, grid_of(family))
     latents = mask = None
     if ground.pixels is not None:
         latents = family.encode_picture(filled(ground.pixels, size))
