@@ -62,11 +62,12 @@ def square(size: Size, *, multiple: int, most: int) -> tuple[Size, Canvas]:
     width, height = size
     if width == height:
         raise ValueError("The picture is square already.")
-    longer = float(max(size))
-    new = _on_grid((longer, longer), multiple, most)
-    scale = new[0] / longer
-    old = _within((width * scale, height * scale), new)
-    return new, Canvas(left=(new[0] - old[0]) // 2, top=(new[1] - old[1]) // 2, width=old[0], height=old[1])
+    longer = max(size)
+    side = max(1, min(round(longer / multiple), math.isqrt(most) // multiple)) * multiple
+    # Whatever rounding makes of the shorter side, something is left to fill.
+    old = [side if length == longer else min(max(1, round(length * side / longer)), side - 1) for length in size]
+    canvas = Canvas(left=(side - old[0]) // 2, top=(side - old[1]) // 2, width=old[0], height=old[1])
+    return (side, side), canvas
 
 
 def _on_grid(wanted: tuple[float, float], multiple: int, most: int) -> Size:

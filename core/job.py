@@ -187,8 +187,10 @@ class Request:
 
     def steps_to_run(self) -> int:
         """Forward steps that this request costs a picture: fewer when it starts near a source or stops early."""
-        started = max(1, round(self.steps * self.strength))
-        skipped = self.steps - max(1, round(self.steps * self.stop / 100))
+        near = self.strength < 1  # at least its first step is left out then, so that there are two
+        steps = max(2, self.steps) if near else self.steps
+        started = min(steps - near, max(1, round(steps * self.strength)))
+        skipped = steps - max(1, round(steps * self.stop / 100))
         return max(1, started - skipped)
 
     def work(self) -> int:

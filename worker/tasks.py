@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.events import Submit
 from core.job import Kind
-from worker.families.base import Adaptation, Model
+from worker.families.base import Adaptation, Model, Whole
 from worker.rows import Row
 from worker.samplers import MAX_STEPS
 from worker.solo import Solo
@@ -112,9 +112,7 @@ def check(order: Submit, family: Model, samplers: tuple[str, ...]) -> None:
     request = order.request
     if order.kind is Kind.DESCRIBE:
         return
-    # What starts from a picture may have any size: `edits` draw it on the model's grid and cut it, and edges that meet
-    # would not survive that.
-    unit = 1 if order.source and not request.tile else family.factor
+    unit = _unit(order, family)
     problems: Mapping[str, bool] = {
         f"This model has no sampler {request.sampler!r}; it has {', '.join(samplers)}.": request.sampler
         not in samplers,
@@ -127,3 +125,15 @@ def check(order: Submit, family: Model, samplers: tuple[str, ...]) -> None:
     for sentence, wrong in problems.items():
         if wrong:
             raise CannotCompute(sentence)
+
+
+def _unit(order: Submit, family: Model) -> int:
+    """What the sides of its pictures have to be multiples of, in pixels."""
+    from worker.edits.fitting import grid_of  # that package raises CannotCompute
+
+    if order.source and not order.request.tile:
+        # `edits` draw it on the model's grid and cut it to any size; edges that meet would not survive that.
+        return 1
+    # Convolutions take any latents. Transformers look at patches of them, and a `Whole` says itself what it takes.
+    patches = "transformer" in family.parts and not isinstance(family, Whole)
+    return grid_of(family) if patches else family.factor

@@ -1,7 +1,7 @@
 """Wider canvas: the old picture lies where the wish says, whole, on the model's grid."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from core.canvas import Direction, pan, square, zoom_out
@@ -63,6 +63,24 @@ def test_a_square_holds_the_whole_picture_in_its_middle(width: int, height: int)
     assert size[0] == size[1] == max(width, height)
     assert inside(size, canvas)
     assert (canvas.width, canvas.height) == (width, height)
+
+
+@given(
+    width=st.integers(64, 3000), height=st.integers(64, 3000), multiple=st.sampled_from([1, 8, 32, 64]),
+    most=st.integers(64 * 64, 1 << 21),
+)  # fmt: skip
+@example(width=1000, height=700, multiple=64, most=1_000_000)
+@example(width=1000, height=1001, multiple=64, most=64 * 64)
+def test_a_square_is_one_whatever_size_it_was_made_of_and_however_few_pixels_it_may_have(
+    width: int, height: int, multiple: int, most: int
+) -> None:
+    assume(width != height)
+    size, canvas = square((width, height), multiple=multiple, most=most)
+    assert size[0] == size[1] and size[0] % multiple == 0
+    assert size[0] * size[1] <= most
+    assert inside(size, canvas), "something is left to fill"
+    assert max(canvas.width, canvas.height) == size[0], "the longer side fills it"
+    assert canvas.width / canvas.height == pytest.approx(width / height, abs=1.5 * (1 + width / height) / canvas.height)
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.5, 5.0])

@@ -63,6 +63,10 @@ def test_a_request_survives_its_row_and_a_newer_programs_keys():
         ({"strength": 0.01}, 1),
         ({"stop": 10, "strength": 0.1}, 1),
         ({"steps": 1}, 1),
+        ({"steps": 1, "strength": 0.8}, 1),
+        ({"steps": 2, "strength": 0.8}, 1),
+        ({"steps": 2, "strength": 0.8, "stop": 50}, 1),
+        ({"steps": 20, "strength": 0.99}, 19),
     ],
 )
 def test_a_request_runs_only_the_steps_between_its_start_and_its_stop(changes, steps):

@@ -85,11 +85,11 @@ def _resampler(dim: int, queries: int = 6, inner: int = 128, blocks: int = 4) ->
     return {f"image_proj.{name}": torch.randn(shape) * 0.1 for name, shape in shapes.items()}
 
 
-def make_upscaler(folder: Path, seed: int = 4) -> Path:
-    """A Swin2SR that makes pictures twice as large: what it adds is random, but nearness is kept."""
+def make_upscaler(folder: Path, seed: int = 4, upscale: int = 2) -> Path:
+    """A Swin2SR that makes pictures larger, by default twice: what it adds is random, but nearness is kept."""
     torch.manual_seed(seed)
     config = Swin2SRConfig(
-        image_size=32, embed_dim=24, depths=[2], num_heads=[2], window_size=8, mlp_ratio=2.0, upscale=2,
+        image_size=32, embed_dim=24, depths=[2], num_heads=[2], window_size=8, mlp_ratio=2.0, upscale=upscale,
         upsampler="pixelshuffledirect",
     )  # fmt: skip
     Swin2SRForImageSuperResolution(config).save_pretrained(folder)

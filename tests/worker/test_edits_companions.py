@@ -97,6 +97,13 @@ def test_an_image_prompt_is_heard_by_its_weight(easel: Easel) -> None:
     assert near[2] < near[0]
 
 
+@pytest.mark.parametrize("role", [Role.PROMPT, Role.STYLE, Role.CHARACTER])
+def test_a_picture_beside_the_words_is_no_start_whatever_the_strength(easel: Easel, role: Role) -> None:
+    words = wish(prompt="a star", seed=81, steps=4, inputs=(prompt(role),))
+    near, whole = (easel.draw(replace(words, strength=share), None, (scene(*STAR),))[0] for share in (SUBTLE, 1.0))
+    assert np.array_equal(near, whole), "half of the noise with nothing under it is no picture"
+
+
 def test_a_style_reference_moves_the_palette(easel: Easel) -> None:
     words = wish(prompt="a boat", seed=82, count=2)
     reference = scene("heart", "purple", "desert", "sunset")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.job import Canvas
-from worker.edits.masks import for_latents, lay, paste, soft
+from worker.edits.masks import feather_of, for_latents, lay, paste, soft
 
 WHITE, BLACK = 255, 0
 
@@ -40,9 +40,26 @@ def test_a_mask_up_to_the_border_has_no_seam_there() -> None:
     assert (weights[:, :24] == 1).all()
 
 
-def test_grey_is_never_more_than_grey() -> None:
+def test_grey_is_as_much_as_grey_and_never_more() -> None:
     mask = np.full((32, 32), 128, dtype=np.uint8)
-    assert soft(mask, 4).max() <= 128 / 255
+    assert soft(mask, 4) == pytest.approx(128 / 255)
+
+
+@pytest.mark.parametrize("side", [128, 256, 512])
+@pytest.mark.parametrize("shape", ["spot", "stripe"])
+def test_a_place_narrower_than_the_feather_is_anew_in_its_middle_and_still_softly(side: int, shape: str) -> None:
+    thick, feather = side // 40, feather_of((side, side))
+    length = thick if shape == "spot" else side
+    mask = box(side, side, side // 3, (side - length) // 2, thick, length)
+    weights = soft(mask, feather)
+    across = weights[side // 3 : side // 3 + thick, (side - length) // 2 + length // 2]
+    assert across.max() == across[thick // 2] == 1 > 2 * across[0]
+    assert (weights[mask == BLACK] == 0).all()
+
+
+def test_a_spot_beside_a_large_region_has_a_seam_of_its_own() -> None:
+    large, spot = box(96, 96, 8, 8, 80, 60), box(96, 96, 40, 70, 5, 5)
+    assert np.array_equal(soft(large | spot, 12), np.maximum(soft(large, 12), soft(spot, 12)))
 
 
 def test_a_latent_is_as_much_anew_as_its_whitest_pixel() -> None:

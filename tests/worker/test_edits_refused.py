@@ -1,16 +1,20 @@
 """What cannot be done is said in one sentence before anything is computed."""
 
+import itertools
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from core.events import Submit
 from core.job import Canvas, House, Input, Kind, Request, Role, Upscale
 from tests.worker.bed import request
 from tests.worker.easel import Easel, grey
 from worker.edits import Desk, check_from_words, prepare
+from worker.edits.brought import Brought, decode, read
 from worker.families.base import Pixels
 from worker.models import Loaded
 from worker.pictures import png
@@ -37,13 +41,15 @@ def refusal(wish: Request, **more: Any) -> str:
     order = Submit(job="a", attempt=1, request=wish, indices=(0,), **more)
     family: Any = Untouched()
     with pytest.raises(CannotCompute) as refused:
-        next(prepare(order, Desk(family=family, tools=tools, text=family)))
+        list(prepare(order, Desk(family=family, tools=tools, text=family)))
     sentence = str(refused.value)
     assert sentence[0].isupper() and sentence.endswith(".") and "\n" not in sentence
     return sentence
 
 
 WITH_ADAPTER: Any = Tools(adapter=Untouched(), describer=Untouched())  # type: ignore[arg-type]
+WITH_UPSCALER: Any = Tools(upscaler=Untouched(), adapter=Untouched())  # type: ignore[arg-type]
+TWICE = {"upscale": Upscale(factor=2), "width": 128, "height": 128}
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "broken source": ({"strength": 0.5}, {"source": b"\x89PNG broken"}, "picture to start from cannot be read"),
@@ -87,11 +93,23 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"upscale": Upscale(factor=3), "width": 192, "height": 192}, {"source": PNG}, "2 or 4 times as large, not 3"
     ),
     "upscale to another size": (
-        {"upscale": Upscale(factor=2), "width": 192, "height": 128}, {"source": PNG}, "is 128×128, not 192×128"
+        {"upscale": Upscale(factor=2), "width": 192, "height": 128}, {"source": PNG, "tools": WITH_UPSCALER},
+        "is 128×128, not 192×128",
     ),
     "upscale of nothing": ({"upscale": Upscale(factor=2)}, {}, "no picture to enlarge"),
     "upscale without an upscaler": (
         {"upscale": Upscale(factor=2), "width": 128, "height": 128}, {"source": PNG}, "no upscaler beside this model"
+    ),
+    "upscale with a mask": (
+        {**TWICE, "inputs": (MASK,)}, {"source": PNG, "pictures": (PNG,), "tools": WITH_UPSCALER}, "the picture alone"
+    ),
+    "upscale with a style": (
+        {**TWICE, "inputs": (STYLE,)},
+        {"source": PNG, "pictures": (PNG,), "tools": WITH_UPSCALER}, "the picture alone",
+    ),
+    "upscale on a wider canvas": (
+        {**TWICE, "canvas": Canvas(left=0, top=0, width=64, height=128)},
+        {"source": PNG, "tools": WITH_UPSCALER}, "the picture alone",
     ),
     "creative at full strength": (
         {"upscale": Upscale(factor=2, creative=True), "width": 128, "height": 128}, {"source": PNG}, "below 1"
@@ -109,18 +127,71 @@ def test_is_refused_in_one_sentence_before_anything_is_computed(case: str) -> No
     assert words in refusal(request(**{"count": 1, **changes}), **more)
 
 
+def brought(wish: Request, **more: Any) -> tuple[int, Brought]:
+    """In how many pieces the order's pictures were read, and what they are."""
+    work = read(Submit(job="a", attempt=1, request=wish, indices=(0,), **more), WITH_ADAPTER)
+    for pieces in itertools.count():
+        try:
+            next(work)
+        except StopIteration as end:
+            return pieces, end.value
+    raise AssertionError
+
+
+def test_each_picture_is_read_in_a_piece_of_its_own_and_what_is_only_looked_at_becomes_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.edits.brought.SEEN_PIXELS", 32 * 24)
+    wide, photo = np.full((SIDE, 2 * SIDE, 3), 90, dtype=np.uint8), BytesIO()
+    Image.fromarray(wide).save(photo, "JPEG")
+    wish = request(inputs=(PROMPT, STYLE, STYLE), strength=0.5, count=1)
+    pieces, found = brought(wish, source=PNG, pictures=(PNG, png(wide), photo.getvalue()))
+    assert pieces == 4
+    assert found.source is not None and found.source.shape == PIXELS.shape
+    for one, ratio in zip(found.references, (1, 2, 2), strict=True):
+        height, width, _ = one.pixels.shape
+        assert 32 * 24 / 1.2 < height * width <= 32 * 24
+        assert width / height == pytest.approx(ratio, rel=0.1)
+    assert np.abs(found.references[2].pixels.astype(int) - 90).max() <= 2
+
+
+def test_a_mask_painted_on_nothing_is_white_only_where_it_was_painted() -> None:
+    painted, file = np.zeros((SIDE, SIDE, 4), dtype=np.uint8), BytesIO()
+    painted[8:24, 8:40] = 255
+    Image.fromarray(painted).save(file, "PNG")
+    _pieces, found = brought(request(inputs=(MASK,), count=1), source=PNG, pictures=(file.getvalue(),))
+    assert found.mask is not None and np.array_equal(found.mask, painted[..., 3])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_picture_held_sideways_is_turned_upright(kind: str) -> None:
+    file, exif = BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # to be turned to the right
+    pixels = np.zeros((32, 64, 3), dtype=np.uint8)
+    pixels[:16] = 255
+    Image.fromarray(pixels).save(file, kind, exif=exif)
+    for most, size in ((64 * 32, (64, 32)), (32 * 16, (32, 16))):
+        upright = decode(file.getvalue(), "It", most=most)
+        assert upright.shape[:2] == size
+        assert upright[:, size[1] // 2 + 2 :].min() > 240 and upright[:, : size[1] // 2 - 2].max() < 16
+
+
 def test_a_picture_of_too_many_pixels_is_not_even_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.edits.brought.MOST_PIXELS", SIDE * SIDE - 1)
     assert "too many to be read" in refusal(request(strength=0.5, count=1), source=PNG)
 
 
+def test_what_the_numbers_tell_is_told_before_any_picture_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*_: Any) -> None:
+        raise AssertionError("a picture was decoded first")
+
+    monkeypatch.setattr("worker.edits.brought.decode", decode)
+    for case in ("upscale without an upscaler", "upscale with a mask", "two masks", "canvas of nothing"):
+        changes, more, words = CASES[case]
+        assert words in refusal(request(**{"count": 1, **changes}), **more)
+
+
 def test_transparent_pictures_lie_on_white_and_photographs_work_too(loaded: Loaded) -> None:
-    from io import BytesIO
-
-    from PIL import Image
-
-    from worker.edits.brought import decode
-
     clear, photo, deep = BytesIO(), BytesIO(), BytesIO()
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(clear, "PNG")
     Image.fromarray(PIXELS).save(photo, "JPEG")

@@ -17,6 +17,7 @@ from models.postcard.world import Scene, Thing
 from tests.worker.bed import Bed, pixels
 from tests.worker.checkpoint_families import make_flux
 from tests.worker.companions import make_upscaler
+from tests.worker.easel import Easel
 from tests.worker.test_edits_postcard import apart, red, wish
 from worker.device import choose
 from worker.edits.fitting import cut, filled, on_grid
@@ -111,7 +112,7 @@ def test_so_it_is_with_a_transformer_that_looks_at_patches(tmp_path: Path) -> No
     assert draw(flux, fine, source).shape == (80, 144, 3)
 
 
-def test_words_alone_and_edges_that_meet_still_need_the_models_grid(loaded: Loaded) -> None:
+def test_words_alone_and_edges_that_meet_still_need_whole_latents(loaded: Loaded) -> None:
     bed = Bed(loaded)
     odd = replace(wish(steps=2), width=60, height=64)
     bed.submit("words", odd)
@@ -120,6 +121,25 @@ def test_words_alone_and_edges_that_meet_still_need_the_models_grid(loaded: Load
     for job in ("words", "tile"):
         assert bed.failure(job).kind is FailureKind.INVALID
         assert "both sides must be multiples of 8" in bed.failure(job).sentence
+    assert pixels(bed.render(replace(odd, width=72, height=88))[0]).shape == (88, 72, 3), "more they need not be"
+
+
+def test_edges_that_meet_are_drawn_as_large_as_they_are(loaded: Loaded) -> None:
+    source = np.random.default_rng(1).integers(0, 256, (72, 88, 3), dtype=np.uint8)
+    odd = wish(width=88, height=72, steps=1, strength=0.5)
+    sizes = {
+        tile: Easel(loaded).prepare(Easel(loaded).order(replace(odd, tile=tile), source)).starts[0].size
+        for tile in (True, False)
+    }
+    assert sizes == {True: (88, 72), False: (96, 80)}, "of what is cut off the new edge would not meet the other one"
+
+
+def test_a_transformer_refuses_words_for_half_a_patch_before_its_first_step(tmp_path: Path) -> None:
+    bed = Bed(load(str(make_flux(tmp_path / "flux", guided=False)), choose("cpu", "float32", 0)))
+    bed.submit("words", wish(width=72, height=40, steps=1, sampler="flow_euler"))
+    bed.finish("words")
+    assert bed.failure("words").kind is FailureKind.INVALID
+    assert "both sides must be multiples of 16 pixels" in bed.failure("words").sentence
 
 
 def test_an_upscale_to_more_pixels_than_can_be_held_is_refused(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:

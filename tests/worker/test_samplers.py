@@ -106,8 +106,11 @@ def test_all_tables_hold_finite_numbers_and_end_in_the_picture(config: dict[str,
 @pytest.mark.parametrize(("sampler", "config"), ALL, ids=named)
 @pytest.mark.parametrize(
     ("steps", "strength", "stop", "length"),
-    [(20, 0.6, 100, 12), (20, 0.6, 50, 2), (20, 1.0, 25, 5), (4, 0.01, 100, 1), (3, 1.0, 1, 1), (10, 0.5, 10, 1)],
-)
+    [
+        (20, 0.6, 100, 12), (20, 0.6, 50, 2), (20, 1.0, 25, 5), (4, 0.01, 100, 1), (3, 1.0, 1, 1), (10, 0.5, 10, 1),
+        (1, 0.55, 100, 1), (1, 0.8, 50, 1), (2, 0.8, 100, 1), (2, 0.99, 50, 1), (3, 0.9, 100, 2),
+    ],
+)  # fmt: skip
 def test_strength_and_stop_cut_the_steps_as_the_request_counts_them(
     sampler: str, config: dict[str, Any], steps: int, strength: float, stop: int, length: int
 ) -> None:

@@ -76,6 +76,25 @@ def test_a_network_that_overshoots_is_brought_back_to_what_was_asked() -> None:
     assert np.abs(back.astype(int) - source).mean() < 6
 
 
+def test_what_a_network_makes_too_large_is_nowhere_whole_and_has_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    def eight(image: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(image, scale_factor=8, mode="bicubic").clamp(0, 1)
+
+    joined: list[tuple[int, int]] = []
+
+    class Watched(Joiner):
+        def __init__(self, width: int, height: int, overlap: int) -> None:
+            joined.append((width, height))
+            super().__init__(width, height, overlap)
+
+    monkeypatch.setattr("worker.vision.upscale.Joiner", Watched)
+    source, upscaler = picture(160, 96), Upscaler(eight, 8, CPU, FLOAT)
+    _pauses, whole = run(upscaler.enlarge(source, 2, side=256))
+    _pauses, tiled = run(upscaler.enlarge(source, 2, side=64, overlap=32))
+    assert joined == [(320, 192)] * 2
+    assert np.abs(whole.astype(int) - tiled.astype(int)).max() <= 2
+
+
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (200, 64), (333, 517), (65, 64), (1000, 70)])
 def test_tiles_cover_the_picture_overlap_and_lie_on_the_grid(width: int, height: int) -> None:
     covered = np.zeros((height, width), dtype=int)
@@ -107,6 +126,12 @@ def test_a_community_file_without_its_library_is_refused_in_a_sentence(
         CannotOpen, match=r"4x-sharp.safetensors needs the extra `upscalers`.*or name a folder of Swin2SR"
     ):
         open_upscaler(file, CPU, FLOAT)
+
+
+def test_a_network_that_makes_nothing_larger_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    folder = make_upscaler(tmp_path / "same", upscale=1)
+    with pytest.raises(CannotOpen, match="same holds no network that makes colour pictures 2, 4 or 8 times larger"):
+        open_upscaler(folder, CPU, FLOAT)
 
 
 def test_what_is_no_upscaler_is_refused_in_a_sentence(tmp_path: Path) -> None:

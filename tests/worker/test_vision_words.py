@@ -44,6 +44,44 @@ def test_eyes_see_what_the_librarys_own_preprocessor_shows(crop: bool) -> None:
     assert (Eyes.of(config).see(PIXELS) - expected).abs().max() < 0.02
 
 
+@pytest.mark.parametrize(("width", "height"), [(65_535, 1), (1, 30_000), (301, 97), (40, 33)])
+def test_eyes_see_a_pictures_middle_without_making_it_large(
+    width: int, height: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    resize = Image.Image.resize
+
+    def watched(self: Image.Image, size: tuple[int, int], *more: Any, **others: Any) -> Image.Image:
+        made.append(size[0] * size[1])
+        return resize(self, size, *more, **others)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    config = {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    seen = Eyes.of(config).see(pixels)
+    assert seen.shape == (1, 3, 32, 32)
+    assert max(made) <= 36 * 36
+
+
+@pytest.mark.parametrize(("width", "height"), [(301, 97), (40, 33), (20, 65)])
+def test_and_it_is_the_middle_of_the_whole_picture_resized(width: int, height: int) -> None:
+    config = {"size": {"shortest_edge": 36}, "crop_size": 32, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]}
+    # Away from black and white: what overshoots is cut off between the two turns of resizing, in whatever order.
+    pixels = np.random.default_rng(1).integers(96, 160, (height, width, 3), dtype=np.uint8)
+    full = round(width * 36 / min(width, height)), round(height * 36 / min(width, height))
+    left, top = (full[0] - 32) // 2, (full[1] - 32) // 2
+    whole = np.asarray(Image.fromarray(pixels).resize(full, Image.Resampling.BICUBIC)) / 255
+    seen = Eyes.of(config).see(pixels)[0].permute(1, 2, 0).numpy()
+    assert np.abs(seen - whole[top : top + 32, left : left + 32]).max() < 0.01
+
+
+def test_eyes_see_black_around_a_picture_that_is_smaller_than_what_they_see() -> None:
+    config = {"size": {"shortest_edge": 24}, "crop_size": 32, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]}
+    seen = Eyes.of(config).see(np.full((50, 50, 3), 255, dtype=np.uint8))[0, 0]
+    assert seen[4:28, 4:28].min() == 1
+    assert seen.sum() == 24 * 24
+
+
 def test_eyes_without_a_config_see_at_the_networks_own_size(tmp_path: Path) -> None:
     folder = make_encoder(tmp_path)
     expected = Eyes.open(folder).see(PIXELS)

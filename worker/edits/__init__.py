@@ -3,8 +3,8 @@
 The engine's whole contract is one generator:
 
     work = prepare(order, Desk(family=…, tools=loaded.tools, text=…))
-    next(work)          # one piece of device work, short: an encode, a tile. Again, between the loop's steps …
-                        # … until StopIteration, whose value is `Prepared`; CannotCompute comes before the first piece
+    next(work)          # one short piece: a picture decoded, an encode, a tile. Again, between the loop's steps …
+                        # … until StopIteration, whose value is `Prepared`; CannotCompute comes before the device's work
 
 `Prepared.starts` become rows (`rows.new_row`, in this order, with `strength` in the plan); each decoded row goes
 through `Prepared.finish(place, pixels)`, and what comes out (not None) is picture `starts[place].index`. A job without

@@ -1,10 +1,11 @@
 """Reads what an order brings besides words: its source, its mask, its reference pictures; refuses what cannot be.
 
-All refusals of edits are here, before anything is computed. Knows no device.
+All refusals of edits are here, before anything is computed. One picture is decoded at a time. Knows no device.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +24,11 @@ Mask = NDArray[np.uint8]  # [height, width]: 255 = to be made anew
 FORMATS = ("PNG", "JPEG", "WEBP")
 #: Pixels of a picture that is brought, and of one that is enlarged.
 MOST_PIXELS = 64 << 20
+#: Pixels of a picture that is only looked at: no network sees more of it, and a job may bring many.
+SEEN_PIXELS = 4 << 20
+
+Colour = tuple[int, int, int, int]
+WHITE, BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
 
 _NAMES = {Role.PROMPT: "image prompts", Role.STYLE: "style references", Role.CHARACTER: "character references"}
 
@@ -45,40 +51,60 @@ class Brought:
     references: tuple[Reference, ...]
 
 
-def read(order: Submit, tools: Tools) -> Brought:
-    """Decodes and checks all that the order brings. Raises CannotCompute."""
+def read(order: Submit, tools: Tools) -> Generator[None, None, Brought]:
+    """Checks and decodes all that the order brings; pauses after each picture. Raises CannotCompute."""
     request = order.request
     if len(order.pictures) != len(request.inputs):
         raise CannotCompute(f"The order names {len(request.inputs)} pictures, but brings {len(order.pictures)}.")
     _check(order, tools)
-    source = decode(order.source, "The picture to start from") if order.source else None
-    masks = [data for one, data in zip(request.inputs, order.pictures, strict=True) if one.role is Role.MASK]
-    references = tuple(
-        Reference(role=one.role, pixels=decode(data, f"Picture {place}"), weight=one.weight)
-        for place, (one, data) in enumerate(zip(request.inputs, order.pictures, strict=True), start=1)
-        if one.role is not Role.MASK
-    )
-    mask = _mask(masks[0], request) if masks else None
+    source = mask = None
+    if order.source:
+        source = decode(order.source, "The picture to start from")
+        yield
     if source is not None and request.upscale is not None:
         _check_enlarged(source, request)
-    return Brought(source=source, mask=mask, references=references)
+    references: list[Reference] = []
+    for place, (one, data) in enumerate(zip(request.inputs, order.pictures, strict=True), start=1):
+        if one.role is Role.MASK:
+            mask = _mask(data, request)
+        else:
+            seen = decode(data, f"Picture {place}", most=SEEN_PIXELS)
+            references.append(Reference(role=one.role, pixels=seen, weight=one.weight))
+        yield
+    return Brought(source=source, mask=mask, references=tuple(references))
 
 
-def decode(data: bytes, what: str) -> Pixels:
-    """A picture's bytes as RGB, upright, transparent parts on white. Raises CannotCompute."""
+def decode(data: bytes, what: str, *, ground: Colour = WHITE, most: int = MOST_PIXELS) -> Pixels:
+    """A picture's bytes as RGB, upright, transparent parts on `ground`; smaller where it has more pixels than `most`.
+
+    Raises CannotCompute.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise CannotCompute(f"{what} has {image.width}×{image.height} pixels: too many to be read.")
-            upright = _of_bytes(ImageOps.exif_transpose(image)).convert("RGBA")
+            # A photograph is not even decoded larger than it has to be.
+            image.draft("RGB", _at_most(image.size, most))
+            upright = _of_bytes(ImageOps.exif_transpose(image))
+        clear = upright.has_transparency_data
+        upright = upright.convert("RGBA" if clear else "RGB")
     except CannotCompute:
         raise
     except Exception as error:
         # Pillow raises many kinds on broken files; all mean the same here.
         raise CannotCompute(f"{what} cannot be read: it has to be a whole PNG, JPEG or WebP file.") from error
-    ground = Image.new("RGBA", upright.size, (255, 255, 255, 255))
-    ground.alpha_composite(upright)
-    return np.asarray(ground.convert("RGB"))
+    size = _at_most(upright.size, most)
+    if upright.size != size:
+        upright = upright.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if clear:
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, ground), upright)
+    return np.asarray(upright.convert("RGB"))
+
+
+def _at_most(size: tuple[int, int], most: int) -> tuple[int, int]:
+    """The same ratio in at most so many pixels."""
+    factor = min(1.0, math.sqrt(most / (size[0] * size[1])))
+    return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
 
 
 def _of_bytes(image: Image.Image) -> Image.Image:
@@ -102,7 +128,7 @@ def covering(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def _mask(data: bytes, request: Request) -> Mask:
-    mask: Mask = decode(data, "The mask").max(axis=2)
+    mask: Mask = decode(data, "The mask", ground=BLACK).max(axis=2)
     height, width = mask.shape
     if (width, height) != (request.width, request.height):
         raise CannotCompute(
@@ -119,7 +145,7 @@ def _check(order: Submit, tools: Tools) -> None:
     request = order.request
     roles = [one.role for one in request.inputs]
     problems: Mapping[str, bool] = {
-        **_source_problems(order, roles),
+        **_source_problems(order, roles, tools),
         **_reference_problems(order, roles, tools),
         "A picture's weight lies between 0 and 3.": any(not 0 <= one.weight <= 3 for one in request.inputs),
         "Chaos lies between 0 and 100.": not 0 <= request.chaos <= 100,
@@ -133,14 +159,20 @@ def _check(order: Submit, tools: Tools) -> None:
         _refuse(_canvas_problems(request.canvas, request))
 
 
-def _source_problems(order: Submit, roles: Sequence[Role]) -> Mapping[str, bool]:
+def _source_problems(order: Submit, roles: Sequence[Role], tools: Tools) -> Mapping[str, bool]:
     request, brings = order.request, bool(order.source)
     alone = len([role for role in roles if role is not Role.MASK]) == 1
     factor = request.upscale.factor if request.upscale is not None else FACTORS[0]
     return {
         "There is no picture to describe.": order.kind is Kind.DESCRIBE and not brings,
         "There is no picture to enlarge.": request.upscale is not None and not brings,
+        "An upscale takes the picture alone: no mask, no wider canvas and no pictures beside it.": (
+            request.upscale is not None and (bool(roles) or request.canvas is not None)
+        ),
         f"A picture can become 2 or 4 times as large, not {factor} times.": factor not in FACTORS,
+        "There is no upscaler beside this model; a creative upscale works without one.": (
+            request.upscale is not None and not request.upscale.creative and tools.upscaler is None
+        ),
         "A creative upscale draws on the picture: its strength has to be below 1.": (
             request.upscale is not None and request.upscale.creative and request.strength >= 1
         ),

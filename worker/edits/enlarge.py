@@ -20,7 +20,6 @@ from worker.edits.fitting import Size, cut, filled, grid_of, on_grid
 from worker.edits.plan import Desk, Prepared, Start
 from worker.edits.words import told
 from worker.families.base import Family, Pixels
-from worker.tasks import CannotCompute
 from worker.vision.tiles import Joiner, Tile, tiles
 
 #: What an ancestral sampler is replaced by: each tile would draw other noise at every step, and seams would show.
@@ -39,11 +38,10 @@ def enlarge(order: Submit, brought: Brought, desk: Desk) -> Generator[None, None
     assert wish is not None and source is not None  # brought.read() saw to it
     if desk.tools.upscaler is not None:
         larger = yield from desk.tools.upscaler.enlarge(source, wish.factor)
-    elif wish.creative:
+    else:
+        assert wish.creative
         size = source.shape[1] * wish.factor, source.shape[0] * wish.factor
         larger = np.asarray(Image.fromarray(source).resize(size, Image.Resampling.LANCZOS))
-    else:
-        raise CannotCompute("There is no upscaler beside this model; a creative upscale works without one.")
     if not wish.creative:
         return Prepared(pictures=tuple((index, larger) for index in order.indices))
     return (yield from _refine(order, larger, desk))

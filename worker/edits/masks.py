@@ -4,6 +4,8 @@ come back afterwards, and where old and new can be compared.
 A mask is uint8 [height, width], 255 = anew. Arrays in, arrays out: knows no model.
 """
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from worker.edits.matching import Floats
 from worker.families.base import Pixels
 
 Weights = NDArray[np.float32]  # [height, width], 0 … 1
+Inside = NDArray[np.bool_]  # [height, width]
+Depths = NDArray[np.int16]  # [height, width], pixels
+Shape = TypeVar("Shape", Inside, Depths)
 
 #: How far a seam is feathered, as a share of the picture's shorter side.
 FEATHER = 1 / 16
@@ -31,9 +36,47 @@ def feather_of(size: tuple[int, int]) -> int:
 
 
 def soft(mask: Mask, feather: int) -> Weights:
-    """Weights that are 0 wherever the mask is 0, and rise to the mask's own value over `feather` pixels inside it."""
-    inside = np.clip(2 * _near(mask, feather) - 1, 0, 1)
-    return np.minimum(inside, mask.astype(np.float32) / 255)
+    """Weights that are 0 wherever the mask is 0, and rise to the mask's own value over `feather` pixels inside it.
+
+    Where a place is too narrow for that they rise faster, so that its middle has the mask's own value too.
+    """
+    inside = mask > 0
+    depth = _depths(inside, feather + 1)
+    # Half a pixel less: a pixel's middle is what lies so deep.
+    rise = (2 * depth.astype(np.float32) - 1) / (2 * _deepest(depth, inside, feather // 2) - 1).astype(np.float32)
+    return np.where(inside, np.minimum(rise, mask.astype(np.float32) / 255), np.float32(0))
+
+
+def _depths(inside: Inside, most: int) -> Depths:
+    """How many pixels it is to the outside, up to `most`; 0 outside, 1 beside it."""
+    # What lies beyond the border counts as the border does: a mask up to the rim has no seam there.
+    left, depth = inside, inside.astype(np.int16)
+    for turn in range(1, most):
+        if not left.any():
+            break
+        left = ~_grown(~left, diagonally=turn % 2 == 1)
+        depth += left
+    return depth
+
+
+def _deepest(depth: Depths, inside: Inside, reach: int) -> Depths:
+    """The greatest depth within `reach` pixels, of the same place: not across what is outside."""
+    greatest = depth
+    for _turn in range(reach):
+        greatest = np.where(inside, _grown(greatest), np.int16(1))
+    return greatest
+
+
+def _grown(values: Shape, *, diagonally: bool = True) -> Shape:
+    """Each pixel as its greatest neighbour; in turns with and without the diagonal ones a circle is an octagon."""
+    down = values.copy()
+    np.maximum(down[1:], values[:-1], out=down[1:])
+    np.maximum(down[:-1], values[1:], out=down[:-1])
+    beside = down if diagonally else values
+    grown = down.copy()
+    np.maximum(grown[:, 1:], beside[:, :-1], out=grown[:, 1:])
+    np.maximum(grown[:, :-1], beside[:, 1:], out=grown[:, :-1])
+    return grown
 
 
 def around(mask: Mask, feather: int) -> Weights:

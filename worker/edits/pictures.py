@@ -4,8 +4,9 @@ What starts from a picture may have any size: it is drawn on the model's grid an
 descriptions.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -29,11 +30,12 @@ _NEAR, _NEARER, _NEAREST = 0.8, 0.15, 0.35
 class _Stay:
     """What stays of a picture: `mask` says which parts are anew, `seam` how the old pixels come back over the new.
 
-    `known`: how much each pixel tells of the tint that lies between old and new.
+    The seam is reckoned when the first picture is finished, beside the loop: it takes its time. `known`: how much each
+    pixel tells of the tint that lies between old and new.
     """
 
     mask: Mask
-    seam: Weights
+    seam: Callable[[], Weights]
     known: Weights
 
 
@@ -51,14 +53,16 @@ class _Ground:
         made = cut(drawn, self.size)
         if self.pixels is None or self.stay is None:
             return made
-        return paste(self.pixels, matched(self.pixels, made, self.stay.known), self.stay.seam)
+        return paste(self.pixels, matched(self.pixels, made, self.stay.known), self.stay.seam())
 
 
 def prepare_pictures(order: Submit, brought: Brought, desk: Desk) -> Generator[None, None, Prepared]:
     """One row for each picture that is ordered."""
     request, family = order.request, desk.family
     ground = _ground(request, brought, adapts=desk.tools.adapter is not None)
-    size = ground.size if brought.source is None else on_grid(ground.size, grid_of(family))
+    # What comes of words alone, and edges that meet, are drawn as large as they are: `tasks.check` saw to it.
+    exact = brought.source is None or request.tile
+    size = ground.size if exact else on_grid(ground.size, grid_of(family))
     latents = mask = None
     if ground.pixels is not None:
         latents = family.encode_picture(filled(ground.pixels, size))
@@ -92,7 +96,8 @@ def _ground(request: Request, brought: Brought, *, adapts: bool) -> _Ground:
     size = request.width, request.height
     if brought.source is None:
         if adapts or not brought.references:
-            return _Ground(size, None, request.strength)
+            # Pictures beside the words are no start: a lower strength would leave less noise, and nothing under it.
+            return _Ground(size, None, 1.0)
         picture = brought.references[0]
         near = max(_NEAREST, _NEAR - _NEARER * (picture.weight - 1))
         return _Ground(size, covering(picture.pixels, size), min(request.strength, near))
@@ -112,14 +117,14 @@ def _beyond(mask: Mask, region: Mask | None, canvas: Canvas) -> _Stay:
     seam: Weights = mask.astype(np.float32) / np.float32(255)
     known = within(seam, canvas)
     if region is None:
-        return _Stay(mask, seam, known)
+        return _Stay(mask, lambda: seam, known)
     both = np.maximum(mask, region)
-    return _Stay(both, np.maximum(seam, _soft(region)), np.where(region > 0, np.float32(0), known))
+    return _Stay(both, cache(lambda: np.maximum(seam, _soft(region))), np.where(region > 0, np.float32(0), known))
 
 
 def _region(mask: Mask) -> _Stay:
     """A region alone. Within it the old picture tells nothing: what it shows may be what was not wanted."""
-    return _Stay(mask, _soft(mask), around(mask, _feather(mask)))
+    return _Stay(mask, cache(lambda: _soft(mask)), around(mask, _feather(mask)))
 
 
 def _soft(mask: Mask) -> Weights:

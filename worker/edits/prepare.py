@@ -28,8 +28,11 @@ def check_from_words(order: Submit) -> None:
 
 
 def prepare(order: Submit, desk: Desk) -> Generator[None, None, Prepared]:
-    """Prepares one job, a short piece of device work at a time. Raises CannotCompute before the first."""
-    brought = read(order, desk.tools)
+    """Prepares one job, a short piece at a time: first what it brings, then the device's work.
+
+    Raises CannotCompute: in the first piece what its numbers tell, and before the device's what its pictures do.
+    """
+    brought = yield from read(order, desk.tools)
     if order.kind is Kind.DESCRIBE:
         assert brought.source is not None and desk.tools.describer is not None  # read() saw to it
         return Prepared(words=desk.tools.describer.describe(brought.source))

@@ -109,12 +109,14 @@ class Schedules:
         most = int(self.config.get("num_train_timesteps", 1000))
         if steps > most:
             raise ValueError(f"{steps} steps are not possible: this model takes at most {most}.")
+        near = strength < 1
         scheduler = throwaway(sampler, self.config)
-        set_steps(scheduler, sampler, steps, tokens)
+        # Of one step none can be left out; without that nothing of the source would be in what is drawn.
+        set_steps(scheduler, sampler, max(2, steps) if near else steps, tokens)
         chosen = _SAMPLERS[sampler]
         course = chosen.course(scheduler, _prediction(self.config))
         length = len(course.times)
-        start = length - min(length, max(1, round(length * strength)))
+        start = length - min(length - near, max(1, round(length * strength)))
         end = max(start + 1, round(length * stop / 100))
         course = course.since(start)
         table = np.ascontiguousarray(chosen.table(course, scheduler)[: end - start])

@@ -61,12 +61,19 @@ class Eyes:
     def see(self, pixels: Pixels) -> Tensor:
         """float32 [1, 3, height, width] on the CPU."""
         image = Image.fromarray(pixels)
-        if self.edge is not None:
-            factor = self.edge / min(image.size)
-            image = image.resize((round(image.width * factor), round(image.height * factor)), self.resample)
-            left, top = (image.width - self.size[0]) // 2, (image.height - self.size[1]) // 2
-            image = image.crop((left, top, left + self.size[0], top + self.size[1]))
-        else:
-            image = image.resize(self.size, self.resample)
+        image = self._middle(image, self.edge) if self.edge is not None else image.resize(self.size, self.resample)
         values = torch.from_numpy(np.array(image, dtype=np.float32) / 255)
         return ((values - torch.tensor(self.mean)) / torch.tensor(self.std)).permute(2, 0, 1)[None]
+
+    def _middle(self, image: Image.Image, edge: int) -> Image.Image:
+        """What is seen of it, after its shorter side became `edge`. The rest is never made: a line would be endless."""
+        factor = edge / min(image.size)
+        full = round(image.width * factor), round(image.height * factor)
+        left, top = ((whole - seen) // 2 for whole, seen in zip(full, self.size, strict=True))
+        area = max(0, left), max(0, top), min(full[0], left + self.size[0]), min(full[1], top + self.size[1])
+        across, down = image.width / full[0], image.height / full[1]
+        box = area[0] * across, area[1] * down, area[2] * across, area[3] * down
+        part = image.resize((area[2] - area[0], area[3] - area[1]), self.resample, box=box)
+        # Where more is seen than there is, the rest is black.
+        left, top = min(0, left), min(0, top)
+        return part.crop((left, top, left + self.size[0], top + self.size[1]))

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from worker.families.base import Pixels
 from worker.vision import CannotOpen
-from worker.vision.tiles import Joiner, tiles
+from worker.vision.tiles import Floats, Joiner, tiles
 
 #: Pixels of a tile's side before it is enlarged, and how far neighbours overlap: further than the network looks. Both
 #: are multiples of Swin2SR's windows, so that all tiles are cut into the same ones.
 SIDE, OVERLAP = 256, 64
 _WINDOW = 16
+#: What a network may enlarge by.
+_FACTORS = (2, 4, 8)
 
 Network = Callable[[Tensor], Tensor]  # [1, 3, h, w] in 0 … 1 to the same, larger
 
@@ -44,30 +46,44 @@ class Upscaler:
     ) -> Generator[None, None, Pixels]:
         """The picture `factor` times as large; pauses after each tile."""
         height, width = pixels.shape[:2]
-        larger = pixels
-        while larger.shape[0] < height * factor:
-            larger = yield from self._once(larger, side, overlap)
+        larger, left = pixels, factor
+        while left > 1:
+            # What would be too large is made smaller tile by tile, so that it is nowhere whole.
+            times = min(self.factor, left)
+            larger = yield from self._once(larger, times, side, overlap)
+            left = -(-left // times)
         wanted = (width * factor, height * factor)
         if larger.shape[1::-1] != wanted:
             larger = np.asarray(Image.fromarray(larger).resize(wanted, Image.Resampling.LANCZOS), dtype=np.uint8)
         return larger
 
-    def _once(self, pixels: Pixels, side: int, overlap: int) -> Generator[None, None, Pixels]:
+    def _once(self, pixels: Pixels, times: int, side: int, overlap: int) -> Generator[None, None, Pixels]:
         height, width = pixels.shape[:2]
-        joiner = Joiner(width * self.factor, height * self.factor, overlap * self.factor)
+        joiner = Joiner(width * times, height * times, overlap * times)
         for tile in tiles(width, height, side, overlap, grid=_WINDOW):
-            joiner.add(tile.times(self.factor), self._forward(pixels[tile.area]))
+            place = tile.times(times)
+            joiner.add(place, _resized(self._forward(pixels[tile.area]), place.width, place.height))
             yield
         whole: Pixels = np.rint(joiner.picture().clip(0, 1) * 255).astype(np.uint8)
         return whole
 
-    def _forward(self, pixels: Pixels) -> np.ndarray:
+    def _forward(self, pixels: Pixels) -> Floats:
         """float [factor · h, factor · w, 3]."""
         missing = [(0, -side % self._multiple) for side in pixels.shape[:2]]
         padded = np.pad(pixels, (*missing, (0, 0)), mode="symmetric")
         image = torch.from_numpy(padded.astype(np.float32) / 255).permute(2, 0, 1)[None]
-        out = self._network(image.to(self._device, self._dtype))[0].float().permute(1, 2, 0).cpu().numpy()
+        out: Floats = self._network(image.to(self._device, self._dtype))[0].float().permute(1, 2, 0).cpu().numpy()
         return out[: pixels.shape[0] * self.factor, : pixels.shape[1] * self.factor]
+
+
+def _resized(values: Floats, width: int, height: int) -> Floats:
+    if values.shape[:2] == (height, width):
+        return values
+    layers = [
+        Image.fromarray(np.ascontiguousarray(values[..., channel])).resize((width, height), Image.Resampling.LANCZOS)
+        for channel in range(values.shape[2])
+    ]
+    return np.stack([np.asarray(layer, dtype=np.float32) for layer in layers], axis=2)
 
 
 def open_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
@@ -93,6 +109,8 @@ def _swin(folder: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
     )
     network = network.to(device).eval().requires_grad_(False)
     config = network.config
+    if config.upscale not in _FACTORS:
+        raise CannotOpen(_none_in(folder))
     return Upscaler(
         lambda image: network(image).reconstruction, int(config.upscale), device, dtype, int(config.window_size),
         networks=(network,),
@@ -109,7 +127,11 @@ def _community(file: Path, device: torch.device, dtype: torch.dtype) -> Upscaler
             "install it, or name a folder of Swin2SR instead."
         ) from error
     model: Any = ModelLoader(device=device).load_from_file(file)
-    if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3 or model.scale not in (2, 4, 8):
-        raise CannotOpen(f"{file.name} holds no network that makes colour pictures 2, 4 or 8 times larger.")
+    if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3 or model.scale not in _FACTORS:
+        raise CannotOpen(_none_in(file))
     model.model.to(device, dtype).eval().requires_grad_(False)
     return Upscaler(model, int(model.scale), device, dtype, networks=(model.model,))
+
+
+def _none_in(path: Path) -> str:
+    return f"{path.name} holds no network that makes colour pictures 2, 4 or 8 times larger."
