@@ -15,6 +15,7 @@ from worker import ENGINE
 from worker.device import Device
 from worker.edits import Desk
 from worker.families.base import Adaptation, Conditions, Family, Whole
+from worker.families.trying import small_side, try_out
 from worker.loras import states
 from worker.models import Loaded
 from worker.preview import Sketcher
@@ -44,12 +45,18 @@ class Held:
     @classmethod
     @torch.inference_mode()
     def of(cls, loaded: Loaded, device: Device) -> "Held":
-        """Tries the model out on the way: what cannot encode and decode a picture raises here, before it is needed."""
+        """Tries the model out on the way: what cannot make a picture raises here, before another one goes for it."""
         family, info = loaded.family, loaded.info
+        if loaded.boost is not None:  # nobody asks for these shapes: nothing is to be compiled for them
+            loaded.boost.follow(plain=False)
+        try_out(family, small_side(family))
+        sketcher = None if isinstance(family, Whole) else Sketcher.fit(family)
+        if loaded.boost is not None:
+            loaded.boost.follow(plain=True)
         return cls(
             loaded=loaded,
             schedules=Schedules(family.scheduler, family.factor * TOKEN),
-            sketcher=None if isinstance(family, Whole) else Sketcher.fit(family),
+            sketcher=sketcher,
             made_with=MadeWith(
                 model=info.name, digest=info.digest, dtype=info.dtype, device=device.name, engine=ENGINE
             ),

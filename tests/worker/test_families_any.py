@@ -19,9 +19,9 @@ from tests.worker.checkpoint_families import make_sd3
 from tests.worker.families import distance, plain
 from tests.worker.test_families_drafting import flux2
 from worker.device import choose
-from worker.doctor import _step
 from worker.families.any import AnyPipeline
 from worker.families.base import Adaptation, Run, Whole
+from worker.held import Held
 from worker.models import CannotLoad, Loaded, load
 from worker.placing import planned
 from worker.sizing import sizes_of
@@ -277,12 +277,28 @@ def test_pipelines_are_asked_in_their_own_words() -> None:
     assert "negative_prompt" not in model._call(request(guidance=0.0), (0,)), "no guidance wants no second prompt"
 
 
-def test_the_doctor_tries_it_out_with_one_step(whole: Whole) -> None:
-    forwards: list[int] = []
-    hook = whole.parts["transformer"].register_forward_hook(lambda *_: forwards.append(1))
-    _step(whole)
-    hook.remove()
-    assert forwards == [1]
+def test_it_is_tried_out_with_one_step_and_one_decode_and_leaves_nothing_running(model: Loaded, whole: Whole) -> None:
+    seen: list[str] = []
+    parts = {"step": whole.parts["transformer"], "decode": whole.parts["vae"].decoder}
+    hooks = [part.register_forward_hook(lambda *_, name=name: seen.append(name)) for name, part in parts.items()]
+    before = threading.active_count()
+    Held.of(model, CPU)
+    for hook in hooks:
+        hook.remove()
+    assert seen == ["step", "decode"] and threading.active_count() == before
+
+
+def test_a_pipeline_that_cannot_take_a_step_is_found_out_before_it_serves(
+    model: Loaded, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: Any, **__: Any) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    before = threading.active_count()
+    monkeypatch.setattr(whole.parts["transformer"], "forward", breaks)
+    with pytest.raises(RuntimeError, match="multiplied"):
+        Held.of(model, CPU)
+    assert threading.active_count() == before
 
 
 def test_pictures_of_one_call_are_decoded_one_by_one(whole: Whole) -> None:

@@ -2,19 +2,24 @@
 
 import threading
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 
 from core.events import Catalogue, Models
-from tests.worker.paper import PATIENCE, Loads, Paper, Part, paper
+from tests.worker.paper import PATIENCE, Loads, Paper, Part, Sheet, WholePaper, paper
+from worker.boost import Boost
 from worker.device import Device, choose
 from worker.families.base import Adaptation
+from worker.families.trying import small_side, try_out
+from worker.forward import Forward
 from worker.held import Held
 from worker.memory import Company, NoRoom
-from worker.models import CannotLoad
+from worker.models import CannotLoad, Loaded
 from worker.shelf import Arrival, Shelf
+from worker.tally import Tally
 
 DEVICE = choose("cpu", "float32", 0)
 FULL = torch.OutOfMemoryError("CUDA out of memory.")
@@ -101,12 +106,16 @@ def test_when_the_new_one_fails_the_old_one_is_back(error: Exception) -> None:
     assert bench.shelf.get("one") is not None
 
 
-def test_one_that_cannot_encode_a_picture_does_not_take_the_old_ones_place() -> None:
-    class Broken(Paper):
-        def encode_picture(self, pixels: Any) -> Any:
-            raise RuntimeError("its weights are of another shape")
+@pytest.mark.parametrize("broken", ["encode_picture", "encode_prompt", "denoise", "decode", "begin", "advance"])
+def test_one_that_cannot_make_a_picture_does_not_take_the_old_ones_place(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def breaks(*_: Any, **__: Any) -> None:
+        raise RuntimeError("its weights are of another shape")
 
-    bench = Bench(paper("one", 200), two=paper("two", 200, family=Broken()))
+    family = WholePaper() if broken in {"begin", "advance"} else Paper()
+    bench = Bench(paper("one", 200), two=paper("two", 200, family=family))
+    monkeypatch.setattr(Sheet if broken == "advance" else type(family), broken, breaks)
     bench.sizes["two"] = 200
     arrival = bench.fetch("two")
     assert arrival is not None and arrival.sentence
@@ -232,6 +241,9 @@ class Boosted:
     def __init__(self, ways: list[str]) -> None:
         self.leave, self.come_back = lambda: ways.append("code gone"), lambda: ways.append("code back")
 
+    def follow(self, *, plain: bool) -> None:
+        """Nothing here is compiled."""
+
 
 def test_compiled_code_leaves_before_its_model_and_returns_after_it() -> None:
     one = paper("one", 200)
@@ -239,6 +251,28 @@ def test_compiled_code_leaves_before_its_model_and_returns_after_it() -> None:
     bench.sizes["two"] = 200
     bench.fetch("two")
     assert moves(one) == ["code gone", "cpu", "cpu", "code back"]
+
+
+def test_what_a_new_model_is_tried_with_is_nothing_to_compile_for(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unet = loaded.family.parts["unet"]
+    monkeypatch.setattr(unet, "forward", unet.forward)  # as it is, when this test is over
+    forward = Forward(unet, Tally())
+    boost = Boost(cast("Any", SimpleNamespace(subjects=[SimpleNamespace(forward=forward)])))
+    held = Held.of(replace(loaded, boost=boost), DEVICE)
+    assert forward.tally.wishes() == []
+    try_out(held.family, 64)
+    assert len(forward.tally.wishes()) == 1, "from then on forwards count"
+
+
+@pytest.mark.parametrize(
+    ("native", "multiple", "side"), [(1024, 64, 256), (1024, 16, 256), (64, 64, 64), (360, 32, 96)]
+)
+def test_models_are_tried_at_a_quarter_of_their_side(native: int, multiple: int, side: int) -> None:
+    family = Paper()
+    family.native, family.multiple = native, multiple
+    assert small_side(family) == side
 
 
 def test_what_was_encoded_leaves_the_device_with_the_model() -> None:
