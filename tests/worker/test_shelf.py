@@ -118,8 +118,22 @@ def test_one_that_cannot_make_a_picture_does_not_take_the_old_ones_place(
     monkeypatch.setattr(Sheet if broken == "advance" else type(family), broken, breaks)
     bench.sizes["two"] = 200
     arrival = bench.fetch("two")
-    assert arrival is not None and arrival.sentence
+    assert arrival is not None and "makes no picture (RuntimeError: its weights are of" in arrival.sentence
     assert bench.there == ("one",)
+
+
+def test_one_that_finds_no_room_when_it_is_tried_out_is_tried_again_with_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(paper("one"), two=paper("two"))
+    denoise, full = Paper.denoise, iter([FULL])
+
+    def narrow(*given: Any) -> Any:
+        for error in full:
+            raise error
+        return denoise(*given)
+
+    monkeypatch.setattr(Paper, "denoise", narrow)
+    assert bench.fetch("two") is None and bench.there == ("one",)
+    assert bench.fetch("two") == Arrival(name="two") and bench.there == ("two",)
 
 
 def test_one_that_cannot_come_back_is_only_forgotten() -> None:
