@@ -3,7 +3,6 @@
 import importlib.metadata
 import sys
 from time import monotonic
-from typing import Any
 
 from core.errors import DarkroomError
 from worker.settings import Settings
@@ -32,6 +31,7 @@ def _libraries() -> bool:
 
 def _computes(settings: Settings) -> bool:
     from worker.device import choose, prepare, programs_mb
+    from worker.families.trying import try_out
     from worker.memory import NOTICED_MB, Company
     from worker.models import load
 
@@ -49,7 +49,7 @@ def _computes(settings: Settings) -> bool:
             print(f"ok       memory {loaded.plan.sentence()}")
         how = f"behind the work, kept in {settings.data}" if loaded.plan.compiles else "nothing"
         print(f"ok       compiling {how}")
-        _step(loaded.family)
+        try_out(loaded.family, loaded.family.native)
         print(f"ok       one step and one decode at {loaded.family.native}×{loaded.family.native}")
     except DarkroomError as error:
         print(f"FAILED   {error.sentence}")
@@ -59,25 +59,3 @@ def _computes(settings: Settings) -> bool:
         print("         Another DARKROOM_DTYPE or DARKROOM_DEVICE=cpu may help.")
         return False
     return True
-
-
-def _step(family: Any) -> None:
-    """One step and one decode at the native size. Raises whatever goes wrong."""
-    import torch
-
-    from core.job import Request
-    from worker.families.base import Whole
-
-    if isinstance(family, Whole):
-        request = Request(
-            prompt="a test", width=family.native, height=family.native, seed=0, steps=1, guidance=1.0, sampler="",
-            model="",
-        )  # fmt: skip
-        family.begin(request, (0,), 1).advance()
-        return
-    side = family.native // family.factor
-    latents = torch.zeros(1, family.channels, side, side, device=family.device)
-    text = {name: value[None] for name, value in family.encode_prompt("a test").items()}
-    one = torch.ones(1, device=family.device)
-    family.denoise(latents, one, text, one)
-    family.decode(latents[0])

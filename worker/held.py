@@ -15,6 +15,8 @@ from worker import ENGINE
 from worker.device import Device
 from worker.edits import Desk
 from worker.families.base import Adaptation, Conditions, Family, Whole
+from worker.families.trying import small_side, try_out
+from worker.kinds import CannotLoad
 from worker.loras import states
 from worker.models import Loaded
 from worker.preview import Sketcher
@@ -44,12 +46,26 @@ class Held:
     @classmethod
     @torch.inference_mode()
     def of(cls, loaded: Loaded, device: Device) -> "Held":
-        """Tries the model out on the way: what cannot encode and decode a picture raises here, before it is needed."""
+        """Tries the model out on the way, before another one goes for it.
+
+        Raises CannotLoad for one that makes no picture.
+        """
         family, info = loaded.family, loaded.info
+        if loaded.boost is not None:  # nobody asks for these shapes: nothing is to be compiled for them
+            loaded.boost.follow(plain=False)
+        try:
+            try_out(family, small_side(family))
+            sketcher = None if isinstance(family, Whole) else Sketcher.fit(family)
+        except Exception as error:
+            # Libraries raise whatever they like on weights that do not fit; the owner needs one sentence.
+            text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise CannotLoad(f"{info.name} could be loaded, but makes no picture ({text}).") from error
+        if loaded.boost is not None:
+            loaded.boost.follow(plain=True)
         return cls(
             loaded=loaded,
             schedules=Schedules(family.scheduler, family.factor * TOKEN),
-            sketcher=None if isinstance(family, Whole) else Sketcher.fit(family),
+            sketcher=sketcher,
             made_with=MadeWith(
                 model=info.name, digest=info.digest, dtype=info.dtype, device=device.name, engine=ENGINE
             ),

@@ -12,8 +12,12 @@ from typing import Any
 
 from core.errors import DarkroomError
 
-#: Names of models that were taught to need few steps, and no second forward.
-FEW_STEPS = re.compile(r"turbo|lightning|lcm|hyper|dmd|schnell", re.IGNORECASE)
+#: Words in names of models that were taught to need few steps, and no second forward: whole words, or behind SD or XL.
+_START = r"(?:(?<![a-z])|(?<=sd)|(?<=xl))"
+_TAUGHT = re.compile(_START + r"(turbo|lightning|lcm|dmd|schnell)(?![a-z])")
+#: A word of many names ("hyperrealism") and of one method, which is called Hyper-SD.
+_HYPER = re.compile(_START + r"(hyper)(?:[-_. ]?sd(?:xl)?)?(?![a-z])(?![-_. ]?real)")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 class CannotLoad(DarkroomError):
@@ -73,6 +77,18 @@ KINDS: Mapping[str, Kind] = {
     "FluxPipeline": FLUX,
     "FluxImg2ImgPipeline": FLUX,
 }
+
+
+def taught(name: str) -> frozenset[str]:
+    """By which methods a model was taught to need few steps, as far as its name tells; mostly by none.
+
+    >>> sorted(taught("dreamshaperXL_v21TurboLCM"))
+    ['lcm', 'turbo']
+    >>> taught("hyperrealism-xl")
+    frozenset()
+    """
+    words = _CAMEL.sub("-", name).lower()
+    return frozenset([*_TAUGHT.findall(words), *_HYPER.findall(name.lower())])
 
 
 def index_of(folder: Path, model: str) -> Mapping[str, Any]:

@@ -5,7 +5,6 @@ Safetensors only, never pickle. Knows nothing of jobs. Whatever goes wrong is sa
 """
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,13 +17,13 @@ from worker.boost import Boost
 from worker.device import Device
 from worker.digest import combined, digest
 from worker.families.base import Family, Model, Whole
-from worker.kinds import FEW_STEPS, KINDS, CannotLoad, Kind, index_of
+from worker.kinds import KINDS, CannotLoad, Kind, index_of, taught
 from worker.locate import ROOT, locate
 from worker.loras import LoraFiles, waits
 from worker.memory import ALONE, UNPLANNED, Company, Plan
 from worker.othervae import read_vae
 from worker.parts import Parts, build, read_folder
-from worker.placing import DENOISERS, FULL, place, planned
+from worker.placing import DENOISERS, FULL, own, place, planned
 from worker.samplers import samplers_for
 from worker.sizing import companions_mb
 from worker.vision.places import NONE, Places
@@ -36,7 +35,6 @@ log = logging.getLogger("darkroom.models")
 
 FEW = 4  # steps of models that were taught to need no more
 #: Samplers that a checkpoint's own scheduler asks for, where another would not do.
-_LCM = re.compile(r"lcm", re.IGNORECASE)
 _OWN_SAMPLERS = {"EulerAncestralDiscreteScheduler": "euler_a", "LCMScheduler": "lcm"}
 
 
@@ -107,7 +105,7 @@ def quiet() -> None:
 
 
 def _load(model: str, device: Device, progress: Callable[[], None], how: _How) -> Loaded:
-    where = locate(model)
+    where = locate(model, progress)
     progress()
     vae = how.vae
     if where.is_file():
@@ -145,6 +143,7 @@ def _whole(model: str, folder: Path, device: Device, how: _How) -> Loaded:
     from worker.families.any import AnyPipeline
 
     family = AnyPipeline.load(folder, device)
+    few = bool(taught(_last(model))) or family.distilled
     info = ModelInfo(
         name=_name(model),
         family=family.name,
@@ -152,8 +151,9 @@ def _whole(model: str, folder: Path, device: Device, how: _How) -> Loaded:
         dtype=device.dtype_name,
         native=family.native,
         multiple=family.multiple,
-        steps=FEW if FEW_STEPS.search(_name(model)) else family.steps,
-        guidance=family.scale,
+        steps=FEW if few else family.steps,
+        # Nothing at all: some pipelines guide above 1, others above 0.
+        guidance=0.0 if few and not family.told_scale else family.scale,
         sampler=family.sampler,
         samplers=(family.sampler,),
         edits=tuple(edit.value for edit in family.edits),
@@ -167,6 +167,8 @@ def furnish(loaded: Loaded, places: Places, device: Device) -> Loaded:
     if places == NONE:
         return loaded
     tools = open_tools(places, loaded.family.parts, device.place, device.dtype).over(loaded.tools)
+    for network in tools.networks:
+        own(network)
     edits = tuple(dict.fromkeys((*loaded.info.edits, *(edit.value for edit in tools.edits))))
     return replace(
         loaded, tools=tools, info=replace(loaded.info, edits=edits), memory_mb=memory_mb(loaded.family, tools)
@@ -182,6 +184,11 @@ def memory_mb(family: Model, tools: Tools | None = None) -> int:
     return -(-sum(unique.values()) >> 20)
 
 
+def _last(model: str) -> str:
+    """The last part of its path or hub id, as its author wrote it: small letters would hide where words begin."""
+    return model.rstrip("/").rpartition("/")[2].removesuffix(".safetensors")
+
+
 def _name(model: str) -> str:
     """As the bot calls it too: by the path as it was given, since a link in it has a name of its own."""
     place = Path(model).expanduser()
@@ -190,7 +197,7 @@ def _name(model: str) -> str:
 
 def _info(model: str, parts: Parts, family: Family, device: Device) -> ModelInfo:
     shipped = parts.root == (ROOT / POSTCARD.path).resolve()
-    steps, guidance, sampler = _usual(_name(model), parts.kind, family, parts.index)
+    steps, guidance, sampler = _usual(_last(model), parts.kind, family, parts.index)
     return ModelInfo(
         name=_name(model),
         family=family.name,
@@ -208,10 +215,11 @@ def _info(model: str, parts: Parts, family: Family, device: Device) -> ModelInfo
 
 def _usual(name: str, kind: Kind, family: Family, index: Mapping[str, object]) -> tuple[int, float, str]:
     """Steps, guidance and sampler for who names none."""
-    few = bool(FEW_STEPS.search(name)) or family.guidance == "none"
+    methods = taught(name)
+    few = bool(methods) or family.guidance == "none"
     scheduler = index.get("scheduler")
     asked = _OWN_SAMPLERS.get(str(scheduler[1]), "") if isinstance(scheduler, list) and len(scheduler) > 1 else ""
-    asked = asked or ("lcm" if _LCM.search(name) else "")
+    asked = asked or ("lcm" if "lcm" in methods else "")
     sampler = asked if asked in SAMPLERS else kind.sampler
     if not few:
         return kind.steps, kind.guidance, sampler

@@ -13,7 +13,7 @@ from typing import Any
 
 from core.safetensors_header import PREFIX, Header, NotSafetensors, is_lora, length, parse
 from worker.device import Device
-from worker.kinds import FEW_STEPS, INPAINTING, KINDS, REFINER, CannotLoad
+from worker.kinds import INPAINTING, KINDS, REFINER, CannotLoad, taught
 from worker.parts import Parts, class_of, precision, read_scheduler, read_tokenizers, rescaled, settle
 from worker.vocabulary import clip_tokenizer
 
@@ -126,7 +126,7 @@ def read_file(
     kind = KINDS[index["_class_name"]]
     prediction, zero = prediction_of(header, shape, path.stem)
     scheduler = {**read_scheduler(folder, kind), "prediction_type": prediction}
-    if FEW_STEPS.search(path.stem):  # made to begin at the last of the trained steps; their own configs say so
+    if taught(path.stem):  # made to begin at the last of the trained steps; their own configs say so
         scheduler |= {"timestep_spacing": "trailing"}
     if zero:
         scheduler |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}

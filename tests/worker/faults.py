@@ -18,7 +18,7 @@ MARKS = {"poison": 1e6, "hang": 2e6, "die": 3e6, "memory": 4e6, "overflow": 5e6}
 
 
 class Faulty:
-    """Wraps a family. `widest`: samples that fit into a forward; `before` runs at each forward."""
+    """Wraps a family. `widest`: samples that fit into a forward; `before` runs at each forward of a job."""
 
     def __init__(self, family: Any, widest: int = 1000, before: Callable[[int], None] = lambda _: None) -> None:
         self._family = family
@@ -37,6 +37,8 @@ class Faulty:
         return conditions
 
     def denoise(self, latents: Tensor, timesteps: Tensor, conditions: Conditions, scales: Tensor) -> Tensor:
+        if not latents.any():  # it is tried out; jobs begin with noise
+            return self._family.denoise(latents, timesteps, conditions, scales)
         self.before(len(latents))
         marks = set(conditions["text"][:, 0, 0].tolist())
         if MARKS["die"] in marks:

@@ -77,6 +77,7 @@ def test_a_text_is_encoded_once(loaded: Loaded, monkeypatch: pytest.MonkeyPatch)
         type(loaded.family), "encode_prompt", lambda it, text, **how: texts.append(text) or encode(it, text, **how)
     )
     bed = Bed(loaded)
+    texts.clear()
     bed.render(request(), "a")
     bed.render(request(seed=2), "b")
     assert texts == ["a red boat", ""]

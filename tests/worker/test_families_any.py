@@ -1,6 +1,7 @@
 """A pipeline without a family of its own runs whole, step by step: the same pictures, drafts, turns, and an end."""
 
 import json
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,11 @@ from core.job import House
 from tests.worker.bed import Bed, request
 from tests.worker.checkpoint_families import make_sd3
 from tests.worker.families import distance, plain
+from tests.worker.test_families_drafting import flux2
 from worker.device import choose
-from worker.doctor import _step
 from worker.families.any import AnyPipeline
 from worker.families.base import Adaptation, Run, Whole
+from worker.held import Held
 from worker.models import CannotLoad, Loaded, load
 from worker.placing import planned
 from worker.sizing import sizes_of
@@ -148,6 +150,87 @@ def test_it_says_what_it_is(model: Loaded) -> None:
     assert model.memory_mb >= 1
 
 
+@pytest.mark.parametrize(("name", "usual"), [("tiny-3-large-turbo", (4, 0.0)), ("hyperreal-3", (28, 7.0))])
+def test_one_that_was_taught_few_steps_says_so_in_its_name_and_is_not_guided(
+    tiny: Path, tmp_path: Path, name: str, usual: tuple[int, float]
+) -> None:
+    (tmp_path / name).symlink_to(tiny)
+    loaded = load(str(tmp_path / name), CPU)
+    assert (loaded.info.steps, loaded.info.guidance) == usual
+    forwards: list[int] = []
+    hook = loaded.family.parts["transformer"].register_forward_hook(
+        lambda _part, _given, out: forwards.append(len(out[0]))
+    )
+    finished(loaded.family.begin(request(steps=2, guidance=loaded.info.guidance), (0,), 1))
+    hook.remove()
+    assert forwards == [1 if usual[1] == 0 else 2] * 2
+
+
+@pytest.mark.parametrize(("embeds", "usual"), [(False, (4, 0.0)), (True, (4, 4.0))])
+def test_one_whose_index_calls_it_distilled_takes_few_steps_and_guidance_only_as_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embeds: bool, usual: tuple[int, float]
+) -> None:
+    pipeline, _ = flux2(guidance_embeds=embeds, is_distilled=True)
+    whole = AnyPipeline(pipeline, torch.device("cpu"))
+    monkeypatch.setattr(AnyPipeline, "load", lambda _folder, _device: whole)
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "Flux2KleinPipeline"}))
+    info = load(str(tmp_path), CPU).info
+    assert (info.steps, info.guidance) == usual
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_scheduler_that_takes_more_steps_than_asked_gets_to_the_pictures_all_the_same(
+    tiny: Path, tmp_path: Path, count: int
+) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "heun"))
+    diffusers.FlowMatchHeunDiscreteScheduler(shift=3.0).save_pretrained(folder / "scheduler")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["scheduler"] = ["diffusers", "FlowMatchHeunDiscreteScheduler"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    loaded = load(str(folder), CPU)
+    run = loaded.family.begin(request(steps=4), range(count), 2)
+    counts = []
+    while run.done < run.steps:
+        run.advance()
+        counts.append(run.done)
+    assert len(run.pictures()) == count
+    assert len(counts) == 7 * -(-count // 2), "each of its steps is a turn"
+    assert counts == sorted(counts)
+    wish = request(steps=4, sampler="own", count=count)
+    assert len(Bed(loaded, rows=2).render(wish)) == count
+
+
+def test_a_pipeline_that_takes_fewer_steps_than_asked_is_done_when_its_pictures_are_there(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = diffusers.FlowMatchEulerDiscreteScheduler.set_timesteps
+    monkeypatch.setattr(
+        diffusers.FlowMatchEulerDiscreteScheduler,
+        "set_timesteps",
+        lambda self, steps, **how: plain(self, steps - 2, **how),
+    )
+    run = whole.begin(request(steps=5), (0,), 2)
+    counts = []
+    while run.done < run.steps:
+        run.advance()
+        counts.append(run.done)
+    assert (counts, len(run.pictures())) == ([1, 3, 5], 1)
+
+
+def test_a_pipeline_that_works_on_pixels_has_the_size_of_its_network() -> None:
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=64, in_channels=3, out_channels=6, layers_per_block=1, block_out_channels=(8, 8), norm_num_groups=8,
+        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
+        cross_attention_dim=8,
+    )  # fmt: skip
+    pipeline = diffusers.IFPipeline(
+        tokenizer=None, text_encoder=None, unet=unet, scheduler=diffusers.DDPMScheduler(), safety_checker=None,
+        feature_extractor=None, watermarker=None, requires_safety_checker=False,
+    )  # fmt: skip
+    model = AnyPipeline(pipeline, torch.device("cpu"))
+    assert (model.native, model.factor, model.multiple) == (64, 1, 16)
+
+
 @pytest.mark.parametrize("changes", [{"strength": 0.5}, {"width": 72}])
 def test_what_it_cannot_do_is_said(whole: Whole, changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"alone\.|multiples of 32"):
@@ -176,6 +259,7 @@ def test_pipelines_are_asked_in_their_own_words() -> None:
         """Takes what QwenImagePipeline takes."""
 
         components: ClassVar[dict[str, Any]] = {}
+        vae_scale_factor = 8
         scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
 
         def __call__(
@@ -190,14 +274,31 @@ def test_pipelines_are_asked_in_their_own_words() -> None:
     assert (call["true_cfg_scale"], call["negative_prompt"], len(call["generator"])) == (3.0, " ", 2)
     assert "guidance_scale" not in call
     assert (model.steps, model.scale, model.native) == (50, 4.0, 1024)
+    assert "negative_prompt" not in model._call(request(guidance=0.0), (0,)), "no guidance wants no second prompt"
 
 
-def test_the_doctor_tries_it_out_with_one_step(whole: Whole) -> None:
-    forwards: list[int] = []
-    hook = whole.parts["transformer"].register_forward_hook(lambda *_: forwards.append(1))
-    _step(whole)
-    hook.remove()
-    assert forwards == [1]
+def test_it_is_tried_out_with_one_step_and_one_decode_and_leaves_nothing_running(model: Loaded, whole: Whole) -> None:
+    seen: list[str] = []
+    parts = {"step": whole.parts["transformer"], "decode": whole.parts["vae"].decoder}
+    hooks = [part.register_forward_hook(lambda *_, name=name: seen.append(name)) for name, part in parts.items()]
+    before = threading.active_count()
+    Held.of(model, CPU)
+    for hook in hooks:
+        hook.remove()
+    assert seen == ["step", "decode"] and threading.active_count() == before
+
+
+def test_a_pipeline_that_cannot_take_a_step_is_found_out_before_it_serves(
+    model: Loaded, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: Any, **__: Any) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    before = threading.active_count()
+    monkeypatch.setattr(whole.parts["transformer"], "forward", breaks)
+    with pytest.raises(CannotLoad, match=r"^tiny-3 could be loaded, but .*multiplied"):
+        Held.of(model, CPU)
+    assert threading.active_count() == before
 
 
 def test_pictures_of_one_call_are_decoded_one_by_one(whole: Whole) -> None:

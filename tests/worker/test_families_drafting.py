@@ -40,7 +40,7 @@ def qwen() -> tuple[Any, dict[str, Any]]:
     return pipeline, words
 
 
-def flux2() -> tuple[Any, dict[str, Any]]:
+def flux2(*, guidance_embeds: bool = False, is_distilled: bool = False) -> tuple[Any, dict[str, Any]]:
     """A tiny FLUX.2: tokens are whole patches, each channel normed by what was usual in training."""
     vae = diffusers.AutoencoderKLFlux2(
         block_out_channels=(8, 16, 16, 16), latent_channels=4, layers_per_block=1, norm_num_groups=8, sample_size=64
@@ -51,8 +51,9 @@ def flux2() -> tuple[Any, dict[str, Any]]:
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(), text_encoder=None, tokenizer=None, vae=vae,
         transformer=diffusers.Flux2Transformer2DModel(
             in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
-            joint_attention_dim=16, timestep_guidance_channels=16, axes_dims_rope=(4, 4, 4, 4), guidance_embeds=False,
-        ),
+            joint_attention_dim=16, timestep_guidance_channels=16, axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=guidance_embeds,
+        ), is_distilled=is_distilled,
     )  # fmt: skip
     return pipeline, {"prompt_embeds": torch.randn(1, 5, 16), "guidance_scale": 1.0}
 

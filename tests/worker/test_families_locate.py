@@ -25,13 +25,16 @@ class Hub:
     def __init__(self, root: Path, files: list[str], index: dict[str, Any]) -> None:
         self.root, self.files, self.index = root, files, index
         self.fetched: list[str] = []
+        self.chunk = 1  # bytes that come at once
 
     def download(self, repo_id: str, **how: Any) -> str:
-        assert set(how) == {"allow_patterns", "ignore_patterns", "local_files_only"}
+        assert set(how) == {"allow_patterns", "ignore_patterns", "local_files_only", "tqdm_class"}
+        bar = how["tqdm_class"](total=0)
         for name in self.files:
             wanted = any(fnmatch(name, pattern) for pattern in how["allow_patterns"])
             if wanted and not any(fnmatch(name, pattern) for pattern in how["ignore_patterns"]):
                 self.fetched.append(name)
+                bar.update(self.chunk)
                 path = self.root / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps(self.index) if name == "model_index.json" else "{}")
@@ -91,6 +94,30 @@ def test_each_part_is_fetched_in_a_precision_that_it_has(monkeypatch: pytest.Mon
     locate("owner/model")
     wanted = {f"{part}/{names[0]}" for part, names in weights.items() if part != "safety_checker"}
     assert set(found.fetched) == {*CONFIGS, *parts, *wanted}
+
+
+def test_progress_is_told_while_a_model_comes_from_the_hub_and_not_while_nothing_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plain = [f"{name}.safetensors" for name in WEIGHTS]
+    found = hub(monkeypatch, tmp_path, [*CONFIGS, *PARTS, *plain, "all.safetensors"], SD)
+    told: list[int] = []
+    locate("owner/model", lambda: told.append(len(found.fetched)))
+    assert told == [*range(1, 11)]
+    locate("owner/model/all.safetensors", lambda: told.append(11))
+    assert told[-1] == 11
+    found.chunk = 0
+    locate("owner/model", lambda: told.append(12))
+    assert told[-1] == 11
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_load_hands_its_progress_on_to_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hub(monkeypatch, tmp_path, [*CONFIGS, *PARTS], SD)
+    told: list[int] = []
+    with pytest.raises(CannotLoad, match=r"no \.safetensors|\.safetensors file"):
+        load("owner/model", CPU, lambda: told.append(1))
+    assert len(told) == len([*CONFIGS, *PARTS])
 
 
 def test_one_file_of_a_repository_can_be_the_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

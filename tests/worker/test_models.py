@@ -12,6 +12,7 @@ from core.catalogue import SAMPLERS
 from tests.worker.checkpoint import make
 from worker.device import choose, is_out_of_memory
 from worker.digest import digest
+from worker.kinds import taught
 from worker.models import CannotLoad, _name, load, locate
 
 CPU = choose("cpu", "float32", 0)
@@ -63,6 +64,31 @@ def test_a_large_file_is_sampled_but_its_header_and_its_end_count(tmp_path: Path
         after = digest(tmp_path, [path])
         assert after != before
         before = after
+
+
+@pytest.mark.parametrize(
+    ("name", "methods"),
+    [
+        ("hyperrealism-xl", ""), ("HyperRealism_v3", ""), ("hyper-realistic", ""), ("hyperion", ""),
+        ("turbocharged", ""), ("calcmono", ""), ("lightnings", ""), ("Hyper-SDXL-8steps", "hyper"),
+        ("hypersd", "hyper"), ("some_hyper.8", "hyper"), ("v9Hyper", "hyper"), ("SDXL-Turbo", "turbo"),
+        ("sdxlturbo", "turbo"),
+        ("dreamshaperXL_v21TurboDPMSDE", "turbo"), ("xl_lightning4step", "lightning"),
+        ("juggXILightningByRD", "lightning"),
+        ("dreamshaper-7.lcm", "lcm"), ("dmd2_sdxl_4step", "dmd"), ("FLUX.1-schnell", "schnell"),
+    ],
+)  # fmt: skip
+def test_only_a_word_of_its_own_in_a_name_says_that_a_model_needs_few_steps(name: str, methods: str) -> None:
+    assert "+".join(sorted(taught(name))) == methods
+
+
+@pytest.mark.parametrize(("name", "usual"), [("hyperrealism-xl", (25, 7.5)), ("MyXLLightning_v2", (4, 1.0))])
+def test_what_a_name_says_decides_the_usual_steps_and_guidance(
+    folder: Path, tmp_path: Path, name: str, usual: tuple[int, float]
+) -> None:
+    (tmp_path / name).symlink_to(folder)
+    info = load(str(tmp_path / name), CPU).info
+    assert (info.steps, info.guidance) == usual
 
 
 def test_progress_is_told_while_loading(folder: Path) -> None:

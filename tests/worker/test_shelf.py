@@ -2,19 +2,24 @@
 
 import threading
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 
 from core.events import Catalogue, Models
-from tests.worker.paper import PATIENCE, Loads, Paper, Part, paper
+from tests.worker.paper import PATIENCE, Loads, Paper, Part, Sheet, WholePaper, paper
+from worker.boost import Boost
 from worker.device import Device, choose
 from worker.families.base import Adaptation
+from worker.families.trying import small_side, try_out
+from worker.forward import Forward
 from worker.held import Held
 from worker.memory import Company, NoRoom
-from worker.models import CannotLoad
+from worker.models import CannotLoad, Loaded
 from worker.shelf import REST_SECONDS, Arrival, Shelf
+from worker.tally import Tally
 
 DEVICE = choose("cpu", "float32", 0)
 FULL = torch.OutOfMemoryError("CUDA out of memory.")
@@ -101,16 +106,34 @@ def test_when_the_new_one_fails_the_old_one_is_back(error: Exception) -> None:
     assert bench.shelf.get("one") is not None
 
 
-def test_one_that_cannot_encode_a_picture_does_not_take_the_old_ones_place() -> None:
-    class Broken(Paper):
-        def encode_picture(self, pixels: Any) -> Any:
-            raise RuntimeError("its weights are of another shape")
+@pytest.mark.parametrize("broken", ["encode_picture", "encode_prompt", "denoise", "decode", "begin", "advance"])
+def test_one_that_cannot_make_a_picture_does_not_take_the_old_ones_place(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def breaks(*_: Any, **__: Any) -> None:
+        raise RuntimeError("its weights are of another shape")
 
-    bench = Bench(paper("one", 200), two=paper("two", 200, family=Broken()))
+    family = WholePaper() if broken in {"begin", "advance"} else Paper()
+    bench = Bench(paper("one", 200), two=paper("two", 200, family=family))
+    monkeypatch.setattr(Sheet if broken == "advance" else type(family), broken, breaks)
     bench.sizes["two"] = 200
     arrival = bench.fetch("two")
-    assert arrival is not None and arrival.sentence
+    assert arrival is not None and "makes no picture (RuntimeError: its weights are of" in arrival.sentence
     assert bench.there == ("one",)
+
+
+def test_one_that_finds_no_room_when_it_is_tried_out_is_tried_again_with_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(paper("one"), two=paper("two"))
+    denoise, full = Paper.denoise, iter([FULL])
+
+    def narrow(*given: Any) -> Any:
+        for error in full:
+            raise error
+        return denoise(*given)
+
+    monkeypatch.setattr(Paper, "denoise", narrow)
+    assert bench.fetch("two") is None and bench.there == ("one",)
+    assert bench.fetch("two") == Arrival(name="two") and bench.there == ("two",)
 
 
 def test_one_that_cannot_come_back_is_only_forgotten() -> None:
@@ -237,6 +260,9 @@ class Boosted:
         self.rests.append(seconds)
         return len(self.rests) == 1
 
+    def follow(self, *, plain: bool) -> None:
+        """Nothing here is compiled."""
+
 
 def test_compiled_code_leaves_before_its_model_and_returns_after_it() -> None:
     one = paper("one", 200)
@@ -277,6 +303,28 @@ def test_encodings_are_kept_up_to_so_many_bytes_the_newest_ones(monkeypatch: pyt
     for words in ("one", "two", "one", "three"):
         text(words)
     assert [key[0] for key in held._texts] == ["one", "three"]
+
+
+def test_what_a_new_model_is_tried_with_is_nothing_to_compile_for(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unet = loaded.family.parts["unet"]
+    monkeypatch.setattr(unet, "forward", unet.forward)  # as it is, when this test is over
+    forward = Forward(unet, Tally())
+    boost = Boost(cast("Any", SimpleNamespace(subjects=[SimpleNamespace(forward=forward)])))
+    held = Held.of(replace(loaded, boost=boost), DEVICE)
+    assert forward.tally.wishes() == []
+    try_out(held.family, 64)
+    assert len(forward.tally.wishes()) == 1, "from then on forwards count"
+
+
+@pytest.mark.parametrize(
+    ("native", "multiple", "side"), [(1024, 64, 256), (1024, 16, 256), (64, 64, 64), (360, 32, 96)]
+)
+def test_models_are_tried_at_a_quarter_of_their_side(native: int, multiple: int, side: int) -> None:
+    family = Paper()
+    family.native, family.multiple = native, multiple
+    assert small_side(family) == side
 
 
 def test_what_was_encoded_leaves_the_device_with_the_model() -> None:

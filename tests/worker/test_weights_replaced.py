@@ -11,17 +11,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from torch import nn
 
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_sd3, make_sdxl
 from tests.worker.checkpoint_single import single_file
+from tests.worker.companions import make_adapter, make_classifier, make_upscaler
 from worker import singlefile
 from worker.device import choose
 from worker.memory import Plan, Policy
-from worker.models import Loaded, load
+from worker.models import Loaded, furnish, load
 from worker.parts import read_network
 from worker.placing import own, place
+from worker.vision.places import Places
 
 CPU = choose("cpu", "float32", 0)
 MAPS = Path("/proc/self/maps")
@@ -56,7 +59,26 @@ def as_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Loaded:
     return load(str(single_file(made, folder / "tiny.safetensors")), CPU)
 
 
-LOADS = {"sd": as_folder(make), "sdxl": as_folder(make_sdxl), "any": as_folder(make_sd3), "a file": as_file}
+def with_companions(folder: Path, _: pytest.MonkeyPatch) -> Loaded:
+    made = make(folder / "tiny")
+    unet = UNet2DConditionModel.from_pretrained(made / "unet")
+    places = Places(
+        adapter=str(make_adapter(folder / "ip_adapter", unet)), upscaler=str(make_upscaler(folder / "upscaler")),
+        classifier=str(make_classifier(folder / "vision")),
+    )  # fmt: skip
+    del unet
+    loaded = furnish(load(str(made), CPU), places, CPU)
+    assert len(loaded.tools.networks) > 3
+    return loaded
+
+
+LOADS = {
+    "companions": with_companions,
+    "sd": as_folder(make),
+    "sdxl": as_folder(make_sdxl),
+    "any": as_folder(make_sd3),
+    "a file": as_file,
+}
 
 
 @pytest.mark.skipif(not MAPS.exists(), reason="reads what is mapped from /proc")

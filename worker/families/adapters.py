@@ -164,7 +164,7 @@ def install(unet: Any, file: Path, encoder: Path) -> ImageAdapter:
     from safetensors.torch import load_file
     from transformers import CLIPVisionModelWithProjection
 
-    weights = {name: value.to(unet.device, unet.dtype) for name, value in load_file(file).items()}
+    weights = {name: value.to(unet.device, unet.dtype, copy=True) for name, value in load_file(file).items()}
     layers = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
     _check(unet, layers, weights)
     heard = {

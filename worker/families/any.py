@@ -21,13 +21,14 @@ from core.job import Request
 from worker.device import Device
 from worker.families.adapting import Adapter
 from worker.families.base import Adaptation, Guidance
-from worker.families.drafting import Drafter
+from worker.families.drafting import Drafter, in_pixels
 from worker.families.running import PipelineRun, told_by
 from worker.kinds import CannotLoad, index_of
 from worker.plainnames import plainly
 
 SAMPLER = "own"  # the pipeline's own scheduler
 STEPS, SCALE = 28, 4.0  # for pipelines that name none
+PIXELS = 16  # sides that networks without an autoencoder take: they halve them up to four times
 
 
 class AnyPipeline:
@@ -44,13 +45,15 @@ class AnyPipeline:
         components = pipeline.components.items()
         self.parts: Mapping[str, nn.Module] = {name: part for name, part in components if isinstance(part, nn.Module)}
         self.scheduler: Mapping[str, Any] = dict(pipeline.scheduler.config)
-        self.factor = int(getattr(pipeline, "vae_scale_factor", 8))
+        self.factor = int(getattr(pipeline, "vae_scale_factor", 1 if in_pixels(pipeline) else 8))
         self.channels = 0  # of latents that nobody here takes into their hands
         self._drafter = Drafter(pipeline, device, self.factor)
-        self.multiple = 4 * self.factor
+        self.multiple = 4 * self.factor if self.factor > 1 else PIXELS
         self.native = self._default("height") or self._side()
         self.steps = self._default("num_inference_steps") or STEPS
         self.scale = float(self._default(self._scale_name) or SCALE)
+        config = getattr(pipeline, "config", {})
+        self.distilled = bool(config.get("is_distilled"))  # taught to need few steps
         self._adapter = Adapter(None, ())
         self.edits: tuple[Edit, ...] = (
             *([Edit.NEGATIVE] if self._negates else []),
@@ -91,10 +94,19 @@ class AnyPipeline:
 
     def _side(self) -> int:
         """The side of its native square, from the denoiser's config where that tells."""
-        denoiser = self.parts.get("transformer") or self.parts.get("unet")
-        size = getattr(getattr(denoiser, "config", None), "sample_size", None)
+        size = getattr(self._config, "sample_size", None)
         size = size or getattr(self._pipeline, "default_sample_size", None) or 128
         return int(size[0] if isinstance(size, Sequence) else size) * self.factor
+
+    @property
+    def _config(self) -> Any:
+        """The denoiser's, or None."""
+        return getattr(self.parts.get("transformer") or self.parts.get("unet"), "config", None)
+
+    @property
+    def told_scale(self) -> bool:
+        """Whether its denoiser takes the guidance scale as a number: it needs one, however few its steps are."""
+        return bool(getattr(self._config, "guidance_embeds", False))
 
     @property
     def _scale_name(self) -> str:
@@ -135,7 +147,7 @@ class AnyPipeline:
             "use_resolution_binning": False,
             "clean_caption": False,
         }
-        if self._negates and (negative or self._scale_name == "true_cfg_scale"):
+        if self._negates and (negative or (self._scale_name == "true_cfg_scale" and request.guidance > 1)):
             # A space: without any negative prompt that guidance is not taken at all.
             wished["negative_prompt"] = negative or " "
         return {name: value for name, value in wished.items() if name in self._takes}

@@ -22,7 +22,7 @@ class Drafter:
 
     def __init__(self, pipeline: Any, device: torch.device, factor: int) -> None:
         self._coder = _coder_of(pipeline, device, factor)
-        self._in_pixels = _network(pipeline) is None
+        self._in_pixels = in_pixels(pipeline)
         self._sketcher: Any = None
 
     @property
@@ -77,6 +77,11 @@ def _as_seen(latents: Tensor) -> Tensor | None:
     if latents.ndim != 4 or latents.shape[1] != 3:
         return None
     return latents.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def in_pixels(pipeline: Any) -> bool:
+    """Whether it works on pixels, with no autoencoder of any name."""
+    return _network(pipeline) is None
 
 
 def _network(pipeline: Any) -> Any:

@@ -36,7 +36,7 @@ class PipelineRun(Run):
     ) -> None:  # fmt: skip
         self.steps, self.done, self.together = steps * len(calls), 0, together
         self._pipeline, self._calls, self._sketch = pipeline, calls, sketch
-        self._each = steps
+        self._each, self._number = steps, 0  # of a call's steps; the call
         self._go, self._came = threading.Semaphore(0), threading.Semaphore(0)
         self._thread: threading.Thread | None = None
         self._stopping = self._ended = False
@@ -81,6 +81,7 @@ class PipelineRun(Run):
             self._go.acquire()
             with torch.inference_mode():
                 for number, call in enumerate(self._calls, start=1):
+                    self._number = number - 1
                     self._check()
                     images = self._pipeline(**call, **self._ears()).images
                     self._made += [image.float().clamp(0, 1) for image in images]
@@ -104,10 +105,16 @@ class PipelineRun(Run):
         return {"callback_on_step_end": self._stepped}
 
     def _stepped(self, pipeline: Any, step: int, time: Any, given: dict[str, Any]) -> dict[str, Any]:
-        """Called by the pipeline after each step: hands over to `advance`, which asked for it."""
+        """Called by the pipeline after each step: hands over to `advance`, which asked for it.
+
+        Not after the last one, which goes on to the pictures. A scheduler may take more steps than were asked for, or
+        fewer; `done` is of those that were asked for, and all of them only when the pictures are there.
+        """
         self._latents = self._ahead(given["latents"], step)
-        if (step + 1) % self._each:
-            self.done += 1
+        takes = getattr(self._pipeline, "num_timesteps", None) or self._each
+        if step + 1 != takes:
+            before = self._each * self._number
+            self.done = max(self.done, before + min((step + 1) * self._each // takes, self._each - 1))
             self._wait()
         return {}
 
