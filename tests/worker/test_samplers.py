@@ -54,7 +54,7 @@ def companies(draw: Any) -> tuple[dict[str, Any], list[Wish]]:
     return config, draw(st.lists(wish, min_size=1, max_size=5))
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(company=companies())
 def test_rows_that_join_and_leave_at_any_step_are_what_diffusers_computes(
     company: tuple[dict[str, Any], list[Wish]],

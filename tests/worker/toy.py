@@ -82,11 +82,13 @@ def reference(wish: Wish, config: dict[str, Any], text: float = 0.1) -> list[tor
     In float32 its formulas lose digits of their own: 4e-4 in Euler's first step from pure noise.
     """
     scheduler = throwaway(wish.sampler, config)
-    set_steps(scheduler, wish.sampler, wish.steps, TOKENS)
+    near = wish.strength < 1
+    steps = max(2, wish.steps) if near else wish.steps
+    set_steps(scheduler, wish.sampler, steps, TOKENS)
     for name in ("sigmas", "alphas_cumprod"):
         if hasattr(scheduler, name):
             setattr(scheduler, name, getattr(scheduler, name).double())
-    start = wish.steps - max(1, round(wish.steps * wish.strength))
+    start = steps - min(steps - near, max(1, round(steps * wish.strength)))
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(start)  # else it would skip a step where two timesteps are equal
     generator = torch.Generator().manual_seed(wish.seed)
