@@ -36,6 +36,14 @@ def furnished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     return furnish(load(str(folder), device), places, device)
 
 
+def enlarge_in_small_tiles(model: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine of them for a picture of 64 × 64, so that an upscale is many pieces."""
+    upscaler = model.tools.upscaler
+    assert upscaler is not None
+    whole = upscaler.enlarge
+    monkeypatch.setattr(upscaler, "enlarge", lambda pixels, factor: whole(pixels, factor, side=32, overlap=16))
+
+
 def test_a_model_says_what_its_companions_add(loaded: Loaded, furnished: Loaded) -> None:
     added = set(furnished.info.edits) - set(loaded.info.edits)
     assert added == {"image_prompt", "style", "character", "upscale", "describe"}
@@ -70,10 +78,7 @@ def test_a_subtle_upscale_takes_no_step(furnished: Loaded) -> None:
 def test_nobodys_step_waits_for_more_than_one_piece_of_an_upscale(
     furnished: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = furnished.tools.upscaler
-    assert small is not None
-    whole = small.enlarge
-    monkeypatch.setattr(small, "enlarge", lambda pixels, factor: whole(pixels, factor, side=32, overlap=16))
+    enlarge_in_small_tiles(furnished, monkeypatch)
     bed = Bed(furnished)
     bed.submit("quick", request(steps=6, count=1))
     bed.ticks(1)

@@ -9,7 +9,7 @@ from core.events import Done, FailureKind, Pause, Progress
 from core.job import Upscale
 from tests.worker.bed import Bed, request
 from tests.worker.paper import Paper, paper
-from tests.worker.test_edits_engine import LARGER, SOURCE, furnished  # noqa: F401 - a fixture
+from tests.worker.test_edits_engine import LARGER, SOURCE, enlarge_in_small_tiles, furnished  # noqa: F401 - a fixture
 from worker.models import Loaded
 from worker.placing import tile
 
@@ -85,10 +85,7 @@ def test_an_upscale_says_what_it_has_cost_so_far_tile_by_tile(
     furnished: Loaded,  # noqa: F811 - the fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    small = furnished.tools.upscaler
-    assert small is not None
-    whole = small.enlarge
-    monkeypatch.setattr(small, "enlarge", lambda pixels, factor: whole(pixels, factor, side=32, overlap=16))
+    enlarge_in_small_tiles(furnished, monkeypatch)
     bed = Bed(furnished)
     now = iter(range(10_000))
     bed.engine._clock = lambda: float(next(now))
@@ -99,8 +96,10 @@ def test_an_upscale_says_what_it_has_cost_so_far_tile_by_tile(
     assert said == sorted(said) and said[0] < said[-1]
 
 
-def test_a_model_that_decodes_in_small_tiles_already_has_none_smaller(loaded: Loaded) -> None:
+def test_a_model_that_decodes_in_small_tiles_already_has_none_smaller(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vae = loaded.family.parts["vae"]
-    before = (vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size)
+    for name in ("use_tiling", "tile_sample_min_size", "tile_latent_min_size"):
+        monkeypatch.setattr(vae, name, getattr(vae, name))  # as they are again afterwards
     assert tile(vae, 32) and not tile(vae, 64)
-    vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size = before
