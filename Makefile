@@ -9,8 +9,10 @@ help: ## this list
 run: install-run ## start: on Discord with DISCORD_TOKEN in .env, else in the sandbox, and print its address
 	@exec $(PYTHON_BIN) scripts/start.py
 
+# Tests start dozens of processes: let them find the code compiled. Many tests wait for them: one more than cores.
+test: export PYTHONDONTWRITEBYTECODE =
 test: install-dev ## all tests; ends with the ten slowest
-	@$(PYTHON_BIN) -m pytest -n auto --maxprocesses 4 --dist worksteal
+	@$(PYTHON_BIN) -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist worksteal
 
 check: install-dev ## format, lint, types
 	@$(PYTHON_BIN) -m ruff format --check --quiet . || { echo 'To mend the format: $(PYTHON_BIN) -m ruff format .'; exit 1; }

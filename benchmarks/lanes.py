@@ -366,7 +366,7 @@ def chosen(arguments: Sequence[str]) -> Size:
     parser.add_argument("--steps", type=int, default=16)
     options = parser.parse_args(arguments)
     if options.small:
-        return Size(side=64, steps=6, rounds=1, behind=3, pairs=1, each=1, share_seconds=2.0)
+        return Size(side=64, steps=4, rounds=1, behind=3, pairs=1, each=1, share_seconds=2.0)
     return Size(
         side=options.side, steps=options.steps, rounds=options.rounds, behind=6, pairs=options.pairs, each=5,
         share_seconds=options.seconds,

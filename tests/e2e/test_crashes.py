@@ -19,7 +19,7 @@ from tests.harness.lives import Stage, about, stage, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
 
-LANES = 2
+LANES = 3
 PROMPT = "a red boat --steps 4 --seed 7"
 #: A life does not pass the same points in the same order each time; these more are tried.
 MARGIN = 2

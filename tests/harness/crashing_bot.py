@@ -157,7 +157,9 @@ class Life:
         except TimeoutError:
             self._process.kill()
             await self.over()
-        await asyncio.to_thread(self._process.join)
+        # It has ended, so this does not wait. Not in a thread: another life's start asks as well how this one ended,
+        # and only one of two is told.
+        self._process.join()
         return self._process.exitcode
 
 

@@ -13,6 +13,7 @@ from models.postcard.unet import train_unet
 from models.postcard.vae import train_vae
 
 WEIGHTS = ("unet/diffusion_pytorch_model", "text_encoder/model")
+SMALL = (96, 96)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -28,11 +29,12 @@ def test_what_is_taken_back_ships_as_it_was(tmp_path: Path) -> None:
 
 
 def test_every_stage_goes_on_from_the_one_before(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("models.postcard.vae.POOL", 4)
-    monkeypatch.setattr("models.postcard.vae.psnr", lambda vae: 0.0)
+    few = {"vae.POOL": 4, "vae.BATCH": 2, "unet.BATCH": 4, "train.SIZES": [SMALL]}
+    for name, value in (few | dict.fromkeys(("vae.psnr", "train.psnr"), lambda vae: 0.0)).items():
+        monkeypatch.setattr(f"models.postcard.{name}", value)
     folder = tmp_path / "training"
     take_back(HERE, folder)
-    train_vae(Team(), folder, 0.01, 1e-6)
+    train_vae(Team(), folder, 0.005, 1e-6)
     vae_steps = step_of(folder / "vae.safetensors")
     assert vae_steps > 0
     freeze(folder)
@@ -40,9 +42,7 @@ def test_every_stage_goes_on_from_the_one_before(tmp_path: Path, monkeypatch) ->
     vae = open_pipeline(HERE).vae
     steps = []
     for _ in range(2):
-        train_unet(
-            Team(), folder, painter, vae, tokenizer, minutes=0.05, sizes={(160, 160): 1.0}, lr=1e-6, start_pool=2
-        )
+        train_unet(Team(), folder, painter, vae, tokenizer, minutes=0.06, sizes={SMALL: 1.0}, lr=1e-6, start_pool=2)
         steps.append(step_of(folder / "painter.safetensors"))
     assert 0 < steps[0] < steps[1]
     ship(folder, tmp_path / "model")

@@ -5,9 +5,12 @@ import threading
 from dataclasses import replace
 from time import perf_counter_ns
 from typing import Any, TypeVar
+from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from PIL import Image
+from torch import nn
 
 from core.events import Cancel, Done, Event, Failed, HouseTime, JobEvent, Picture, Progress, Submit
 from core.job import Request
@@ -18,6 +21,7 @@ from worker.held import Held
 from worker.meter import Meter
 from worker.models import Loaded
 from worker.orders import Inbox, Stop
+from worker.preview import Sketcher
 from worker.pulse import Pulse
 from worker.shelf import Shelf
 
@@ -39,6 +43,26 @@ def pixels(picture: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB")).astype(int)
 
 
+_fit: Any = Sketcher.fit
+_fitted: WeakKeyDictionary[nn.Module, Sketcher] = WeakKeyDictionary()
+
+
+def fit_once(family: Any) -> Sketcher:
+    """The map of previews of an autoencoder: hundreds of beds stand on a few, and fitting costs as much as a grid."""
+    vae = family.parts.get("vae")
+    if vae is None:
+        return _fit(family)
+    if vae not in _fitted:
+        _fitted[vae] = _fit(family)
+    return _fitted[vae]
+
+
+def hold(loaded: Loaded, device: Device) -> Held:
+    """The model, tried out and ready for jobs."""
+    with patch.object(Sketcher, "fit", fit_once):
+        return Held.of(loaded, device)
+
+
 class Bed:
     """One engine. `say` may come from several threads."""
 
@@ -54,7 +78,7 @@ class Bed:
         self._only = models[0].info.name if len(models) == 1 and shelf is None else ""
         self.shelf = shelf or Shelf(Loads(), self.device, 1000)
         for loaded in models:
-            self.shelf.put(Held.of(loaded, self.device))
+            self.shelf.put(hold(loaded, self.device))
         self.engine = Engine(self.shelf, self.device, self.meter, self.pulse, self._say, Inbox())
 
     def _say(self, event: Event) -> None:

@@ -123,26 +123,30 @@ class Door:
         self._folder.cleanup()
 
 
+def environment(key: str = KEY, **more: str) -> dict[str, str]:
+    """Of a worker process that may have the key."""
+    return {**os.environ, "DARKROOM_WORKER_KEY": key, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
+
+
+#: What every worker of a test is told.
+USUAL = ("--threads", "1", "--nice", "0")
+
+
 @contextmanager
-def worker(
-    *arguments: str, module: str = "worker", key: str = KEY, **environ: str
-) -> Iterator["subprocess.Popen[str]"]:
-    """A real worker process; killed at the end, and by Linux when the tests themselves are killed."""
-    environment = {**os.environ, "DARKROOM_WORKER_KEY": key, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environ}
-    command = [sys.executable, "-m", module, "--threads", "1", "--nice", "0", *arguments]
+def worker(*arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """`python -m worker`; killed at the end, and by Linux when the tests themselves are killed."""
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "worker", *USUAL, *arguments],
         cwd=ROOT,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
+        env=environment(),
+        stderr=subprocess.DEVNULL,
         preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, which is safe beside threads
     )
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def submit(job: str, request: Any, attempt: int = 1, **more: Any) -> Order:

@@ -63,8 +63,10 @@ def tiny(loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 def test_an_upscale_is_larger_by_its_factor_to_the_pixel(
     tiny: Loaded, upload: Pixels, factor: int, creative: bool
 ) -> None:
-    out = draw(tiny, enlarged(factor, creative=creative, steps=1), upload)
-    assert out.shape == (HEIGHT * factor, WIDTH * factor, 3)
+    width, height = WIDTH // factor, HEIGHT // factor
+    request = replace(enlarged(factor, creative=creative, steps=1), width=width * factor, height=height * factor)
+    out = draw(tiny, request, np.ascontiguousarray(upload[:height, :width]))
+    assert out.shape == (height * factor, width * factor, 3)
 
 
 @pytest.mark.parametrize("creative", [False, True], ids=["subtle", "creative"])

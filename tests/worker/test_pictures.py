@@ -1,7 +1,9 @@
 """The right pictures: the same every time, hardly changed by company, and those of diffusers' own pipeline."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from core.job import Request
 from tests.worker.bed import Bed, pixels, request
 from tests.worker.checkpoint import make
 from worker.device import choose
-from worker.models import load
+from worker.models import Loaded, load
 from worker.pictures import png
 from worker.samplers import throwaway
 
@@ -22,10 +24,17 @@ from worker.samplers import throwaway
 HERE = tuple(name for name in SAMPLERS if name != "flow_euler")
 
 
+@lru_cache(maxsize=4)
+def pipeline(folder: Path, kind: type) -> Any:
+    """diffusers' own."""
+    return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+
+
 def plain(folder: Path, kind: type, wish: Request, **more: object) -> list[np.ndarray]:
     """What diffusers' own pipeline makes of a request."""
-    pipe = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    pipe.scheduler = throwaway(wish.sampler, pipe.scheduler.config)
+    loaded = pipeline(folder, kind)
+    pipe = kind(**loaded.components)
+    pipe.scheduler = throwaway(wish.sampler, loaded.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed((wish.seed + index) % 2**32) for index in range(wish.count)]
     made = pipe(
@@ -51,12 +60,19 @@ def test_a_grid_is_what_plain_diffusers_makes(bed: Bed, folder: Path, sampler: s
     assert furthest(bed.render(wish), expected) <= 2
 
 
+@pytest.fixture(scope="module")
+def velocity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Loaded]:
+    """A checkpoint that predicts v, and that loaded."""
+    folder = make(tmp_path_factory.mktemp("velocity") / "tiny", prediction="v_prediction", seed=3)
+    return folder, load(str(folder), choose("cpu", "float32", 0))
+
+
 @pytest.mark.parametrize("sampler", HERE)
-def test_v_prediction_is_what_plain_diffusers_makes(tmp_path: Path, sampler: str) -> None:
-    folder = make(tmp_path / "tiny", prediction="v_prediction", seed=3)
-    bed = Bed(load(str(folder), choose("cpu", "float32", 0)))
+def test_v_prediction_is_what_plain_diffusers_makes(velocity: tuple[Path, Loaded], sampler: str) -> None:
+    folder, loaded = velocity
     wish = request(sampler=sampler)
-    assert furthest(bed.render(wish), plain(folder, StableDiffusionPipeline, wish, width=64, height=64)) <= 2
+    expected = plain(folder, StableDiffusionPipeline, wish, width=64, height=64)
+    assert furthest(Bed(loaded).render(wish), expected) <= 2
 
 
 @pytest.mark.parametrize("sampler", HERE)

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,11 @@ from core.events import (
 )
 from tests.worker.bed import pixels, request
 from tests.worker.checkpoint import make
-from tests.worker.door import KEY, Door, Visit, submit, worker
+from tests.worker.door import KEY, USUAL, Door, Visit, environment, submit, worker
+from tests.worker.nursery import Forked, Nursery
+from worker.__main__ import main
+
+Fork = Callable[..., AbstractContextManager[Forked]]
 
 
 @pytest.fixture
@@ -41,16 +46,34 @@ def door() -> Iterator[Door]:
 
 
 @pytest.fixture(scope="module")
-def far(folder: Path) -> Iterator[tuple[Door, "subprocess.Popen[str]"]]:
+def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
+    """Starts workers that need not import their libraries: `with fork(*arguments, module=…, key=…) as process`."""
+    nursery = Nursery(tmp_path_factory.mktemp("nursery"))
+
+    @contextmanager
+    def started(*arguments: str, module: str = "worker", **how: str) -> Iterator[Forked]:
+        process = nursery.bear(module, (*USUAL, *arguments), environment(**how))
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait(60)
+
+    yield started
+    nursery.close()
+
+
+@pytest.fixture(scope="module")
+def far(folder: Path, fork: Fork) -> Iterator[tuple[Door, Forked]]:
     """A worker that dials again whenever a test has ended its visit, and its door."""
     door = Door()
-    with worker("--connect", door.address, "--model", str(folder), module="tests.worker.faulty") as process:
+    with fork("--connect", door.address, "--model", str(folder), module="tests.worker.faulty") as process:
         yield door, process
     door.close()
 
 
 @pytest.fixture
-def visit(far: tuple[Door, "subprocess.Popen[str]"]) -> Iterator[Visit]:
+def visit(far: tuple[Door, Forked]) -> Iterator[Visit]:
     """A fresh connection of that worker, past its loading."""
     visit = far[0].visit()
     visit.welcome()
@@ -82,10 +105,10 @@ def test_a_worker_dials_loads_and_renders_a_grid(door: Door, folder: Path) -> No
 
 
 def test_a_worker_loads_what_the_catalogue_has_when_a_request_names_it(
-    door: Door, folder: Path, tmp_path: Path
+    door: Door, folder: Path, tmp_path: Path, fork: Fork
 ) -> None:
     other = make(tmp_path / "other", seed=5)
-    with worker("--connect", door.address, "--local", "--model", str(folder)):
+    with fork("--connect", door.address, "--local", "--model", str(folder)):
         visit = door.visit()
         visit.welcome()
         places = (ModelPlace(name="my own", where=str(folder)), ModelPlace(name="second", where=str(other), steps=3))
@@ -105,8 +128,10 @@ def test_a_worker_loads_what_the_catalogue_has_when_a_request_names_it(
         assert {info.name: info.steps for info in told[-1].known}["second"] == 3
 
 
-def test_a_worker_that_was_started_with_a_catalogues_name_waits_for_the_catalogue(door: Door, folder: Path) -> None:
-    with worker("--connect", door.address, "--local", "--model", "mine"):
+def test_a_worker_that_was_started_with_a_catalogues_name_waits_for_the_catalogue(
+    door: Door, folder: Path, fork: Fork
+) -> None:
+    with fork("--connect", door.address, "--local", "--model", "mine"):
         visit = door.visit()
         visit.welcome()
         visit.say(Catalogue(default="mine", models=(ModelPlace(name="mine", where=str(folder), steps=3),)))
@@ -114,18 +139,18 @@ def test_a_worker_that_was_started_with_a_catalogues_name_waits_for_the_catalogu
         assert (ready.model.name, ready.model.steps) == ("mine", 3)
 
 
-def test_a_worker_with_the_wrong_key_is_refused_and_says_so(door: Door, folder: Path) -> None:
-    with worker("--connect", door.address, "--local", "--model", str(folder), key="wrong") as process:
+def test_a_worker_with_the_wrong_key_is_refused_and_says_so(door: Door, folder: Path, fork: Fork) -> None:
+    with fork("--connect", door.address, "--local", "--model", str(folder), key="wrong") as process:
         visit = door.visit()
         with pytest.raises(AssertionError):
             visit.welcome()
         visit.close()
         assert process.wait(60) == 1
-        assert process.stderr is not None and "DARKROOM_WORKER_KEY" in process.stderr.read()
+        assert "DARKROOM_WORKER_KEY" in process.said
 
 
-def test_a_local_worker_exits_when_its_connection_ends(door: Door, folder: Path) -> None:
-    with worker("--connect", door.address, "--local", "--model", str(folder)) as process:
+def test_a_local_worker_exits_when_its_connection_ends(door: Door, folder: Path, fork: Fork) -> None:
+    with fork("--connect", door.address, "--local", "--model", str(folder)) as process:
         visit = door.visit()
         visit.welcome()
         visit.hear(Ready)
@@ -140,9 +165,7 @@ def test_a_running_job_is_cancelled_over_the_wire(visit: Visit) -> None:
     assert visit.hear(Cancelled).gpu_ms > 0
 
 
-def test_a_worker_dials_again_drops_its_jobs_and_does_not_load_again(
-    visit: Visit, far: tuple[Door, "subprocess.Popen[str]"]
-) -> None:
+def test_a_worker_dials_again_drops_its_jobs_and_does_not_load_again(visit: Visit, far: tuple[Door, Forked]) -> None:
     visit.say(submit("a", request(steps=900)))
     visit.hear(Progress)
     visit.close()
@@ -156,15 +179,13 @@ def test_a_worker_dials_again_drops_its_jobs_and_does_not_load_again(
     again.close()
 
 
-def test_a_worker_leaves_the_bot_its_share(door: Door, folder: Path) -> None:
-    with worker("--connect", door.address, "--local", "--model", str(folder), "--nice", "7") as process:
+def test_a_worker_leaves_the_bot_its_share(door: Door, folder: Path, fork: Fork) -> None:
+    with fork("--connect", door.address, "--local", "--model", str(folder), "--nice", "7") as process:
         door.visit().welcome()
         assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 7
 
 
-def test_the_heart_beats_while_the_loop_hangs_and_says_who_was_computed(
-    visit: Visit, far: tuple[Door, "subprocess.Popen[str]"]
-) -> None:
+def test_the_heart_beats_while_the_loop_hangs_and_says_who_was_computed(visit: Visit, far: tuple[Door, Forked]) -> None:
     """The last test of this worker: it hangs for good, and still goes at once when it is told to."""
     visit.say(submit("bad", request(prompt="hang", count=1)))
     first = visit.hear(Heartbeat, lambda beat: beat.phase is Phase.STEPPING)
@@ -174,9 +195,9 @@ def test_the_heart_beats_while_the_loop_hangs_and_says_who_was_computed(
     assert far[1].wait(5) == 0
 
 
-def test_a_slow_load_is_not_a_hang(door: Door, folder: Path) -> None:
+def test_a_slow_load_is_not_a_hang(door: Door, folder: Path, fork: Fork) -> None:
     arguments = ("--connect", door.address, "--local", "--model", str(folder))
-    with worker(*arguments, module="tests.worker.faulty", FAULT_LOAD_SECONDS="1.5"):
+    with fork(*arguments, module="tests.worker.faulty", FAULT_LOAD_SECONDS="1.5"):
         visit = door.visit()
         visit.welcome()
         beats = [visit.hear(Heartbeat) for _ in range(2)]
@@ -185,8 +206,8 @@ def test_a_slow_load_is_not_a_hang(door: Door, folder: Path) -> None:
         visit.hear(Ready)
 
 
-def test_a_job_that_kills_its_worker_ends_the_connection_at_once(door: Door, folder: Path) -> None:
-    with worker("--connect", door.address, "--local", "--model", str(folder), module="tests.worker.faulty") as process:
+def test_a_job_that_kills_its_worker_ends_the_connection_at_once(door: Door, folder: Path, fork: Fork) -> None:
+    with fork("--connect", door.address, "--local", "--model", str(folder), module="tests.worker.faulty") as process:
         visit = door.visit()
         visit.welcome()
         visit.say(submit("bad", request(prompt="die", count=1)))
@@ -194,8 +215,8 @@ def test_a_job_that_kills_its_worker_ends_the_connection_at_once(door: Door, fol
         assert process.wait(60) == -signal.SIGKILL
 
 
-def test_a_model_that_is_not_there_is_said_with_its_cure(door: Door, tmp_path: Path) -> None:
-    with worker("--connect", door.address, "--local", "--model", str(tmp_path / "nowhere")) as process:
+def test_a_model_that_is_not_there_is_said_with_its_cure(door: Door, tmp_path: Path, fork: Fork) -> None:
+    with fork("--connect", door.address, "--local", "--model", str(tmp_path / "nowhere")) as process:
         visit = door.visit()
         visit.welcome()
         assert "DARKROOM_MODEL" in visit.hear(LoadFailed).sentence
@@ -209,23 +230,25 @@ def test_a_local_worker_dies_with_its_parent(door: Door, folder: Path) -> None:
         "print(child.pid, flush=True)\nchild.wait()\n"
     )
     arguments = ["--threads", "1", "--connect", door.address, "--local", "--model", str(folder)]
-    environ = {**os.environ, "DARKROOM_WORKER_KEY": KEY}
     command = [sys.executable, "-c", code, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ, text=True) as parent:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True) as parent:
         visit: Visit = door.visit()
         visit.welcome()
         parent.kill()
         visit.ended()
 
 
-def test_a_local_worker_whose_bot_died_before_it_was_awake_does_not_dial(door: Door, folder: Path) -> None:
+def test_a_local_worker_whose_bot_died_before_it_was_awake_does_not_dial(door: Door, folder: Path, fork: Fork) -> None:
     arguments = ("--connect", door.address, "--local", "--model", str(folder))
-    with worker(*arguments, BOT_PID="1") as process:
+    with fork(*arguments, BOT_PID="1") as process:
         assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize("address", ["", "nowhere", "unix:", "host:port", "host:99999"])
-def test_a_wrong_address_is_said_before_anything_is_loaded(address: str) -> None:
-    with worker("--connect", address) as process:
-        assert process.wait(60) == 78
-        assert process.stderr is not None and "unix:PATH" in process.stderr.read()
+def test_a_wrong_address_is_said_before_anything_is_loaded(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DARKROOM_WORKER_KEY", KEY)
+    monkeypatch.setattr("worker.serve.serve", lambda settings: pytest.fail("it began"))
+    assert main(["--connect", address]) == 78
+    assert "unix:PATH" in capsys.readouterr().err
