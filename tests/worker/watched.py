@@ -11,7 +11,17 @@ from worker import bundles, shapes
 from worker.compiling import CompileFailed, Quiet
 from worker.forward import Forward
 from worker.tally import Tally, Wish
-from worker.tracing import Recipe, trace
+from worker.tracing import Recipe, Traced, trace
+
+_known: dict[tuple[str, int, str], list[Traced]] = {}
+
+
+def trace_once(recipe: Recipe, bucket: int, shape: str) -> list[Traced]:
+    """Graphs hold no weights, so that all tests may share them: tracing is what takes long here."""
+    key = repr(recipe), bucket, shape
+    if key not in _known:
+        _known[key] = trace(recipe, bucket, shape)
+    return _known[key]
 
 
 def unet() -> UNet2DConditionModel:
@@ -80,7 +90,9 @@ class Watched:
 
             return run
 
-        self.forward.offer(wish, [(one.signature, code(one.graph)) for one in trace(self.recipe, bucket, wish.shape)])
+        self.forward.offer(
+            wish, [(one.signature, code(one.graph)) for one in trace_once(self.recipe, bucket, wish.shape)]
+        )
 
     def adopted(self, *sizes: int) -> "Watched":
         """With code for these buckets in use."""
@@ -113,7 +125,7 @@ class Kept:
         self.made.append(wish.bucket)
         if self.fail:
             raise CompileFailed("no such instruction")
-        bundles.save(folder, trace(recipe, wish.bucket, wish.shape), self._write)
+        bundles.save(folder, trace_once(recipe, wish.bucket, wish.shape), self._write)
 
     def _write(self, traced: Any, path: Path) -> None:
         name = str(len(self.code))
