@@ -198,6 +198,8 @@ def config(folder: Path) -> Config:
         # A forward holds one grid, so that a pause changes no batch: on a CPU a row of eight is a little cheaper than
         # one of four, which is the batch's matter and not the pause's.
         "DARKROOM_ROWS": "4", "DARKROOM_LOG": "error",
+        # Another worker, where one is named: whether all this runs does not hang on the model.
+        "DARKROOM_WORKER_COMMAND": os.environ.get("DARKROOM_WORKER_COMMAND", ""),
     }  # fmt: skip
     return Config.from_env(environ, folder / "no.env")
 

@@ -6,11 +6,9 @@ from dataclasses import replace
 from time import perf_counter_ns
 from typing import Any, TypeVar
 from unittest.mock import patch
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from PIL import Image
-from torch import nn
 
 from core.events import Cancel, Done, Event, Failed, HouseTime, JobEvent, Picture, Progress, Submit
 from core.job import Request
@@ -44,7 +42,7 @@ def pixels(picture: bytes) -> np.ndarray:
 
 
 _fit: Any = Sketcher.fit
-_fitted: WeakKeyDictionary[nn.Module, Sketcher] = WeakKeyDictionary()
+_fitted: dict[tuple[object, ...], Sketcher] = {}
 
 
 def fit_once(family: Any) -> Sketcher:
@@ -52,9 +50,11 @@ def fit_once(family: Any) -> Sketcher:
     vae = family.parts.get("vae")
     if vae is None:
         return _fit(family)
-    if vae not in _fitted:
-        _fitted[vae] = _fit(family)
-    return _fitted[vae]
+    sums = [(weight.dtype, weight.double().sum().item()) for weight in vae.parameters()]
+    key = type(family), family.device, *sums
+    if key not in _fitted:
+        _fitted[key] = _fit(family)
+    return _fitted[key]
 
 
 def hold(loaded: Loaded, device: Device) -> Held:
