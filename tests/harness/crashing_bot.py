@@ -5,6 +5,7 @@ comes just before or just after it. Processes are forked from a server that has 
 """
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -106,6 +107,7 @@ def live(environ: Mapping[str, str], log: str, crash: Crash | None, tally: str |
     from bot.config import Config
     from bot.main import serve
 
+    gc.freeze()  # else a collection looks at all that was imported, and with that copies it
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)

@@ -1,6 +1,7 @@
 """The sandbox as a forked process that is killed and started again on the same data and port."""
 
 import asyncio
+import gc
 import signal
 import socket
 from pathlib import Path
@@ -21,6 +22,7 @@ def live(data: str, port: int) -> None:
         async with running(Path(data), port=port):
             await asyncio.Event().wait()
 
+    gc.freeze()  # else a collection looks at all that was imported, and with that copies it
     asyncio.run(serve())
 
 

@@ -3,6 +3,7 @@
 python -m tests.worker.nursery reads one order a line (`Birth` as JSON) from stdin and answers with a process number.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -122,6 +123,7 @@ def attend(birth: Birth, answer: Any) -> None:
 def become(birth: Birth) -> None:
     """The child. Does not return."""
     die_with_parent()
+    gc.freeze()
     code = 1
     said = os.open(birth.said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
