@@ -37,7 +37,7 @@ async def test_typed_command_develops_into_a_grid_and_u2_posts_its_second_pictur
     page.on("pageerror", lambda error: complaints.append(str(error)))
     async with journey.program(tmp_path) as url:
         await journey.arrive(page, url)
-        message = await journey.imagine(page, f"{PROMPT} --steps 60")  # long enough to be seen on a fast machine
+        message = await journey.imagine(page, f"{PROMPT} --steps 40")  # long enough to be seen on a fast machine
         assert re.search(r"\d+ %", await journey.developing(message)), "no preview came before the grid"
         grid = await journey.finished(page)
         labels = await grid.locator(".part-components button").evaluate_all(
