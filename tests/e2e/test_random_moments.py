@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
 
 MOMENTS = 30
 #: Worlds side by side, each with its share of the moments: most of a round is waiting.
-LANES = 6
+LANES = 5
 JOBS = 10
 #: About how long ten jobs take.
 SPAN_SECONDS = 1.2
