@@ -158,7 +158,9 @@ class Conductor:
         """The one guarded statement that this outcome asks for."""
         job, attempt = flight.id, flight.job.attempt
         own = flight.stage is not None and flight.stage.own
-        spent = max(flight.own_ms, _gpu_ms(outcome)) if own else 0
+        # The last word counts, also when less was said than before: a worker forgives what was lost through no fault of
+        # the member. Without any, or from one that had let go of the job, it is what was heard.
+        spent = (_gpu_ms(outcome) or flight.own_ms) if own else 0
         match outcome:
             case events.Done():
                 return await self.jobs.finish(job, attempt, spent)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.device import Device, free_cache, is_out_of_memory
+from worker.device import Device, bare, free_cache, is_out_of_memory
 from worker.families.base import Pixels
 from worker.held import Held
 from worker.pictures import to_bytes
@@ -46,12 +46,7 @@ class Decoding:
 
 def begin(row: Row | Solo, held: Held, lane: Lane, device: Device) -> Decoding:
     """Orders the decode on `lane`. Raises whatever decoding does, but for what tiles help against."""
-    try:
-        images = _images(row, held)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        images = _tiled(row, held, device, error)
+    images = _drawn(row, held, device)
     finite = torch.stack([image.isfinite().all() for image in images]).all()
     return Decoding(row, tuple(lane.to_host(to_bytes(image)) for image in images), lane.to_host(finite))
 
@@ -65,17 +60,28 @@ def tile_smaller(held: Held) -> bool:
     return any(tile(held.family.parts.get("vae"), side) for side in SIDES)
 
 
-def _tiled(row: Row | Solo, held: Held, device: Device, error: Exception) -> list[Tensor]:
-    """In tiles, smaller ones if need be. Raises the error where that is no way out."""
+def _drawn(row: Row | Solo, held: Held, device: Device) -> list[Tensor]:
+    """Whole, else in tiles, smaller ones if need be. Raises the last try's error where that is no way out."""
+    found = _tried(row, held)
     for side in SIDES:
+        if isinstance(found, list):
+            break
         free_cache(device)
         if not isinstance(row, Row) or not tile(held.family.parts.get("vae"), side):
             continue
         log.warning("Memory is full: pictures of %s are decoded in tiles of %d pixels from now on.", held.name, side)
-        try:
-            return _images(row, held)
-        except Exception as again:
-            if not is_out_of_memory(again):
-                raise
-            error = again
-    raise error
+        found = _tried(row, held)
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _tried(row: Row | Solo, held: Held) -> list[Tensor] | Exception:
+    """The pictures, or how memory was full. Raises whatever else decoding does."""
+    try:
+        return _images(row, held)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        # Bare: its frames would keep all that the try had in memory, while the next one looks for room.
+        return bare(error)

@@ -5,6 +5,7 @@ Knows nothing of models or jobs.
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -121,6 +122,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those that it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def bare(error: Exception) -> Exception:
+    """Without its tracebacks: their frames would keep all memory that was in use when it was raised."""
+    for one in chain(error):
+        one.__traceback__ = None
+    return error
 
 
 def free_cache(device: Device) -> None:

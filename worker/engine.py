@@ -214,8 +214,8 @@ class Engine:
         self._line.enter(task)
         if task.rows:
             self._reporter.open(task.id, task.attempt, task.steps)
-        if not task.is_started:
-            task.is_started = True
+        if task.made_with != held.made_with:
+            task.made_with = held.made_with
             self._reporter.tell(Started(job=task.id, attempt=task.attempt, made_with=held.made_with))
         if task.prepared is not None and not task.rows:
             self._delivery.prepared(task, task.prepared)

@@ -40,7 +40,7 @@ class Line:
         """It begins anew, behind all others or as the `first`; what it has cost is not its member's."""
         self.remove(task)
         self._lost(task.id)
-        again = Task(order=task.order, is_started=task.is_started, paused=task.paused, squeezed=task.squeezed)
+        again = Task(order=task.order, made_with=task.made_with, paused=task.paused, squeezed=task.squeezed)
         self.add(again)
         if first:
             self.waiting.rotate(1)
@@ -60,9 +60,8 @@ class Line:
         Where one of them has to wait for room, nobody who came later begins, or it would wait for ever. And none takes
         the room of a model that somebody who came earlier is about to use.
         """
-        for task in [task for task in self.tasks.values() if task.paused and task.holds_its_model]:
-            if self._shelf.get(task.model) is None:
-                self.restart(task)
+        for task in [task for task in self.tasks.values() if self._is_lost(task)]:
+            self.restart(task)
         able, busy, closed = set(), self.busy(), False
         for task in self.tasks.values():
             if task.paused:
@@ -75,6 +74,15 @@ class Line:
             elif not self._shelf.fetch(task.model, busy):
                 closed = True
         return next((task for task in self.waiting if task.id in able), None)
+
+    def _is_lost(self, task: Task) -> bool:
+        """Whether it cannot go on from where it is: its model went while it was paused, and something hung on it."""
+        if task.paused:
+            return task.holds_its_model and self._shelf.get(task.model) is None
+        if not task.rows or (held := self._shelf.get(task.model)) is None:
+            return False
+        # Rows outlive their model, but not one that came back as another one: they would be half of each.
+        return task.made_with is not None and task.made_with.digest != held.made_with.digest
 
     def is_awaited(self) -> bool:
         """True while somebody who may go on has not taken a step yet."""

@@ -152,6 +152,8 @@ class Slot:
             self._widen(max(self._rank, -(-needed // RANKS) * RANKS), names | self._layers.keys())
         for name, layer in self._layers.items() if loras else ():
             down, up = layer.lora_A[_SLOT].weight, layer.lora_B[_SLOT].weight
+            # Both: what an earlier one left in the lower matrix may be no numbers, and times nothing they stay that.
+            down.zero_()
             up.zero_()
             place = 0
             for layers, weight in loras:

@@ -9,7 +9,7 @@ import gc
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +18,7 @@ import torch
 from core.errors import DarkroomError
 from core.events import Catalogue, ModelInfo, Models
 from worker.boost import Boost
-from worker.device import Device, free_cache, is_out_of_memory, programs_mb
+from worker.device import Device, bare, chain, free_cache, is_out_of_memory, programs_mb
 from worker.held import Held
 from worker.memory import Company, NoRoom
 from worker.models import Loaded
@@ -224,10 +224,10 @@ class Shelf:
             tried.held = Held.of(self._source.load(tried.name, tried.company), self._device)
         except NoRoom as error:
             log.info("%s", error.sentence)
-            tried.error = _bare(error)
+            tried.error = bare(error)
         except Exception as error:
             log.warning("%s could not be loaded.", tried.name, exc_info=error)
-            tried.error = _bare(error)
+            tried.error = bare(error)  # its frames hold the half of a model that has been loaded
         if tried.error is None:
             tried.leaving = []
         self._free()
@@ -262,21 +262,8 @@ def _move(held: Held, place: torch.device) -> None:
         network.to(place)
 
 
-def _chain(error: BaseException | None) -> Iterable[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _bare(error: Exception) -> Exception:
-    """Without its tracebacks: their frames would keep the half of a model alive that has been loaded."""
-    for one in _chain(error):
-        one.__traceback__ = None
-    return error
-
-
 def _lacked_room(error: BaseException | None) -> bool:
-    return any(isinstance(one, NoRoom) or is_out_of_memory(one) for one in _chain(error))
+    return any(isinstance(one, NoRoom) or is_out_of_memory(one) for one in chain(error))
 
 
 def _sentence(name: str, error: BaseException | None) -> str:

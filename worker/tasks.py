@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.events import Submit
-from core.job import Kind
+from core.job import Kind, MadeWith
 from worker.families.base import Adaptation, Model, Whole
 from worker.rows import Row
 from worker.samplers import MAX_STEPS
@@ -31,7 +31,7 @@ class Task:
     preparing: "Generator[None, None, Prepared] | None" = None  # begun, and not in the loop yet
     prepared: "Prepared | None" = None
     rows: list[Row | Solo] = field(default_factory=list)  # in the order of `prepared.starts`
-    is_started: bool = False  # that was said
+    made_with: MadeWith | None = None  # what was said to draw it, since its rows entered
     undecoded: int = 0
     paused: bool = False  # takes no step until it is told to go on
     alone: bool = False  # its last shared forward raised: from now on no other job is in its batch

@@ -231,6 +231,27 @@ async def test_pictures_that_are_missing_at_the_end_fail_the_job_free_of_charge(
         await bot.clean()
 
 
+@pytest.mark.parametrize(("last", "paid"), [(300, 300), (0, 5000)], ids=["forgiven", "not known any more"])
+async def test_a_member_pays_what_the_last_word_says_though_more_was_heard_before_it(
+    tmp_path: Path, last: int, paid: int
+) -> None:
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+        await worker.greet()
+        await worker.say(events.Ready(model=MODEL, load_ms=1))
+        job = await bot.imagine()
+        await worker.hear()
+        with bot.hub.watch(job.id) as news:
+            await worker.say(events.Progress(job=job.id, attempt=1, step=9, steps=20, gpu_ms=5000))
+            async for item in news:
+                if getattr(item, "step", 0) == 9:
+                    break
+        await bot.scheduler.cancel(job.id)
+        while not isinstance(await worker.hear(), events.Cancel):
+            pass
+        await worker.say(events.Cancelled(job=job.id, attempt=1, gpu_ms=last))
+        assert (await bot.until(job.id, "cancelled")).gpu_ms == paid
+
+
 async def test_time_that_no_job_pays_is_booked_to_the_house(tmp_path: Path) -> None:
     async with alone(tmp_path) as bot, caller(tmp_path) as worker:
         await worker.greet()

@@ -1,5 +1,6 @@
 """LoRAs count by their weight, are switched without a trace, and say so when they do not fit."""
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.worker.families import distance, plain, with_sampler
 from worker.device import choose
 from worker.families.base import Adaptation, Family
 from worker.held import Held
-from worker.loras import Loras
+from worker.loras import Loras, Slot
 from worker.models import Loaded, load
 from worker.rows import Batch, new_row
 from worker.samplers import Schedules
@@ -139,6 +140,22 @@ def test_a_new_lora_goes_round_the_edges_too(home: Home) -> None:
     tiled = picture(family, ("Ink", 1.0), tile=True)
     assert distance(tiled, picture(family, ("Ink", 1.0))) > 8
     assert distance(tiled, picture(family, ("Ink", 1.0), tile=True)) == 0
+
+
+def test_one_whose_numbers_are_none_spoils_no_other_one_after_it() -> None:
+    network, seen = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)), torch.ones(1, 4)
+    plain = copy.deepcopy(network)
+
+    def lora(layer: str, rank: int, number: float) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        return {layer: (torch.full((rank, 4), number), torch.full((4, rank), number))}
+
+    slot = Slot(network, 0)
+    with torch.no_grad():
+        slot.fill([({**lora("0", 8, torch.nan), **lora("1", 8, torch.inf)}, 1.0)])
+        assert not network(seen).isfinite().any()
+        slot.fill([(lora("0", 4, 0.1), 1.0)])
+        expected = plain[1](plain[0](seen) + 4 * 4 * 0.01)
+        assert torch.allclose(network(seen), expected)
 
 
 def test_what_a_model_can_do_names_loras_where_there_is_a_folder(home: Home, loaded: Loaded) -> None:

@@ -1,5 +1,8 @@
 """Full memory reaches no member while there is something left to try, and what was lost on the way is the house's."""
 
+import gc
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from core.job import Upscale
 from tests.worker.bed import Bed, request
 from tests.worker.paper import Paper, paper
 from tests.worker.test_edits_engine import LARGER, SOURCE, enlarge_in_small_tiles, furnished  # noqa: F401 - a fixture
+from worker.families.running import PipelineRun
 from worker.models import Loaded
 from worker.placing import tile
 
@@ -103,3 +107,60 @@ def test_a_model_that_decodes_in_small_tiles_already_has_none_smaller(
     for name in ("use_tiling", "tile_sample_min_size", "tile_latent_min_size"):
         monkeypatch.setattr(vae, name, getattr(vae, name))  # as they are again afterwards
     assert tile(vae, 32) and not tile(vae, 64)
+
+
+class Crowd:
+    """What tries that found no memory had in use, as far as it is still held."""
+
+    def __init__(self) -> None:
+        self.tries: list[weakref.ref[torch.Tensor]] = []
+
+    def full(self) -> None:
+        mine = torch.zeros(1000)
+        self.tries.append(weakref.ref(mine))
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def held(self) -> int:
+        return sum(one() is not None for one in self.tries)
+
+
+@pytest.fixture
+def crowd() -> Iterator[Crowd]:
+    """Nothing collects circles meanwhile: nobody knows when that happens."""
+    gc.disable()
+    yield Crowd()
+    gc.enable()
+
+
+def test_what_a_decode_had_in_memory_is_given_back_before_tiles_are_tried(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, crowd: Crowd
+) -> None:
+    vae, decode = loaded.family.parts["vae"], loaded.family.decode
+    for name in ("use_tiling", "tile_sample_min_size", "tile_latent_min_size"):
+        monkeypatch.setattr(vae, name, getattr(vae, name))  # as they are again afterwards
+    monkeypatch.setattr(vae, "use_tiling", False)
+    held = []
+
+    def tight(latents: torch.Tensor) -> torch.Tensor:
+        held.append(crowd.held())
+        if len(held) < 3:
+            crowd.full()
+        return decode(latents)
+
+    bed = Bed(loaded)
+    monkeypatch.setattr(loaded.family, "decode", tight, raising=False)
+    assert bed.render(request(steps=2, count=1))
+    assert len(held) == 3 and not any(held)
+
+
+def test_what_a_pipeline_had_in_memory_is_given_back_before_it_is_tried_again(crowd: Crowd) -> None:
+    class Tight:
+        def __call__(self, *, callback_on_step_end: Any) -> Any:
+            crowd.full()
+
+    run = PipelineRun(Tight(), [{}], 2, lambda latents: None, together=1)
+    try:
+        run.advance()
+    except torch.OutOfMemoryError:
+        run.close()
+    assert crowd.tries and not crowd.held()

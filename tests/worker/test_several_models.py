@@ -209,6 +209,29 @@ def test_a_paused_pipeline_lets_its_model_go_too_and_begins_again_when_it_is_bac
     assert sum(isinstance(event, Started) for event in bed.of("a")) == 1
 
 
+@pytest.mark.parametrize("family", [Paper, WholePaper])
+def test_a_paused_job_whose_model_comes_back_as_another_one_begins_anew_and_says_what_draws_it(family: Any) -> None:
+    other = paper("one", family=family())
+    other = replace(other, info=replace(other.info, digest="digest of its other files"))
+    bed, loads = bed_of(paper("one", family=family()), one=other)
+    bed.submit("a", wish("one", steps=6))
+    bed.ticks(3)
+    bed.engine.inbox.put(Pause(job="a", attempt=1))
+    loads.current = lambda _: False
+    bed.ticks(1)
+    assert told(bed)[-1] == (), "what is stale and idle goes"
+    loads.current = lambda _: True
+    bed.engine.inbox.put(Resume(job="a", attempt=1))
+    bed.finish("a")
+    assert isinstance(bed.last("a"), Done)
+    drawn_by = [event.made_with.digest for event in bed.of("a") if isinstance(event, Started)]
+    assert drawn_by == ["digest of one", "digest of its other files"]
+    if family is Paper:
+        assert sum(forwards(other)) == 6 * 4, "all steps are the new model's"
+    busy, booked = bed.meter.audit()
+    assert busy == booked
+
+
 def test_memory_that_is_full_costs_the_idle_models_their_place_before_any_job_its_rows() -> None:
     one = paper("one")
     bed, _ = bed_of(one, paper("two"))

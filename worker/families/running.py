@@ -56,7 +56,11 @@ class PipelineRun(Run):
         self._came.acquire()
         if self._error is not None:
             error, self._error = self._error, None
-            raise error
+            try:
+                raise error
+            finally:
+                # This frame is in its traceback: a circle would keep all that the pipeline had in memory.
+                del error
 
     def draft(self) -> Tensor | None:
         """See `base.Run`."""
