@@ -18,7 +18,7 @@ import torch
 from core.errors import DarkroomError
 from core.events import Catalogue, ModelInfo, Models
 from worker.boost import Boost
-from worker.device import Device, bare, chain, free_cache, is_out_of_memory, programs_mb
+from worker.device import Device, bare, chain, finish, free_cache, is_out_of_memory, programs_mb
 from worker.held import Held
 from worker.memory import Company, NoRoom
 from worker.models import Loaded
@@ -206,6 +206,7 @@ class Shelf:
 
     def _let_go(self, name: str) -> None:
         log.info("%s is let go.", name)
+        finish(self._device)
         del self._held[name]
         self._free()
 
@@ -218,6 +219,7 @@ class Shelf:
         """In a thread of its own."""
         log.info("Loading %s; %s leave for it.", tried.name, ", ".join(held.name for held in tried.leaving) or "none")
         try:
+            finish(self._device)
             for held in tried.leaving:
                 _leave(held)
             self._free()

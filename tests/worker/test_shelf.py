@@ -95,6 +95,17 @@ def test_who_leaves_waits_in_the_hosts_memory_until_the_new_one_has_been_tried_o
     assert moves(one) == ["cpu"] and bench.there == ("two",)
 
 
+def test_whatever_was_ordered_is_done_before_weights_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = paper("one", 200)
+    bench = Bench(one, two=paper("two", 200))
+    bench.sizes["two"] = 200
+    there: list[tuple[tuple[str, ...], list[str]]] = []
+    monkeypatch.setattr("worker.shelf.finish", lambda device: there.append((bench.there, list(moves(one)))))
+    assert bench.fetch("two") == Arrival(name="two")
+    assert there == [((), [])], "on its way out, but where it was"
+    assert bench.shelf.shed(set()) and there[1:] == [(("two",), ["cpu"])]
+
+
 @pytest.mark.parametrize("error", [CannotLoad("The file is broken."), RuntimeError("insides")], ids=repr)
 def test_when_the_new_one_fails_the_old_one_is_back(error: Exception) -> None:
     one = paper("one", 200)
