@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from pathlib import Path
 from worker.regions import Bundle, Code, Signature
 from worker.tally import Wish
 from worker.tracing import Recipe, Traced
+
+#: Seconds after which a folder that nobody finished was left by a process that was killed.
+LEFT = 86_400
 
 #: Bundles kept of all models together; the ones that were not read for longest go first.
 KEPT = 128
@@ -84,11 +88,14 @@ def load(folder: Path, read: Read) -> Bundle:
 
 
 def prune(root: Path) -> None:
-    """Removes the bundles beyond `KEPT`; another worker may remove some meanwhile."""
+    """Removes the bundles beyond `KEPT`, and halves of some; another worker may remove some meanwhile."""
     with contextlib.suppress(FileNotFoundError):
         found = sorted(root.glob(f"*/*/{SIGNATURES}"), key=lambda path: path.parent.stat().st_mtime, reverse=True)
         for old in found[KEPT:]:
             discard(old.parent)
+        for half in root.glob("*/.*.*"):
+            if half.stat().st_mtime < time.time() - LEFT:
+                discard(half)
 
 
 def write_compiled(traced: Traced, path: Path) -> None:

@@ -185,6 +185,16 @@ def test_only_the_bundles_that_were_used_last_are_kept(tmp_path: Path, monkeypat
     assert sorted(path.name for path in (tmp_path / "build").iterdir()) == ["new", "old"]
 
 
+def test_what_a_killed_compiler_left_is_removed_a_day_later(tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    for name in (".one.1234abcd", ".two.5678cdef"):
+        (build / name).mkdir(parents=True)
+    (build / ".one.1234abcd" / "0.bin").touch()
+    os.utime(build / ".one.1234abcd", (1000, 1000))
+    bundles.prune(tmp_path)
+    assert [path.name for path in build.iterdir()] == [".two.5678cdef"], "the other one may be at work"
+
+
 def state(pid: int) -> str:
     """R, S, T (stopped), …"""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
