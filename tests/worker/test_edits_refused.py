@@ -199,6 +199,9 @@ def test_transparent_pictures_lie_on_white_and_photographs_work_too(loaded: Load
     assert (decode(clear.getvalue(), "It") == 255).all()
     assert decode(photo.getvalue(), "It").shape == PIXELS.shape
     assert decode(deep.getvalue(), "It")[..., 0].tolist() == [[0, 128, 255]], "16 bits are not cut off at 255"
+    deep.seek(0)
+    Image.fromarray(np.array([[0, 0x8001, 0x8000]], dtype=np.uint16)).save(deep, "PNG", transparency=0x8000)
+    assert decode(deep.getvalue(), "It")[..., 0].tolist() == [[0, 128, 255]], "one grey is transparent"
     assert len(Easel(loaded).draw(request(strength=0.5, count=1, steps=2), PIXELS)) == 1
 
 

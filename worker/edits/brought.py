@@ -108,10 +108,15 @@ def _at_most(size: tuple[int, int], most: int) -> tuple[int, int]:
 
 
 def _of_bytes(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits in 8: Pillow would cut off at 255 what is to be divided."""
+    """Grey of 16 bits in 8: Pillow would cut off at 255 what is to be divided. Its transparent value becomes alpha."""
     if not image.mode.startswith("I"):
         return image
-    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    grey = np.asarray(image)
+    eight = Image.fromarray((grey >> 8).clip(0, 255).astype(np.uint8))
+    clear = image.info.get("transparency")
+    if clear is not None:
+        eight.putalpha(Image.fromarray(np.where(grey == clear, 0, 255).astype(np.uint8)))
+    return eight
 
 
 def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
