@@ -99,7 +99,8 @@ class Hearing:
             flight.over = own or not isinstance(event, events.Done)
             flight.inbox.put_nowait(event)
             self.lanes.settled.discard(link.id)
-            self._spent(flight, event.gpu_ms)
+            # None is what a worker says that had let go of the job: what was heard stands.
+            self._spent(flight, event.gpu_ms or flight.stage_ms)
 
     def _spent(self, flight: Flight, gpu_ms: int) -> None:
         self.lanes.heard(flight, gpu_ms)

@@ -79,8 +79,11 @@ class Lanes:
             self._kick()
 
     def heard(self, flight: Flight, gpu_ms: int) -> None:
-        """The worker says what the flight's stage took so far. Counts for relax's share."""
-        spent, flight.stage_ms = max(0, gpu_ms - flight.stage_ms), max(flight.stage_ms, gpu_ms)
+        """The worker says what the flight's stage took so far. Counts for relax's share.
+
+        Less than before is said of one that begins anew; what it computes again counts again.
+        """
+        spent, flight.stage_ms = max(0, gpu_ms - flight.stage_ms), gpu_ms
         lane = flight.job.lane
         held_back = self._held_back(_METERED if lane is Lane.RELAX else _RELAXED)
         self.credit_ms = credited(self.credit_ms, lane, spent, held_back=held_back, share=self._share)

@@ -167,12 +167,15 @@ class Jobs(Lookups):
         return await self._update(change, job=job, attempt=attempt, made=made)
 
     async def renew(self, heard: Iterable[tuple[str, int, int]]) -> set[str]:
-        """Notes (job, attempt, GPU ms so far) of what a worker has in hand; returns the ids that are still its own."""
+        """Notes (job, attempt, GPU ms so far) of what a worker has in hand; returns the ids that are still its own.
+
+        The last word counts, also when it is less: a worker forgives what is lost through no fault of the member.
+        """
         mine: set[str] = set()
         async with self._db.transaction() as tx:
             for job, attempt, gpu_ms in heard:
                 row = await tx.one(
-                    f"UPDATE job SET heard_at = :now, attempt_ms = max(attempt_ms, :gpu_ms) WHERE {_MINE} RETURNING id",
+                    f"UPDATE job SET heard_at = :now, attempt_ms = :gpu_ms WHERE {_MINE} RETURNING id",
                     self._now(job=job, attempt=attempt, gpu_ms=gpu_ms),
                 )
                 if row is not None:

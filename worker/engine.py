@@ -68,7 +68,7 @@ class Engine:
         self._reporter = Reporter(say)
         self._delivery = Delivery(self._reporter)
         self._previewer = Previewer(self._reporter.preview)
-        self._line, self._room = Line(shelf, lambda job: meter.forgive(job, "again")), Room(device)
+        self._line, self._room = Line(shelf, self._forgive), Room(device)
         self._recovery = Recovery(self._line, shelf, self._room, device, lambda: say(shelf.models()))
         self._lane = lane(device.place)
         self._decoding: deque[Decoding] = deque()
@@ -293,6 +293,7 @@ class Engine:
                 held.adapt_decoder(task.adaptation)
                 self._decoding.append(decoding.begin(row, held, self._lane, self._device))
         except Exception as error:
+            measured.house("oom" if is_out_of_memory(error) else "failed")
             self._fail_on(self._recovery.decoding(row, error), error)
 
     def _emit(self, *, wait: bool) -> bool:
@@ -333,6 +334,11 @@ class Engine:
         return True
 
     # --- ends ------------------------------------------------------------------------------------------------------
+
+    def _forgive(self, job: str) -> None:
+        """It begins anew; said at once, for without a later word it would be charged by what was said last."""
+        self._meter.forgive(job, "again")
+        self._reporter.step(job, 0, 0, aloud=True)
 
     def _fail_on(self, task: Task | None, error: Exception) -> None:
         """An exception harms no more than the one job that is past help, if any is."""

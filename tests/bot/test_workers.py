@@ -231,9 +231,12 @@ async def test_pictures_that_are_missing_at_the_end_fail_the_job_free_of_charge(
         await bot.clean()
 
 
-@pytest.mark.parametrize(("last", "paid"), [(300, 300), (0, 5000)], ids=["forgiven", "not known any more"])
+@pytest.mark.parametrize(
+    ("heard", "last", "paid"), [([5000], 300, 300), ([5000], 0, 5000), ([5000, 0], 0, 0)],
+    ids=["forgiven", "not known any more", "forgiven before"],
+)  # fmt: skip
 async def test_a_member_pays_what_the_last_word_says_though_more_was_heard_before_it(
-    tmp_path: Path, last: int, paid: int
+    tmp_path: Path, heard: list[int], last: int, paid: int
 ) -> None:
     async with alone(tmp_path) as bot, caller(tmp_path) as worker:
         await worker.greet()
@@ -241,9 +244,10 @@ async def test_a_member_pays_what_the_last_word_says_though_more_was_heard_befor
         job = await bot.imagine()
         await worker.hear()
         with bot.hub.watch(job.id) as news:
-            await worker.say(events.Progress(job=job.id, attempt=1, step=9, steps=20, gpu_ms=5000))
+            for step, gpu_ms in enumerate(heard, start=1):
+                await worker.say(events.Progress(job=job.id, attempt=1, step=step, steps=20, gpu_ms=gpu_ms))
             async for item in news:
-                if getattr(item, "step", 0) == 9:
+                if getattr(item, "step", 0) == len(heard):
                     break
         await bot.scheduler.cancel(job.id)
         while not isinstance(await worker.hear(), events.Cancel):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from core.events import Done, FailureKind, Pause, Progress
+from core.events import Done, FailureKind, HouseTime, Pause, Progress
 from core.job import Upscale
 from tests.worker.bed import Bed, request
 from tests.worker.paper import Paper, paper
@@ -62,6 +62,32 @@ def test_one_that_never_finds_any_fails_alone_with_its_sentence(
     beside.finish("a", "other")
     assert beside.failure("a").kind is FailureKind.OUT_OF_MEMORY
     assert isinstance(beside.last("other"), Done)
+
+
+def test_a_decode_that_found_no_memory_is_the_houses() -> None:
+    class Tight(Paper):
+        def decode(self, latents: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = full(self, latents)
+            return found
+
+    full = Full(Paper.decode, 0)
+    bed = Bed(paper("one", family=Tight()), paper("idle"))
+    full.left = 1
+    bed.submit("a", request(model="one", steps=2, count=1))
+    bed.finish("a")
+    assert isinstance(bed.last("a"), Done) and not full.left
+    assert any(isinstance(event, HouseTime) and event.cause == "oom" for event in bed.events)
+
+
+def test_that_a_jobs_cost_is_forgiven_is_said_at_once(loaded: Loaded) -> None:
+    bed = Bed(loaded)
+    bed.submit("a", request(steps=9))
+    bed.ticks(5)
+    bed.engine._line.restart(bed.engine._line.tasks["a"])
+    said = [event.gpu_ms for event in bed.of("a") if isinstance(event, Progress)]
+    assert said[-1] == 0 < max(said)
+    bed.finish("a")
+    assert isinstance(bed.last("a"), Done)
 
 
 @pytest.mark.parametrize("idle", [True, False])
