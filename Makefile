@@ -2,6 +2,8 @@
 .PHONY: help run test check bench install-run install-dev
 .DEFAULT_GOAL := help
 PYTHON_BIN := .venv/bin/python
+# Python keeps what it has compiled: the second start is quicker, and tests start dozens of processes.
+export PYTHONDONTWRITEBYTECODE =
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1: \2/p' Makefile
@@ -9,8 +11,7 @@ help: ## this list
 run: install-run ## start: on Discord with DISCORD_TOKEN in .env, else in the sandbox, and print its address
 	@exec $(PYTHON_BIN) scripts/start.py
 
-# Tests start dozens of processes: let them find the code compiled. Many tests wait for them: one more than cores.
-test: export PYTHONDONTWRITEBYTECODE =
+# Many tests wait for the processes that they start: one more than cores.
 test: install-dev ## all tests; ends with the ten slowest
 	@$(PYTHON_BIN) -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist worksteal
 

@@ -59,7 +59,10 @@ install_cpu_torch() {
 pip() {
     # A person at a terminal sees the progress; a log does not need it.
     if [ -t 1 ]; then quiet=; else quiet=-qq; fi
-    "$VENV/bin/python" -m pip install $quiet --disable-pip-version-check "$@"
+    # Compiling all of torch and its like takes as long as installing it, for the part of it that is ever imported; Python
+    # compiles that by itself, unless it was told to keep nothing, as in an image.
+    if [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then compile=--compile; else compile=--no-compile; fi
+    "$VENV/bin/python" -m pip install $quiet $compile --disable-pip-version-check "$@"
 }
 
 [ $# -gt 0 ] || die "Usage: scripts/install.sh bot|worker|dev …"

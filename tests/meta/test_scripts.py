@@ -80,6 +80,14 @@ def test_a_failed_installation_is_tried_again(installer: Installer) -> None:
     assert installer.installs() == 1
 
 
+@pytest.mark.parametrize(("keeps", "how"), [("", "--no-compile"), ("1", "--compile")])
+def test_all_is_compiled_at_once_only_where_python_keeps_nothing_later(
+    installer: Installer, keeps: str, how: str
+) -> None:
+    assert installer.run("bot", PYTHONDONTWRITEBYTECODE=keeps).returncode == 0
+    assert how in installer.calls.read_text().split()
+
+
 def test_a_python_that_is_missing_is_named_with_the_cure(tmp_path: Path) -> None:
     installer = Installer(tmp_path)
     refused = installer.run("bot", VENV=str(tmp_path / "none"), PYTHON="/no/such/python")
