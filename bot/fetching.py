@@ -55,6 +55,7 @@ class HuggingFace:
                 git_id="" if one.lfs else one.blob_id or "",
             )
             for one in found.siblings or ()
+            if is_inside(one.rfilename)
         }
         card = found.card_data
         licence = getattr(card, "license_name", None) or getattr(card, "license", None) or ""
@@ -89,6 +90,11 @@ class HuggingFace:
         return HubTrouble(
             f"The hub did not give {name} ({text}). Check the network and try again: what is here already is kept."
         )
+
+
+def is_inside(file: str) -> bool:
+    """Whether a name leads to a place below the folder that it is fetched into, whoever made it up."""
+    return not Path(file).is_absolute() and ".." not in Path(file).parts
 
 
 def gated(name: str, *, has_token: bool) -> str:

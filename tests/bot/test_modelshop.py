@@ -142,6 +142,14 @@ def test_a_place_on_the_hub_can_be_named_without_an_entry(here, data) -> None:
     assert models(here, data, "check", "some-model") == 0
 
 
+@pytest.mark.parametrize("evil", ["../../evil.safetensors", "/tmp/evil.safetensors", "unet/../../evil.safetensors"])
+def test_a_name_that_leads_out_of_the_models_folder_is_no_file_of_the_hubs(here, data, evil) -> None:
+    here.invents = (evil,)
+    with pytest.raises(ConfigError, match="has no file"):
+        models(here, data, "add", f"owner/mine/{evil}", "--yes")
+    assert not here.asked and not list(data.rglob("*evil*"))
+
+
 def test_a_gated_model_asks_for_a_token_and_then_uses_it(here, data) -> None:
     here.gated, here.token = True, "hf_right"
     with pytest.raises(ConfigError, match=r"accept its terms.*owner/mine.*HF_TOKEN"):

@@ -27,6 +27,7 @@ class FakeHub:
     licence: str = "mit"
     gated: bool = False
     spoils: set[str] = field(default_factory=set)
+    invents: tuple[str, ...] = ()  # names that are listed, and lie nowhere
     asked: list[tuple[str, int]] = field(default_factory=list)
 
     def metadata(self, name: str) -> dict[str, object] | None:
@@ -36,6 +37,7 @@ class FakeHub:
             return None
         files = [path for path in sorted(place.rglob("*")) if path.is_file()]
         siblings = [{"rfilename": path.relative_to(place).as_posix(), **_sums(path)} for path in files]
+        siblings += [{"rfilename": name, "size": 1, "blobId": "0" * 40} for name in self.invents]
         card = {"license": self.licence}
         return {"id": name, "sha": REVISION, "siblings": siblings, "gated": self.gated and "auto", "cardData": card}
 
