@@ -1,8 +1,6 @@
 """The GPU benchmark builds the published models, says what was not measured, and runs small without a GPU."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +9,7 @@ import torch
 
 from benchmarks._gpu import building, reporting
 from benchmarks._gpu.configs import SUBJECTS, subject
-from benchmarks.gpu import goals
-from tests.meta.tree import ROOT
+from benchmarks.gpu import goals, main
 from worker.parts import class_of
 
 #: 10¹² operations of a forward of one row, and 10⁹ weights of the denoiser, by the models' cards.
@@ -97,15 +94,12 @@ def test_the_document_has_its_place_and_a_row_for_every_model() -> None:
     assert all(what.title in table for what in SUBJECTS)
 
 
-def test_the_small_run_ends_with_a_line_of_json(tmp_path: Path) -> None:
+def test_the_small_run_ends_with_a_line_of_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.jsonl"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--small", "--model", "flux-schnell", "--runs", "1"]
-    done = subprocess.run(
-        [*command, "--threads", "1", "--out", str(out)], cwd=ROOT, capture_output=True, text=True, timeout=110,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    words = ["--small", "--model", "flux-schnell", "--runs", "1", "--threads", "1", "--out", str(out)]
+    with torch.no_grad():  # it switches that off for all of its process, and on again is what follows
+        assert main(words) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result == json.loads(out.read_text("utf-8"))
     assert result["compiled"] and result["small"] and result["policy"] == "resident"
     assert min(result[name] for name in ("eager_s", "best_s", "ours_s", "four_s", "limit_s")) > 0

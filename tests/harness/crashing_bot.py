@@ -17,9 +17,14 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
+#: Everything that a life imports, so that no life has to: there are a thousand of them.
 CONTEXT.set_forkserver_preload(
-    ["tests.harness.crashing_bot", "bot.client", "bot.main", "cogs.imagine", "tests.harness.mortal_sandbox"]
-)
+    [
+        "tests.harness.crashing_bot", "tests.harness.mortal_sandbox", "bot.main", "bot.client", "bot.discord_url",
+        "cogs.account", "cogs.help", "cogs.imagine", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin",
+        "PIL.PngImagePlugin", "PIL.PpmImagePlugin", "concurrent.futures.thread",
+    ]
+)  # fmt: skip
 _LIFE = ("/interactions/", "/webhooks/", "/channels/")
 
 

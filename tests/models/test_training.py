@@ -1,6 +1,8 @@
 """Training can stop and go on, from its own checkpoint or from what is shipped, and what it ships is a whole model."""
 
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from safetensors.torch import load_file
@@ -30,11 +32,14 @@ def test_what_is_taken_back_ships_as_it_was(tmp_path: Path) -> None:
 
 def test_every_stage_goes_on_from_the_one_before(tmp_path: Path, monkeypatch) -> None:
     few = {"vae.POOL": 4, "vae.BATCH": 2, "unet.BATCH": 4, "train.SIZES": [SMALL]}
-    for name, value in (few | dict.fromkeys(("vae.psnr", "train.psnr"), lambda vae: 0.0)).items():
+    # A clock that ticks a second at each look: so many steps, however busy the machine is.
+    clock = SimpleNamespace(monotonic=count().__next__)
+    clocks = {"vae.time": clock, "unet.time": clock}
+    for name, value in (few | clocks | dict.fromkeys(("vae.psnr", "train.psnr"), lambda vae: 0.0)).items():
         monkeypatch.setattr(f"models.postcard.{name}", value)
     folder = tmp_path / "training"
     take_back(HERE, folder)
-    train_vae(Team(), folder, 0.005, 1e-6)
+    train_vae(Team(), folder, 4 / 60, 1e-6)
     vae_steps = step_of(folder / "vae.safetensors")
     assert vae_steps > 0
     freeze(folder)
@@ -42,12 +47,11 @@ def test_every_stage_goes_on_from_the_one_before(tmp_path: Path, monkeypatch) ->
     vae = open_pipeline(HERE).vae
     steps = []
     for _ in range(2):
-        train_unet(Team(), folder, painter, vae, tokenizer, minutes=0.06, sizes={SMALL: 1.0}, lr=1e-6, start_pool=2)
+        train_unet(Team(), folder, painter, vae, tokenizer, minutes=6 / 60, sizes={SMALL: 1.0}, lr=1e-6, start_pool=2)
         steps.append(step_of(folder / "painter.safetensors"))
     assert 0 < steps[0] < steps[1]
     ship(folder, tmp_path / "model")
     open_pipeline(tmp_path / "model")
-    changed = [
-        key for key, tensor in weights(HERE).items() if not torch.equal(tensor, weights(tmp_path / "model")[key])
-    ]
+    before, after = weights(HERE), weights(tmp_path / "model")
+    changed = [key for key, tensor in before.items() if not torch.equal(tensor, after[key])]
     assert changed, "the training changed nothing"

@@ -237,6 +237,9 @@ def test_the_compilers_process_stands_still_while_there_is_work(monkeypatch: pyt
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch's compiler for the CPU needs a C++ compiler")
 def test_a_process_of_its_own_compiles_what_this_one_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    # For this one small layer the compiler need not try out the processor, nor prepare its headers for others.
+    monkeypatch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "0")
+    monkeypatch.setenv("TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS", "0")
     monkeypatch.setattr(compiling, "NICE", 0)  # other tests may keep every core busy
     torch.manual_seed(0)
     vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4).eval().requires_grad_(False)
