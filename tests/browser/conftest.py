@@ -31,9 +31,8 @@ async def theatre(browser: Browser, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def stage(theatre: Stage) -> AsyncIterator[Stage]:
-    """The stage, cleared: pages closed, and no page may have complained."""
+    """The stage, cleared: windows blank, and no page may have complained."""
     theatre.complaints.clear()
     yield theatre
-    for context in theatre.browser.contexts:
-        await context.close()
+    await theatre.clear()
     assert theatre.complaints == []

@@ -43,6 +43,8 @@ class Stage:
     session: aiohttp.ClientSession
     complaints: list[str] = field(default_factory=list)
     _rooms: int = 0
+    _open: list[Page] = field(default_factory=list)
+    _blank: list[Page] = field(default_factory=list)
 
     @property
     def control(self) -> Control:
@@ -55,16 +57,29 @@ class Stage:
 
     async def open(self, who: str, channel: Json, size: tuple[int, int] = DESKTOP) -> Page:
         """A window of one person; what its console complains of is kept."""
-        context = await self.browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce"
-        )
+        page = self._blank.pop() if self._blank else await self._window()
+        self._open.append(page)
+        await page.set_viewport_size({"width": size[0], "height": size[1]})
+        await page.goto(f"{self.running.url}/?as={who}&channel={channel['name']}")
+        await page.locator(f"[data-channel='{channel['name']}'][aria-current]").wait_for(state="attached")
+        return page
+
+    async def _window(self) -> Page:
+        """With storage of its own. Windows are used again, for each costs Chromium a second of work."""
+        context = await self.browser.new_context(reduced_motion="reduce")
         context.set_default_timeout(WAIT_MS)
         page = await context.new_page()
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
-        await page.goto(f"{self.running.url}/?as={who}&channel={channel['name']}")
-        await page.locator(f"[data-channel='{channel['name']}'][aria-current]").wait_for(state="attached")
         return page
+
+    async def clear(self) -> None:
+        """Makes the windows blank and forgetful."""
+        while self._open:
+            page = self._open.pop()
+            await page.evaluate("sessionStorage.clear()")
+            await page.goto("about:blank")
+            self._blank.append(page)
 
     async def post(self, channel: Json, payload: Json, **files: bytes) -> Json:
         return await self._send("POST", f"/channels/{channel['id']}/messages", payload, files)
