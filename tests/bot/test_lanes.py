@@ -64,6 +64,7 @@ async def one_paused(tmp_path: Path, *worker: str, **more: Any) -> AsyncIterator
 async def test_a_fast_job_joins_at_the_next_step_and_relax_goes_on_from_its_own(tmp_path: Path) -> None:
     async with one_paused(tmp_path, DARKROOM_RELAX_SHARE="0") as (bot, relaxed, fast):
         await until_resting(bot, relaxed)
+        await until_step(bot, fast, 30)  # what was said before the pause has been heard by now
         at = bot.hub.latest(relaxed.id).step
         await until_step(bot, fast, 60)
         assert bot.hub.latest(relaxed.id).step == at
