@@ -89,7 +89,7 @@ class Conductor:
             outcome = await self._follow(flight, stage)
             if stage.own:
                 return outcome
-            flight.house_ms += max(flight.stage_ms, _gpu_ms(outcome))
+            flight.house_ms += flight.stage_ms
             if not isinstance(outcome, events.Done):
                 return outcome
 
@@ -157,10 +157,7 @@ class Conductor:
     async def _store(self, flight: Flight, outcome: Outcome) -> Job | None:
         """The one guarded statement that this outcome asks for."""
         job, attempt = flight.id, flight.job.attempt
-        own = flight.stage is not None and flight.stage.own
-        # The last word counts, also when less was said than before: a worker forgives what was lost through no fault of
-        # the member. Without any, or from one that had let go of the job, it is what was heard.
-        spent = (_gpu_ms(outcome) or flight.own_ms) if own else 0
+        spent = flight.own_ms
         match outcome:
             case events.Done():
                 return await self.jobs.finish(job, attempt, spent)
@@ -174,10 +171,6 @@ class Conductor:
                 return await self.jobs.requeue(job, attempt, strike=outcome.strike, solo=outcome.solo, lost_ms=spent)
             case events.Cancelled():
                 return await self.jobs.requeue(job, attempt, solo=flight.job.solo, lost_ms=spent)
-
-
-def _gpu_ms(outcome: Outcome) -> int:
-    return 0 if isinstance(outcome, Lost) else outcome.gpu_ms
 
 
 def _failed(flight: Flight, sentence: str) -> events.Failed:

@@ -55,7 +55,7 @@ class HuggingFace:
                 git_id="" if one.lfs else one.blob_id or "",
             )
             for one in found.siblings or ()
-            if is_inside(one.rfilename)
+            if _is_inside(one.rfilename)
         }
         card = found.card_data
         licence = getattr(card, "license_name", None) or getattr(card, "license", None) or ""
@@ -92,7 +92,7 @@ class HuggingFace:
         )
 
 
-def is_inside(file: str) -> bool:
+def _is_inside(file: str) -> bool:
     """Whether a name leads to a place below the folder that it is fetched into, whoever made it up."""
     return not Path(file).is_absolute() and ".." not in Path(file).parts
 

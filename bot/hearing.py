@@ -99,7 +99,8 @@ class Hearing:
             flight.over = own or not isinstance(event, events.Done)
             flight.inbox.put_nowait(event)
             self.lanes.settled.discard(link.id)
-            # None is what a worker says that had let go of the job: what was heard stands.
+            # The last word counts, also when it is less: a worker forgives what was lost through no fault of the
+            # member. None is what one says that had let go of the job: what was heard stands.
             self._spent(flight, event.gpu_ms or flight.stage_ms)
 
     def _spent(self, flight: Flight, gpu_ms: int) -> None:

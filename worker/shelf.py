@@ -162,8 +162,7 @@ class Shelf:
 
     def _slim(self) -> bool:
         """Compiled code's recordings and joined weights, for a while: what lacks memory may be a job's only way."""
-        if self._device.place.type == "cuda":
-            torch.cuda.synchronize(self._device.place)  # decodes beside the loop may replay recordings
+        finish(self._device)  # decodes beside the loop may replay recordings
         given = [boost.rest(REST_SECONDS) for boost in self.boosts()]
         if any(given):
             log.info("Memory is full: compiled code rests for %d minutes.", REST_SECONDS // 60)

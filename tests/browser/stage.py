@@ -43,7 +43,7 @@ class Stage:
     session: aiohttp.ClientSession
     complaints: list[str] = field(default_factory=list)
     _rooms: int = 0
-    _open: list[Page] = field(default_factory=list)
+    _used: list[Page] = field(default_factory=list)
     _blank: list[Page] = field(default_factory=list)
 
     @property
@@ -58,7 +58,7 @@ class Stage:
     async def open(self, who: str, channel: Json, size: tuple[int, int] = DESKTOP) -> Page:
         """A window of one person; what its console complains of is kept."""
         page = self._blank.pop() if self._blank else await self._window()
-        self._open.append(page)
+        self._used.append(page)
         await page.set_viewport_size({"width": size[0], "height": size[1]})
         await page.goto(f"{self.running.url}/?as={who}&channel={channel['name']}")
         await page.locator(f"[data-channel='{channel['name']}'][aria-current]").wait_for(state="attached")
@@ -75,8 +75,8 @@ class Stage:
 
     async def clear(self) -> None:
         """Makes the windows blank and forgetful."""
-        while self._open:
-            page = self._open.pop()
+        while self._used:
+            page = self._used.pop()
             await page.evaluate("sessionStorage.clear()")
             await page.goto("about:blank")
             self._blank.append(page)
