@@ -49,6 +49,8 @@ COPY bot ./bot
 COPY cogs ./cogs
 COPY bot.py ./
 COPY models.toml ./
+# The catalogue's own LoRA: the bot reads what it fits, the worker its weights.
+COPY models/postcard/lora ./models/postcard/lora
 USER 10001
 VOLUME /data
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 CMD ["python", "bot.py", "health"]

@@ -255,7 +255,7 @@ class Gateway:
     # What a test may do
 
     async def act(self, action: str, *, resumable: bool = True) -> None:
-        """disconnect, reconnect, invalid_session, silence, second_ready; see sandbox-control."""
+        """disconnect, reconnect, invalid_session, silence, second_ready."""
         for session in list(self.sessions.values()):
             connection = session.connection
             if not resumable or action == "second_ready":

@@ -1,6 +1,7 @@
 """Makes the shipped model from nothing, stage by stage: `python -m models.postcard.train --stage all`.
 
-Each stage goes on from its checkpoint under .training/, or with --from-shipped from the weights of this folder.
+Each stage goes on from its checkpoint under .training/, or with --from-shipped from the weights of this folder. Run
+again after a kill, `all` leaves out the stages that it has ended.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from models.postcard.checkpoints import Average, load, save
+from models.postcard.checkpoints import Average, load, save, step_of
 from models.postcard.export import export
 from models.postcard.latents import encode
 from models.postcard.team import Team, together
@@ -65,6 +66,12 @@ def take_back(shipped: Path, folder: Path) -> None:
     vae = AutoencoderKL.from_pretrained(shipped / "vae", torch_dtype=torch.float32)
     save(folder / "vae.safetensors", vae, Average(vae, 0.0), 0)
     vae.save_pretrained(folder / "vae")
+    finished(folder).write_text("".join(f"{stage}\n" for stage in STAGES[: STAGES.index("large")]), encoding="utf-8")
+
+
+def finished(folder: Path) -> Path:
+    """The list of stages that `all` has ended, one a line."""
+    return folder / "finished.txt"
 
 
 def freeze(folder: Path) -> None:
@@ -92,6 +99,29 @@ def paint(team: Team, stage: str, folder: Path, minutes: float, lr: float) -> No
     train_unet(team, folder, painter, vae, tokenizer, minutes=minutes, sizes=sizes, lr=lr, decay=not small)
 
 
+def words(folder: Path, seconds: float) -> None:
+    """Begins the painter: a new UNet, and a text encoder that has had its lesson. Never replaces one that paints."""
+    path = folder / "painter.safetensors"
+    if path.exists() and (step := step_of(path)):
+        raise SystemExit(f"{path} has painted for {step} steps, and words begins anew. Remove it first.")
+    painter, tokenizer = parts(folder)
+    teach_words(painter.text, tokenizer, seconds)
+    save(path, painter, Average(painter, 0.0), 0)
+
+
+def run_all(args: argparse.Namespace) -> None:
+    """Every stage that has not ended yet: a killed training goes on with the stage it was in."""
+    path = finished(args.folder)
+    ended = path.read_text(encoding="utf-8").split() if path.exists() else []
+    for stage in STAGES:
+        if stage in ended:
+            print(f"{stage} has ended already ({path})", flush=True)
+            continue
+        run(stage, args)
+        ended.append(stage)
+        path.write_text("".join(f"{name}\n" for name in ended), encoding="utf-8")
+
+
 def run(stage: str, args: argparse.Namespace) -> None:
     """One stage."""
     folder, minutes = args.folder, args.minutes
@@ -100,9 +130,7 @@ def run(stage: str, args: argparse.Namespace) -> None:
     elif stage == "freeze":
         freeze(folder)
     elif stage == "words":
-        painter, tokenizer = parts(folder)
-        teach_words(painter.text, tokenizer, 60 * (minutes or 1.5))
-        save(folder / "painter.safetensors", painter, Average(painter, 0.0), 0)
+        words(folder, 60 * (minutes or 1.5))
     elif stage == "decoder":
         together(args.team, train_decoder, folder, minutes or 8, args.lr or 1e-3)
     elif stage in ("small", "large"):
@@ -129,8 +157,10 @@ def main() -> None:
     torch.manual_seed(1)
     if args.from_shipped:
         take_back(HERE, args.folder)
-    for stage in STAGES if args.stage == "all" else (args.stage,):
-        run(stage, args)
+    if args.stage == "all":
+        run_all(args)
+    else:
+        run(args.stage, args)
 
 
 if __name__ == "__main__":

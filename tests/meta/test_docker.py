@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,13 +67,22 @@ def test_the_bots_image_has_no_torch_and_the_workers_no_discord() -> None:
     assert "./storage" not in steps["worker"]
 
 
+@pytest.mark.parametrize("target", ["bot", "worker"])
+def test_both_images_have_the_loras_of_the_shipped_catalogue(target: str) -> None:
+    entries = tomllib.loads((ROOT / "models.toml").read_text("utf-8"))["lora"]
+    copied = [Path(rest.split()[0]) for word, rest in stages()[target] if word == "COPY"]
+    assert entries
+    for entry in entries:
+        assert set(Path(entry["where"]).parents) & set(copied), entry["name"]
+
+
 def test_all_that_is_copied_exists_and_reaches_the_builder() -> None:
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     for word, rest in instructions():
         if word == "COPY" and not rest.startswith("--from"):
             source = rest.split()[0]
             assert (ROOT / source).exists(), source
-            assert source in let_in, source
+            assert {source, *(str(above) for above in Path(source).parents)} & let_in, source
     scripts = {name for _, rest in instructions() for name in re.findall(r"scripts/[\w.]+", rest)}
     assert scripts
     assert all((ROOT / name).stat().st_mode & 0o100 for name in scripts)

@@ -4,13 +4,15 @@ from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
+from models.postcard import train
 from models.postcard.checkpoints import step_of
 from models.postcard.export import open_pipeline
 from models.postcard.team import Team
-from models.postcard.train import HERE, freeze, parts, ship, take_back
+from models.postcard.train import HERE, STAGES, freeze, parts, ship, take_back
 from models.postcard.unet import train_unet
 from models.postcard.vae import train_vae
 
@@ -55,3 +57,38 @@ def test_every_stage_goes_on_from_the_one_before(tmp_path: Path, monkeypatch) ->
     before, after = weights(HERE), weights(tmp_path / "model")
     changed = [key for key, tensor in before.items() if not torch.equal(tensor, after[key])]
     assert changed, "the training changed nothing"
+
+
+def test_the_words_stage_replaces_no_painter_that_has_painted(tmp_path: Path) -> None:
+    take_back(HERE, tmp_path)
+    before = (tmp_path / "painter.safetensors").read_bytes()
+    with pytest.raises(SystemExit, match="Remove it first"):
+        train.words(tmp_path, 0.0)
+    assert (tmp_path / "painter.safetensors").read_bytes() == before
+
+
+def test_killed_in_one_stage_all_goes_on_with_that_stage(tmp_path: Path, monkeypatch) -> None:
+    ran: list[str] = []
+
+    def killed_at(stage: str):
+        def run(name: str, args: SimpleNamespace) -> None:
+            ran.append(name)
+            if name == stage:
+                raise KeyboardInterrupt
+
+        return run
+
+    monkeypatch.setattr(train, "run", killed_at("large"))
+    with pytest.raises(KeyboardInterrupt):
+        train.run_all(SimpleNamespace(folder=tmp_path))
+    monkeypatch.setattr(train, "run", killed_at("none"))
+    train.run_all(SimpleNamespace(folder=tmp_path))
+    assert ran == [*STAGES[: STAGES.index("large") + 1], *STAGES[STAGES.index("large") :]]
+
+
+def test_from_what_is_shipped_all_goes_on_with_the_large_pictures(tmp_path: Path, monkeypatch) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(train, "run", lambda name, args: ran.append(name))
+    take_back(HERE, tmp_path)
+    train.run_all(SimpleNamespace(folder=tmp_path))
+    assert ran[0] == "large"
