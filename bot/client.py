@@ -139,6 +139,7 @@ class DarkroomBot(commands.Bot):
         now = self.services.clock()
         return JobView(
             job=job,
+            now=now,
             place=estimate.place or None,
             starts_at=None if estimate.starts_in_s is None else now + estimate.starts_in_s,
             ends_at=None if estimate.ends_in_s is None else now + estimate.ends_in_s,

@@ -151,7 +151,7 @@ class Conductor:
         self.hub.changed(job)
         log.info("A job is %s.", job.state, extra={"job": job.id, "gpu_ms": job.gpu_ms, "attempt": job.attempt})
         if isinstance(outcome, events.Done) and flight.stage is not None and flight.stage.own:
-            learn = partial(self.rates.learn, job.request, job.made_with, outcome.gpu_ms)
+            learn = partial(self.rates.learn, job, outcome.gpu_ms)
             await until_stored(learn, "learn from a job", job=job.id)
 
     async def _store(self, flight: Flight, outcome: Outcome) -> Job | None:

@@ -25,7 +25,7 @@ Parameters come behind the words: `a red boat --ar 3:2 --seed 7` (`/help` → Pa
 Anybody may press them; the new job is theirs.
 
 **Lanes**
-`/fast` uses your fast time · `/turbo` uses it twice as fast and comes first · `/relax` is free and comes last
+`/fast` uses your fast time · `/turbo` comes first, at twice the price · `/relax` is free and comes last
 `/info` shows what you have left"""
 
 _MANAGE = """\

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from bot.config import Config
 from bot.shelf import Shelf
-from core.cost import Calibration, default_rate, estimate_ms
+from core.cost import Calibration, cell_of, default_rate, estimate_ms
 from core.events import Heartbeat, Phase
-from core.job import MadeWith, Request
+from core.job import Job, Request
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ class Rates:
         self._device = "cpu" if config.device == "auto" else config.device
         self._learned: dict[str, Calibration] = {}
         self._unkept: dict[str, int] = {}  # jobs by model
+        self._warm_since: dict[tuple[str, str], float] = {}  # when the first job of a model and cell ended
         self._beats: dict[str, tuple[float, int]] = {}
         self.pace = 1.0  # wall seconds for a second of GPU time while the worker is busy
 
@@ -41,6 +42,7 @@ class Rates:
         if device != self._device:
             await self.keep()
             self._device = device
+            self._warm_since.clear()
             await self._settings.put_state("rate:device", device)
             await self._load_all()
         if model not in self._learned:
@@ -52,14 +54,20 @@ class Rates:
             request = replace(request, count=count)
         return estimate_ms(request, self._of(request.model).rate_for(request))
 
-    async def learn(self, request: Request, made_with: MadeWith | None, gpu_ms: int) -> None:
-        """A job was measured."""
-        if made_with is not None and made_with.device == self._device:
-            model = request.model
-            self._learned[model] = self._of(model).with_sample(request, gpu_ms)
+    async def learn(self, job: Job, gpu_ms: int) -> None:
+        """A job was measured: it has ended, with pictures."""
+        if job.made_with is not None and job.made_with.device == self._device:
+            model = job.request.model
+            self._learned[model] = self._of(model).with_sample(job.request, gpu_ms, cold=self._is_cold(job))
             self._unkept[model] = self._unkept.get(model, 0) + 1
             if self._unkept[model] >= _KEEP_EVERY or gpu_ms >= _DEAR_MS:
                 await self.keep()
+
+    def _is_cold(self, job: Job) -> bool:
+        """It began before any job of its kind had ended since this start: it was among the device's first of them."""
+        kind = (job.request.model, cell_of(job.request))
+        warm_since = self._warm_since.setdefault(kind, job.finished_at or 0.0)
+        return (job.started_at or 0.0) < warm_since
 
     async def keep(self) -> None:
         """Writes down what was learned since the last time."""

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.hub import Status, WorkerState
-from bot.words import gpu_time, harmless, link, place_in_line, settings, when
+from bot.words import gpu_time, harmless, link, place_in_line, settings, shortened, when
 from core.catalogue import SAMPLERS
 from core.job import Job, Kind, Lane, State
 
-#: Discord's limit for a message is 2,000; what is left belongs to settings and state.
-_PROMPT_ROOM = 1400
+#: Discord's limit for a message is 2,000; delivery may add a line of its own. The prompt has what the rest leaves.
+_ROOM = 1900
+_PROMPT_ROOM, _NOTES_ROOM, _FAILURE_ROOM = 1400, 400, 300
 _STEADY_SECONDS = 5
+#: A place is looked up every 20 s: a moment nearer than that is "soon", or its stamp would count up from the past.
+_SOON_SECONDS, _MOMENT_SECONDS = 25, 5
 
 #: Below the state of a job whose rows wait.
 PAUSED = "-# Paused while faster lanes have the GPU. It goes on from here by itself."
@@ -70,6 +73,7 @@ class JobView:
     """All that a card depends on. Moments are seconds since the epoch; `fraction` (0 … 1) is None before a step."""
 
     job: Job
+    now: float = 0.0
     place: int | None = None
     starts_at: float | None = None
     ends_at: float | None = None
@@ -82,20 +86,20 @@ class JobView:
 def render_job(view: JobView) -> Card:
     """The card of a job in any state."""
     job = view.job
-    lines = [_title(job), f"-# {settings(job.request)} · {job.lane}"]
-    lines += [f"-# {note}" for note in job.notes]
+    lines = [f"-# {settings(job.request)} · {job.lane}"]
+    if job.notes:
+        lines.append(shortened("\n".join(f"-# {note}" for note in job.notes), _NOTES_ROOM))
     if not view.pictures_kept:
         lines.append(LOST_CROP if job.kind is Kind.CROP else LOST_GRID)
-    state = _state(view)
-    return Card(content="\n".join([*lines, state] if state else lines), rows=_rows(job))
+    lines += filter(None, [_state(view)])
+    return Card(content=_headed(job, _about(job), lines), rows=_rows(job))
 
 
 def render_info(job: Job, parent: Job | None, *, may_delete: bool) -> Card:
     """The private card behind ⓘ: every number that made the picture."""
     request = job.request
     lines = [
-        f"**{harmless(request.prompt, _PROMPT_ROOM)}**",
-        f"{settings(request)}",
+        settings(request),
         f"cfg {request.guidance:g} · {SAMPLERS.get(request.sampler, request.sampler)} · {job.lane} lane",
         _made(job),
         f"Asked for by <@{job.user}> {when(job.created_at)}",
@@ -106,14 +110,19 @@ def render_info(job: Job, parent: Job | None, *, may_delete: bool) -> Card:
         lines.append(f"From {name}")
     lines.append(f"-# job {job.id}")
     delete = Button(job=job.id, verb=Verb.DELETE, label="Delete", style=Style.DANGER)
-    return Card(content="\n".join(line for line in lines if line), rows=((delete,),) if may_delete else ())
+    return Card(content=_headed(job, "", [line for line in lines if line]), rows=((delete,),) if may_delete else ())
 
 
-def _title(job: Job) -> str:
-    prompt = f"**{harmless(job.request.prompt, _PROMPT_ROOM)}**"
+def _headed(job: Job, about: str, lines: list[str]) -> str:
+    """The prompt in bold, with as much of it as there is room for, then the lines."""
+    rest = "\n".join([about, *lines])
+    return f"**{harmless(job.request.prompt, min(_PROMPT_ROOM, _ROOM - len(rest) - 4))}**{rest}"
+
+
+def _about(job: Job) -> str:
     picture = job.source.index + 1 if job.source is not None else 0
     what = {Kind.VARIATION: f" · near picture {picture}", Kind.CROP: f" · picture {picture}"}.get(job.kind, "")
-    return f"{prompt}{what} · <@{job.user}>"
+    return f"{what} · <@{job.user}>"
 
 
 def _state(view: JobView) -> str:
@@ -123,7 +132,7 @@ def _state(view: JobView) -> str:
     if job.state is State.RUNNING:
         return _running(view)
     if job.state is State.FAILED:
-        reason = job.failure or "Something went wrong while it was made."
+        reason = shortened(job.failure or "Something went wrong while it was made.", _FAILURE_ROOM)
         return f"Not made: {reason}\n-# Nothing was charged."
     return "Cancelled." if job.state is State.CANCELLED else ""
 
@@ -134,22 +143,26 @@ def _waiting(view: JobView) -> str:
         return "In line · Darkroom restarts, then this goes on by itself"
     parts = [place_in_line(view.place) if view.place is not None else "In line"]
     if view.job.attempt > 0:
-        parts.append("starts again, its GPU was lost")
+        parts.append("starts again")  # its worker was lost, or a pause or a restart put it back
     if worker is not None and worker.paused:
         parts.append("the GPU is paused")
     elif worker is not None and worker.status is Status.AWAY:
-        parts.append(f"the GPU is away, since {when(worker.since)}")
+        parts.append(f"the GPU went away {when(worker.since)}")
     elif worker is not None and worker.status is Status.LOADING:
         parts.append("the model is loading")
     elif view.starts_at is not None:
-        parts.append(f"starts {when(_steady(view.starts_at))}")
+        soon = view.starts_at < view.now + _SOON_SECONDS
+        parts.append("starts soon" if soon else f"starts {when(_steady(view.starts_at))}")
     return " · ".join(parts)
 
 
 def _running(view: JobView) -> str:
     if view.job.unwanted:
         return "Stopping"
-    done = f" · done {when(_steady(view.ends_at))}" if view.ends_at is not None else ""
+    done = ""
+    if view.ends_at is not None:
+        nearly = view.ends_at < view.now + _MOMENT_SECONDS
+        done = " · done in a moment" if nearly else f" · done {when(_steady(view.ends_at))}"
     state = "Starting" if view.fraction is None else f"{min(99, int(view.fraction * 100))} %{done}"
     return f"{state}\n{PAUSED}" if view.paused else state
 

@@ -8,7 +8,7 @@ from bot.asking import server_that_pays, usual_lane
 from bot.hub import Status, WorkerState
 from bot.outlook import Estimate
 from bot.render import Button, Card, Verb
-from bot.words import TURBO_PRICE, day, harmless, link, minutes, place_in_line, when
+from bot.words import TURBO_PRICE, counted, day, harmless, link, minutes, place_in_line, when
 from core.cost import grids_left
 from core.job import Job, Kind, Lane, State
 from core.prompt import Defaults, parse
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 _MOST_JOBS = 8
 _MOST_UNTOLD = 4  # each with its buttons; Discord takes five rows of five
 _MOST_CHARACTERS = 1900
+_MORE_ROOM = 20  # for "and 1,234 more"
 _MOST_NAMES = 12
+#: How the GPU is; before "7 minutes ago".
+_STATES = {
+    Status.ONLINE: "ready, came up",
+    Status.LOADING: "loading the model, began",
+    Status.AWAY: "away, went",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +72,16 @@ async def told(bot: "DarkroomBot", standing: Standing) -> None:
 
 
 def shown(standing: Standing) -> Card:
-    """The answer: its text, and a row of buttons for each result that could not be posted."""
-    return Card(content=_text(standing), rows=tuple(filter(None, map(_ways_to, standing.untold[:_MOST_UNTOLD]))))
+    """The answer: its text, and a row of buttons for each result that could not be posted.
+
+    Two results may be one picture, asked for twice: Discord takes each button once, so the first stands for both.
+    """
+    rows, ids = [], set[str]()
+    for job in standing.untold[:_MOST_UNTOLD]:
+        row = tuple(button for button in _ways_to(job) if button.custom_id not in ids)
+        ids |= {button.custom_id for button in row}
+        rows += [row] if row else []
+    return Card(content=_text(standing), rows=tuple(rows))
 
 
 def _ways_to(job: Job) -> tuple[Button, ...]:
@@ -90,7 +105,7 @@ def _shortly(job: Job) -> str:
 
 def _text(standing: Standing) -> str:
     purse = standing.purse
-    grids = "" if standing.grids is None else f", about {standing.grids} grids at your settings"
+    grids = "" if standing.grids is None else f", about {counted(standing.grids, 'grid')} at your settings"
     dear = f", {TURBO_PRICE}" if standing.lane is Lane.TURBO else ""
     lines = [
         f"**Fast time** {minutes(purse.balance_ms)} of {minutes(purse.granted_ms)} min left{grids}",
@@ -100,12 +115,15 @@ def _text(standing: Standing) -> str:
         f"**GPU** {_gpu(standing.worker)}",
         *_choices(standing),
         *_not_posted(standing.untold),
-        *_jobs("Running", [pair for pair in standing.jobs if pair[0].state is State.RUNNING]),
-        *_jobs("Waiting", [pair for pair in standing.jobs if pair[0].state is not State.RUNNING]),
     ]
-    while len("\n".join(lines)) > _MOST_CHARACTERS:
-        lines.pop()
+    lines += _jobs("Running", [pair for pair in standing.jobs if pair[0].state is State.RUNNING], _room(lines) // 2)
+    lines += _jobs("Waiting", [pair for pair in standing.jobs if pair[0].state is not State.RUNNING], _room(lines))
     return "\n".join(lines)
+
+
+def _room(lines: list[str]) -> int:
+    """Characters that are left for more lines."""
+    return _MOST_CHARACTERS - len("\n".join(lines)) - 1
 
 
 def _choices(standing: Standing) -> list[str]:
@@ -140,7 +158,8 @@ def _instead(job: Job) -> str:
     return ": cancelled" if job.state is State.CANCELLED else ""
 
 
-def _jobs(title: str, jobs: list[tuple[Job, Estimate]]) -> list[str]:
+def _jobs(title: str, jobs: list[tuple[Job, Estimate]], room: int) -> list[str]:
+    """How many there are, and as many of them as `room` characters take."""
     if not jobs:
         return [f"**{title}** none"]
     lines = [f"**{title}** {len(jobs)}"]
@@ -148,13 +167,17 @@ def _jobs(title: str, jobs: list[tuple[Job, Estimate]]) -> list[str]:
         parts = [link(job) or "", harmless(job.request.prompt, 60)]
         if estimate.place:
             parts.append(place_in_line(estimate.place).lower())
-        lines.append("- " + " · ".join(part for part in parts if part))
-    return lines
+        line = "- " + " · ".join(part for part in parts if part)
+        if len("\n".join([*lines, line])) > room - _MORE_ROOM:
+            break
+        lines.append(line)
+    more = len(jobs) - len(lines) + 1
+    return [*lines, f"-# and {more:,} more"] if more else lines
 
 
 def _gpu(worker: WorkerState) -> str:
     if worker.paused:
         return "paused by its owner"
-    state = {Status.ONLINE: "ready", Status.LOADING: "loading the model", Status.AWAY: "away"}[worker.status]
+    state = _STATES[worker.status]
     reason = f": {worker.sentence}" if worker.status is Status.AWAY and worker.sentence else ""
-    return f"{state}, since {when(worker.since)}{reason}"
+    return f"{state} {when(worker.since)}{reason}"

@@ -36,6 +36,11 @@ def harmless(text: str, most: int) -> str:
     return "".join(parts)
 
 
+def shortened(text: str, most: int) -> str:
+    """`text`, cut with "…" where it is longer than `most` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def code_block(text: str) -> str:
     """`text` in a block of code that it cannot leave; `from_code_block` gives it back.
 
@@ -58,6 +63,11 @@ def place_in_line(place: int) -> str:
         return f"{_ORDINALS[max(1, place) - 1]} in line"
     ending = "th" if place % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
     return f"{place}{ending} in line"
+
+
+def counted(number: int, thing: str) -> str:
+    """A number with its noun: "1 grid", "2,813 grids"."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
 def when(at: float) -> str:

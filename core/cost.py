@@ -6,7 +6,7 @@ measured, the house pays the rest. So the quote is a high quantile of what such 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -80,40 +80,70 @@ def cell_of(request: Request) -> str:
 class Calibration:
     """What a model costs on a device: a first rate, and how many times dearer jobs of each cell really were.
 
-    One value for each (model, device); the newest cell is the last. Bounded: SAMPLES a cell, CELLS cells.
+    One value for each (model, device); the newest cell is the last. Bounded: SAMPLES a cell, CELLS cells. `cold` is the
+    smallest ratio among jobs that bore the costs of a beginning: a device's first pictures take several times as long
+    as those after them, so one of them says little, and it counts only until there is a better one.
     """
 
     base: Rate
     ratios: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    cold: float | None = None
 
-    def with_sample(self, request: Request, gpu_ms: int) -> Self:
-        """The calibration after such a job was measured."""
+    def with_sample(self, request: Request, gpu_ms: int, *, cold: bool = False) -> Self:
+        """The calibration after such a job was measured; `cold`: it was among the first of its cell."""
         if gpu_ms <= 0:
             return self
+        ratio = gpu_ms / estimate_ms(request, self.base)
+        if cold:
+            return replace(self, cold=ratio if self.cold is None else min(ratio, self.cold))
         cells = dict(self.ratios)
         cell = cell_of(request)
-        samples = (*cells.pop(cell, ()), gpu_ms / estimate_ms(request, self.base))
-        cells[cell] = samples[-SAMPLES:]
-        return type(self)(base=self.base, ratios=dict(list(cells.items())[-CELLS:]))
+        cells[cell] = (*cells.pop(cell, ()), ratio)[-SAMPLES:]
+        return replace(self, ratios=dict(list(cells.items())[-CELLS:]))
 
     def rate_for(self, request: Request) -> Rate:
-        """The rate that covers most jobs like this one: by its cell, else by all cells, else the first rate."""
-        samples = self.ratios.get(cell_of(request)) or tuple(x for cell in self.ratios.values() for x in cell)
-        return self.base.times(_quantile(samples)) if samples else self.base
+        """The rate that covers most jobs like this one: by its cell, else the nearest, else the first jobs or rate."""
+        cell = cell_of(request)
+        if self.ratios:
+            nearest = min(self.ratios, key=lambda known: _distance(known, cell))
+            return self.base.times(_quantile(self.ratios[nearest]))
+        return self.base if self.cold is None else self.base.times(self.cold)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         base = (self.base.per_megapixel_step_ms, self.base.per_megapixel_ms, self.base.per_job_ms)
-        return {"base": list(base), "ratios": {cell: [round(x, 4) for x in xs] for cell, xs in self.ratios.items()}}
+        ratios = {cell: [round(x, 4) for x in xs] for cell, xs in self.ratios.items()}
+        return {"base": list(base), "ratios": ratios, "cold": self.cold}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The reverse of `to_dict`. Raises KeyError, TypeError or ValueError for anything else."""
         step, picture, job = (float(number) for number in data["base"])
+        cold = data.get("cold")
+        for cell in data["ratios"]:
+            _parts_of(cell)
         return cls(
             base=Rate(per_megapixel_step_ms=step, per_megapixel_ms=picture, per_job_ms=job),
-            ratios={cell: tuple(float(x) for x in xs) for cell, xs in data["ratios"].items()},
+            ratios={cell: tuple(float(x) for x in xs) for cell, xs in data["ratios"].items() if xs},
+            cold=None if cold is None else float(cold),
         )
+
+
+def _distance(one: str, other: str) -> float:
+    """How unlike two cells are: doublings of pixels and of steps between them; 0 only for the same."""
+    (width, height, steps), (wide, high, more) = _parts_of(one), _parts_of(other)
+    doublings = abs(math.log2(width * height / (wide * high))) + abs(math.log2(steps / more))
+    return doublings + (0.0 if one == other else 0.001)  # the same area in another shape is still another cell
+
+
+def _parts_of(cell: str) -> tuple[int, int, int]:
+    """Width, height and steps of a cell's name. Raises ValueError."""
+    size, _, steps = cell.partition("/")
+    width, _, height = size.partition("x")
+    parts = int(width), int(height), int(steps)
+    if min(parts) < 1:
+        raise ValueError(cell)
+    return parts
 
 
 def _quantile(samples: tuple[float, ...]) -> float:

@@ -7,10 +7,10 @@ import pytest
 from bot.config import Config
 from bot.rates import Rates
 from bot.shelf import Shelf
-from core.job import MadeWith
+from core.job import Job, MadeWith
 from storage.database import Database
 from storage.settings import Settings
-from tests.bot.samples import a_request
+from tests.bot.samples import a_job, a_request
 
 MADE = MadeWith(model="x", digest="d", dtype="float16", device="cuda:0", engine="1")
 
@@ -19,6 +19,10 @@ MADE = MadeWith(model="x", digest="d", dtype="float16", device="cuda:0", engine=
 async def settings(tmp_path: Path):
     async with Database.open(tmp_path / "data") as db:
         yield Settings(db)
+
+
+def a_done_job(model: str, started: float = 1000.0, finished: float = 1010.0) -> Job:
+    return a_job(request=a_request(model=model), made_with=MADE, started_at=started, finished_at=finished)
 
 
 async def rates(settings: Settings, data: Path) -> Rates:
@@ -41,7 +45,7 @@ async def test_what_one_model_cost_says_nothing_of_another_and_is_remembered(set
     made = await rates(settings, tmp_path / "data")
     await made.use("large", "cuda:0")
     before = made.estimate_ms(a_request(model="postcard"))
-    await made.learn(a_request(model="large"), MADE, 50_000)
+    await made.learn(a_done_job("large"), 50_000)
     assert made.estimate_ms(a_request(model="large")) > 49_000
     assert made.estimate_ms(a_request(model="postcard")) == before
     again = await rates(settings, tmp_path / "data")
@@ -51,5 +55,13 @@ async def test_what_one_model_cost_says_nothing_of_another_and_is_remembered(set
 async def test_a_measurement_of_another_device_is_not_learned(settings, tmp_path) -> None:
     made = await rates(settings, tmp_path / "data")
     before = made.estimate_ms(a_request(model="large"))
-    await made.learn(a_request(model="large"), MADE, 50_000)
+    await made.learn(a_done_job("large"), 50_000)
     assert made.estimate_ms(a_request(model="large")) == before
+
+
+async def test_what_a_start_costs_its_first_jobs_is_not_what_the_others_will_cost(settings, tmp_path) -> None:
+    made = await rates(settings, tmp_path / "data")
+    await made.use("large", "cuda:0")
+    for began, ended, cost in ((0.0, 10.0, 70_000), (1.0, 11.0, 60_000), (12.0, 13.0, 9_000), (13.0, 14.0, 10_000)):
+        await made.learn(a_done_job("large", began, ended), cost)
+    assert 9_900 < made.estimate_ms(a_request(model="large")) < 10_100

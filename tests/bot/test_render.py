@@ -14,7 +14,7 @@ from bot.hub import Status, WorkerState
 from bot.render import PAUSED, JobView, render_info, render_job
 from bot.stages import LOST_MODEL, OTHER_MODEL
 from bot.words import code_block, from_code_block, gpu_time, harmless, minutes, place_in_line
-from core.job import Kind, Lane, Source, State
+from core.job import Kind, Lane, Lora, MadeWith, Source, State
 from storage.jobs import POISON, UNPREPARED
 from tests.bot.samples import NOW, a_job, a_request
 
@@ -32,6 +32,14 @@ def test_a_waiting_job_says_its_place_and_when_it_starts():
     assert state_line(a_job(), place=1) == "Next in line"
 
 
+def test_a_moment_that_would_soon_be_past_is_said_in_words():
+    assert state_line(a_job(), place=1, starts_at=NOW + 10, now=NOW) == "Next in line · starts soon"
+    assert state_line(a_job(), place=1, starts_at=NOW + 30, now=NOW) == "Next in line · starts <t:1030:R>"
+    job = a_job(state=State.RUNNING, attempt=1)
+    assert state_line(job, fraction=0.9, ends_at=NOW + 2, now=NOW) == "90 % · done in a moment"
+    assert state_line(job, fraction=0.5, ends_at=NOW + 10, now=NOW) == "50 % · done <t:1010:R>"
+
+
 def test_an_estimate_that_hardly_moved_looks_the_same():
     assert state_line(a_job(), place=3, starts_at=NOW + 40) == state_line(a_job(), place=3, starts_at=NOW + 41.4)
 
@@ -39,7 +47,7 @@ def test_an_estimate_that_hardly_moved_looks_the_same():
 @pytest.mark.parametrize(
     ("worker", "said"),
     [
-        (WorkerState(status=Status.AWAY, paused=False, since=NOW), "the GPU is away, since <t:1000:R>"),
+        (WorkerState(status=Status.AWAY, paused=False, since=NOW), "the GPU went away <t:1000:R>"),
         (WorkerState(status=Status.LOADING, paused=False, since=NOW), "the model is loading"),
         (WorkerState(status=Status.ONLINE, paused=True, since=NOW), "the GPU is paused"),
     ],
@@ -68,8 +76,8 @@ def test_a_running_job_says_its_share_and_when_it_is_done():
     assert state_line(job, fraction=1.0) == "99 %"
 
 
-def test_a_job_whose_gpu_was_lost_says_that_it_starts_again():
-    assert "starts again, its GPU was lost" in state_line(a_job(attempt=1), place=1)
+def test_a_job_that_was_put_back_says_that_it_starts_again():
+    assert "starts again" in state_line(a_job(attempt=1), place=1)
 
 
 def test_ends_are_said_with_what_they_cost():
@@ -106,21 +114,37 @@ def test_info_names_every_number_and_offers_delete_only_to_who_may():
     assert labels(render_info(job, None, may_delete=True)) == [["Delete"]]
 
 
-@given(st.text(max_size=1500), st.text(max_size=500), st.sampled_from(State), st.sampled_from(Kind))
-def test_no_prompt_makes_a_card_that_discord_would_refuse(prompt, negative, state, kind):
+SIGNS = st.text(alphabet="*_~a ", max_size=1500)
+LORAS = st.lists(st.builds(Lora, name=st.text(alphabet="_a", min_size=60, max_size=90)), max_size=4).map(tuple)
+
+
+@given(
+    st.text(max_size=1500) | SIGNS,
+    st.text(max_size=500) | SIGNS,
+    st.lists(st.text(max_size=900), max_size=6).map(tuple),
+    LORAS,
+    st.text(max_size=3000),
+    st.sampled_from(State),
+    st.sampled_from(Kind),
+)
+def test_nothing_makes_a_card_that_discord_would_refuse(prompt, negative, notes, loras, failure, state, kind):
     job = a_job(
         state=state,
         kind=kind,
-        request=a_request(prompt=prompt or "x", negative=negative),
+        request=a_request(prompt=prompt or "x", negative=negative, loras=loras, chaos=100, tile=True, stop=50),
         source=Source(job="abc", index=3),
-        notes=("Ignored: --chaos, --stylize, --weird",),
-        failure="Something." if state is State.FAILED else None,
+        notes=notes,
+        failure=failure if state is State.FAILED else None,
+        made_with=MadeWith(model="_" * 90, digest="d" * 64, dtype="bfloat16", device="_" * 90, engine="1"),
     )
-    card = render_job(JobView(job=job, place=103, starts_at=NOW, ends_at=NOW, fraction=0.5))
-    assert 0 < len(card.content) <= 2000
+    card = render_job(
+        JobView(job=job, place=103, starts_at=NOW, ends_at=NOW, fraction=0.5, paused=True, pictures_kept=False)
+    )
+    assert card.content.startswith("**") and card.content[2] != "…"
+    assert len(card.content) <= 1900  # delivery may add a line
     assert len(card.rows) <= 5 and all(len(row) <= 5 for row in card.rows)
     assert all(len(button.custom_id) <= 100 for row in card.rows for button in row)
-    assert len(render_info(job, dataclasses.replace(job, id="p"), may_delete=True).content) <= 2000
+    assert len(render_info(job, dataclasses.replace(job, id="p"), may_delete=True).content) <= 1900
 
 
 @given(st.text(max_size=300))

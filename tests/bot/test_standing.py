@@ -8,7 +8,7 @@ from bot.hub import Status, WorkerState
 from bot.outlook import Estimate
 from bot.standing import Standing, shown, told
 from core.cost import Plan
-from core.job import Lane, State
+from core.job import Kind, Lane, Source, State
 from tests.bot.samples import a_job
 
 
@@ -77,3 +77,40 @@ def test_info_names_what_a_prompt_may_choose_and_nothing_where_there_is_no_choic
     many = replace(plain, models=("postcard", *(f"m{number}" for number in range(20))), loras=("ink",))
     assert "**Models** postcard, m0, m1" in shown(many).content and "and 9 more (`--model`)" in shown(many).content
     assert "**LoRAs** ink (`--lora`)" in shown(many).content
+
+
+def of_jobs(*pairs, **changes):
+    plan = Plan(name="default", fast_ms_per_period=1, running=3, waiting=1000, max_work=1)
+    purse = Purse(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
+    worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
+    return shown(
+        Standing(purse=purse, lane=Lane.FAST, jobs=pairs, worker=worker, **{"grids": None, "untold": (), **changes})
+    )
+
+
+def test_one_picture_that_twice_could_not_be_posted_has_one_button():
+    source = Source(job="abc", index=2)
+    ends = {"state": State.DONE, "finished_at": 1.0, "charged_ms": 0}
+    twins = [a_job(id=f"{number:016d}", kind=Kind.CROP, source=source, **ends) for number in range(2)]
+    grid = a_job(id="abc", **ends)
+    ids = [button.custom_id for row in untold(*twins, grid).rows for button in row]
+    assert len(ids) == len(set(ids)) == grid.request.count
+
+
+def test_jobs_that_find_no_room_are_counted():
+    long = a_job(request=replace(a_job().request, prompt="red boats " * 20))
+    running = replace(long, state=State.RUNNING)
+    pairs = [(running, Estimate(place=0))] * 100 + [(long, Estimate(place=number)) for number in range(1, 101)]
+    content = of_jobs(*pairs).content
+    assert len(content) <= 1900
+    for title in ("Running", "Waiting"):
+        part = content[content.index(f"**{title}**") :].splitlines()
+        listed = [line for line in part[1:] if line.startswith("- ")]
+        more = next(line for line in part if line.startswith("-# and"))
+        assert part[0] == f"**{title}** 100" and listed
+        assert int(more.split()[2]) + len(part[1 : part.index(more)]) == 100
+
+
+def test_what_is_counted_has_its_plural():
+    assert "about 1 grid at" in of_jobs(grids=1).content
+    assert "about 2,813 grids at" in of_jobs(grids=2813).content

@@ -23,7 +23,7 @@ async def test_info_tells_plan_time_jobs_and_gpu(tmp_path):
         )
         assert "renews" in told["content"] and ":R>" in told["content"]
         assert f"/{first['id']} · a red boat" in told["content"]
-        assert "**Waiting** none" in told["content"] and "**GPU** ready, since" in told["content"]
+        assert "**Waiting** none" in told["content"] and "**GPU** ready, came up" in told["content"]
 
 
 async def test_info_says_when_the_gpu_is_away_and_where_my_job_stands(tmp_path):

@@ -69,11 +69,26 @@ def test_the_quote_covers_nine_of_ten_jobs_like_it():
     assert estimate_ms(GRID, calibration.rate_for(GRID)) == pytest.approx(1.8 * base, rel=0.01)
 
 
-def test_a_kind_of_job_that_was_never_measured_is_quoted_like_the_others():
+def test_a_kind_of_job_that_was_never_measured_is_quoted_like_the_nearest_that_was():
     calibration = Calibration(base=RATE).with_sample(GRID, estimate_ms(GRID, RATE) * 3)
-    wide = replace(GRID, width=2000)
-    assert cell_of(wide) != cell_of(GRID)
-    assert estimate_ms(wide, calibration.rate_for(wide)) == pytest.approx(3 * estimate_ms(wide, RATE), rel=0.01)
+    short = replace(GRID, steps=1)
+    calibration = calibration.with_sample(short, estimate_ms(short, RATE) * 20)
+    for unknown in (replace(GRID, width=2000), replace(GRID, steps=100), replace(GRID, width=500, height=1000)):
+        assert cell_of(unknown) not in calibration.ratios
+        assert estimate_ms(unknown, calibration.rate_for(unknown)) == pytest.approx(
+            3 * estimate_ms(unknown, RATE), rel=0.01
+        )
+
+
+def test_the_first_jobs_of_a_start_price_others_only_until_there_is_a_better_one():
+    cold = Calibration(base=RATE)
+    for times in (7, 5, 6):
+        cold = cold.with_sample(GRID, estimate_ms(GRID, RATE) * times, cold=True)
+    assert estimate_ms(GRID, cold.rate_for(GRID)) == pytest.approx(5 * estimate_ms(GRID, RATE), rel=0.01)
+    warm = cold.with_sample(GRID, estimate_ms(GRID, RATE) // 2)
+    assert estimate_ms(GRID, warm.rate_for(GRID)) == pytest.approx(estimate_ms(GRID, RATE) / 2, rel=0.01)
+    again = Calibration.from_dict(cold.to_dict())
+    assert again.rate_for(GRID) == cold.rate_for(GRID)
 
 
 def test_kinds_of_job_are_quoted_apart_once_both_were_measured():
@@ -107,7 +122,15 @@ def test_a_calibration_can_be_kept_as_json():
 
 
 @pytest.mark.parametrize(
-    "broken", [{}, {"base": [1, 2], "ratios": {}}, {"base": [1, 2, 3]}, {"base": "abc", "ratios": {}}]
+    "broken",
+    [
+        {},
+        {"base": [1, 2], "ratios": {}},
+        {"base": [1, 2, 3]},
+        {"base": "abc", "ratios": {}},
+        {"base": [1, 2, 3], "ratios": {"wide": [1]}},
+        {"base": [1, 2, 3], "ratios": {"0x1/1": [1]}},
+    ],
 )
 def test_a_calibration_that_cannot_be_read_says_so(broken):
     with pytest.raises((KeyError, TypeError, ValueError)):
