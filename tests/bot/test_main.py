@@ -160,7 +160,7 @@ async def test_unknown_words_are_answered_with_the_known_ones(tmp_path: Path) ->
 
 
 def test_health_reads_the_sign_of_life(tmp_path: Path) -> None:
-    assert health.check(tmp_path, 100.0) == (False, f"No bot has run on {tmp_path} yet.")
+    assert health.check(tmp_path, 100.0) == (False, f"No bot runs on {tmp_path}.")
     sign = {"at": 100.0, "connected": True, "worker": "online"}
     (tmp_path / "health.json").write_text(json.dumps(sign))
     assert health.check(tmp_path, 110.0)[0]
@@ -181,3 +181,4 @@ async def test_sigterm_ends_a_bot_that_still_waits_for_discord(tmp_path: Path) -
     bot.terminate()
     await said(bot)
     assert bot.returncode == 0
+    assert health.check(tmp_path / "data", time.time()) == (False, f"No bot runs on {tmp_path / 'data'}.")
