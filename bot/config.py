@@ -138,6 +138,13 @@ VARIABLES: tuple[Variable, ...] = (
         advanced=True,
     ),
     Variable(
+        "DARKROOM_NICE",
+        "10",
+        "How far the worker stands back for the other programs of its machine, 0 to 19.",
+        checks.whole(0, 19),
+        advanced=True,
+    ),
+    Variable(
         "DARKROOM_WORKER_COMMAND",
         "",
         "Command that starts the local worker, instead of this program's own.",
@@ -183,6 +190,7 @@ class Config:
     compile: str
     weights: str
     gpu_mb: int
+    nice: int
     port: int
     edits_per_second: float
     token_seconds: float
