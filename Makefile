@@ -9,7 +9,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1: \2/p' Makefile
 
 run: install-run ## start: on Discord with DISCORD_TOKEN in .env, else in the sandbox, and print its address
-	@exec $(PYTHON_BIN) scripts/start.py
+	@exec $(PYTHON_BIN) -m scripts.start
 
 # Many tests wait for the processes that they start: one more than cores.
 test: install-dev ## all tests; ends with the ten slowest

@@ -1,6 +1,10 @@
-"""Starts the bot: `python bot.py`, with `doctor` or `health` behind it for a check. All else is in bot/."""
-
-from bot.main import main
+"""Starts the bot: `python bot.py`, with `doctor`, `health` or `models` behind it. All else is in bot/."""
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        from bot.main import main
+
+        code = main()
+    except KeyboardInterrupt:  # while the libraries load; later main() itself ends the bot in order
+        code = 0
+    raise SystemExit(code)

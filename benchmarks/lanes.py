@@ -198,6 +198,8 @@ def config(folder: Path) -> Config:
         # A forward holds one grid, so that a pause changes no batch: on a CPU a row of eight is a little cheaper than
         # one of four, which is the batch's matter and not the pause's.
         "DARKROOM_ROWS": "4", "DARKROOM_LOG": "error",
+        # The worker stands back for the bot; here it is what is measured.
+        "DARKROOM_NICE": os.environ.get("DARKROOM_NICE", "0"),
         # Another worker, where one is named: whether all this runs does not hang on the model.
         "DARKROOM_WORKER_COMMAND": os.environ.get("DARKROOM_WORKER_COMMAND", ""),
     }  # fmt: skip
@@ -377,7 +379,6 @@ def chosen(arguments: Sequence[str]) -> Size:
 
 def main(arguments: Sequence[str]) -> int:
     """0 when every goal is met."""
-    os.environ.setdefault("DARKROOM_NICE", "0")  # the worker stands back for the bot; here it is what is measured
     logging.getLogger("bot").setLevel(logging.ERROR)  # that workers go with their bot is meant here
     goals, about = asyncio.run(measure(chosen(arguments)))
     for goal in goals:

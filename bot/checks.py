@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import shlex
 from collections.abc import Callable, Collection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ def whole(low: int, high: int) -> Callable[[str, str], int]:
     """A whole number from `low` to `high`."""
 
     def read(name: str, text: str) -> int:
-        if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
+        if not re.fullmatch(r"-?[0-9]{1,18}", text) or not low <= int(text) <= high:
             raise ConfigError(f"{name} is “{text}”. It has to be a whole number from {low} to {high}.")
         return int(text)
 
@@ -31,7 +32,7 @@ def number(low: float, high: float) -> Callable[[str, str], float]:
         except ValueError:
             value = float("nan")
         if not low <= value <= high:
-            raise ConfigError(f"{name} is “{text}”. It has to be a number from {low:g} to {high:g}.")
+            raise ConfigError(f"{name} is “{text}”. It has to be a number from {low:.15g} to {high:.15g}.")
         return value
 
     return read
@@ -104,14 +105,45 @@ def words(_name: str, text: str) -> tuple[str, ...]:
     return tuple(term.strip() for line in lines for term in line.split(",") if term.strip())
 
 
-def word_file(name: str, text: str) -> tuple[str, ...]:
-    """Terms in a text file."""
-    if not text:
-        return ()
+def expanded(name: str, text: str) -> Path:
+    """A path with the home that `~` stands for."""
     try:
-        return words(name, Path(text).expanduser().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name} names {text}, which cannot be read as text ({error}). Correct the path.") from error
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{name} is “{text}”, and nobody here has that home. Write the path out.") from None
+
+
+def path(root: Path) -> Callable[[str, str], Path | None]:
+    """A path; one that is not absolute starts at `root`, wherever the program was called from. Empty as None."""
+
+    def read(name: str, text: str) -> Path | None:
+        return root / expanded(name, text) if text else None
+
+    return read
+
+
+def word_file(root: Path) -> Callable[[str, str], tuple[str, ...]]:
+    """Terms in a text file; its path is read as `path` does."""
+
+    def read(name: str, text: str) -> tuple[str, ...]:
+        if not text:
+            return ()
+        try:
+            return words(name, (root / expanded(name, text)).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            cure = "Correct the path."
+            raise ConfigError(f"{name} names {text}, which cannot be read as text ({error}). {cure}") from error
+
+    return read
+
+
+def command(name: str, text: str) -> str:
+    """A command line as a shell splits it; the text stays as it is. It may hold secrets, so it is not repeated."""
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} cannot be split into words ({error}). Close the quote that it opens.") from None
+    return text
 
 
 def listen(name: str, text: str) -> tuple[str, int] | None:
@@ -119,7 +151,7 @@ def listen(name: str, text: str) -> tuple[str, int] | None:
     if not text:
         return None
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ConfigError(f"{name} is “{text}”. It has to be host:port, such as 0.0.0.0:8801, or empty.")
     return host.strip("[]"), int(port)
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from dotenv import dotenv_values
-
-from bot import checks
+from bot import checks, envfile, misspelt
 from core.errors import ConfigError
 
 #: The folder that the program lies in.
@@ -34,13 +32,11 @@ def _text(_name: str, text: str) -> str:
     return text
 
 
-def _path(_name: str, text: str) -> Path | None:
-    return Path(text).expanduser().absolute() if text else None
-
+_path = checks.path(ROOT)
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("DISCORD_TOKEN", "", "The bot's token. Empty: `make run` starts the sandbox instead.", checks.token),
-    Variable("DARKROOM_DATA", "./data", "Folder of the database and the pictures.", _text),
+    Variable("DARKROOM_DATA", "./data", "Folder of the database and the pictures.", _path),
     Variable(
         "DARKROOM_MODEL",
         "postcard",
@@ -67,7 +63,7 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("DARKROOM_CHANNELS", "all", "all, or the ids of the channels to answer in.", checks.snowflakes_or_all),
     Variable("DARKROOM_BLOCKED", "", "Words and phrases that no prompt may have, separated by commas.", checks.words),
-    Variable("DARKROOM_BLOCKED_FILE", "", "A text file with more of them, one a line.", checks.word_file),
+    Variable("DARKROOM_BLOCKED_FILE", "", "A text file with more of them, one a line.", checks.word_file(ROOT)),
     Variable(
         "DARKROOM_FAST_MINUTES",
         "200",
@@ -142,10 +138,17 @@ VARIABLES: tuple[Variable, ...] = (
         advanced=True,
     ),
     Variable(
+        "DARKROOM_NICE",
+        "10",
+        "How far the worker stands back for the other programs of its machine, 0 to 19.",
+        checks.whole(0, 19),
+        advanced=True,
+    ),
+    Variable(
         "DARKROOM_WORKER_COMMAND",
         "",
         "Command that starts the local worker, instead of this program's own.",
-        _text,
+        checks.command,
         advanced=True,
     ),
 )
@@ -153,7 +156,10 @@ VARIABLES: tuple[Variable, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Every setting as a value. `guilds` and `channels` are None for all of them; secrets stay out of the repr."""
+    """Every setting as a value. `guilds` and `channels` are None for all of them; secrets stay out of the repr.
+
+    `notes`: what in the settings is no setting, each a sentence; it stops nothing.
+    """
 
     token: str = field(repr=False)
     api_url: str
@@ -184,31 +190,34 @@ class Config:
     compile: str
     weights: str
     gpu_mb: int
+    nice: int
     port: int
     edits_per_second: float
     token_seconds: float
     new_message_after: float
     stop_seconds: float
     log: str
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Self:
         """From `environ` (the process's own by default), then `dotenv` (the program's own .env), then the defaults.
 
-        A data folder that is not absolute lies beside the program: a start from elsewhere must find the same queue.
+        A path that is not absolute starts at the program: a start from elsewhere must find the same queue.
         Raises ConfigError, which names the setting and what would be right.
         """
-        found = dict(dotenv_values(dotenv if dotenv is not None else ROOT / ".env"))
-        found.update(os.environ if environ is None else environ)
-        read = {v.name: v.read(v.name, (found.get(v.name) or "").strip() or v.default) for v in VARIABLES}
+        environ = os.environ if environ is None else environ
+        file = envfile.read(dotenv if dotenv is not None else ROOT / ".env")
+        found = {**file.values, **environ}
+        read = {v.name: v.read(v.name, found.get(v.name, "").strip() or v.default) for v in VARIABLES}
         read["DARKROOM_BLOCKED"] = (*read["DARKROOM_BLOCKED"], *read.pop("DARKROOM_BLOCKED_FILE"))  # type: ignore[misc]
         values = {
             name.removeprefix("DARKROOM_").removeprefix("DISCORD_").lower(): value for name, value in read.items()
         }
-        values["data"] = ROOT / Path(str(values["data"])).expanduser()
         if values["api_url"] and not values["token"]:
             values["token"] = _SANDBOX_TOKEN
-        return cls(**values)  # type: ignore[arg-type]
+        notes = misspelt.notes(file.broken, found, {variable.name for variable in VARIABLES})
+        return cls(**values, notes=notes)  # type: ignore[arg-type]
 
     def need_token(self) -> None:
         """Raises ConfigError when there is nothing to log in with."""

@@ -1,6 +1,7 @@
 """Points discord.py at the configured Discord and finds out whether that one answers. Logs nobody in."""
 
 import asyncio
+import logging
 import time
 from urllib.parse import urlsplit
 
@@ -11,7 +12,9 @@ import yarl
 from core.errors import DarkroomError
 
 DISCORD = "https://discord.com"
-_TRY_SECONDS = 60.0
+_TRY_SECONDS, _SILENT_SECONDS = 60.0, 3.0
+
+log = logging.getLogger(__name__)
 
 
 class Unreachable(DarkroomError):
@@ -31,9 +34,18 @@ def point_at(url: str) -> None:
     discord.asset.Asset.BASE = url
 
 
-async def until_reachable(url: str, *, seconds: float = _TRY_SECONDS) -> None:
-    """Waits for an answer of any kind. Raises Unreachable when there is none in `seconds`."""
+async def until_reachable(url: str, *, seconds: float = _TRY_SECONDS, silent_seconds: float = _SILENT_SECONDS) -> None:
+    """Waits for an answer of any kind; says after `silent_seconds` that it does. Raises Unreachable after `seconds`."""
     base = url or DISCORD
+    words = "%s does not answer yet; it is tried for another %.0f s."
+    notice = asyncio.get_running_loop().call_later(silent_seconds, log.warning, words, base, seconds - silent_seconds)
+    try:
+        await _answer(base, url, seconds)
+    finally:
+        notice.cancel()
+
+
+async def _answer(base: str, url: str, seconds: float) -> None:
     until, wait = time.monotonic() + seconds, 0.1
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10), trust_env=True) as session:
         while True:

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import shutil
 import sqlite3
+import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 
 import aiohttp
 
-from bot import listing, places
+from bot import listening, listing, opening, places
 from bot.config import ROOT, Config
 from bot.discord_url import DISCORD
 from bot.localworker import PLAIN_COMMAND, environment, options
@@ -25,7 +26,7 @@ from bot.places import State
 from core.catalogue import POSTCARD
 from core.entries import is_path, read
 from core.errors import AlreadyRunning, ConfigError
-from storage.database import Database
+from storage.database import FILE
 from storage.ledger import Ledger
 
 #: View, send, send in threads, embed, attach, read history, use other servers' emoji.
@@ -60,6 +61,8 @@ async def examine(config: Config) -> int:
 
 
 async def _findings(config: Config) -> AsyncIterator[Finding]:
+    for note in config.notes:
+        yield Finding(None, note)
     yield _model(config)
     yield _folder(config.data)
     yield _room(config)
@@ -67,6 +70,8 @@ async def _findings(config: Config) -> AsyncIterator[Finding]:
     yield database
     worker = _worker(config)
     yield worker
+    if config.worker_listen is not None:
+        yield await _port(*config.worker_listen, runs=database is _RUNS)
     if worker is _TRIABLE and database is not _RUNS:  # a second worker would take memory from the running one
         async for finding in _tried(config):
             yield finding
@@ -114,15 +119,18 @@ def _room(config: Config) -> Finding:
 
 
 async def _database(config: Config) -> Finding:
-    if not (config.data / "darkroom.sqlite3").exists():
+    path = config.data / FILE
+    if not path.exists():
         return Finding(None, "There is no database yet; the first start makes it.")
     try:
-        async with Database.open(config.data) as db:
+        async with opening.database(config.data, clock=time.time) as db:
             wrong = await Ledger(db).audit()
     except AlreadyRunning:
         return _RUNS
-    except (ConfigError, sqlite3.Error, OSError) as error:
-        return Finding(False, f"The database cannot be opened: {error}")
+    except ConfigError as error:
+        return Finding(False, error.sentence)
+    except sqlite3.Error as error:
+        return Finding(False, opening.why(path, error))
     if wrong:
         return Finding(
             False, f"The ledger does not add up: {'; '.join(wrong[:3])}. Keep a copy of the data and report it."
@@ -134,7 +142,7 @@ def _worker(config: Config) -> Finding:
     if config.worker == "none":
         if config.worker_listen is None:
             return Finding(None, "No worker is started here, and none can dial in: DARKROOM_WORKER_LISTEN is empty.")
-        return Finding(True, f"Workers dial {config.worker_listen[0]}:{config.worker_listen[1]}.")
+        return Finding(True, "No worker is started here; those of other machines dial in.")
     missing = [name for name in ("torch", "diffusers", "transformers") if importlib.util.find_spec(name) is None]
     if missing and not config.worker_command:
         return Finding(
@@ -144,6 +152,19 @@ def _worker(config: Config) -> Finding:
     if config.worker_command:
         return Finding(None, "DARKROOM_WORKER_COMMAND starts the worker here; only a start tells whether it works.")
     return _TRIABLE
+
+
+async def _port(host: str, port: int, *, runs: bool) -> Finding:
+    """Whether workers can dial in there. `runs`: a bot that may have it is at work on this data folder."""
+    try:
+        await listening.attempt(host, port)
+    except listening.Taken as error:
+        if runs:
+            return Finding(None, f"{host}:{port} is taken, most likely by the bot that runs.")
+        return Finding(False, error.sentence)
+    except ConfigError as error:
+        return Finding(False, error.sentence)
+    return Finding(True, f"Workers can dial {host}:{port}.")
 
 
 async def _tried(config: Config) -> AsyncIterator[Finding]:

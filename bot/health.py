@@ -1,6 +1,7 @@
 """Writes and reads the sign of life that a container's health check looks at. Knows nothing of what the bot does."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -19,13 +20,26 @@ def _path(folder: Path) -> Path:
 
 
 async def keep_writing(folder: Path, look: Callable[[], Mapping[str, Any]]) -> None:
-    """Writes what `look` says every few seconds, until cancelled."""
-    while True:
-        try:
-            await asyncio.to_thread(_write, folder, {**look(), "pid": os.getpid(), "at": time.time()})
-        except OSError as error:
-            log.warning("The sign of life could not be written (%s).", error)
-        await asyncio.sleep(_EVERY_SECONDS)
+    """Writes what `look` says every few seconds, until cancelled; then nothing says any more that a bot lives."""
+    try:
+        while True:
+            try:
+                await _to_its_end(_write, folder, {**look(), "pid": os.getpid(), "at": time.time()})
+            except OSError as error:
+                log.warning("The sign of life could not be written (%s).", error)
+            await asyncio.sleep(_EVERY_SECONDS)
+    finally:
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(_path(folder).unlink, missing_ok=True)
+
+
+async def _to_its_end(write: Callable[..., None], *arguments: Any) -> None:
+    """In a thread, and waits for it when cancelled too: a late write would bring the sign back."""
+    writing = asyncio.ensure_future(asyncio.to_thread(write, *arguments))
+    try:
+        await asyncio.shield(writing)
+    finally:
+        await asyncio.wait([writing])
 
 
 def check(folder: Path, now: float) -> tuple[bool, str]:
@@ -35,7 +49,7 @@ def check(folder: Path, now: float) -> tuple[bool, str]:
         age = abs(now - float(said["at"]))
         connected, worker = bool(said["connected"]), str(said["worker"])
     except FileNotFoundError:
-        return False, f"No bot has run on {folder} yet."
+        return False, f"No bot runs on {folder}."
     except (OSError, ValueError, KeyError, TypeError) as error:
         return False, f"The sign of life in {folder} cannot be read ({error})."
     if age > _STALE_SECONDS:

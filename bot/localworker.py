@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
 #: After a model that cannot be loaded: somebody has to change something first.
 LOAD_FAILED_WAIT_SECONDS = 60.0
+#: From sysexits.h: what a worker ends with that can never work as it is set up. Somebody has to change that first.
+EXIT_CONFIG, UNFIT_WAIT_SECONDS = 78, 300.0
 #: From the start of the process to its handshake; importing torch from a cold, slow disk takes its time.
 CONNECT_SECONDS = 300.0
 
@@ -41,6 +43,7 @@ class LocalWorker:
         self._changed = changed
         self._was_ready = False
         self._load_failed = False
+        self._unfit = False  # the last one ended with EXIT_CONFIG
         self._stopping = asyncio.Event()
         self._tail: deque[str] = deque(maxlen=5)
 
@@ -77,7 +80,10 @@ class LocalWorker:
                 return
             wait = FIRST_WAIT_SECONDS if self._was_ready else min(LONGEST_WAIT_SECONDS, wait * 2)
             pause = LOAD_FAILED_WAIT_SECONDS if self._load_failed else wait * random.uniform(0.8, 1.0)
-            log.info("The next worker starts in %.1f s.", pause)
+            if self._unfit:
+                pause = UNFIT_WAIT_SECONDS
+            else:
+                log.info("The next worker starts in %.1f s.", pause)
             await asyncio.sleep(pause)
 
     async def _one_life(self) -> None:
@@ -86,6 +92,7 @@ class LocalWorker:
         try:
             self.process = await self._start()
         except OSError as error:
+            self._unfit = False
             self.sentence = f"The worker cannot be started ({error})."
             log.error("%s The command was %s.", self.sentence, shlex.join(self._command))
             self._changed()
@@ -101,10 +108,19 @@ class LocalWorker:
         finally:
             self.kill()
             await _buried(self.process)
+        self._bury(code)
+        self._changed()
+
+    def _bury(self, code: int) -> None:
+        """Says why it ended, and once alone what only a person can change: its own line tells of each later try."""
+        before = self.sentence
+        self._unfit = code == EXIT_CONFIG and not self._load_failed
         if not self._load_failed:
             self.sentence = self._epitaph(code)
-        log.warning("%s", self.sentence)
-        self._changed()
+        if not self._unfit:
+            log.warning("%s", self.sentence)
+        elif self.sentence != before:
+            log.warning("%s It is tried again every %.0f minutes.", self.sentence, UNFIT_WAIT_SECONDS / 60)
 
     async def _start(self) -> Process:
         process = await asyncio.create_subprocess_exec(
@@ -117,7 +133,7 @@ class LocalWorker:
             # A Ctrl+C in the terminal is the bot's: it tells the worker when the running jobs are safe.
             start_new_session=True,
         )
-        log.info("The worker starts.", extra={"pid": process.pid})
+        log.log(logging.DEBUG if self._unfit else logging.INFO, "The worker starts.", extra={"pid": process.pid})
         return process
 
     async def _expect_connection(self) -> None:
@@ -173,7 +189,7 @@ def _command(config: Config, address: str, model: str) -> list[str]:
 
 def options(config: Config, model: str) -> list[str]:
     """The worker's options for these settings."""
-    chosen = ["--device", config.device, "--dtype", config.dtype, "--model", model]
+    chosen = ["--device", config.device, "--dtype", config.dtype, "--model", model, "--nice", str(config.nice)]
     if config.threads:
         chosen += ["--threads", str(config.threads)]
     if config.rows:

@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Collection
 from typing import TextIO
 
@@ -31,6 +32,15 @@ class Sentences(logging.Formatter):
         return _TOKENS.sub(r"\1•••", text)
 
 
+def one_line(record: logging.LogRecord) -> bool:
+    """A filter: discord.py tells of each new try with a traceback of fifty lines; the error's own line is enough."""
+    if record.exc_info and record.exc_info[1] is not None and str(record.msg).startswith("Attempting a reconnect"):
+        said = " ".join(traceback.format_exception_only(record.exc_info[1])[-1].split())
+        record.msg, record.args = f"{record.getMessage()} ({said})", None
+        record.exc_info = record.exc_text = None
+    return True
+
+
 def set_up(level: str, secrets: Collection[str], stream: TextIO | None = None) -> None:
     """For the whole process; again is fine."""
     handler = logging.StreamHandler(stream or sys.stderr)
@@ -38,6 +48,7 @@ def set_up(level: str, secrets: Collection[str], stream: TextIO | None = None) -
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[level])
+    logging.getLogger("discord.client").addFilter(one_line)  # adding it again changes nothing
     # Each statement with its values, thousands of lines a minute.
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     if level == "info":

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bot import health, logs
+from bot import health, logs, opening
 from bot.admission import Admission, Counters
 from bot.config import Config
 from bot.hub import Hub
@@ -29,7 +29,6 @@ from bot.workers import SILENT_SECONDS, Door
 from core.cost import Plan
 from core.errors import AlreadyRunning, ConfigError, DarkroomError
 from core.events import PHASE_DEADLINE_SECONDS, Phase
-from storage.database import Database
 from storage.deliveries import Deliveries
 from storage.jobs import Jobs
 from storage.ledger import Ledger
@@ -41,6 +40,7 @@ log = logging.getLogger(__name__)
 #: Of the seconds that a stop may take, these are for posting what is done and for closing.
 _POSTING_SECONDS, _CLOSING_SECONDS = 3.0, 3.0
 EXIT_OK, EXIT_FAILED, EXIT_CONFIG, EXIT_RUNNING, EXIT_DISCORD = 0, 1, 2, 3, 4
+_USE = "python bot.py, python bot.py doctor, python bot.py health, or python bot.py models"
 _ID_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -101,7 +101,7 @@ async def build(
     Raises ConfigError, AlreadyRunning.
     """
     plan, hub, owners = plan_of(config), Hub(), set(config.owners)
-    async with Database.open(config.data, clock=clock) as db:
+    async with opening.database(config.data, clock=clock) as db:
         ledger, settings, results = Ledger(db), Settings(db), Results(db)
         shelf = Shelf(config, settings, clock=clock)
         await shelf.begin()
@@ -190,6 +190,8 @@ async def serve(config: Config) -> None:
     from bot.client import DarkroomBot
     from bot.discord_url import point_at
 
+    for note in config.notes:
+        log.warning("%s", note)
     config.need_token()
     point_at(config.api_url)
     with _signals() as stop:
@@ -294,28 +296,47 @@ def _complain(sentence: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The process: `python bot.py [doctor | health | models …]`. Returns its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    if words in (["--help"], ["-h"]):
+        print(f"Use it as: {_USE}.")
+        return EXIT_OK
     if words not in ([], ["doctor"], ["health"]) and words[:1] != ["models"]:
-        _complain("use it as: python bot.py, python bot.py doctor, python bot.py health, or python bot.py models")
+        _complain(f"use it as: {_USE}")
         return EXIT_CONFIG
     try:
         config = Config.from_env()
         logs.set_up(config.log, config.secrets())
-        if words == ["health"]:
-            well, sentence = health.check(config.data, time.time())
-            print(sentence)
-            return EXIT_OK if well else EXIT_FAILED
-        if words[:1] == ["models"]:
-            from bot.modelshop import run
-
-            return run(config, words[1:])
-        if words == ["doctor"]:
-            from bot.doctor import examine
-
-            return asyncio.run(examine(config))
+        if words:
+            return _asked(config, words)
         asyncio.run(serve(config))
     except BaseException as error:
         return _exit_code(_first(error))
     return EXIT_OK
+
+
+def _asked(config: Config, words: list[str]) -> int:
+    """What prints its answer and ends. Whoever reads it may stop doing so, as `head` does."""
+    try:
+        code = _answer(config, words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere, or Python would complain at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    return code
+
+
+def _answer(config: Config, words: list[str]) -> int:
+    if words == ["health"]:
+        well, sentence = health.check(config.data, time.time())
+        print(sentence)
+        return EXIT_OK if well else EXIT_FAILED
+    if words == ["doctor"]:
+        from bot.doctor import examine
+
+        return asyncio.run(examine(config))
+    from bot.modelshop import run
+
+    return run(config, words[1:])
 
 
 def _exit_code(error: BaseException) -> int:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from bot import listening
 from bot.checks import is_loopback
 from bot.config import Config
 from bot.hub import Status
@@ -89,7 +90,7 @@ class Door:
         return self.local.sentence if self.local and self.status is Status.AWAY else ""
 
     async def run(self) -> None:
-        """Listens and keeps the local worker alive, until cancelled."""
+        """Listens and keeps the local worker alive, until cancelled. Raises ConfigError where it cannot listen."""
         self._key = self._config.worker_key or _own_key(self._config.data / "worker.key")
         with _socket_path(self._config.data) as path:
             async with self._listening(path), asyncio.TaskGroup() as group:
@@ -138,7 +139,7 @@ class Door:
             await asyncio.sleep(0)  # aborted connections are closed in the loop's next turn
 
     async def _listen_far(self, host: str, port: int) -> asyncio.Server:
-        server = await asyncio.start_server(partial(self._serve, False), host, port)
+        server = await listening.listen(partial(self._serve, False), host, port)
         self.port = server.sockets[0].getsockname()[1]
         log.info("Workers may dial %s:%d.", host, self.port)
         if not is_loopback(host):

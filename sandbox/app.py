@@ -1,6 +1,5 @@
 """Builds one sandbox's web application and runs it on an address. Knows no command line and no bot."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from sandbox import opening
 from sandbox.control.events import LISTENERS, Listeners
 from sandbox.control.guard import check_sender
 from sandbox.control.server import add_control
@@ -56,11 +56,14 @@ def _hang_up(sandbox: Sandbox) -> Any:
 
 @asynccontextmanager
 async def running(data: Path, *, host: str = "127.0.0.1", port: int = 0, **config: Any) -> AsyncIterator[Sandbox]:
-    """A sandbox that answers on `sandbox.config.base` until the block ends. Port 0 takes a free one."""
-    with _listen(host, port) as listener:
+    """A sandbox that answers on `sandbox.config.base` until the block ends. Port 0 takes a free one.
+
+    Raises CannotStart.
+    """
+    with opening.listen(host, port) as listener:
         shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ANYWHERE else host
         base = f"http://{shown}:{listener.getsockname()[1]}"
-        sandbox = Sandbox(Config(data=data, base=base, **config))
+        sandbox = opening.world(Config(data=data, base=base, **config))
         runner = web.AppRunner(build(sandbox), access_log=None, shutdown_timeout=1, handler_cancellation=True)
         try:
             await runner.setup()
@@ -69,11 +72,3 @@ async def running(data: Path, *, host: str = "127.0.0.1", port: int = 0, **confi
         finally:
             await runner.cleanup()
             sandbox.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    return listener

@@ -1,4 +1,4 @@
-"""Discord's refusals by name, each with its status and code. Knows nothing of when they are due."""
+"""Discord's refusals by name, each with its status and code, and our own. Knows nothing of when they are due."""
 
 from typing import Any
 
@@ -81,3 +81,11 @@ class ControlError(Exception):
 
     def body(self) -> Json:
         return {"error": {"code": self.code, "sentence": self.sentence, **self.more}}
+
+
+class CannotStart(Exception):
+    """The sandbox cannot start like this; the sentence says why, and the cure."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence

@@ -10,6 +10,7 @@ from typing import Any
 
 from core.catalogue import POSTCARD
 from core.folder_format import UNUSED
+from worker.home import expanded
 from worker.kinds import KINDS, CannotLoad, Kind, check, index_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +29,7 @@ def _nothing() -> None:
 
 def is_place(model: str) -> bool:
     """False for a plain word that names no file here: only the bot's catalogue can say what it stands for."""
-    here = any(path.exists() for path in (Path(model).expanduser(), ROOT / model))
+    here = any(path.exists() for path in (expanded(model), ROOT / model))
     return model == POSTCARD.name or "/" in model or here
 
 
@@ -39,7 +40,7 @@ def locate(model: str, progress: Callable[[], None] = _nothing) -> Path:
     """
     if model == POSTCARD.name:
         return _checked(ROOT / POSTCARD.path, model)
-    for place in (Path(model).expanduser(), ROOT / model):
+    for place in (expanded(model), ROOT / model):
         if place.is_dir():
             return _checked(place.resolve(), model)
         if place.is_file():

@@ -17,6 +17,7 @@ from worker.boost import Boost
 from worker.device import Device
 from worker.digest import combined, digest
 from worker.families.base import Family, Model, Whole
+from worker.home import expanded
 from worker.kinds import KINDS, CannotLoad, Kind, index_of, taught
 from worker.locate import ROOT, locate
 from worker.loras import LoraFiles, waits
@@ -191,7 +192,7 @@ def _last(model: str) -> str:
 
 def _name(model: str) -> str:
     """As the bot calls it too: by the path as it was given, since a link in it has a name of its own."""
-    place = Path(model).expanduser()
+    place = expanded(model)
     return name_of(str(place.absolute()) if place.exists() else model)
 
 

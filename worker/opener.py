@@ -13,6 +13,7 @@ from core.catalogue import name_of
 from core.errors import DarkroomError
 from core.events import Catalogue, ModelPlace
 from worker.device import Device
+from worker.home import expanded
 from worker.locate import is_place
 from worker.loras import LoraFiles
 from worker.memory import ALONE, Company
@@ -49,7 +50,7 @@ class Opener:
     def know(self, catalogue: Catalogue) -> None:
         """From now on these are the models and the LoRAs."""
         self._places = {place.name: place for place in catalogue.models}
-        self._loras = {lora.name: Path(lora.where).expanduser() for lora in catalogue.loras}
+        self._loras = {lora.name: expanded(lora.where) for lora in catalogue.loras}
 
     @property
     def needs_catalogue(self) -> bool:

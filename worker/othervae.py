@@ -10,6 +10,7 @@ from typing import Any
 
 from worker.device import Device
 from worker.digest import digest
+from worker.home import expanded
 from worker.kinds import CannotLoad
 from worker.locate import ROOT, fetch
 from worker.parts import class_of, precision, read_network, settle
@@ -31,7 +32,7 @@ class OtherVae:
 
 def read_vae(where: str, family: str, device: Device) -> OtherVae:
     """For a model of this family. Raises CannotLoad, or whatever the libraries raise on broken files."""
-    place = next((path for path in (Path(where).expanduser(), ROOT / where) if path.exists()), None)
+    place = next((path for path in (expanded(where), ROOT / where) if path.exists()), None)
     if place is None:
         if where.count("/") != 1 or where.startswith((".", "/", "~")) or where.endswith(".safetensors"):
             raise CannotLoad(f"There is no autoencoder at {where}; a hub id looks like owner/name.")

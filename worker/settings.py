@@ -1,6 +1,7 @@
 """The worker's settings: from the command line, else from the environment. Knows nothing of torch."""
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Raises ConfigError with a sentence; `--help` and unknown options exit as usual."""
     given = _parser().parse_args(arguments)
     command = given.command or "serve"
-    key = environ.get("DARKROOM_WORKER_KEY", "")
+    key = environ.get("DARKROOM_WORKER_KEY", "").strip()
     address = None
     if command == "serve":
         if not given.connect:
@@ -52,19 +53,20 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
             address = Address.parse(given.connect)
         except ValueError as error:
             raise ConfigError(str(error)) from error
+    compiles = {"auto": None, "off": False}
     return Settings(
         command=command, address=address, local=given.local, key=key,
-        model=given.model or environ.get("DARKROOM_MODEL") or "postcard",
-        device=given.device or environ.get("DARKROOM_DEVICE") or "auto",
-        dtype=given.dtype or environ.get("DARKROOM_DTYPE") or "auto",
+        model=_text(given.model, environ, "DARKROOM_MODEL") or "postcard",
+        device=_text(given.device, environ, "DARKROOM_DEVICE").lower() or "auto",
+        dtype=_text(given.dtype, environ, "DARKROOM_DTYPE").lower() or "auto",
         threads=_number(given.threads, environ, "DARKROOM_THREADS", 0),
         rows=_number(given.rows, environ, "DARKROOM_ROWS", 0),
-        compile={"auto": None, "off": False}[_word(given.compile, environ, "DARKROOM_COMPILE", ("auto", "off"))],
+        compile=compiles[_word(given.compile, environ, "DARKROOM_COMPILE", tuple(compiles))],
         weights=_word(given.weights, environ, "DARKROOM_WEIGHTS", ("full", "fp8")),
         gpu_mb=_number(given.gpu_mb, environ, "DARKROOM_GPU_MB", 0, 10**7),
-        data=Path(given.data or environ.get("DARKROOM_DATA") or "data").expanduser().absolute(),
-        nice=_number(given.nice, environ, "DARKROOM_NICE", NICE),
-        log=(given.log or environ.get("DARKROOM_LOG") or "info").upper(),
+        data=_folder(_text(given.data, environ, "DARKROOM_DATA") or "data"),
+        nice=_number(given.nice, environ, "DARKROOM_NICE", NICE, 19),
+        log=_word(given.log, environ, "DARKROOM_LOG", ("info", "debug", "warning", "error")).upper(),
     )  # fmt: skip
 
 
@@ -87,16 +89,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _text(given: str | None, environ: Mapping[str, str], name: str) -> str:
+    """What was typed, else what is set; the bot strips its settings too."""
+    return (given or "").strip() or environ.get(name, "").strip()
+
+
 def _number(given: str | None, environ: Mapping[str, str], name: str, default: int, most: int = 4096) -> int:
-    text = given or environ.get(name) or str(default)
-    if not text.isdecimal() or int(text) > most:
+    text = _text(given, environ, name) or str(default)
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > most:
         raise ConfigError(f"{name} is {text!r}; it must be a whole number from 0 to {most}.")
     return int(text)
 
 
 def _word(given: str | None, environ: Mapping[str, str], name: str, known: Sequence[str]) -> str:
     """The first one where none is given."""
-    text = (given or environ.get(name) or known[0]).lower()
+    text = _text(given, environ, name).lower() or known[0]
     if text not in known:
-        raise ConfigError(f"{name} is {text!r}; it can be {' or '.join(known)}.")
+        raise ConfigError(f"{name} is {text!r}; it can be {', '.join(known[:-1])} or {known[-1]}.")
     return text
+
+
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ConfigError(f"DARKROOM_DATA is {text!r}, and nobody here has that home; write the path out.") from None

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bot.config import ROOT, VARIABLES, Config
-from bot.shelf import expected
+from bot.listing import default_of, documents, expected
+from core import entries
 from core.errors import ConfigError
 
 NOWHERE = Path("/nonexistent/.env")
@@ -30,6 +31,14 @@ def test_a_data_folder_lies_beside_the_program_wherever_it_is_started_from(tmp_p
     assert read(DARKROOM_DATA=str(tmp_path)).data == tmp_path
 
 
+def test_every_other_path_lies_beside_the_program_too(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read(DARKROOM_CATALOGUE="mine.toml").catalogue == ROOT / "mine.toml"
+    assert read(DARKROOM_BLOCKED_FILE="LICENSE").blocked[0] == "MIT License"
+    assert expected("models/postcard").path == str(ROOT / "models/postcard")
+    assert expected("./models/postcard").path == str(ROOT / "models/postcard")
+
+
 def test_every_setting_stands_in_the_example_file_with_its_default() -> None:
     text = (ROOT / ".env.example").read_text()
     for variable in VARIABLES:
@@ -52,6 +61,13 @@ def test_every_setting_stands_in_the_example_file_with_its_default() -> None:
         ("DARKROOM_WORKER", "remote", "local, none"),
         ("DARKROOM_WORKER_LISTEN", "8801", "host:port"),
         ("DARKROOM_BLOCKED_FILE", "/nonexistent/words", "Correct the path"),
+        ("DARKROOM_BLOCKED_FILE", "~nobodyxx/words", "Write the path out"),
+        ("DARKROOM_CATALOGUE", "~nobodyxx/models.toml", "Write the path out"),
+        ("DARKROOM_DATA", "~nobodyxx/data", "Write the path out"),
+        ("DARKROOM_WORKER_LISTEN", "0.0.0.0:²", "host:port"),
+        ("DARKROOM_WORKER_COMMAND", "'foo", "Close the quote"),
+        ("DARKROOM_FAST_MINUTES", "-1", "from 0 to 1000000."),
+        ("DARKROOM_QUEUE", "9" * 5000, "a whole number"),
         ("DISCORD_API_URL", "localhost", "http://127.0.0.1:8800"),
         ("DARKROOM_LOG", "loud", "debug, info"),
     ],
@@ -128,6 +144,20 @@ def test_a_model_folder_is_read_from_its_own_configuration(tmp_path: Path) -> No
 def test_a_model_that_is_not_there_is_said(setting: str) -> None:
     with pytest.raises(ConfigError, match="no such folder"):
         expected(setting)
+
+
+def test_a_misspelt_model_is_said_with_the_right_one() -> None:
+    config = read(DARKROOM_MODEL="postcrad")
+    with pytest.raises(ConfigError, match=r"DARKROOM_MODEL is “postcrad”.* Did you mean postcard\?"):
+        default_of(config, entries.read(documents(config)))
+
+
+def test_a_home_that_nobody_has_is_said_of_models_too(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"DARKROOM_MODEL is “~nobodyxx/model”.*Write the path out"):
+        expected("~nobodyxx/model")
+    (tmp_path / "models.toml").write_text('[[model]]\nname = "mine"\nwhere = "~nobodyxx/model"\n')
+    with pytest.raises(ConfigError, match=r"models\.toml is “~nobodyxx/model”.*Write the path out"):
+        documents(read(DARKROOM_DATA=str(tmp_path)))
 
 
 def test_a_folder_that_is_no_model_is_said(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The worker process of this machine: replaced when it dies, and never after a stop."""
 
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,43 @@ async def test_the_hubs_token_reaches_the_worker_and_the_bots_own_does_not(tmp_p
     async with asyncio.timeout(20):
         await keeper.run()
     assert said == ["The worker ended with code 3: hf_mine and"]
+
+
+async def test_a_worker_that_is_set_up_wrongly_is_said_once_and_tried_seldom(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            keeper.stop()
+
+    keeper = worker(tmp_path, """/bin/sh -c 'echo "No CUDA."; exit 78'""")
+    monkeypatch.setattr(localworker.asyncio, "sleep", sleep)
+    async with asyncio.timeout(20):
+        await keeper.run()
+    assert pauses == [localworker.UNFIT_WAIT_SECONDS] * 3 and localworker.UNFIT_WAIT_SECONDS > 120
+    assert [record.getMessage() for record in caplog.records if record.name == "bot.localworker"] == [
+        "The worker starts.",
+        "worker: No CUDA.",
+        "The worker ended with code 78: No CUDA. It is tried again every 5 minutes.",
+        "worker: No CUDA.",
+        "worker: No CUDA.",
+    ]
+
+
+async def test_a_model_that_cannot_be_loaded_is_tried_again_sooner(tmp_path, monkeypatch):
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+        keeper.stop()
+
+    def changed():
+        keeper.load_failed("There is no such model.")
+
+    keeper = worker(tmp_path, "/bin/sh -c 'sleep 0.2; exit 78'", changed)
+    monkeypatch.setattr(localworker.asyncio, "sleep", sleep)
+    async with asyncio.timeout(20):
+        await keeper.run()
+    assert pauses == [localworker.LOAD_FAILED_WAIT_SECONDS]

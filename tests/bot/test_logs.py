@@ -3,8 +3,10 @@
 import io
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from bot.logs import Sentences
+from bot.logs import Sentences, set_up
 
 
 def line(record: logging.LogRecord, *secrets: str) -> str:
@@ -46,16 +48,35 @@ def test_tokens_in_printed_events_are_blackened() -> None:
     assert "'token': '•••', 'id': '1'" in text
 
 
-def test_setting_up_again_does_not_double_the_lines() -> None:
-    from bot.logs import set_up
-
+@contextmanager
+def kept() -> Iterator[None]:
+    """Afterwards the tests' own log is as it was."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
-    stream = io.StringIO()
     try:
+        yield
+    finally:
+        root.handlers[:], root.level = before
+
+
+def test_setting_up_again_does_not_double_the_lines() -> None:
+    stream = io.StringIO()
+    with kept():
         for _ in range(2):
             set_up("info", ["s3cret-value"], stream)
         logging.getLogger("bot.x").info("once s3cret-value")
-    finally:
-        root.handlers[:], root.level = before
     assert stream.getvalue().count("once •••") == 1
+
+
+def test_a_vain_try_to_reach_discord_again_is_one_line() -> None:
+    stream = io.StringIO()
+    with kept():
+        set_up("info", [], stream)
+        try:
+            raise OSError("100% gone")
+        except OSError:
+            logging.getLogger("discord.client").exception("Attempting a reconnect in %.2fs", 1.5)
+            logging.getLogger("discord.client").exception("Something else")
+    first, *others = stream.getvalue().splitlines()
+    assert first.endswith("discord.client: Attempting a reconnect in 1.50s (OSError: 100% gone)")
+    assert "Traceback" in others[1]

@@ -64,11 +64,14 @@ async def test_a_refused_token_ends_it_with_the_cure_and_is_not_repeated(tmp_pat
     assert process.returncode == 2
 
 
-async def test_a_discord_that_does_not_answer_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_discord_that_does_not_answer_is_said_at_once_and_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     from bot.discord_url import Unreachable, until_reachable
 
     with pytest.raises(Unreachable, match=r"does not answer.*DISCORD_API_URL"):
-        await until_reachable("http://127.0.0.1:9", seconds=0.3)
+        await until_reachable("http://127.0.0.1:9", seconds=0.5, silent_seconds=0.0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "http://127.0.0.1:9 does not answer yet; it is tried for another 0 s."
+    ]
 
 
 async def test_a_second_bot_on_the_same_data_says_so_and_stops(tmp_path: Path) -> None:
@@ -160,7 +163,7 @@ async def test_unknown_words_are_answered_with_the_known_ones(tmp_path: Path) ->
 
 
 def test_health_reads_the_sign_of_life(tmp_path: Path) -> None:
-    assert health.check(tmp_path, 100.0) == (False, f"No bot has run on {tmp_path} yet.")
+    assert health.check(tmp_path, 100.0) == (False, f"No bot runs on {tmp_path}.")
     sign = {"at": 100.0, "connected": True, "worker": "online"}
     (tmp_path / "health.json").write_text(json.dumps(sign))
     assert health.check(tmp_path, 110.0)[0]
@@ -181,3 +184,4 @@ async def test_sigterm_ends_a_bot_that_still_waits_for_discord(tmp_path: Path) -
     bot.terminate()
     await said(bot)
     assert bot.returncode == 0
+    assert health.check(tmp_path / "data", time.time()) == (False, f"No bot runs on {tmp_path / 'data'}.")

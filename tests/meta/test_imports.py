@@ -75,7 +75,7 @@ def declared(part: str) -> set[str]:
     ("start", "absent"),
     [
         ("bot.main", {"torch", "diffusers", "transformers", "numpy", "huggingface_hub"}),
-        ("sandbox.__main__", {"torch", "diffusers", "discord", "bot", "core"}),
+        ("sandbox.command", {"torch", "diffusers", "discord", "bot", "core"}),
         ("worker.__main__", {"discord", "aiosqlite", "sqlite3", "bot", "storage"}),
     ],
 )

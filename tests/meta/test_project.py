@@ -1,5 +1,6 @@
 """What the project's files say of each other is so: settings, pins, make targets, links."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -9,11 +10,10 @@ import pytest
 from packaging.requirements import Requirement
 
 from bot.config import VARIABLES
+from bot.misspelt import ELSEWHERE
 from scripts import tables
-from tests.meta.tree import PACKAGES, ROOT, modules
+from tests.meta.tree import PACKAGES, ROOT, modules, name_of, tree_of
 
-#: What only a worker started by hand reads; docs/running.md explains it beside the others.
-WORKERS_OWN = {"DARKROOM_NICE"}
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)|<img[^>]+src=\"([^\"]+)\"")
 
@@ -30,7 +30,7 @@ def test_the_example_of_env_has_every_setting_with_its_default() -> None:
 
 def test_every_setting_is_explained_in_the_docs() -> None:
     text = (ROOT / "docs/running.md").read_text("utf-8")
-    names = {variable.name for variable in VARIABLES} | WORKERS_OWN
+    names = {variable.name for variable in VARIABLES}
     assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
 
@@ -41,14 +41,22 @@ def test_the_tables_in_the_docs_are_those_of_the_code(name: str) -> None:
     assert tables.filled(text) == text, "run: python -m scripts.tables"
 
 
-def test_no_setting_is_read_that_is_not_declared() -> None:
-    known = {variable.name for variable in VARIABLES} | WORKERS_OWN
-    read = {
-        name
-        for path in modules(*PACKAGES)
-        for name in re.findall(r"[\"'](D(?:ARKROOM|ISCORD)_[A-Z_]+)[\"']", path.read_text("utf-8"))
+def test_no_setting_is_named_that_is_not_declared() -> None:
+    known = {variable.name for variable in VARIABLES} | ELSEWHERE
+    named = {
+        f"{name_of(path)}: {name}"
+        for path in modules(*PACKAGES, "scripts")
+        for text in strings(path)
+        for name in re.findall(r"DARKROOM_\w+|DISCORD_[A-Z_]+", text)
+        if name not in known
     }
-    assert read <= known
+    assert named == set()
+
+
+def strings(path: Path) -> list[str]:
+    """Every text in a file's code, also the parts of an f-string."""
+    nodes = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant)]
+    return [node.value for node in nodes if isinstance(node.value, str)]
 
 
 def project() -> dict:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.requirements import requirements
-from scripts.start import command
+from scripts.start import command, main
 from tests.meta.tree import ROOT
 
 #: Passes all on to the real Python, but notes what pip is asked to install instead of installing it.
@@ -110,5 +110,13 @@ def test_the_bot_needs_no_torch_and_the_worker_no_discord() -> None:
 
 def test_a_token_decides_between_discord_and_the_sandbox() -> None:
     assert command({"DISCORD_TOKEN": "secret"})[1:] == ["bot.py"]
-    assert command({})[1:] == ["-m", "sandbox", "--port", "8800", "--with-bot"]
-    assert command({"DISCORD_TOKEN": " ", "DARKROOM_PORT": "9000"})[3:] == ["--port", "9000", "--with-bot"]
+    assert command({})[1:] == ["-m", "sandbox", "--with-bot"]
+    assert command({"DISCORD_TOKEN": " "})[1:] == ["-m", "sandbox", "--with-bot"]
+
+
+def test_an_env_file_that_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".env").write_bytes(b"DARKROOM_BLOCKED=M\xfcll\n")
+    with pytest.raises(SystemExit) as ended:
+        main(tmp_path / ".env")
+    assert ended.value.code == 2
+    assert "not in UTF-8" in capsys.readouterr().err

@@ -102,7 +102,7 @@ def test_what_flux_cannot_do_is_said(made: dict[str, tuple[Loaded, Any]]) -> Non
     family = made["dev"][0].family
     with pytest.raises(LookupError, match="--tile"):
         family.adapt(Adaptation(tile=True))
-    with pytest.raises(LookupError, match="DARKROOM_LORAS"):
+    with pytest.raises(LookupError, match="`loras` in the data folder"):
         family.adapt(Adaptation(loras=(("any", 1.0),)))
     family.adapt(Adaptation())
     with pytest.raises(ValueError, match="16 pixels"):

@@ -202,6 +202,10 @@ def test_weights_and_memory_come_from_the_options_or_the_environment(tmp_path: P
         ("DARKROOM_COMPILE", "always", "auto or off"),
         ("DARKROOM_WEIGHTS", "int4", "full or fp8"),
         ("DARKROOM_GPU_MB", "8GB", "whole number"),
+        ("DARKROOM_NICE", "20", "from 0 to 19"),
+        ("DARKROOM_ROWS", "²", "whole number"),
+        ("DARKROOM_LOG", "verbose", "info, debug, warning or error"),
+        ("DARKROOM_DATA", "~nobodyxx/data", "write the path out"),
     ],
 )
 def test_words_that_mean_nothing_are_refused_with_the_right_ones(name: str, text: str, cure: str) -> None:
@@ -209,8 +213,16 @@ def test_words_that_mean_nothing_are_refused_with_the_right_ones(name: str, text
         settings(**{name: text})
 
 
+def test_blanks_and_capitals_matter_as_little_as_to_the_bot() -> None:
+    loose = {"DARKROOM_DEVICE": "CPU", "DARKROOM_DTYPE": " Float32", "DARKROOM_ROWS": " 2", "DARKROOM_MODEL": "mine "}
+    found = settings(**loose, DARKROOM_LOG="Debug", DARKROOM_NICE=" ")
+    assert (found.device, found.dtype, found.rows, found.model) == ("cpu", "float32", 2, "mine")
+    assert (found.log, found.nice) == ("DEBUG", 10)
+
+
 def test_the_local_worker_is_given_the_bots_settings(tmp_path: Path) -> None:
     environ = {"DARKROOM_DATA": str(tmp_path), "DARKROOM_COMPILE": "off", "DARKROOM_WEIGHTS": "fp8"}
-    config = Config.from_env({**environ, "DARKROOM_GPU_MB": "8192"}, tmp_path / "none")
+    config = Config.from_env({**environ, "DARKROOM_GPU_MB": "8192", "DARKROOM_NICE": "3"}, tmp_path / "none")
     found = settings(*options(config, "postcard"))
     assert (found.compile, found.weights, found.gpu_mb, found.data) == (False, "fp8", 8192, tmp_path)
+    assert found.nice == 3

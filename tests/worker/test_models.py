@@ -104,6 +104,8 @@ def test_half_precision_loads(folder: Path) -> None:
 def test_a_name_that_is_nothing_is_said(tmp_path: Path) -> None:
     with pytest.raises(CannotLoad, match="DARKROOM_MODEL"):
         locate(str(tmp_path / "nowhere"))
+    with pytest.raises(CannotLoad, match="DARKROOM_MODEL is '~nobodyxx/model'"):
+        locate("~nobodyxx/model")
 
 
 def test_a_hub_id_that_is_not_in_the_cache_is_said_when_offline(monkeypatch: pytest.MonkeyPatch) -> None:

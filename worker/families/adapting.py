@@ -30,7 +30,7 @@ class Adapter:
             if self._loras is not None and (before is None or _loras_of(wanted) != _loras_of(before)):
                 self._loras.use(wanted.loras, wanted.files)
             elif self._loras is None and wanted.loras:
-                raise LookupError("This worker has no folder of LoRAs: its owner sets DARKROOM_LORAS.")
+                raise LookupError("This worker knows no LoRAs: its owner puts them into `loras` in the data folder.")
         except LookupError:
             self._now = before
             raise

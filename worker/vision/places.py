@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 
 from core.events import ModelPlace
+from worker.home import expanded
 from worker.vision import CannotOpen
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -56,7 +57,7 @@ NONE = Places()
 
 def find(place: str) -> Path:
     """A place on the disk, fetched from a hub where it is none. Raises CannotOpen."""
-    for path in (Path(place).expanduser(), ROOT / place):
+    for path in (expanded(place), ROOT / place):
         if path.exists():
             return path.resolve()
     owner, _, rest = place.partition("/")
