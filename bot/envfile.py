@@ -29,7 +29,7 @@ class EnvFile:
 def read(path: Path) -> EnvFile:
     """What the file says; one that is not there says nothing. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return EnvFile({})
     except UnicodeDecodeError:

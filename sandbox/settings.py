@@ -50,7 +50,7 @@ def _file(path: Path) -> dict[str, str]:
     # The bot says which lines cannot be read; a library's own words about them would only be a second time.
     logging.getLogger("dotenv").setLevel(logging.ERROR)
     try:
-        found = dotenv_values(stream=io.StringIO(path.read_text(encoding="utf-8")))
+        found = dotenv_values(stream=io.StringIO(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError:

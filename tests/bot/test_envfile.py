@@ -62,3 +62,8 @@ def test_a_name_that_is_near_to_none_leads_to_the_list(tmp_path: Path) -> None:
 def test_what_is_known_and_what_is_anothers_is_not_mentioned(tmp_path: Path) -> None:
     names = [variable.name for variable in VARIABLES] + sorted(ELSEWHERE) + ["HF_HOME", "COMPOSE_PROJECT_NAME"]
     assert notes(tmp_path / ".env", "".join(f"{name}=\n" for name in names)) == ()
+
+
+def test_the_mark_that_some_editors_put_before_the_first_name_is_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DISCORD_TOKEN=abc\n", encoding="utf-8-sig")
+    assert envfile.read(tmp_path / ".env") == envfile.EnvFile({"DISCORD_TOKEN": "abc"})
