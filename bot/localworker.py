@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import random
+import re
 import shlex
 import signal
 import sys
@@ -26,6 +27,9 @@ EXIT_CONFIG, UNFIT_WAIT_SECONDS = 78, 300.0
 CONNECT_SECONDS = 300.0
 
 PLAIN_COMMAND = [sys.executable, "-m", "worker"]
+
+#: How the worker writes its log: date, time, level, sentence.
+_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR|CRITICAL) (.*)")
 
 
 class LocalWorker:
@@ -154,12 +158,15 @@ class LocalWorker:
             if not line:
                 return
             text = line.decode(errors="replace").rstrip()
-            self._tail.append(text)
-            log.info("worker: %s", text)
+            level, said = _heard(text)
+            self._tail.append(said)
+            log.log(level, "worker: %s", said)
 
     def _epitaph(self, code: int) -> str:
         if code < 0:
             return f"The worker was ended by {signal.Signals(-code).name}."
+        if code == 0:
+            return "The worker was stopped."
         said = next((line for line in reversed(self._tail) if line.strip()), "it said nothing")
         return f"The worker ended with code {code}: {said[:200]}"
 
@@ -203,3 +210,9 @@ def options(config: Config, model: str) -> list[str]:
 def environment() -> dict[str, str]:
     """The worker needs no token, so it gets none."""
     return {name: value for name, value in os.environ.items() if name != "DISCORD_TOKEN"}
+
+
+def _heard(line: str) -> tuple[int, str]:
+    """The level and the sentence of a line of the worker's; whatever else it prints is news of no level."""
+    found = _LINE.fullmatch(line)
+    return (logging.getLevelNamesMapping()[found[1]], found[2]) if found else (logging.INFO, line)

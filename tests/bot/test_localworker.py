@@ -102,3 +102,18 @@ async def test_a_model_that_cannot_be_loaded_is_tried_again_sooner(tmp_path, mon
     async with asyncio.timeout(20):
         await keeper.run()
     assert pauses == [localworker.LOAD_FAILED_WAIT_SECONDS]
+
+
+async def test_what_the_worker_logs_keeps_its_level_and_gets_one_time(tmp_path, caplog):
+    line = "2026-06-15 12:00:00,001 WARNING darkroom.models: The card is full."
+
+    def changed():
+        if keeper.sentence:
+            keeper.stop()
+
+    keeper = worker(tmp_path, f"""/bin/sh -c 'echo "{line}"; echo bare; exit 3'""", changed)
+    with caplog.at_level(logging.INFO):
+        async with asyncio.timeout(20):
+            await keeper.run()
+    said = [(record.levelname, record.getMessage()) for record in caplog.records if "worker: " in record.getMessage()]
+    assert said == [("WARNING", "worker: darkroom.models: The card is full."), ("INFO", "worker: bare")]
