@@ -151,11 +151,17 @@ export class Timeline {
     this.empty.hidden = this.views.size > 0;
   }
 
+  /** Written by the one who looks, or the answer to what they just did: that is what they wait to see. */
+  #own(message) {
+    const { me } = this.context.names;
+    return [message.author.id, message.interaction_metadata?.user?.id, message.visible_to].includes(me);
+  }
+
   #announce(message) {
     clearTimeout(this.#quiet);
     this.#quiet = setTimeout(() => (byId("announcer").textContent = ""), SAID_MS);
     byId("announcer").textContent = `${displayName(message.author)}: ${plain(message.content, this.context.names).slice(0, 200) || "a new message"}`;
-    if (message.author.id === this.context.names.me) this.toBottom();
+    if (this.#own(message)) this.toBottom();
     else if (!this.#stuck) this.jumpDown.hidden = false;
   }
 

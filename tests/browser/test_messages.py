@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.browser import chromium
-from tests.browser.stage import PHONE, Stage, picture, said
+from tests.browser.stage import AT_BOTTOM, GAP, PHONE, Stage, picture, said
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
 
@@ -17,8 +17,6 @@ WATCH = """element => {
   const look = () => { if (!loaded()) window.empty += 1; };
   new MutationObserver(look).observe(element, {childList: true});
 }"""
-GAP = "(e => e.scrollHeight - e.scrollTop - e.clientHeight)(document.querySelector('#scroller'))"
-AT_BOTTOM = f"() => {GAP} < 4"
 FAR_UP = f"() => {GAP} > 300"
 COLOUR = """async element => {
   const image = element.querySelector("img:last-child");
