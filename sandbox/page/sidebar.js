@@ -43,9 +43,10 @@ export class Sidebar {
     fill(byId("who"), state.people().map((one) => el("option", { value: one.id, selected: one.id === me?.id }, displayName(one))));
     fill(byId("who-avatar"), me ? avatar(me) : null);
     byId("channel-name").textContent = channel ? channel.name : "no channel";
-    byId("channel-sign").textContent = SIGNS[channel?.type] ?? "#";
+    const sign = SIGNS[channel?.type] ?? "#";
+    byId("channel-sign").textContent = sign;
     byId("channel-note").textContent = channel?.nsfw ? "age-restricted" : "";
-    document.title = channel ? `#${channel.name} · Darkroom sandbox` : "Darkroom sandbox";
+    document.title = channel ? `${sign}${channel.name} · Darkroom sandbox` : "Darkroom sandbox";
   }
 
   #bot(application) {
