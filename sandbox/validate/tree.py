@@ -42,6 +42,10 @@ class Problems:
                 code, words = ("BASE_TYPE_BAD_LENGTH", f"Must be between {least} and {most} in length.")
             self.add(path, code, words)
 
+    def flag(self, path: Path, value: Any) -> None:
+        if value is not None and not isinstance(value, bool):
+            self.kind(path, "Must be either true or false.")
+
     def number(self, path: Path, value: Any, least: float, most: float) -> None:
         if value is None:
             return

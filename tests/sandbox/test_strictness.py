@@ -73,6 +73,28 @@ BODIES: list[tuple[str, Json, str]] = [
         {"components": [row(select(options=[{"label": "a", "value": "a"}] * 2))]},
         "SELECT_COMPONENT_OPTION_VALUE_DUPLICATED",
     ),
+    (f"{ROW}.components.0.emoji", {"components": [row(button(emoji="🔄"))]}, "MODEL_TYPE_CONVERT"),
+    *(
+        (f"{ROW}.components.0.emoji.name", {"components": [row(button(emoji=emoji))]}, "BUTTON_COMPONENT_INVALID_EMOJI")
+        for emoji in ({}, {"name": 7}, {"name": "notanemoji"}, {"name": "ⓘ"}, {"name": "1"}, {"name": "🔄🔄"})
+    ),
+    (
+        f"{ROW}.components.0.emoji.id",
+        {"components": [row(button(emoji={"id": "123", "name": "boat"}))]},
+        "BUTTON_COMPONENT_INVALID_EMOJI",
+    ),
+    (f"{ROW}.components.0.disabled", {"components": [row(button(disabled="x"))]}, "BASE_TYPE_BAD_TYPE"),
+    (f"{ROW}.components.0.disabled", {"components": [row(select(disabled=1))]}, "BASE_TYPE_BAD_TYPE"),
+    (
+        f"{ROW}.components.0.options.0.default",
+        {"components": [row(select(options=[{"label": "a", "value": "a", "default": "x"}]))]},
+        "BASE_TYPE_BAD_TYPE",
+    ),
+    (
+        f"{ROW}.components.0.options.0.emoji.name",
+        {"components": [row(select(options=[{"label": "a", "value": "a", "emoji": {"name": "a"}}]))]},
+        "BUTTON_COMPONENT_INVALID_EMOJI",
+    ),
     ("nonce", {"content": "x", "nonce": "x" * 26}, "BASE_TYPE_MAX_LENGTH"),
     (
         "message_reference",
@@ -102,6 +124,14 @@ BODIES: list[tuple[str, Json, str]] = [
 async def test_message_that_discord_refuses_is_refused(rest: Rest, path: str, body: Json, code: str) -> None:
     answer = await rest("POST", f"/channels/{await rest.channel()}/messages", body)
     assert problems(answer).get(path) == code
+
+
+async def test_all_sorts_of_emoji_are_taken_on_buttons_and_in_selects(rest: Rest) -> None:
+    emoji = ["🔄", "❤", "❤️", "👍🏽", "👩🏽‍🚀", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🏴󠁧󠁢󠁳󠁣󠁴󠁿", "🇩🇪", "1️⃣", "#⃣", "©️", "🫩"]
+    options = [{"label": name, "value": name, "default": False, "emoji": {"id": None, "name": name}} for name in emoji]
+    buttons = [button(f"a{n}", label=None, disabled=True, emoji={"name": emoji[n]}) for n in range(5)]
+    answer = await rest.say(components=[row(*buttons), row(select(options=options))])
+    assert answer.status == 200, answer.body
 
 
 @pytest.mark.parametrize("body", [{}, {"content": ""}, {"content": " \n"}, {"components": [row(button())]}])
