@@ -46,6 +46,11 @@ class Problems:
         if value is not None and not isinstance(value, bool):
             self.kind(path, "Must be either true or false.")
 
+    def id(self, path: Path, value: str) -> None:
+        """The text of a query or path that has to be an id."""
+        if not (value.isascii() and value.isdecimal() and int(value) < 1 << 64):
+            self.add(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
+
     def number(self, path: Path, value: Any, least: float, most: float) -> None:
         if value is None:
             return

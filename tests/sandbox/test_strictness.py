@@ -146,6 +146,28 @@ async def test_edit_that_would_empty_a_message_is_refused_and_changes_nothing(re
     assert (await rest("GET", route)).body["content"] == "x"
 
 
+@pytest.mark.parametrize(
+    ("query", "path", "code"),
+    [
+        ("limit=abc", "limit", "NUMBER_TYPE_COERCE"),
+        ("limit=0", "limit", "NUMBER_TYPE_MIN"),
+        ("limit=101", "limit", "NUMBER_TYPE_MAX"),
+        ("before=x", "before", "NUMBER_TYPE_COERCE"),
+        ("after=-1", "after", "NUMBER_TYPE_COERCE"),
+        (f"around={1 << 64}", "around", "NUMBER_TYPE_COERCE"),
+    ],
+)
+async def test_list_of_messages_that_makes_no_sense_is_refused(rest: Rest, query: str, path: str, code: str) -> None:
+    assert problems(await rest("GET", f"/channels/{await rest.channel()}/messages?{query}")) == {path: code}
+
+
+async def test_word_in_the_place_of_an_id_is_refused_by_its_name(rest: Rest) -> None:
+    channel = await rest.channel()
+    assert problems(await rest("GET", f"/channels/{channel}/messages/x")) == {"message_id": "NUMBER_TYPE_COERCE"}
+    assert problems(await rest("POST", "/channels/general/messages", {})) == {"channel_id": "NUMBER_TYPE_COERCE"}
+    assert (await rest("GET", f"/channels/{channel}/messages/1")).code == 10008
+
+
 async def test_attachments_stay_when_left_out_and_are_the_whole_set_when_listed(rest: Rest) -> None:
     route = f"/channels/{await rest.channel()}/messages"
     made = (await rest("POST", route, {"content": "x"}, files={"a.png": b"a", "b.png": b"b"})).body
