@@ -4,7 +4,8 @@ import { el, byId } from "./dom.js";
 const TITLE = "Darkroom sandbox";
 
 function mark(button, { unseen, mentions }) {
-  button.classList.toggle("unseen", unseen);
+  button.classList.toggle("unseen", Boolean(unseen));
+  button.title = unseen ? "New messages" : "";
   button.querySelector(".mentions")?.remove();
   if (mentions) button.append(el("span", { class: "mentions" }, mentions, el("span", { class: "visually-hidden" }, mentions > 1 ? " mentions" : " mention")));
 }

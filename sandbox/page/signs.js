@@ -1,4 +1,4 @@
-// Signs that some fonts lack or draw loudly, drawn as icons of ours; what is read aloud or copied stays the sign.
+// Signs that some fonts lack or draw loudly, drawn as icons of ours; what is read aloud stays the sign.
 import { el, icon } from "./dom.js";
 
 const DRAWN = { "🔄": "turn", "🔁": "turn", "ⓘ": "info", "ℹ️": "info", "ℹ": "info" };

@@ -5,8 +5,8 @@ from typing import Any
 
 from sandbox.validate.tree import Path, Problems
 
-# Unicode's emoji beyond ASCII, in hexadecimal, without the letters of flags. The block 1fa70-1faff is taken whole: it is
-# kept for emoji, and each year brings some.
+# Unicode's emoji beyond ASCII, in hexadecimal, without the letters of flags. The block 1fa70-1faff is taken whole: it
+# is kept for emoji, and each year brings some.
 _RANGES = """
 a9 ae 203c 2049 2122 2139 2194-2199 21a9-21aa 231a-231b 2328 23cf 23e9-23f3 23f8-23fa 24c2 25aa-25ab 25b6 25c0 25fb-25fe
 2600-2604 260e 2611 2614-2615 2618 261d 2620 2622-2623 2626 262a 262e-262f 2638-263a 2640 2642 2648-2653 265f-2660 2663

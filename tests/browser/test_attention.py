@@ -32,6 +32,13 @@ async def test_other_channels_show_what_is_new_and_count_what_calls_me_until_the
     await said(page, "@everyone look").wait_for()
     assert await page.title() == f"#{there['name']} · Darkroom sandbox"
     assert await page.locator(".unseen, .mentions").count() == 0
+    looked_at = "state => Object.defineProperty(document, 'visibilityState', {value: state, configurable: true})"
+    await page.evaluate(looked_at, "hidden")
+    await stage.post(there, {"content": f"<@{alice}> are you away?"})
+    await page.wait_for_function("() => document.title.startsWith('(1) ')")
+    await page.evaluate(looked_at, "visible")
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert await page.title() == f"#{there['name']} · Darkroom sandbox"
 
 
 async def test_each_person_has_news_of_their_own_and_a_direct_message_calls_its_reader(stage: Stage) -> None:

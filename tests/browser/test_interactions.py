@@ -75,7 +75,12 @@ async def test_guess_at_a_command_goes_by_its_name_and_only_when_it_is_near(stag
       const list = names.map(name => ({ name, description: "what nonsense may need fast", options: [] }));
       return lines.map(line => nearest(list, line)?.name ?? null);
     }"""
-    wanted = {"/imgaine a boat": "imagine", "/ima": "imagine", "/fsat": "fast", "/prefer optoin set x": "prefer option set"}
+    wanted = {
+        "/imgaine a boat": "imagine",
+        "/ima": "imagine",
+        "/fsat": "fast",
+        "/prefer optoin set x": "prefer option set",
+    }
     wanted_none = ["/nonsense", "/f", "/may", "/what"]
     assert await page.evaluate(guess, [*wanted, *wanted_none]) == [*wanted.values(), *[None] * len(wanted_none)]
 
