@@ -85,8 +85,8 @@ class Sandbox:
         return self.limits
 
     async def reset(self) -> None:
-        """The starting world again; the bot is disconnected and identifies anew. Its own id and its commands stay,
-        since it would not register them again."""
+        """The starting world again; the bot is disconnected and identifies anew, which discord.py does after five
+        seconds. Its own id and its commands stay, since it would not register them again."""
         await self.gateway.act("disconnect", resumable=False)
         bot, commands = self.world.bot_id, self.world.all("command")
         self.world.clear()

@@ -2,7 +2,7 @@
 // The entry itself holds the main text option, so a typed line and a filled form are one thing.
 import { el, fill, byId, icon } from "./dom.js";
 import { createField } from "./options.js";
-import { mainOption } from "./commands.js";
+import { mainOption, nameLength } from "./commands.js";
 import { api } from "./api.js";
 
 const ATTACHMENT = 11;
@@ -11,6 +11,7 @@ export class CommandForm {
   command = null;
   main = null;
   #fields = new Map();
+  #named = false;
 
   constructor({ state, entry, onLeave }) {
     this.state = state;
@@ -24,15 +25,37 @@ export class CommandForm {
     this.command = command;
     this.main = mainOption(command);
     this.#fields = new Map();
+    this.#named = false;
     for (const option of command.options) if (option.required && option !== this.main) this.#add(option);
     this.#draw();
   }
 
   close() {
     this.command = this.main = null;
-    this.#fields.clear();
+    // Not emptied: they may be kept for when nobody answers.
+    this.#fields = new Map();
     fill(this.box);
     this.box.hidden = true;
+  }
+
+  /** What is filled in, to be put back when nobody answered. */
+  keep() {
+    return { command: this.command, main: this.main, fields: this.#fields, text: this.entry.value };
+  }
+
+  restore({ command, main, fields, text }) {
+    Object.assign(this, { command, main });
+    this.#fields = fields;
+    this.entry.value = text;
+    this.#draw();
+  }
+
+  /** Takes the main option's own name off what is written, once: behind it, the same word is a word. */
+  unname() {
+    const length = this.main && !this.#named ? nameLength(this.main, this.entry.value) : 0;
+    if (!length) return;
+    this.#named = true;
+    this.entry.setRangeText("", 0, length, "preserve");
   }
 
   #key(event) {
@@ -98,7 +121,7 @@ export class CommandForm {
     if (!option) return;
     const field = this.#fields.get(option.name) ?? this.#add(option);
     this.#draw();
-    field.set(text);
+    field.set(text.slice(nameLength(option, text)));
   }
 
   /** The options as the interface wants them, or the name of the first required one that is missing. */

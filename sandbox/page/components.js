@@ -6,18 +6,16 @@ import { colour } from "./embeds.js";
 import { isPicture, local } from "./pictures.js";
 import { openLightbox } from "./lightbox.js";
 import { choicesOf } from "./choices.js";
+import { signIcon } from "./signs.js";
 
 const STYLES = { 1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "link" };
 
-// Signs that some fonts lack or draw loudly: drawn as icons of ours; the accessible name stays the sign.
-const DRAWN = { "🔄": "turn", "🔁": "turn", "ⓘ": "info", "ℹ️": "info", "ℹ": "info" };
-
-const emojiText = (emoji) => emoji && DRAWN[emoji.name] ? icon(DRAWN[emoji.name]) : emoji && el("span", { class: "emoji", "aria-hidden": emoji.id ? undefined : "true" }, emoji.id ? `:${emoji.name}:` : emoji.name);
+const emojiText = (emoji) => emoji && (signIcon(emoji.name) ?? el("span", { class: "emoji", "aria-hidden": emoji.id ? undefined : "true" }, emoji.id ? `:${emoji.name}:` : emoji.name));
 
 function button(data, context) {
-  const inside = [emojiText(data.emoji), data.label && (DRAWN[data.label] ? icon(DRAWN[data.label]) : el("span", {}, data.label))];
+  const inside = [emojiText(data.emoji), data.label && (signIcon(data.label) ?? el("span", {}, data.label))];
   const style = `button ${STYLES[data.style] ?? "secondary"}`;
-  const label = data.label ? (DRAWN[data.label] && data.label) : data.emoji?.name;
+  const label = data.label ? (signIcon(data.label) && data.label) : data.emoji?.name;
   if (data.style === 5) {
     const link = safeLink(data.url ?? "", [inside, icon("link")]);
     link.className = style;

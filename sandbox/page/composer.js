@@ -3,7 +3,7 @@ import { el, fill, byId, icon } from "./dom.js";
 import { api } from "./api.js";
 import { CommandForm } from "./command_form.js";
 import { CommandList } from "./command_list.js";
-import { leaves, matching, split } from "./commands.js";
+import { leaves, matching, nearest, split } from "./commands.js";
 import { readFiles } from "./files.js";
 import { displayName } from "./names.js";
 import { notice } from "./interactions.js";
@@ -58,7 +58,8 @@ export class Composer {
 
   #placeholder() {
     const { command, main } = this.form;
-    const where = this.state.channel ? `Message #${this.state.channel.name}` : "No channel";
+    const { channel } = this.state;
+    const where = channel ? `Message ${channel.type === "dm" ? "@" : "#"}${channel.name}` : "No channel";
     this.entry.placeholder = command ? (main ? (main.description ?? "") : "Press Enter to send") : innerWidth > 560 ? `${where}, or type / for commands` : "Type / for commands";
     byId("entry-label").textContent = main?.name ?? "";
     byId("entry-label").hidden = !main;
@@ -72,6 +73,7 @@ export class Composer {
   }
 
   #typed() {
+    if (this.form.command) this.form.unname();
     this.#grow();
     if (this.form.command) return;
     const text = this.entry.value;
@@ -88,6 +90,7 @@ export class Composer {
     this.list.hide();
     this.form.open(command);
     this.entry.value = this.form.main ? rest : "";
+    this.form.unname();
     if (!this.form.main && rest) this.form.takeRest(rest);
     this.#placeholder();
     const first = command.options.find((option) => option.required);
@@ -142,15 +145,15 @@ export class Composer {
       notice(`/${command.name} needs “${missing.name}”: ${missing.description ?? "fill it in"}`);
       return this.form.focus(missing);
     }
-    const typed = `/${command.name} ${this.entry.value}`.trim();
-    this.#last = typed;
+    const kept = this.form.keep();
+    this.#last = `/${command.name} ${kept.text}`.trim();
     this.entry.value = "";
     this.#leaveCommand();
-    const taken = await this.interactions.command(command.name, options);
-    if (!taken && !this.entry.value && !this.form.command) {
-      const again = split(this.#commands, typed);
-      if (again) this.#enterCommand(again.command, again.rest);
-    }
+    const answered = await this.interactions.command(command.name, options);
+    // What somebody thought out is not lost to a bot that is away; what they write by now goes first.
+    if (answered || this.entry.value || this.form.command) return;
+    this.form.restore(kept);
+    this.#placeholder();
   }
 
   async #sendMessage() {
@@ -178,7 +181,7 @@ export class Composer {
 
   #unknownCommand(line) {
     const name = line.split(/\s/)[0];
-    const near = matching(this.#commands, name)[0] ?? matching(this.#commands, name.slice(0, 3))[0];
+    const near = nearest(this.#commands, line);
     if (!this.#commands.length) return notice("The bot has registered no commands yet. Is it running?");
     notice(near ? `There is no ${name}. Did you mean /${near.name}?` : `There is no ${name}. Type / to see what there is.`);
   }

@@ -37,7 +37,7 @@ export class Interactions {
     return !reason || /did not respond/.test(reason) ? this.silence() : `${this.#bot}'s answer was refused: ${reason}`;
   }
 
-  /** Runs `start`; true when the sandbox took it. `silent` is told when nobody answered. */
+  /** Runs `start`; true when the sandbox took it. `silent` is told why when it came to no answer. */
   async #run(start, silent) {
     const who = this.state.me.id;
     try {
@@ -51,6 +51,16 @@ export class Interactions {
       notice(refusal.message);
       return false;
     }
+  }
+
+  /** Runs `start`; true when the bot answered. */
+  async #answered(start, silent) {
+    let answered = true;
+    const taken = await this.#run(start, (sentence) => {
+      answered = false;
+      silent(sentence);
+    });
+    return taken && answered;
   }
 
   #modal({ interaction, response }) {
@@ -76,9 +86,10 @@ export class Interactions {
     }
   }
 
+  /** Runs a command; true when the bot answered. */
   command(name, options) {
     const body = { as: this.state.me.id, channel: this.state.channel.id, name, options };
-    return this.#waiting(`/${name} is on its way to ${this.#bot}`, () => this.#run(() => api.command(body), notice));
+    return this.#waiting(`/${name} is on its way to ${this.#bot}`, () => this.#answered(() => api.command(body), notice));
   }
 
   contextMenu(name, target) {
@@ -92,13 +103,9 @@ export class Interactions {
     node.classList.add("busy");
     node.setAttribute("aria-busy", "true");
     const body = { as: this.state.me.id, message: view.message.id, custom_id: component.custom_id, values };
-    let answered = true;
-    const taken = await this.#run(() => api.press(body), (sentence) => {
-      answered = false;
-      view.note(sentence);
-    });
+    const answered = await this.#answered(() => api.press(body), (sentence) => view.note(sentence));
     node.classList.remove("busy");
     node.removeAttribute("aria-busy");
-    return taken && answered;
+    return answered;
   }
 }

@@ -11,6 +11,7 @@ import { pickEmoji } from "./reactions.js";
 import { Sidebar } from "./sidebar.js";
 import { State } from "./state.js";
 import { Timeline } from "./timeline.js";
+import { Unread } from "./unread.js";
 
 const WORLD_AGAIN_MS = 250;
 const WORLD_POLL_MS = 4000;
@@ -38,7 +39,8 @@ const timeline = new Timeline(context);
 const interactions = new Interactions({ state });
 const composer = new Composer({ state, interactions });
 const inspector = new Inspector();
-new Sidebar({ state, onUserApp: (name, member) => interactions.contextMenu(name, { user: member.id }), onDirect: openDirect });
+const unread = new Unread();
+const sidebar = new Sidebar({ state, unread, onUserApp: (name, member) => interactions.contextMenu(name, { user: member.id }), onDirect: openDirect });
 
 const actions = {
   app: (name, message) => interactions.contextMenu(name, { message: message.id }),
@@ -104,16 +106,26 @@ async function loadWorld() {
   state.setWorld(world);
 }
 
+function hear({ name, body }) {
+  if (name === "MESSAGE_CREATE") unread.hear(body);
+  else if (name === "MESSAGE_DELETE") unread.forget(body.id);
+  else return;
+  // The first message of a direct channel comes before anything has told that there is one.
+  if (!state.places().some((channel) => channel.id === body.channel_id)) worldSoon();
+  sidebar.mark();
+}
+
 function onEntry(entry) {
   inspector.push(entry);
   if (entry.kind !== "event") return void (/\/commands/.test(entry.route ?? "") && worldSoon());
+  hear(entry);
   if (/^MESSAGE_(CREATE|UPDATE|DELETE)$/.test(entry.name)) waiting ? waiting.push(entry) : apply(entry);
   else if (/^MESSAGE_REACTION_(ADD|REMOVE)$/.test(entry.name)) timeline.react(entry.body, entry.name.endsWith("ADD"));
   else if (!/^(INTERACTION|TYPING|MESSAGE_REACTION)/.test(entry.name)) worldSoon();
 }
 
 addEventListener("message-link", async ({ detail }) => {
-  const channel = [...state.world.guilds.flatMap((guild) => guild.channels), ...state.direct()].find((one) => one.id === detail.channel);
+  const channel = state.places().find((one) => one.id === detail.channel);
   if (!channel) return notice("That message is not in a place that you can see.");
   if (channel.id !== state.channel?.id) {
     state.go({ channel });

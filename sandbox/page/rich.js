@@ -1,19 +1,25 @@
 // Draws a markdown tree. Every word goes in as a text node, every link is http(s) and opens apart.
-import { el, icon } from "./dom.js";
+import { el } from "./dom.js";
 import { parse, inline } from "./markdown.js";
+import { withSigns } from "./signs.js";
 import { timestamp } from "./time.js";
 
 const TAGS = { bold: "strong", italic: "em", underline: "u", strike: "s" };
 
 const MESSAGE_LINK = /^https:\/\/(?:\w+\.)?discord\.com\/channels\/(?:\d+|@me)\/(\d+)(?:\/(\d+))?\/?$/;
 
+/** What a bare address of a place in here is called, as nobody reads its hundred characters; undefined for all others. */
+function shortly(url, children) {
+  const [, channel, message] = MESSAGE_LINK.exec(url) ?? [];
+  if (channel && children.length === 1 && children[0] === url) return message ? "this message" : "this channel";
+}
+
 /** A link; one to a message stays on the page, which listens for `message-link`. */
 export function safeLink(url, children) {
   const [, channel, message] = MESSAGE_LINK.exec(url) ?? [];
   if (channel) {
-    const bare = children.length === 1 && children[0] === url;
     const go = (event) => event.currentTarget.dispatchEvent(new CustomEvent("message-link", { bubbles: true, detail: { channel, message } }));
-    return el("button", { type: "button", class: "message-link", on: { click: go } }, bare ? "this message" : children);
+    return el("button", { type: "button", class: "message-link", on: { click: go } }, shortly(url, children) ?? children);
   }
   return /^https?:\/\//i.test(url) ? el("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, children) : el("span", {}, children);
 }
@@ -28,9 +34,6 @@ function spoiler(children) {
   const key = (event) => (event.key === "Enter" || event.key === " ") && (event.preventDefault(), open(event));
   return el("span", { class: "spoiler", role: "button", tabIndex: 0, "aria-label": "Hidden text, press to show", on: { click: open, keydown: key } }, children);
 }
-
-/** A sign that many fonts lack, drawn. */
-const infoSign = () => el("span", { class: "sign-drawn", role: "img", "aria-label": "ⓘ" }, icon("info"));
 
 function leaf(node, names) {
   const me = (text, extra = "") => el("span", { class: `mention ${extra}` }, text);
@@ -47,8 +50,8 @@ function leaf(node, names) {
 }
 
 function run(nodes, names) {
-  return nodes.map((node) => {
-    if (typeof node === "string") return node.split(/(ⓘ)/).map((part) => (part === "ⓘ" ? infoSign() : part));
+  return nodes.flatMap((node) => {
+    if (typeof node === "string") return withSigns(node);
     if (node.kind === "link") return safeLink(node.url, run(node.children, names));
     if (node.kind === "spoiler") return spoiler(run(node.children, names));
     if (TAGS[node.kind]) return el(TAGS[node.kind], {}, run(node.children, names));
@@ -81,6 +84,7 @@ export function plain(text, names) {
   const words = (nodes) => nodes.map((node) => {
     if (typeof node === "string") return node;
     if (node.kind === "spoiler") return "(hidden)";
+    if (node.kind === "link") return shortly(node.url, node.children) ?? words(node.children);
     if (node.kind === "time") return timestamp(node.seconds, node.style).textContent;
     return node.children ? words(node.children) : node.kind === "fence" ? node.text : String(leaf(node, names).textContent ?? leaf(node, names));
   }).join("");

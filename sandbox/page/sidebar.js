@@ -1,6 +1,7 @@
 // The left side: guild, channels, members, the bot's light, and who you are. Draws from the state; changes it by `go`.
 import { el, fill, byId, icon } from "./dom.js";
 import { displayName, tint } from "./names.js";
+import { drawMarks } from "./marks.js";
 import { avatar } from "./message.js";
 import { openMenu, USER_APP } from "./menu.js";
 
@@ -9,8 +10,9 @@ const SIGNS = { text: "#", thread: "↳", dm: "@", 0: "#", 1: "@", 11: "↳", 12
 const roleNames = (member, names) => (member.roles ?? []).map((role) => role.name ?? names.roleName(role)).filter((name) => name !== "everyone" && name !== "@everyone");
 
 export class Sidebar {
-  constructor({ state, onUserApp, onDirect }) {
+  constructor({ state, unread, onUserApp, onDirect }) {
     this.state = state;
+    this.unread = unread;
     this.onDirect = onDirect;
     this.onUserApp = onUserApp;
     this.side = byId("sidebar");
@@ -21,6 +23,7 @@ export class Sidebar {
     byId("scrim").addEventListener("click", () => this.toggle(false));
     addEventListener("keydown", (event) => event.key === "Escape" && this.toggle(false));
     state.addEventListener("world", () => this.draw());
+    document.addEventListener("visibilitychange", () => this.mark());
   }
 
   toggle(open) {
@@ -45,19 +48,27 @@ export class Sidebar {
     byId("channel-name").textContent = channel ? channel.name : "no channel";
     byId("channel-sign").textContent = SIGNS[channel?.type] ?? "#";
     byId("channel-note").textContent = channel?.nsfw ? "age-restricted" : "";
-    document.title = channel ? `#${channel.name} · Darkroom sandbox` : "Darkroom sandbox";
+    this.mark();
+  }
+
+  /** Tells which channels hold something new, without drawing the lists anew. */
+  mark() {
+    const { channel } = this.state;
+    drawMarks(this.state, this.unread, channel && (SIGNS[channel.type] ?? "#") + channel.name);
   }
 
   #bot(application) {
     const online = Boolean(application?.online);
     const light = byId("bot-light");
     light.classList.toggle("online", online);
-    light.textContent = application ? `${application.name} ${online ? "is online" : "is offline"}` : "no bot yet";
+    const words = application ? `${application.name} ${online ? "is online" : "is offline"}` : "no bot yet";
+    light.title = words;
+    if (light.textContent !== words) fill(light, el("span", {}, words));
   }
 
   #guild(guild) {
     const pick = () => this.state.go({ channel: guild.channels[0] });
-    return el("button", { type: "button", class: "guild", "aria-pressed": String(guild === this.state.guild), on: { click: pick } }, guild.name);
+    return el("button", { type: "button", class: "guild", "aria-pressed": String(guild === this.state.guild), data: { id: guild.id }, on: { click: pick } }, guild.name);
   }
 
   #channel(channel) {
@@ -66,8 +77,8 @@ export class Sidebar {
       this.state.go({ channel });
       this.toggle(false);
     };
-    return el("li", {}, el("button", { type: "button", class: "channel", "aria-current": here ? "page" : undefined, data: { channel: channel.name }, on: { click: pick } },
-      el("span", { class: "sign", "aria-hidden": "true" }, SIGNS[channel.type] ?? "#"), channel.name, channel.nsfw && el("span", { class: "badge" }, "18+")));
+    return el("li", {}, el("button", { type: "button", class: "channel", "aria-current": here ? "page" : undefined, data: { channel: channel.name, id: channel.id }, on: { click: pick } },
+      el("span", { class: "sign", "aria-hidden": "true" }, SIGNS[channel.type] ?? "#"), el("span", { class: "channel-label" }, channel.name), channel.nsfw && el("span", { class: "badge" }, "18+")));
   }
 
   #member(member) {

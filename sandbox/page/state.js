@@ -32,6 +32,8 @@ export class State extends EventTarget {
   people = () => this.guild?.members.filter((member) => !this.isBot(member)) ?? [];
   /** The direct channel of this person and the bot, if there is one. */
   direct = () => (this.world.direct ?? []).filter((channel) => channel.user === this.me?.id).map((channel) => ({ ...channel, name: this.world.application?.name ?? "bot" }));
+  /** All channels of all guilds, and the direct one. */
+  places = () => [...this.world.guilds.flatMap((guild) => guild.channels), ...this.direct()];
   isBot = (member) => Boolean(member.bot) || member.id === this.world.application?.id;
 
   #choose() {

@@ -20,6 +20,8 @@ function withUsers(fresh, known) {
 export class Timeline {
   views = new Map();
   #stuck = true;
+  // Did anything come that the reader, further up, has not seen?
+  #news = false;
   #seen = {};
   // Messages of a long channel that are not drawn yet, oldest first.
   #earlier = [];
@@ -42,6 +44,7 @@ export class Timeline {
 
   toBottom() {
     this.#stuck = true;
+    this.#news = false;
     this.scroller.scrollTop = this.scroller.scrollHeight;
     this.jumpDown.hidden = true;
   }
@@ -53,7 +56,14 @@ export class Timeline {
     if (scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX) this.#stuck = true;
     // Only a person's scrolling lets go of the bottom; growing content also raises scroll events.
     else if (seen.scrollHeight === scrollHeight && seen.clientHeight === clientHeight && scrollTop < seen.scrollTop) this.#stuck = false;
-    if (this.#stuck) this.jumpDown.hidden = true;
+    if (this.#stuck) this.#news = false;
+    this.#offerJump();
+  }
+
+  /** The way down is offered when there is something new, or when it is long. */
+  #offerJump() {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
+    this.jumpDown.hidden = this.#stuck || !(this.#news || scrollHeight - scrollTop > 2 * clientHeight);
   }
 
   /** May the one who looks see it? Private messages reach one person only. */
@@ -87,6 +97,7 @@ export class Timeline {
     this.#earlier = [];
     fill(this.list);
     this.#stuck = true;
+    this.#news = false;
   }
 
   put(message, { quiet = false } = {}) {
@@ -151,12 +162,21 @@ export class Timeline {
     this.empty.hidden = this.views.size > 0;
   }
 
+  /** Written by the one who looks, or the answer to what they just did: that is what they wait to see. */
+  #own(message) {
+    const { me } = this.context.names;
+    return [message.author.id, message.interaction_metadata?.user?.id, message.visible_to].includes(me);
+  }
+
   #announce(message) {
     clearTimeout(this.#quiet);
     this.#quiet = setTimeout(() => (byId("announcer").textContent = ""), SAID_MS);
     byId("announcer").textContent = `${displayName(message.author)}: ${plain(message.content, this.context.names).slice(0, 200) || "a new message"}`;
-    if (message.author.id === this.context.names.me) this.toBottom();
-    else if (!this.#stuck) this.jumpDown.hidden = false;
+    if (this.#own(message)) this.toBottom();
+    else {
+      this.#news = true;
+      this.#offerJump();
+    }
   }
 
   #group() {

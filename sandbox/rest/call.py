@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sandbox.errors import refuse
 from sandbox.kinds import Body, Json, Reply
 from sandbox.state import Sandbox
+from sandbox.validate.tree import Problems
 from sandbox.world import World
 
 
@@ -31,6 +32,14 @@ class Call:
 
     def flag(self, name: str) -> bool:
         return self.query.get(name, "").lower() in ("1", "true")
+
+    def check_ids(self) -> None:
+        """Refuse a path in which an id is none. The names that stand for one, @me and @original, are."""
+        problems = Problems()
+        for name, value in self.params.items():
+            if name.endswith("_id") and not value.startswith("@"):
+                problems.id((name,), value)
+        problems.raise_if_any()
 
     def guild(self, name: str = "guild_id") -> Json:
         """The guild in the path, if the bot is in it."""

@@ -8,6 +8,7 @@ from sandbox.messages import for_bot, message_object
 from sandbox.rest import compose
 from sandbox.rest.call import Call, Route
 from sandbox.rest.channels import told
+from sandbox.validate.tree import Problems
 from sandbox.world import DM, THREADS
 
 NONCE_SECONDS = 300
@@ -22,10 +23,10 @@ def _shown(call: Call, channel: Json, record: Json) -> Json:
 
 def list_messages(call: Call) -> Reply:
     """Newest first, at most `limit` (50), before, after or around an id."""
+    limit = _limit(call)
     channel = call.channel()
     if not call.world.may(call.world.bot_id, channel, "read_message_history"):
         return Reply(data=[])
-    limit = min(max(int(call.query.get("limit", 50)), 1), 100)
     records = [r for r in call.world.messages_in(channel["id"]) if not r["visible_to"]]
     if before := call.query.get("before"):
         records = [r for r in records if int(r["id"]) < int(before)][-limit:]
@@ -35,6 +36,20 @@ def list_messages(call: Call) -> Reply:
         records = sorted(records, key=lambda r: abs(int(r["id"]) - int(around)))[:limit]
         records.sort(key=lambda r: int(r["id"]))
     return Reply(data=[_shown(call, channel, r) for r in reversed(records[-limit:])])
+
+
+def _limit(call: Call) -> int:
+    """How many are wanted at most; refused, with the ids beside it, when it makes no sense."""
+    problems, text = Problems(), call.query.get("limit", "50")
+    try:
+        problems.number(("limit",), int(text), 1, 100)
+    except ValueError:
+        problems.add(("limit",), "NUMBER_TYPE_COERCE", f'Value "{text}" is not int.')
+    for name in ("before", "after", "around"):
+        if value := call.query.get(name):
+            problems.id((name,), value)
+    problems.raise_if_any()
+    return int(text)
 
 
 def get_message(call: Call) -> Reply:

@@ -117,6 +117,7 @@ class Endpoint:
             raise refuse("too_large")
         call = Call(sandbox=sandbox, params=request.match_info, query=request.query, body=body, received=received)
         try:
+            call.check_ids()
             return self._handler(call)
         except ApiError:
             raise

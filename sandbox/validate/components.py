@@ -3,6 +3,7 @@
 from typing import Any
 
 from sandbox.kinds import Json
+from sandbox.validate.emoji import check_emoji
 from sandbox.validate.tree import Path, Problems
 
 ROW, BUTTON, STRING, TEXT_INPUT, USER, ROLE, MENTIONABLE, CHANNEL, SECTION, TEXT = range(1, 11)
@@ -109,6 +110,8 @@ def _button(problems: Problems, path: Path, part: Json, seen: Seen) -> None:
     if style not in range(1, 7):
         problems.add((*path, "style"), "BASE_TYPE_CHOICES", "Value must be one of (1, 2, 3, 4, 5, 6).")
     problems.text((*path, "label"), part.get("label"), 80)
+    problems.flag((*path, "disabled"), part.get("disabled"))
+    check_emoji(problems, (*path, "emoji"), part.get("emoji"))
     if style == LINK:
         if part.get("custom_id"):
             problems.add(
@@ -124,7 +127,7 @@ def _button(problems: Problems, path: Path, part: Json, seen: Seen) -> None:
             problems.required((*path, "sku_id"))
     else:
         check_custom_id(problems, path, part, seen)
-    if style != PREMIUM and not part.get("label") and not part.get("emoji"):
+    if style != PREMIUM and not part.get("label") and part.get("emoji") is None:
         problems.add(path, "BUTTON_COMPONENT_INVALID_LABEL_AND_EMOJI", "A button must have a label or an emoji")
 
 
@@ -132,6 +135,7 @@ def check_select(problems: Problems, path: Path, part: Json, seen: Seen) -> None
     """A select menu, in a message or under a modal's label."""
     check_custom_id(problems, path, part, seen)
     problems.text((*path, "placeholder"), part.get("placeholder"), 150)
+    problems.flag((*path, "disabled"), part.get("disabled"))
     problems.number((*path, "min_values"), part.get("min_values"), 0, 25)
     problems.number((*path, "max_values"), part.get("max_values"), 1, 25)
     if part["type"] == STRING:
@@ -155,6 +159,8 @@ def check_options(problems: Problems, path: Path, options: Any, *, most: int, le
         problems.text((*here, "label"), option.get("label"), 100, least=1, required=True)
         problems.text((*here, "value"), option.get("value"), 100, least=1, required=True)
         problems.text((*here, "description"), option.get("description"), 100)
+        problems.flag((*here, "default"), option.get("default"))
+        check_emoji(problems, (*here, "emoji"), option.get("emoji"))
         if option.get("value") in values:
             words = "The specified option value is already used"
             problems.add((*here, "value"), "SELECT_COMPONENT_OPTION_VALUE_DUPLICATED", words)

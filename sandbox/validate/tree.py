@@ -42,6 +42,15 @@ class Problems:
                 code, words = ("BASE_TYPE_BAD_LENGTH", f"Must be between {least} and {most} in length.")
             self.add(path, code, words)
 
+    def flag(self, path: Path, value: Any) -> None:
+        if value is not None and not isinstance(value, bool):
+            self.kind(path, "Must be either true or false.")
+
+    def id(self, path: Path, value: str) -> None:
+        """The text of a query or path that has to be an id."""
+        if not (value.isascii() and value.isdecimal() and int(value) < 1 << 64):
+            self.add(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
+
     def number(self, path: Path, value: Any, least: float, most: float) -> None:
         if value is None:
             return

@@ -74,6 +74,10 @@ def commands(tree: app_commands.CommandTree[discord.Client]) -> None:
     async def ponder(interaction: discord.Interaction) -> None:
         await interaction.response.defer()
 
+    @tree.command(description="Say nothing at all")
+    async def sulk(interaction: discord.Interaction, prompt: str, style: str | None = None) -> None:
+        """As if the bot were away."""
+
     @tree.command(description="Four prompts from a picture")
     async def describe(interaction: discord.Interaction, image: discord.Attachment) -> None:
         await interaction.response.send_message(f"{image.filename} is {image.width} wide.")

@@ -20,6 +20,8 @@ DESKTOP = (1280, 800)
 PHONE = (360, 740)
 # A busy machine may be slow; a test that fails waits this long, one that passes does not.
 WAIT_MS = 30_000
+GAP = "(e => e.scrollHeight - e.scrollTop - e.clientHeight)(document.querySelector('#scroller'))"
+AT_BOTTOM = f"() => {GAP} < 4"
 
 
 def picture(colour: str, size: tuple[int, int] = (256, 256)) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Locator, Page
 
 from tests.browser import chromium
-from tests.browser.stage import PHONE, Stage, picture, said
+from tests.browser.stage import AT_BOTTOM, PHONE, Stage, picture, said
 from tests.harness.control import Json
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
@@ -61,7 +61,85 @@ async def test_missing_text_and_unknown_commands_are_told_before_anything_is_sen
     await entry(page).fill("/imagin a boat")
     await entry(page).press("Enter")
     await page.get_by_role("alert").get_by_text("Did you mean /imagine?").wait_for()
+    await entry(page).fill("/nonsense")
+    await entry(page).press("Enter")
+    await page.get_by_role("alert").get_by_text("There is no /nonsense. Type / to see what there is.").wait_for()
     assert await stage.control.messages(as_="alice", channel=room["name"]) == []
+
+
+async def test_guess_at_a_command_goes_by_its_name_and_only_when_it_is_near(stage: Stage) -> None:
+    page = await stage.open("alice", await stage.room())
+    guess = """async lines => {
+      const { nearest } = await import("/page/commands.js");
+      const names = ["fast", "imagine", "info", "prefer option set", "settings"];
+      const list = names.map(name => ({ name, description: "what nonsense may need fast", options: [] }));
+      return lines.map(line => nearest(list, line)?.name ?? null);
+    }"""
+    wanted = {
+        "/imgaine a boat": "imagine",
+        "/ima": "imagine",
+        "/fsat": "fast",
+        "/prefer optoin set x": "prefer option set",
+    }
+    wanted_none = ["/nonsense", "/f", "/may", "/what"]
+    assert await page.evaluate(guess, [*wanted, *wanted_none]) == [*wanted.values(), *[None] * len(wanted_none)]
+
+
+async def test_name_of_the_option_before_its_text_is_not_part_of_the_text(stage: Stage) -> None:
+    page = await stage.open("alice", await stage.room())
+    await entry(page).press_sequentially("/imagine prompt: a red prompt: boat")
+    await entry(page).press("Enter")
+    await page.locator("strong").get_by_text("a red prompt: boat", exact=True).wait_for()
+    await entry(page).fill("/imagine Prompt:pasted")
+    await entry(page).press("Enter")
+    await page.locator("strong").get_by_text("pasted", exact=True).wait_for()
+    await entry(page).fill("/imagine note: a red boat")
+    await entry(page).press("Enter")
+    await page.locator("strong").get_by_text("note: a red boat", exact=True).wait_for()
+
+
+async def test_answers_to_what_one_does_are_shown_though_the_page_is_scrolled_up(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    message = await imagined(page, "far above")
+    for number in range(30):
+        await stage.control.say(as_="bob", channel=room["name"], content=f"line {number}")
+    await message.scroll_into_view_if_needed()
+    await message.get_by_role("button", name="Whisper").click()
+    await page.wait_for_function(AT_BOTTOM)
+    assert await said(page, "A secret for you.").is_visible()
+    await message.scroll_into_view_if_needed()
+    await imagined(page, "far below")
+    await page.wait_for_function(AT_BOTTOM)
+
+
+async def test_command_that_nobody_answered_stays_written(stage: Stage) -> None:
+    page = await stage.open("alice", await stage.room())
+    await stage.control.limits(ack_ms=250)
+    for after in ("", "something new"):
+        await entry(page).fill("/sulk a long thought")
+        await page.get_by_role("button", name="style").click()
+        await page.get_by_label("style", exact=True).fill("oil")
+        await entry(page).press("Enter")
+        await entry(page).fill(after)
+        await page.get_by_role("alert").get_by_text("did not answer in time").wait_for()
+        assert await entry(page).input_value() == (after or "a long thought")
+        assert await page.locator("#command-form").is_visible() == (not after)
+        await page.evaluate("document.querySelector('#notice').hidden = true")
+        if not after:
+            assert await page.get_by_label("style", exact=True).input_value() == "oil"
+            await page.get_by_role("button", name="Leave /sulk").click()
+    await stage.control.limits(ack_ms=3000)
+
+
+async def test_direct_channel_is_called_by_the_name_of_the_bot(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    assert await page.get_by_placeholder(f"Message #{room['name']}, or").count() == 1
+    await page.get_by_role("list").get_by_role("button", name="Darkroom bot").click()
+    await page.get_by_role("menuitem", name="Write to it directly").click()
+    await page.get_by_placeholder("Message @Darkroom, or").wait_for()
+    assert await page.title() == "@Darkroom · Darkroom sandbox"
 
 
 async def test_pictures_are_attached_to_messages_and_to_commands(stage: Stage) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.browser import chromium
-from tests.browser.stage import PHONE, Stage, picture, said
+from tests.browser.stage import AT_BOTTOM, GAP, PHONE, Stage, picture, said
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
 
@@ -17,8 +17,6 @@ WATCH = """element => {
   const look = () => { if (!loaded()) window.empty += 1; };
   new MutationObserver(look).observe(element, {childList: true});
 }"""
-GAP = "(e => e.scrollHeight - e.scrollTop - e.clientHeight)(document.querySelector('#scroller'))"
-AT_BOTTOM = f"() => {GAP} < 4"
 FAR_UP = f"() => {GAP} > 300"
 COLOUR = """async element => {
   const image = element.querySelector("img:last-child");
@@ -195,3 +193,22 @@ async def test_long_channel_is_drawn_in_parts_and_a_link_reaches_its_oldest_mess
     await said(page, "number 0.").wait_for()
     await page.wait_for_function("() => document.activeElement.textContent.includes('number 0.')")
     assert await page.locator("article.message").count() == 161
+
+
+async def test_addresses_of_messages_are_short_signs_are_drawn_and_code_wraps(stage: Stage) -> None:
+    room = await stage.room()
+    page = await stage.open("alice", room)
+    first = await stage.post(room, {"content": "the first"})
+    address = f"https://discord.com/channels/{room['guild']}/{room['id']}"
+    text = f"{address}/{first['id']} in {address}\n🔄 makes new ones, ⓘ tells all\n```{'wide ' * 90}```"
+    linking = await stage.post(room, {"content": text})
+    message = page.locator(f"[data-message='{linking['id']}']")
+    await message.get_by_role("button", name="this channel").wait_for()
+    assert (await message.locator("p").first.inner_text()).startswith("this message in this channel")
+    assert await message.get_by_role("img").evaluate_all("all => all.map(one => one.ariaLabel)") == ["🔄", "ⓘ"]
+    assert await message.locator(".sign-drawn svg").count() == 2
+    assert await message.locator("pre").evaluate("node => node.scrollWidth <= node.clientWidth")
+    await message.get_by_role("button", name="this message").click()
+    await page.wait_for_function("() => document.activeElement.textContent.includes('the first')")
+    await stage.control.say(as_="bob", channel=room["name"], content="and?", reply_to=linking["id"])
+    await page.locator(".reference", has_text="this message in this channel").wait_for()

@@ -73,6 +73,28 @@ BODIES: list[tuple[str, Json, str]] = [
         {"components": [row(select(options=[{"label": "a", "value": "a"}] * 2))]},
         "SELECT_COMPONENT_OPTION_VALUE_DUPLICATED",
     ),
+    (f"{ROW}.components.0.emoji", {"components": [row(button(emoji="🔄"))]}, "MODEL_TYPE_CONVERT"),
+    *(
+        (f"{ROW}.components.0.emoji.name", {"components": [row(button(emoji=emoji))]}, "BUTTON_COMPONENT_INVALID_EMOJI")
+        for emoji in ({}, {"name": 7}, {"name": "notanemoji"}, {"name": "ⓘ"}, {"name": "1"}, {"name": "🔄🔄"})
+    ),
+    (
+        f"{ROW}.components.0.emoji.id",
+        {"components": [row(button(emoji={"id": "123", "name": "boat"}))]},
+        "BUTTON_COMPONENT_INVALID_EMOJI",
+    ),
+    (f"{ROW}.components.0.disabled", {"components": [row(button(disabled="x"))]}, "BASE_TYPE_BAD_TYPE"),
+    (f"{ROW}.components.0.disabled", {"components": [row(select(disabled=1))]}, "BASE_TYPE_BAD_TYPE"),
+    (
+        f"{ROW}.components.0.options.0.default",
+        {"components": [row(select(options=[{"label": "a", "value": "a", "default": "x"}]))]},
+        "BASE_TYPE_BAD_TYPE",
+    ),
+    (
+        f"{ROW}.components.0.options.0.emoji.name",
+        {"components": [row(select(options=[{"label": "a", "value": "a", "emoji": {"name": "a"}}]))]},
+        "BUTTON_COMPONENT_INVALID_EMOJI",
+    ),
     ("nonce", {"content": "x", "nonce": "x" * 26}, "BASE_TYPE_MAX_LENGTH"),
     (
         "message_reference",
@@ -104,6 +126,14 @@ async def test_message_that_discord_refuses_is_refused(rest: Rest, path: str, bo
     assert problems(answer).get(path) == code
 
 
+async def test_all_sorts_of_emoji_are_taken_on_buttons_and_in_selects(rest: Rest) -> None:
+    emoji = ["🔄", "❤", "❤️", "👍🏽", "👩🏽‍🚀", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🏴󠁧󠁢󠁳󠁣󠁴󠁿", "🇩🇪", "1️⃣", "#⃣", "©️", "🫩"]
+    options = [{"label": name, "value": name, "default": False, "emoji": {"id": None, "name": name}} for name in emoji]
+    buttons = [button(f"a{n}", label=None, disabled=True, emoji={"name": emoji[n]}) for n in range(5)]
+    answer = await rest.say(components=[row(*buttons), row(select(options=options))])
+    assert answer.status == 200, answer.body
+
+
 @pytest.mark.parametrize("body", [{}, {"content": ""}, {"content": " \n"}, {"components": [row(button())]}])
 async def test_empty_message_is_refused(rest: Rest, body: Json) -> None:
     assert (await rest("POST", f"/channels/{await rest.channel()}/messages", body)).code == 50006
@@ -114,6 +144,28 @@ async def test_edit_that_would_empty_a_message_is_refused_and_changes_nothing(re
     route = f"/channels/{message['channel_id']}/messages/{message['id']}"
     assert (await rest("PATCH", route, {"content": ""})).code == 50006
     assert (await rest("GET", route)).body["content"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("query", "path", "code"),
+    [
+        ("limit=abc", "limit", "NUMBER_TYPE_COERCE"),
+        ("limit=0", "limit", "NUMBER_TYPE_MIN"),
+        ("limit=101", "limit", "NUMBER_TYPE_MAX"),
+        ("before=x", "before", "NUMBER_TYPE_COERCE"),
+        ("after=-1", "after", "NUMBER_TYPE_COERCE"),
+        (f"around={1 << 64}", "around", "NUMBER_TYPE_COERCE"),
+    ],
+)
+async def test_list_of_messages_that_makes_no_sense_is_refused(rest: Rest, query: str, path: str, code: str) -> None:
+    assert problems(await rest("GET", f"/channels/{await rest.channel()}/messages?{query}")) == {path: code}
+
+
+async def test_word_in_the_place_of_an_id_is_refused_by_its_name(rest: Rest) -> None:
+    channel = await rest.channel()
+    assert problems(await rest("GET", f"/channels/{channel}/messages/x")) == {"message_id": "NUMBER_TYPE_COERCE"}
+    assert problems(await rest("POST", "/channels/general/messages", {})) == {"channel_id": "NUMBER_TYPE_COERCE"}
+    assert (await rest("GET", f"/channels/{channel}/messages/1")).code == 10008
 
 
 async def test_attachments_stay_when_left_out_and_are_the_whole_set_when_listed(rest: Rest) -> None:
