@@ -4,12 +4,14 @@ One task a job, so that its pictures are stored before it is finished, and so th
 Knows storage and the worker's words; does not choose jobs or workers.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from bot import stages
+from bot.files import is_png
 from bot.flights import Flight, Lost, Outcome
 from bot.hub import Hub
 from bot.pictures import Pictures, Written
@@ -26,7 +28,6 @@ log = logging.getLogger(__name__)
 
 INCOMPLETE = "The worker did not send all pictures. Please try again."
 MISTAKE = "Darkroom made a mistake with this job. Please try again."
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,7 @@ class Conductor:
             if isinstance(event, events.Started):
                 await self._started(flight, stage, event.made_with)
             elif isinstance(event, events.Picture):
-                if event.index in stage.indices and event.png.startswith(_PNG):
+                if event.index in stage.indices and await asyncio.to_thread(is_png, event.png):
                     write = partial(self.pictures.write, stage.of.id, event.index, event.png)
                     written[event.index] = await until_stored(write, "write a picture", job=flight.id)
             elif isinstance(event, events.Done) and written.keys() == set(stage.indices):

@@ -193,7 +193,14 @@ class DeliveryLoop:
                 await self._deliveries.change_way(job.id, Way.NEW)
                 if sort is Trouble.MESSAGE_GONE:
                     job = replace(job, where=replace(job.where, message=None))
-        return await self._post_anew(job, card, again=begun.tries > 1)
+        try:
+            return await self._post_anew(job, card, again=begun.tries > 1)
+        except discord.HTTPException as error:
+            if trouble(error) is not Trouble.FORBIDDEN or job.where.message is None:
+                raise
+            # Commands work where the bot may not send, and what it has said there can still be changed.
+            await self._deliveries.change_way(job.id, Way.EDIT)
+            return _Posted(message=await self._edit(job, card))
 
     async def _edit(self, job: Job, card: Card) -> str:
         assert job.where.message is not None

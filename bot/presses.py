@@ -91,9 +91,9 @@ async def _again(interaction: "Interaction", job: Job, button: Button) -> None:
     services = interaction.client.services
     seed = services.new_seed()
     model = services.shelf.get(job.request.model)
-    if model is not None:
+    if model is not None and await _still_drawable(services, job.source):
         request, kind, source = replace(job.request, seed=seed, model=model.name), job.kind, job.source
-    else:  # another model has other sizes and defaults: read the prompt anew
+    else:  # another model has other sizes and defaults, and without its source it is a grid: read the prompt anew
         fresh = parse(job.typed, choices=services.shelf.choices, defaults=Defaults(), seed=seed).request
         request, kind, source = replace(fresh, seed=seed), Kind.GRID, None
     await _run(interaction, job, button, kind, request, source)
@@ -110,6 +110,16 @@ async def _run(
     if source is not None:
         await _check_drawable(interaction.client.services, source)
     await asking.run(interaction, kind, job.typed, request, lane=lane, source=source, pressed=pressed)
+
+
+async def _still_drawable(services: "Services", source: Source | None) -> bool:
+    """Whether a job that starts from this picture, if from any, can be made again."""
+    try:
+        if source is not None:
+            await _check_drawable(services, source)
+    except Gone:
+        return False
+    return True
 
 
 async def _check_drawable(services: "Services", source: Source) -> None:

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from unittest.mock import create_autospec
 
+from bot.conductor import INCOMPLETE
 from bot.flights import Flight
 from bot.links import Link
 from bot.losses import DISCONNECTS, judge
@@ -76,6 +77,16 @@ async def test_out_of_memory_ends_in_a_plain_sentence_free_of_charge(tmp_path: P
         failed = await bot.until(job.id, State.FAILED)
         assert failed.failure
         assert failed.charged_ms == 0
+        await bot.clean()
+
+
+async def test_pictures_that_arrive_broken_are_not_kept_and_cost_nothing(tmp_path: Path) -> None:
+    async with headless(tmp_path, "--spoil", "torn") as bot:
+        torn, whole = await bot.imagine("torn"), await bot.imagine("whole")
+        failed = await bot.until(torn.id, State.FAILED)
+        assert (failed.failure, failed.charged_ms) == (INCOMPLETE, 0)
+        assert await bot.results.of(torn.id) == []
+        assert len(await bot.results.of((await bot.until(whole.id, State.DONE)).id)) == 4
         await bot.clean()
 
 

@@ -188,6 +188,7 @@ async def test_a_pruned_picture_of_other_weights_is_refused_at_its_button_and_ag
     async with running_sandbox(tmp_path / "sandbox") as sandbox:
         async with running_bot(sandbox, tmp_path / "data") as room:
             grid = await room.done(await room.imagine("a red boat"))
+            near = await room.done(await room.press(grid, "V1"))
         async with running_bot(sandbox, tmp_path / "data", f"--digest {'1' * 64}") as room:
             services = room.parts.services
 
@@ -201,7 +202,8 @@ async def test_a_pruned_picture_of_other_weights_is_refused_at_its_button_and_ag
             refused = await room.press(grid, label)
             assert refused["ephemeral"] and "cannot be drawn again" in refused["content"]
             assert labels(refused) == ["Fix and run"]
-            assert (await room.done(await room.press(grid, "🔄")))["attachments"]
+            for shown in (grid, near):
+                assert (await room.done(await room.press(shown, "🔄")))["attachments"]
 
 
 async def test_a_grid_that_waited_for_a_model_that_is_gone_says_so_once_and_again_makes_it(tmp_path):

@@ -28,7 +28,7 @@ from core.job import MadeWith, Request
 from core.proof import prove
 
 log = logging.getLogger("fake_worker")
-FAULTS = ("die", "hang", "freeze", "oom", "error")
+FAULTS = ("die", "hang", "freeze", "oom", "error", "spoil")
 
 
 @dataclass(slots=True)
@@ -240,11 +240,15 @@ class FakeWorker:
         del self.running[order.job]
         for index in order.indices:
             picture = draw_picture(replace(order.request, count=1), index, hashlib.sha256(order.source).hexdigest())
+            if any(fault.kind == "spoil" and fault.word in order.request.prompt for fault in self.faults):
+                picture = picture[:-20]
             self.send(events.Picture(job=order.job, attempt=order.attempt, index=index, png=picture))
         self.send(events.Done(job=order.job, attempt=order.attempt, gpu_ms=job.gpu_ms))
 
     async def misbehave(self, job: Running) -> None:
         for fault in self.faults:
+            if fault.kind == "spoil":
+                continue  # its pictures arrive broken
             if fault.word in job.order.request.prompt and fault.step == job.step and self.may_fail():
                 log.info("Told to %s at step %d of %s.", fault.kind, job.step, job.order.job)
                 await self.fail(fault.kind, job)
