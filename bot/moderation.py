@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 
 from bot.config import Config
+from core import weights
 from core.errors import NotAllowed
 from core.job import Job
 
@@ -37,7 +38,7 @@ class Moderation:
         if self._blocked is None:
             return
         for text in texts:
-            if found := self._blocked.search(_plain(text)):
+            if found := next(filter(None, map(self._blocked.search, _readings(text))), None):
                 raise NotAllowed(
                     f"“{found.group()}” is not allowed here. Leave it out and run the prompt again.",
                     rule="DARKROOM_BLOCKED",
@@ -49,6 +50,12 @@ class Moderation:
         if user == job.user or self.is_owner(user):
             return True
         return manage_messages and guild is not None and guild == job.where.guild
+
+
+def _readings(text: str) -> tuple[str, ...]:
+    """The text as it stands, and as a model reads it: weights and brackets neither hide a word nor part a phrase."""
+    plain = _plain(text)
+    return (plain, *(_plain(weights.without_signs(plain, instead)) for instead in ("", " ")))
 
 
 def _plain(text: str) -> str:

@@ -60,6 +60,7 @@ class Parsed:
     request: Request
     lane: Lane | None  # None = not said
     ignored: tuple[str, ...]  # names as typed, "--chaos"
+    unread: tuple[str, ...] = ()  # the words behind them, which nothing reads
     notes: tuple[str, ...] = ()  # what was taken otherwise than it was typed, as sentences
 
 
@@ -89,12 +90,14 @@ def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Pars
     words = _words_of(text, pieces)
     given: dict[str, tuple[Any, _Piece]] = {}
     ignored: list[str] = []
+    unread: list[str] = []
     for piece in pieces:
         parameter = BY_NAME.get(piece.name)
         if parameter is not None:
             _take(text, piece, parameter, given)
         elif piece.name in IGNORED:
-            ignored.append(_passed_over(text, piece))
+            ignored.append(f"--{piece.name}")
+            unread.append(_rest(text, piece, IGNORED[piece.name]))
         else:
             _refuse_name(text, piece)
     _refuse_empty(text, words, pieces)
@@ -109,14 +112,8 @@ def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Pars
     if "stylize" in given and model.style is None:
         ignored.append("--stylize")
     notes = _notes(values, request, model, choices, defaults)
-    return Parsed(request=request, lane=lane, ignored=tuple(dict.fromkeys(ignored)), notes=notes)
-
-
-def _passed_over(text: str, piece: _Piece) -> str:
-    """How it is named; with the words that go along: nobody's picture shall lose a part of its prompt unsaid."""
-    value = _rest(text, piece, IGNORED[piece.name])
-    whole = IGNORED[piece.name] is Takes.ALL and value
-    return quoted(f"--{piece.name} {value}") if whole else f"--{piece.name}"
+    names = tuple(dict.fromkeys(ignored))
+    return Parsed(request=request, lane=lane, ignored=names, unread=tuple(filter(None, unread)), notes=notes)
 
 
 def _may_be_a_name(word: str) -> bool:
@@ -153,11 +150,8 @@ def _words_of(text: str, pieces: list[_Piece]) -> str:
 def _take(text: str, piece: _Piece, parameter: Parameter, given: dict[str, tuple[Any, _Piece]]) -> None:
     """Reads one parameter's value into `given`."""
     before = given[parameter.name][0] if parameter.name in given else None
-    if before is not None and parameter.takes is not Takes.ALL and parameter.most == 1:
-        raise _error(f"{quoted(piece.dashed)} is said twice; once is enough.", text, piece.dashed, piece.start)
-    if before is not None and parameter.most == len(before):
-        sentence = f"{quoted(piece.dashed)} may be said {parameter.most} times, and this is one more."
-        raise _error(sentence, text, piece.dashed, piece.start)
+    if before is not None and parameter.takes is not Takes.ALL:  # words add up
+        _refuse_too_often(text, piece, parameter, before)
     value = _rest(text, piece, parameter.takes)
     if parameter.reader is None:
         given[parameter.name] = (True, piece)
@@ -169,6 +163,15 @@ def _take(text: str, piece: _Piece, parameter: Parameter, given: dict[str, tuple
             given[parameter.name] = (parameter.reader.read(f"{before}, {value}" if before else value), piece)
     except ValueError:
         raise _wrong_value(text, piece, parameter, value) from None
+
+
+def _refuse_too_often(text: str, piece: _Piece, parameter: Parameter, before: Any) -> None:
+    """Raises PromptError for a value more than the parameter may have."""
+    if parameter.most == 1:
+        raise _error(f"{quoted(piece.dashed)} is said twice; once is enough.", text, piece.dashed, piece.start)
+    if parameter.most == len(before):
+        sentence = f"{quoted(piece.dashed)} may be said {parameter.most} times, and this is one more."
+        raise _error(sentence, text, piece.dashed, piece.start)
 
 
 def _rest(text: str, piece: _Piece, takes: Takes) -> str:

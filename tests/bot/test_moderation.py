@@ -39,6 +39,21 @@ def test_a_blocked_phrase_spans_any_blanks() -> None:
     moderation(DARKROOM_BLOCKED="two words").check_text("two more words")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["two (words:1.2)", "(two) words", "[two] words", "((two):1.3) words", "two::2 words", "two::words", "（two：1.1） words",
+     "t(wo) words", "two [words : 0.5]", "{two}words"],
+)  # fmt: skip
+def test_weights_and_brackets_do_not_part_a_blocked_phrase(text: str) -> None:
+    with pytest.raises(NotAllowed, match="“two words”"):
+        moderation(DARKROOM_BLOCKED="two words").check_text(text)
+
+
+@pytest.mark.parametrize("text", ["(two:1.2) more words", "grass (red:1.2)", "cl::2ass", "a clock at 10:30 (two)"])
+def test_weights_and_brackets_make_no_blocked_word_of_others(text: str) -> None:
+    moderation(DARKROOM_BLOCKED="two words, ass").check_text(text)
+
+
 def test_terms_with_signs_are_taken_literally() -> None:
     rules = moderation(DARKROOM_BLOCKED="c++, (x)")
     with pytest.raises(NotAllowed):

@@ -96,12 +96,13 @@ def test_words_may_stand_on_several_lines():
 
 def test_a_second_no_adds_to_the_first():
     assert read("a boat --no people --no text, logos").request.negative == "people, text, logos"
+    assert read("a boat --no 人 --no 车").request.negative == "人, 车"
 
 
 def test_midjourneys_own_parameters_are_passed_over_and_named():
     parsed = read("a boat --weird 30 --v 6.1 --sref https://a.example/1.png https://a.example/2.png --raw --seed 9")
-    urls = "`--sref https://a.example/1.png https://a.example/2.png`"
-    assert parsed.ignored == ("--weird", "--v", urls, "--raw")
+    assert parsed.ignored == ("--weird", "--v", "--sref", "--raw")
+    assert parsed.unread == ("30", "6.1", "https://a.example/1.png https://a.example/2.png")
     assert parsed.request.seed == 9
 
 
@@ -303,9 +304,10 @@ def test_a_hint_never_leads_to_a_parameter_that_does_nothing(text):
     assert not any(f"`--{name}`" in wrong(text).sentence for name in IGNORED)
 
 
-def test_words_behind_a_parameter_that_is_passed_over_are_refused_or_shown():
+def test_words_behind_a_parameter_that_is_passed_over_are_refused_unless_all_of_them_belong_to_it():
     assert "in the sea" in wrong("a boat --niji 6 in the sea").sentence
-    assert read("a boat --sref one two").ignored == ("`--sref one two`",)
+    parsed = read("a boat --sref one two")
+    assert (parsed.request.prompt, parsed.ignored, parsed.unread) == ("a boat", ("--sref",), ("one two",))
 
 
 def test_a_long_dash_before_a_word_that_is_no_parameter_is_a_dash():
