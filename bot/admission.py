@@ -5,7 +5,7 @@ Knows plans, prices and storage; knows nothing of Discord or workers.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.hub import Hub
 from bot.moderation import Moderation
@@ -137,10 +137,12 @@ class Admission:
         self._check_work(wish)
         await self._tools.pictures.check_room()
         job, kept = await self._job(wish)
-        dedupe = wish.pressed and wish.pressed.by(wish.user)
+        dedupe = wish.pressed.by(wish.user) if wish.pressed else None
         try:
             async with self._tools.db.transaction() as tx:
-                stored = await self._insert(tx, job, dedupe or None, at_once=kept)
+                # One moment for all that follows, read behind the wait for the lock: a month may end in between.
+                job = replace(job, created_at=self._tools.clock())
+                stored = await self._insert(tx, job, dedupe, at_once=kept)
         except NotEnough as error:
             raise _spent(error, wish, renews_at=period_of(job.created_at)[1]) from None
         if stored.id == job.id:
@@ -151,6 +153,8 @@ class Admission:
 
     async def _insert(self, tx: Tx, job: Job, dedupe: Dedupe | None, *, at_once: bool) -> Job:
         tools = self._tools
+        if same := await tools.jobs.same_wish(tx, job, dedupe=dedupe):
+            return same  # before the caps: the first one may have taken the last place
         await tools.ledger.renew(tx, job.account, tools.plan, job.created_at)
         if not at_once:
             await self._check_caps(tx, job)
@@ -189,8 +193,8 @@ class Admission:
         waiting = (await tools.jobs.counts(job.account, tx=tx)).waiting
         if waiting >= tools.plan.waiting:
             raise QueueFull(
-                f"You have {waiting} jobs waiting, and that is as many as one person may have. "
-                "Try again when one of them has started.",
+                f"You have {waiting} {'job' if waiting == 1 else 'jobs'} waiting, and one person may have no more. "
+                f"Try again when {'it' if waiting == 1 else 'one of them'} has started.",
                 prompt=job.typed,
             )
         if await tools.jobs.waiting_total(tx=tx) >= tools.queue:

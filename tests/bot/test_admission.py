@@ -1,6 +1,7 @@
 """Admission: rules, caps, quota and insert; a refusal leaves nothing behind and carries the prompt for correction."""
 
 import asyncio
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,37 @@ async def test_one_member_cannot_fill_the_queue_and_all_together_have_a_cap(tmp_
         await bot.imagine(user="bob")
         with pytest.raises(QueueFull, match="queue is full"):
             await bot.imagine(user="carol")
+
+
+async def test_a_wish_said_twice_at_the_last_free_place_is_the_first_ones_job(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_WAITING="1", DARKROOM_QUEUE="1", **NO_WORKER) as bot:
+        wish = bot.wish("a red boat", pressed=Pressed(parent="job1", verb="again"))
+        first = await bot.admission.submit(wish)
+        assert (await bot.admission.submit(wish)).id == first.id, "Discord may tell of one interaction twice"
+        again = bot.wish("a red boat", pressed=wish.pressed)
+        assert (await bot.admission.submit(again)).id == first.id, "and a person may click twice"
+        with pytest.raises(QueueFull, match=r"You have 1 job waiting.*when it has started"):
+            await bot.imagine()
+
+
+async def test_a_job_admitted_as_the_month_turns_has_the_new_months_time(tmp_path: Path) -> None:
+    turn = period_of(1_800_000_000.0)[1]
+    now, named = [turn - 0.01], asyncio.Event()
+
+    def new_id() -> str:
+        named.set()
+        return f"job{next(numbers)}"
+
+    numbers = itertools.count()
+    async with headless(tmp_path, build_with={"clock": lambda: now[0], "new_id": new_id}, **NO_WORKER) as bot:
+        async with bot.db.transaction():
+            named.clear()
+            waiting = asyncio.create_task(bot.imagine())
+            await named.wait()  # then it stands before the database's lock
+            now[0] = turn + 0.01
+        job = await waiting
+        assert job.created_at == now[0] and job.reserved_ms > 0
+        await bot.clean()
 
 
 async def test_a_job_of_too_much_work_is_refused_by_its_total(tmp_path: Path) -> None:

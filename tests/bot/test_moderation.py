@@ -41,8 +41,8 @@ def test_a_blocked_phrase_spans_any_blanks() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["two (words:1.2)", "(two) words", "[two] words", "((two):1.3) words", "two::2 words", "two::words", "（two：1.1） words",
-     "t(wo) words", "two [words : 0.5]", "{two}words"],
+    ["two (words:1.2)", "(two) words", "[two] words", "((two):1.3) words", "two::2 words", "two::words",
+     "（two：1.1） words", "t(wo) words", "two [words : 0.5]", "{two}words"],
 )  # fmt: skip
 def test_weights_and_brackets_do_not_part_a_blocked_phrase(text: str) -> None:
     with pytest.raises(NotAllowed, match="“two words”"):
