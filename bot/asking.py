@@ -162,10 +162,14 @@ def where_of(interaction: "Interaction") -> Where:
     guild = str(interaction.guild_id) if interaction.guild_id else None
     if interaction.channel_id is None or interaction.context.private_channel:
         raise NotAllowed("This works in servers and in direct messages with me.", rule="place")
-    if guild is not None and bot.get_guild(int(guild)) is None:
+    server = bot.get_guild(int(guild)) if guild is not None else None
+    if guild is not None and server is None:
         raise NotAllowed("I am not a member of this server, so I could not post a result here.", rule="place")
     parent = str(interaction.channel.parent_id) if isinstance(interaction.channel, discord.Thread) else None
-    bot.services.moderation.check_place(str(interaction.user.id), guild, str(interaction.channel_id), parent)
+    beside = [str(channel.id) for channel in (*server.channels, *server.threads)] if server is not None else ()
+    bot.services.moderation.check_place(
+        str(interaction.user.id), guild, str(interaction.channel_id), parent, beside=beside
+    )
     return Where(
         guild=guild,
         channel=str(interaction.channel_id),

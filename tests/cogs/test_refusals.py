@@ -142,9 +142,14 @@ async def test_a_nearly_full_disk_stops_new_jobs_with_a_sentence(tmp_path):
 
 
 async def test_other_channels_are_pointed_to_the_right_one(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_CHANNELS="12345678901234567") as room:
-        refused = await room.answer("imagine", prompt="a red boat", as_="dave")
-        assert refused["ephemeral"] and "<#12345678901234567>" in refused["content"]
+    elsewhere = [str(10**17 + n) for n in range(90)]
+    async with running_sandbox(tmp_path / "sandbox") as sandbox:
+        async with running_bot(sandbox, tmp_path / "data") as room:
+            right = (await room.control.create("channels", name="pictures"))["id"]
+        served = ",".join([*elsewhere, right])
+        async with running_bot(sandbox, tmp_path / "data", DARKROOM_CHANNELS=served) as room:
+            refused = await room.answer("imagine", prompt="a red boat", as_="dave")
+            assert refused["ephemeral"] and refused["content"].endswith(f"Try <#{right}>.")
 
 
 async def test_two_presses_at_once_make_one_job(tmp_path):
