@@ -144,7 +144,7 @@ class Admission:
                 job = replace(job, created_at=self._tools.clock())
                 stored = await self._insert(tx, job, dedupe, at_once=kept)
         except NotEnough as error:
-            raise _spent(error, wish, renews_at=period_of(job.created_at)[1]) from None
+            raise _spent(error, wish, self._tools.plan, renews_at=period_of(job.created_at)[1]) from None
         if stored.id == job.id:
             log.info("A job was admitted.", extra={"job": job.id, "kind": job.kind, "lane": job.lane})
             self._tools.hub.changed(stored)
@@ -182,9 +182,9 @@ class Admission:
     def _check_work(self, wish: Wish) -> None:
         most = self._tools.plan.max_work
         if wish.kind is not Kind.CROP and wish.request.work() > most:
+            wanted, allowed = _apart(wish.request.work() / 1e6, most / 1e6)
             raise Refused(
-                f"That is too much for one job: {wish.request.work() / 1e6:.0f} megapixel steps, and {most / 1e6:.0f} "
-                "are allowed. Take fewer --steps, a smaller --count, or a smaller picture.",
+                f"That is too much for one job: {wanted} megapixel steps, and {allowed} are allowed. {_smaller(wish)}",
                 prompt=wish.typed,
             )
 
@@ -236,11 +236,32 @@ class Admission:
         return False
 
 
-def _spent(error: NotEnough, wish: Wish, *, renews_at: float) -> QuotaSpent:
+def _apart(more: float, most: float) -> tuple[str, str]:
+    """Both with so many decimals that they differ, up to those of a pixel."""
+    pairs = ((f"{more:.{digits}f}", f"{most:.{digits}f}") for digits in range(7))
+    return next(pair for pair in pairs if pair[0] != pair[1])
+
+
+def _smaller(wish: Wish) -> str:
+    """What makes the job smaller: in its own prompt, which the refusal's button opens, or in its picture's."""
+    if wish.kind is not Kind.GRID:
+        return "It takes the steps of its picture: make that one anew with fewer `--steps`."
+    return "Take fewer `--steps`" + (" or a smaller `--count`." if wish.request.count > 1 else ".")
+
+
+def _spent(error: NotEnough, wish: Wish, plan: Plan, *, renews_at: float) -> QuotaSpent:
     dear = f" (in turbo {TURBO_PRICE})" if wish.lane is Lane.TURBO else ""
-    return QuotaSpent(
-        f"Your fast time does not cover this: {gpu_time(error.balance_ms)} left, about {gpu_time(error.needed_ms)} "
-        f"needed{dear}. It renews <t:{renews_at:.0f}:R>; in relax it runs free of charge.",
-        renews_at=renews_at,
-        prompt=wish.typed,
-    )
+    needed, month = gpu_time(error.needed_ms), plan.fast_ms_per_period
+    if month == 0:
+        sentence = "There is no fast time here; in relax it runs free of charge."
+    elif month < error.needed_ms:  # no renewal helps
+        sentence = (
+            f"This takes about {needed} of fast time{dear}, more than the {gpu_time(month)} of a month. "
+            f"In relax it runs free of charge. {_smaller(wish)}"
+        )
+    else:
+        sentence = (
+            f"Your fast time does not cover this: {gpu_time(error.balance_ms)} left, about {needed} needed{dear}. "
+            f"It renews <t:{renews_at:.0f}:R>; in relax it runs free of charge."
+        )
+    return QuotaSpent(sentence, renews_at=renews_at, prompt=wish.typed)

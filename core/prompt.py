@@ -84,7 +84,7 @@ def clean(typed: str) -> str:
 def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Parsed:
     """The request that `text` asks for; `seed` is used when it names none. Raises PromptError, nothing else."""
     if len(text) > MAX_TYPED:
-        _refuse_length(text, MAX_TYPED)
+        _refuse_length("The prompt has", len(text), text, MAX_TYPED)
     pieces = list(_pieces(text))
     _refuse_hidden(text, pieces)
     words = _words_of(text, pieces)
@@ -143,7 +143,7 @@ def _words_of(text: str, pieces: list[_Piece]) -> str:
     end = pieces[0].start if pieces else len(text)
     words = " ".join(text[:end].split()).rstrip(" ,")
     if len(words) > MAX_TEXT:
-        _refuse_length(text, MAX_TEXT)
+        _refuse_length("The prompt's words have", len(words), text[:end], MAX_TEXT, typed=text)
     return words
 
 
@@ -311,12 +311,12 @@ def _shape_note(values: dict[str, Any], request: Request) -> tuple[str, ...]:
     return (f"{across:g}:{down:g} is {width}×{height} here, the nearest that the model draws.",)
 
 
-def _refuse_length(text: str, most: int) -> None:
-    """Raises PromptError naming the first word that is too much."""
+def _refuse_length(what: str, length: int, text: str, most: int, *, typed: str = "") -> None:
+    """Raises PromptError naming the first word of `text`, the beginning of what was `typed`, that is too much."""
     word = _WORD.search(text, most) or _WORD.search(text)
     start = word.start() if word else 0
-    sentence = f"The prompt has {len(text):,} characters; {most:,} are the most."
-    raise _error(sentence, text, word[0][:60] if word else "", start)
+    sentence = f"{what} {length:,} characters; {most:,} are the most."
+    raise _error(sentence, typed or text, word[0][:60] if word else "", start)
 
 
 def _lane(text: str, given: dict[str, tuple[Any, _Piece]]) -> Lane | None:

@@ -83,7 +83,8 @@ async def test_the_small_line_names_what_was_passed_over_and_none_of_its_words(t
 
 
 async def test_spent_fast_time_says_when_it_renews_and_offers_relax(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
+    async with darkroom(tmp_path, "--load-seconds 60", DARKROOM_FAST_MINUTES="0.4") as room:
+        await room.imagine("a red boat --steps 20")
         refused = await room.answer("imagine", prompt="a red boat")
         assert refused["ephemeral"] and ":R>" in refused["content"]
         assert labels(refused) == ["Fix and run", "Run it in relax"]

@@ -234,6 +234,13 @@ def test_too_long_prompts_are_refused_with_the_limit():
     assert f"{MAX_TYPED:,}" in wrong("boat " * 1000).sentence
 
 
+def test_of_too_many_words_their_own_length_is_said_and_not_that_of_the_parameters_behind():
+    text = f"{'boat ' * 300}sea --no {'fog ' * 120}"
+    error = wrong(text)
+    assert error.sentence == "The prompt's words have 1,503 characters; 1,500 are the most."
+    assert (error.prompt, text[error.start :].startswith("sea")) == (text, True)
+
+
 def test_defaults_hold_where_the_prompt_says_nothing():
     request = read("a boat", ratio=(2.0, 1.0), count=1, steps=5).request
     assert (request.width, request.height, request.count, request.steps) == (352, 192, 1, 5)
