@@ -15,7 +15,7 @@ from core.abilities import lacking
 from core.catalogue import OWN_SAMPLER, Choices, Edit, Model
 from core.errors import PromptError
 from core.job import Lane, Lora, Request
-from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, MEANT, Parameter, Takes
+from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, MEANT, PARAMETERS, Parameter, Takes
 from core.readers import OneOf
 from core.spelling import nearest, quoted
 
@@ -38,6 +38,8 @@ _SAME_SHAPE = 0.005
 _ASKED_BY = {Edit.TILE: "tile", Edit.LORA: "lora", Edit.NEGATIVE: "no", Edit.STOP: "stop", Edit.CHAOS: "chaos"}
 #: Names that are nearer than this were meant.
 _SURELY = 0.8
+#: Names that are farther than this mean something else: `no` for `info`.
+_PROBABLY = 0.7
 _WORD = re.compile(r"\S+")
 _GLUED = re.compile(r"(?P<name>[a-z]+)(?P<value>[0-9].*)")
 
@@ -200,8 +202,7 @@ def _wrong_value(text: str, piece: _Piece, parameter: Parameter, value: str) -> 
 def _refuse_name(text: str, piece: _Piece) -> None:
     """Raises PromptError with the nearest right name."""
     glued = _GLUED.fullmatch(piece.name)
-    # What is passed over is no cure: it is named only where it was surely meant.
-    near = MEANT.get(piece.name) or nearest(piece.name, BY_NAME) or nearest(piece.name, IGNORED, near=_SURELY)
+    near = MEANT.get(piece.name) or _near_name(piece.name)
     if glued is not None and glued["name"] in BY_NAME:
         hint = f"Did you mean {quoted('--' + glued['name'] + ' ' + glued['value'])}?"
     elif near is not None:
@@ -209,6 +210,16 @@ def _refuse_name(text: str, piece: _Piece) -> None:
     else:
         hint = "`/help` lists them all."
     raise _error(f"{quoted(piece.dashed)} is not a parameter here. {hint}", text, piece.dashed, piece.start)
+
+
+def _near_name(typed: str) -> str | None:
+    """A parameter's name or alias that was probably meant. Not the alias inside a word of its own, as in `upscale`."""
+    aliases = [name for name, parameter in BY_NAME.items() if name != parameter.name and name[:1] == typed[:1]]
+    return (
+        nearest(typed, (parameter.name for parameter in PARAMETERS), near=_PROBABLY)
+        or nearest(typed, aliases, near=_SURELY)
+        or nearest(typed, IGNORED, near=_SURELY)  # no cure: named only where it was surely meant
+    )
 
 
 def _refuse_empty(text: str, words: str, pieces: list[_Piece]) -> None:

@@ -311,6 +311,19 @@ def test_a_hint_never_leads_to_a_parameter_that_does_nothing(text):
     assert not any(f"`--{name}`" in wrong(text).sentence for name in IGNORED)
 
 
+@pytest.mark.parametrize("name", ["upscale", "info", "remix", "vary", "strong", "subtle", "color", "rescale", "dark"])
+def test_a_word_of_another_meaning_is_taken_for_no_parameter(name):
+    assert wrong(f"a boat --{name} 2").sentence == f"`--{name}` is not a parameter here. `/help` lists them all."
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("sed", "seed"), ("stpes", "steps"), ("guidence", "cfg"), ("scal", "cfg"), ("picture", "count"), ("ratoi", "ar")],
+)
+def test_a_name_that_is_spelled_wrong_leads_to_the_right_one(name, meant):
+    assert f"Did you mean `--{meant}`?" in wrong(f"a boat --{name} 2").sentence
+
+
 def test_words_behind_a_parameter_that_is_passed_over_are_refused_unless_all_of_them_belong_to_it():
     assert "in the sea" in wrong("a boat --niji 6 in the sea").sentence
     parsed = read("a boat --sref one two")
