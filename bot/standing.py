@@ -1,6 +1,6 @@
 """What /info says: a person's plan, time and jobs, and how the GPU is. Reads only, but for what they were told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bot.admission import Purse
@@ -20,6 +20,8 @@ _MOST_JOBS = 8
 _MOST_UNTOLD = 4  # each with its buttons; Discord takes five rows of five
 _MOST_CHARACTERS = 1900
 _MOST_NAMES = 12
+_MOST_REASON = 300
+_ASK_OWNER = "its owner finds why in the log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +54,15 @@ async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
         grids=grids_left(purse.balance_ms, await services.admission.price_ms(usual, priced)),
         jobs=tuple([(job, await services.scheduler.estimate(job)) for job in live]),
         untold=tuple(job for job in untold if job is not None),
-        worker=services.scheduler.worker_state(),
+        worker=_seen_by(services.scheduler.worker_state(), is_owner=services.moderation.is_owner(user)),
         models=(services.model.name, *sorted(set(services.shelf.choices.models) - {services.model.name})),
         loras=tuple(sorted(services.shelf.choices.loras)),
     )
+
+
+def _seen_by(worker: WorkerState, *, is_owner: bool) -> WorkerState:
+    """Why the GPU is away may have paths, settings and a library's words in it: those are the owner's."""
+    return worker if is_owner or not worker.sentence else replace(worker, sentence=_ASK_OWNER)
 
 
 async def told(bot: "DarkroomBot", standing: Standing) -> None:
@@ -156,5 +163,5 @@ def _gpu(worker: WorkerState) -> str:
     if worker.paused:
         return "paused by its owner"
     state = {Status.ONLINE: "ready", Status.LOADING: "loading the model", Status.AWAY: "away"}[worker.status]
-    reason = f": {worker.sentence}" if worker.status is Status.AWAY and worker.sentence else ""
+    reason = f": {harmless(worker.sentence, _MOST_REASON)}" if worker.status is Status.AWAY and worker.sentence else ""
     return f"{state}, since {when(worker.since)}{reason}"
