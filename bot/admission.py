@@ -184,7 +184,7 @@ class Admission:
         if wish.kind is not Kind.CROP and wish.request.work() > most:
             wanted, allowed = _apart(wish.request.work() / 1e6, most / 1e6)
             raise Refused(
-                f"That is too much for one job: {wanted} megapixel steps, and {allowed} are allowed. {_smaller(wish)}",
+                f"That is too much for one job: {wanted} megapixel steps, and {allowed} is the most. {_smaller(wish)}",
                 prompt=wish.typed,
             )
 
