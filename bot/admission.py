@@ -5,7 +5,7 @@ Knows plans, prices and storage; knows nothing of Discord or workers.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.hub import Hub
 from bot.moderation import Moderation
@@ -137,12 +137,14 @@ class Admission:
         self._check_work(wish)
         await self._tools.pictures.check_room()
         job, kept = await self._job(wish)
-        dedupe = wish.pressed and wish.pressed.by(wish.user)
+        dedupe = wish.pressed.by(wish.user) if wish.pressed else None
         try:
             async with self._tools.db.transaction() as tx:
-                stored = await self._insert(tx, job, dedupe or None, at_once=kept)
+                # One moment for all that follows, read behind the wait for the lock: a month may end in between.
+                job = replace(job, created_at=self._tools.clock())
+                stored = await self._insert(tx, job, dedupe, at_once=kept)
         except NotEnough as error:
-            raise _spent(error, wish, renews_at=period_of(job.created_at)[1]) from None
+            raise _spent(error, wish, self._tools.plan, renews_at=period_of(job.created_at)[1]) from None
         if stored.id == job.id:
             log.info("A job was admitted.", extra={"job": job.id, "kind": job.kind, "lane": job.lane})
             self._tools.hub.changed(stored)
@@ -151,6 +153,8 @@ class Admission:
 
     async def _insert(self, tx: Tx, job: Job, dedupe: Dedupe | None, *, at_once: bool) -> Job:
         tools = self._tools
+        if same := await tools.jobs.same_wish(tx, job, dedupe=dedupe):
+            return same  # before the caps: the first one may have taken the last place
         await tools.ledger.renew(tx, job.account, tools.plan, job.created_at)
         if not at_once:
             await self._check_caps(tx, job)
@@ -178,9 +182,9 @@ class Admission:
     def _check_work(self, wish: Wish) -> None:
         most = self._tools.plan.max_work
         if wish.kind is not Kind.CROP and wish.request.work() > most:
+            wanted, allowed = _apart(wish.request.work() / 1e6, most / 1e6)
             raise Refused(
-                f"That is too much for one job: {wish.request.work() / 1e6:.0f} megapixel steps, and {most / 1e6:.0f} "
-                "are allowed. Take fewer --steps, a smaller --count, or a smaller picture.",
+                f"That is too much for one job: {wanted} megapixel steps, and {allowed} is the most. {_smaller(wish)}",
                 prompt=wish.typed,
             )
 
@@ -189,8 +193,8 @@ class Admission:
         waiting = (await tools.jobs.counts(job.account, tx=tx)).waiting
         if waiting >= tools.plan.waiting:
             raise QueueFull(
-                f"You have {waiting} jobs waiting, and that is as many as one person may have. "
-                "Try again when one of them has started.",
+                f"You have {waiting} {'job' if waiting == 1 else 'jobs'} waiting, and one person may have no more. "
+                f"Try again when {'it' if waiting == 1 else 'one of them'} has started.",
                 prompt=job.typed,
             )
         if await tools.jobs.waiting_total(tx=tx) >= tools.queue:
@@ -232,11 +236,32 @@ class Admission:
         return False
 
 
-def _spent(error: NotEnough, wish: Wish, *, renews_at: float) -> QuotaSpent:
+def _apart(more: float, most: float) -> tuple[str, str]:
+    """Both with so many decimals that they differ, up to those of a pixel."""
+    pairs = ((f"{more:.{digits}f}", f"{most:.{digits}f}") for digits in range(7))
+    return next(pair for pair in pairs if pair[0] != pair[1])
+
+
+def _smaller(wish: Wish) -> str:
+    """What makes the job smaller: in its own prompt, which the refusal's button opens, or in its picture's."""
+    if wish.kind is not Kind.GRID:
+        return "It takes the steps of its picture: make that one anew with fewer `--steps`."
+    return "Take fewer `--steps`" + (" or a smaller `--count`." if wish.request.count > 1 else ".")
+
+
+def _spent(error: NotEnough, wish: Wish, plan: Plan, *, renews_at: float) -> QuotaSpent:
     dear = f" (in turbo {TURBO_PRICE})" if wish.lane is Lane.TURBO else ""
-    return QuotaSpent(
-        f"Your fast time does not cover this: {gpu_time(error.balance_ms)} left, about {gpu_time(error.needed_ms)} "
-        f"needed{dear}. It renews <t:{renews_at:.0f}:R>; in relax it runs free of charge.",
-        renews_at=renews_at,
-        prompt=wish.typed,
-    )
+    needed, month = gpu_time(error.needed_ms), plan.fast_ms_per_period
+    if month == 0:
+        sentence = "There is no fast time here; in relax it runs free of charge."
+    elif month < error.needed_ms:  # no renewal helps
+        sentence = (
+            f"This takes about {needed} of fast time{dear}, more than the {gpu_time(month)} of a month. "
+            f"In relax it runs free of charge. {_smaller(wish)}"
+        )
+    else:
+        sentence = (
+            f"Your fast time does not cover this: {gpu_time(error.balance_ms)} left, about {needed} needed{dear}. "
+            f"It renews <t:{renews_at:.0f}:R>; in relax it runs free of charge."
+        )
+    return QuotaSpent(sentence, renews_at=renews_at, prompt=wish.typed)

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 MODAL = "ask:prompt"
 _MODAL_SECONDS = 900.0
 _LINK_SECONDS = 1.0
+_MOST_IGNORED = 8
 
 
 async def imagine(
@@ -43,9 +44,17 @@ async def imagine(
     typed = clean(typed)
     with carrying(typed):
         parsed = parse(typed, choices=services.shelf.choices, defaults=Defaults(), seed=services.new_seed())
-        ignored = (f"Ignored: {', '.join(parsed.ignored)}",) if parsed.ignored else ()
-        chosen, notes = lane or parsed.lane, (*ignored, *parsed.notes)
+        services.moderation.check_text(*parsed.unread)  # the rest is a part of the request, which admission checks
+        chosen, notes = lane or parsed.lane, (*_ignored(parsed.ignored), *parsed.notes)
         await run(interaction, Kind.GRID, typed, parsed.request, lane=chosen, pressed=pressed, notes=notes)
+
+
+def _ignored(names: tuple[str, ...]) -> tuple[str, ...]:
+    """One small line of names alone: what stood behind them is nobody's to read, and there may be much of it."""
+    if not names:
+        return ()
+    more = f" and {len(names) - _MOST_IGNORED} more" if len(names) > _MOST_IGNORED else ""
+    return (f"Ignored: {', '.join(names[:_MOST_IGNORED])}{more}",)
 
 
 async def run(
@@ -153,10 +162,14 @@ def where_of(interaction: "Interaction") -> Where:
     guild = str(interaction.guild_id) if interaction.guild_id else None
     if interaction.channel_id is None or interaction.context.private_channel:
         raise NotAllowed("This works in servers and in direct messages with me.", rule="place")
-    if guild is not None and bot.get_guild(int(guild)) is None:
+    server = bot.get_guild(int(guild)) if guild is not None else None
+    if guild is not None and server is None:
         raise NotAllowed("I am not a member of this server, so I could not post a result here.", rule="place")
     parent = str(interaction.channel.parent_id) if isinstance(interaction.channel, discord.Thread) else None
-    bot.services.moderation.check_place(str(interaction.user.id), guild, str(interaction.channel_id), parent)
+    beside = [str(channel.id) for channel in (*server.channels, *server.threads)] if server is not None else ()
+    bot.services.moderation.check_place(
+        str(interaction.user.id), guild, str(interaction.channel_id), parent, beside=beside
+    )
     return Where(
         guild=guild,
         channel=str(interaction.channel_id),

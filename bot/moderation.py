@@ -5,8 +5,11 @@ import unicodedata
 from collections.abc import Collection, Iterable
 
 from bot.config import Config
+from core import weights
 from core.errors import NotAllowed
 from core.job import Job
+
+_MOST_NAMED = 5  # channels in a sentence
 
 
 class Moderation:
@@ -22,22 +25,27 @@ class Moderation:
         """May do everything."""
         return user in self._owners
 
-    def check_place(self, user: str, guild: str | None, channel: str, parent: str | None = None) -> None:
-        """Raises NotAllowed where the bot does not serve. `parent`: the channel that a thread belongs to."""
+    def check_place(
+        self, user: str, guild: str | None, channel: str, parent: str | None = None, *, beside: Collection[str] = ()
+    ) -> None:
+        """Raises NotAllowed where the bot does not serve.
+
+        `parent`: the channel that a thread belongs to; `beside`: all channels of the server, of which some are named.
+        """
         if self.is_owner(user):
             return
         if guild is not None and self._guilds is not None and guild not in self._guilds:
             raise NotAllowed("This server is not served yet. The bot's owner can add it.", rule="DARKROOM_GUILDS")
         if guild is not None and self._channels is not None and not {channel, parent} & self._channels:
-            here = ", ".join(f"<#{known}>" for known in sorted(self._channels))
-            raise NotAllowed(f"Darkroom does not work in this channel. Try {here}.", rule="DARKROOM_CHANNELS")
+            cure = _one_of(sorted(self._channels & set(beside)))
+            raise NotAllowed(f"Darkroom does not work in this channel. {cure}", rule="DARKROOM_CHANNELS")
 
     def check_text(self, *texts: str, prompt: str | None = None) -> None:
         """Raises NotAllowed, which names the term, when a blocked one stands in a text as a whole word."""
         if self._blocked is None:
             return
         for text in texts:
-            if found := self._blocked.search(_plain(text)):
+            if found := next(filter(None, map(self._blocked.search, _readings(text))), None):
                 raise NotAllowed(
                     f"“{found.group()}” is not allowed here. Leave it out and run the prompt again.",
                     rule="DARKROOM_BLOCKED",
@@ -49,6 +57,20 @@ class Moderation:
         if user == job.user or self.is_owner(user):
             return True
         return manage_messages and guild is not None and guild == job.where.guild
+
+
+def _one_of(channels: list[str]) -> str:
+    """Where to go instead."""
+    if not channels:
+        return "The bot's owner can add it."
+    more = f" and {len(channels) - _MOST_NAMED} more" if len(channels) > _MOST_NAMED else ""
+    return f"Try {', '.join(f'<#{channel}>' for channel in channels[:_MOST_NAMED])}{more}."
+
+
+def _readings(text: str) -> tuple[str, ...]:
+    """The text as it stands, and as a model reads it: weights and brackets neither hide a word nor part a phrase."""
+    plain = _plain(text)
+    return (plain, *(_plain(weights.without_signs(plain, instead)) for instead in ("", " ")))
 
 
 def _plain(text: str) -> str:

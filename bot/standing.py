@@ -1,6 +1,6 @@
 """What /info says: a person's plan, time and jobs, and how the GPU is. Reads only, but for what they were told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bot.admission import Purse
@@ -27,6 +27,8 @@ _STATES = {
     Status.LOADING: "loading the model, began",
     Status.AWAY: "away, went",
 }
+_MOST_REASON = 300
+_ASK_OWNER = "its owner finds why in the log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +61,15 @@ async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
         grids=grids_left(purse.balance_ms, await services.admission.price_ms(usual, priced)),
         jobs=tuple([(job, await services.scheduler.estimate(job)) for job in live]),
         untold=tuple(job for job in untold if job is not None),
-        worker=services.scheduler.worker_state(),
+        worker=_seen_by(services.scheduler.worker_state(), is_owner=services.moderation.is_owner(user)),
         models=(services.model.name, *sorted(set(services.shelf.choices.models) - {services.model.name})),
         loras=tuple(sorted(services.shelf.choices.loras)),
     )
+
+
+def _seen_by(worker: WorkerState, *, is_owner: bool) -> WorkerState:
+    """Why the GPU is away may have paths, settings and a library's words in it: those are the owner's."""
+    return worker if is_owner or not worker.sentence else replace(worker, sentence=_ASK_OWNER)
 
 
 async def told(bot: "DarkroomBot", standing: Standing) -> None:
@@ -178,6 +185,5 @@ def _jobs(title: str, jobs: list[tuple[Job, Estimate]], room: int) -> list[str]:
 def _gpu(worker: WorkerState) -> str:
     if worker.paused:
         return "paused by its owner"
-    state = _STATES[worker.status]
-    reason = f": {worker.sentence}" if worker.status is Status.AWAY and worker.sentence else ""
-    return f"{state} {when(worker.since)}{reason}"
+    reason = f": {harmless(worker.sentence, _MOST_REASON)}" if worker.status is Status.AWAY and worker.sentence else ""
+    return f"{_STATES[worker.status]} {when(worker.since)}{reason}"

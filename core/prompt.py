@@ -15,7 +15,7 @@ from core.abilities import lacking
 from core.catalogue import OWN_SAMPLER, Choices, Edit, Model
 from core.errors import PromptError
 from core.job import Lane, Lora, Request
-from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, MEANT, Parameter, Takes
+from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, MEANT, PARAMETERS, Parameter, Takes
 from core.readers import OneOf
 from core.spelling import nearest, quoted
 
@@ -38,6 +38,8 @@ _SAME_SHAPE = 0.005
 _ASKED_BY = {Edit.TILE: "tile", Edit.LORA: "lora", Edit.NEGATIVE: "no", Edit.STOP: "stop", Edit.CHAOS: "chaos"}
 #: Names that are nearer than this were meant.
 _SURELY = 0.8
+#: Names that are farther than this mean something else: `no` for `info`.
+_PROBABLY = 0.7
 _WORD = re.compile(r"\S+")
 _GLUED = re.compile(r"(?P<name>[a-z]+)(?P<value>[0-9].*)")
 
@@ -60,6 +62,7 @@ class Parsed:
     request: Request
     lane: Lane | None  # None = not said
     ignored: tuple[str, ...]  # names as typed, "--chaos"
+    unread: tuple[str, ...] = ()  # the words behind them, which nothing reads
     notes: tuple[str, ...] = ()  # what was taken otherwise than it was typed, as sentences
 
 
@@ -83,18 +86,20 @@ def clean(typed: str) -> str:
 def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Parsed:
     """The request that `text` asks for; `seed` is used when it names none. Raises PromptError, nothing else."""
     if len(text) > MAX_TYPED:
-        _refuse_length(text, MAX_TYPED)
+        _refuse_length("The prompt has", len(text), text, MAX_TYPED)
     pieces = list(_pieces(text))
     _refuse_hidden(text, pieces)
     words = _words_of(text, pieces)
     given: dict[str, tuple[Any, _Piece]] = {}
     ignored: list[str] = []
+    unread: list[str] = []
     for piece in pieces:
         parameter = BY_NAME.get(piece.name)
         if parameter is not None:
             _take(text, piece, parameter, given)
         elif piece.name in IGNORED:
-            ignored.append(_passed_over(text, piece))
+            ignored.append(f"--{piece.name}")
+            unread.append(_rest(text, piece, IGNORED[piece.name]))
         else:
             _refuse_name(text, piece)
     _refuse_empty(text, words, pieces)
@@ -109,14 +114,8 @@ def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Pars
     if "stylize" in given and model.style is None:
         ignored.append("--stylize")
     notes = _notes(values, request, model, choices, defaults)
-    return Parsed(request=request, lane=lane, ignored=tuple(dict.fromkeys(ignored)), notes=notes)
-
-
-def _passed_over(text: str, piece: _Piece) -> str:
-    """How it is named; with the words that go along: nobody's picture shall lose a part of its prompt unsaid."""
-    value = _rest(text, piece, IGNORED[piece.name])
-    whole = IGNORED[piece.name] is Takes.ALL and value
-    return quoted(f"--{piece.name} {value}") if whole else f"--{piece.name}"
+    names = tuple(dict.fromkeys(ignored))
+    return Parsed(request=request, lane=lane, ignored=names, unread=tuple(filter(None, unread)), notes=notes)
 
 
 def _may_be_a_name(word: str) -> bool:
@@ -146,18 +145,15 @@ def _words_of(text: str, pieces: list[_Piece]) -> str:
     end = pieces[0].start if pieces else len(text)
     words = " ".join(text[:end].split()).rstrip(" ,")
     if len(words) > MAX_TEXT:
-        _refuse_length(text, MAX_TEXT)
+        _refuse_length("The prompt's words have", len(words), text[:end], MAX_TEXT, typed=text)
     return words
 
 
 def _take(text: str, piece: _Piece, parameter: Parameter, given: dict[str, tuple[Any, _Piece]]) -> None:
     """Reads one parameter's value into `given`."""
     before = given[parameter.name][0] if parameter.name in given else None
-    if before is not None and parameter.takes is not Takes.ALL and parameter.most == 1:
-        raise _error(f"{quoted(piece.dashed)} is said twice; once is enough.", text, piece.dashed, piece.start)
-    if before is not None and parameter.most == len(before):
-        sentence = f"{quoted(piece.dashed)} may be said {parameter.most} times, and this is one more."
-        raise _error(sentence, text, piece.dashed, piece.start)
+    if before is not None and parameter.takes is not Takes.ALL:  # words add up
+        _refuse_too_often(text, piece, parameter, before)
     value = _rest(text, piece, parameter.takes)
     if parameter.reader is None:
         given[parameter.name] = (True, piece)
@@ -169,6 +165,15 @@ def _take(text: str, piece: _Piece, parameter: Parameter, given: dict[str, tuple
             given[parameter.name] = (parameter.reader.read(f"{before}, {value}" if before else value), piece)
     except ValueError:
         raise _wrong_value(text, piece, parameter, value) from None
+
+
+def _refuse_too_often(text: str, piece: _Piece, parameter: Parameter, before: Any) -> None:
+    """Raises PromptError for a value more than the parameter may have."""
+    if parameter.most == 1:
+        raise _error(f"{quoted(piece.dashed)} is said twice; once is enough.", text, piece.dashed, piece.start)
+    if parameter.most == len(before):
+        sentence = f"{quoted(piece.dashed)} may be said {parameter.most} times, and this is one more."
+        raise _error(sentence, text, piece.dashed, piece.start)
 
 
 def _rest(text: str, piece: _Piece, takes: Takes) -> str:
@@ -197,8 +202,7 @@ def _wrong_value(text: str, piece: _Piece, parameter: Parameter, value: str) -> 
 def _refuse_name(text: str, piece: _Piece) -> None:
     """Raises PromptError with the nearest right name."""
     glued = _GLUED.fullmatch(piece.name)
-    # What is passed over is no cure: it is named only where it was surely meant.
-    near = MEANT.get(piece.name) or nearest(piece.name, BY_NAME) or nearest(piece.name, IGNORED, near=_SURELY)
+    near = MEANT.get(piece.name) or _near_name(piece.name)
     if glued is not None and glued["name"] in BY_NAME:
         hint = f"Did you mean {quoted('--' + glued['name'] + ' ' + glued['value'])}?"
     elif near is not None:
@@ -206,6 +210,16 @@ def _refuse_name(text: str, piece: _Piece) -> None:
     else:
         hint = "`/help` lists them all."
     raise _error(f"{quoted(piece.dashed)} is not a parameter here. {hint}", text, piece.dashed, piece.start)
+
+
+def _near_name(typed: str) -> str | None:
+    """A parameter's name or alias that was probably meant. Not the alias inside a word of its own, as in `upscale`."""
+    aliases = [name for name, parameter in BY_NAME.items() if name != parameter.name and name[:1] == typed[:1]]
+    return (
+        nearest(typed, (parameter.name for parameter in PARAMETERS), near=_PROBABLY)
+        or nearest(typed, aliases, near=_SURELY)
+        or nearest(typed, IGNORED, near=_SURELY)  # no cure: named only where it was surely meant
+    )
 
 
 def _refuse_empty(text: str, words: str, pieces: list[_Piece]) -> None:
@@ -308,12 +322,12 @@ def _shape_note(values: dict[str, Any], request: Request) -> tuple[str, ...]:
     return (f"{across:g}:{down:g} is {width}×{height} here, the nearest that the model draws.",)
 
 
-def _refuse_length(text: str, most: int) -> None:
-    """Raises PromptError naming the first word that is too much."""
+def _refuse_length(what: str, length: int, text: str, most: int, *, typed: str = "") -> None:
+    """Raises PromptError naming the first word of `text`, the beginning of what was `typed`, that is too much."""
     word = _WORD.search(text, most) or _WORD.search(text)
     start = word.start() if word else 0
-    sentence = f"The prompt has {len(text):,} characters; {most:,} are the most."
-    raise _error(sentence, text, word[0][:60] if word else "", start)
+    sentence = f"{what} {length:,} characters; {most:,} are the most."
+    raise _error(sentence, typed or text, word[0][:60] if word else "", start)
 
 
 def _lane(text: str, given: dict[str, tuple[Any, _Piece]]) -> Lane | None:

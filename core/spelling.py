@@ -13,6 +13,8 @@ def nearest(word: str, right: Iterable[str], *, near: float = 0.6) -> str | None
     typed, words = word.lower()[:_LONGEST_QUOTE], list(right)
     if found := difflib.get_close_matches(typed, words, n=1, cutoff=near):
         return found[0]
+    if swapped := [other for other in words if len(typed) >= _SHORTEST_START and sorted(other) == sorted(typed)]:
+        return swapped[0]
     begun = [other for other in words if len(typed) >= _SHORTEST_START and other.startswith(typed)]
     return begun[0] if len(begun) == 1 else None
 

@@ -11,6 +11,8 @@ from core.spelling import quoted
 
 _PART = re.compile(r"::(?:(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+))(?!\w))?")
 _EMPHASIS = re.compile(r"\((?P<words>[^()]*[^()\s:][^()]*):\s*(?P<weight>\d+\.?\d*|\.\d+)\s*\)")
+# As typed after one spelling for look-alikes: the colons and numbers of weights, and brackets of any sort.
+_SIGNS = re.compile(r"::(?:[-+.\d]+(?!\w))?|:[\s.\d]*(?=[)\]}])|[()\[\]{}]")
 #: More emphasis than this breaks any picture.
 MOST_EMPHASIS = 4.0
 MOST_WEIGHT = 100.0
@@ -45,6 +47,11 @@ def is_weighted(text: str) -> bool:
     """True when the text asks for anything that only a model with weights understands. Raises ValueError as `parse`."""
     parts = parse(text)
     return len(parts) > 1 or any(span.emphasis != 1 for span in parts[0].spans)
+
+
+def without_signs(text: str, instead: str) -> str:
+    """The words without the signs of weights and without brackets, each of which becomes `instead`."""
+    return _SIGNS.sub(instead, text)
 
 
 def _parts(text: str) -> list[tuple[str, float]]:

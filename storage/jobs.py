@@ -104,30 +104,34 @@ class Jobs(Lookups):
         return [job_of(row) for row in orphans]
 
     async def submit(self, tx: Tx, job: Job, *, ordinal: int = 0, dedupe: Dedupe | None = None) -> Job:
-        """Inserts a queued or preparing job and reserves its price; raises NotEnough.
+        """Inserts a queued or preparing job and reserves its price, as of its creation; raises NotEnough.
 
-        Returns the job that is there already when the same interaction came twice, or the same button was pressed twice
-        within DOUBLE_PRESS_SECONDS and the first press's job was not cancelled or failed.
+        Returns the job that is there already for the same wish.
         """
         if job.state not in (State.QUEUED, State.PREPARING):
             raise ValueError(f"A job enters as queued or preparing, not as {job.state}.")
+        if same := await self.same_wish(tx, job, ordinal=ordinal, dedupe=dedupe):
+            return same
         await self._ledger.open_account(tx, job.account)
         columns = job_columns(job) | {"ordinal": ordinal, "dedupe": dedupe.key() if dedupe else None}
-        double = "dedupe = :dedupe AND abs(created_at - :created_at) < :window AND state NOT IN ('cancelled', 'failed')"
-        params = columns | {"window": DOUBLE_PRESS_SECONDS}
-        row = await tx.one(
-            f"INSERT INTO job ({', '.join(columns)}) SELECT {', '.join(f':{name}' for name in columns)}"
-            f" WHERE NOT EXISTS (SELECT 1 FROM job WHERE {double})"
-            " ON CONFLICT (interaction, ordinal) DO NOTHING RETURNING *",
-            params,
-        )
-        if row is None:
-            same = f"SELECT * FROM job WHERE (interaction = :interaction AND ordinal = :ordinal) OR ({double})"
-            return job_of((await tx.execute(same, params))[0])
+        names, values = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+        (row,) = await tx.execute(f"INSERT INTO job ({names}) VALUES ({values}) RETURNING *", columns)
         if job.reserved_ms > 0:
-            await self._ledger.reserve(tx, job.account, job.id, job.reserved_ms, self._db.clock())
+            await self._ledger.reserve(tx, job.account, job.id, job.reserved_ms, job.created_at)
         await self._turns.arrived(tx, waiting_of(row))
         return job_of(row)
+
+    async def same_wish(self, tx: Tx, job: Job, *, ordinal: int = 0, dedupe: Dedupe | None = None) -> Job | None:
+        """The job that is there already when the same interaction came twice, or the same button was pressed twice
+        within DOUBLE_PRESS_SECONDS and the first press's job was not cancelled or failed.
+        """
+        double = "dedupe = :dedupe AND abs(created_at - :created_at) < :window AND state NOT IN ('cancelled', 'failed')"
+        return await self._one(
+            f"(interaction = :interaction AND ordinal = :ordinal) OR ({double})",
+            {"interaction": job.where.interaction, "ordinal": ordinal, "dedupe": dedupe.key() if dedupe else None,
+             "created_at": job.created_at, "window": DOUBLE_PRESS_SECONDS},
+            tx,
+        )  # fmt: skip
 
     async def release_prepared(self, job: str) -> Job | None:
         """Its inputs are stored: it may be claimed."""

@@ -186,8 +186,9 @@ class Engine:
             return
         self._say(self._shelf.models())
         if arrival.sentence:
+            log.error("%s cannot be used: %s", arrival.name, arrival.sentence)
             for task in self._line.wanting(arrival.name):
-                self._fail(task, FailureKind.INVALID, arrival.sentence)
+                self._fail(task, FailureKind.INVALID, failures.not_loaded(arrival.name))
 
     def _model(self, job: str) -> Held:
         held = self._shelf.get(self._line.tasks[job].model)

@@ -1,6 +1,7 @@
 """What a member is told when an exception ends their job. Knows nothing of how it came to it."""
 
 from core.events import FailureKind
+from core.spelling import quoted
 from worker.device import is_out_of_memory
 from worker.tasks import CannotCompute
 
@@ -13,5 +14,11 @@ def told(error: Exception, size: tuple[int, int]) -> tuple[FailureKind, str]:
         width, height = size
         sentence = f"One picture of {width}×{height} does not fit into the GPU's memory. Try a smaller size."
         return FailureKind.OUT_OF_MEMORY, sentence
-    known = str(error) if isinstance(error, ArithmeticError) else "The worker's log says why; a new try may help."
-    return FailureKind.ERROR, f"The picture could not be computed. {known}"
+    if isinstance(error, ArithmeticError):
+        return FailureKind.ERROR, "The model's numbers overflowed. The bot's owner finds the cure in the log."
+    return FailureKind.ERROR, "The picture could not be computed. The worker's log says why; a new try may help."
+
+
+def not_loaded(model: str) -> str:
+    """For everybody to read: why not, with paths and settings, is for whoever runs the worker."""
+    return f"The model {quoted(model)} could not be loaded. The bot's owner finds why in the log."

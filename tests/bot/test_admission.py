@@ -1,6 +1,7 @@
 """Admission: rules, caps, quota and insert; a refusal leaves nothing behind and carries the prompt for correction."""
 
 import asyncio
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,38 @@ NO_WORKER = {"DARKROOM_WORKER": "none"}
 
 async def test_a_spent_quota_says_when_it_renews_and_leaves_relax_open(tmp_path: Path) -> None:
     now = 1_800_000_000.0
-    async with headless(tmp_path, DARKROOM_FAST_MINUTES="0.001", build_with={"clock": lambda: now}, **NO_WORKER) as bot:
+    async with headless(tmp_path, DARKROOM_FAST_MINUTES="0.01", build_with={"clock": lambda: now}, **NO_WORKER) as bot:
+        paid = await bot.imagine("a first one")
         with pytest.raises(QuotaSpent) as caught:
-            await bot.imagine("a red boat", width=512, height=512)
+            await bot.imagine("a red boat")
         assert caught.value.renews_at == period_of(now)[1]
         assert f"<t:{period_of(now)[1]:.0f}:R>" in caught.value.sentence
         assert caught.value.prompt == "a red boat"
-        assert (await bot.jobs.counts(bot.admission.account("alice", "1"))).waiting == 0
+        assert [job.id for job in await bot.jobs.live()] == [paid.id]
         relaxed = await bot.imagine("a red boat", width=512, height=512, lane=Lane.RELAX)
         assert relaxed.reserved_ms == 0
         await bot.clean()
+
+
+@pytest.mark.parametrize(
+    ("fast_minutes", "lane", "told"),
+    [
+        ("0", Lane.FAST, r"^There is no fast time here; in relax it runs free of charge\.$"),
+        (
+            "0.001",
+            Lane.FAST,
+            r"more than the 0\.1 s of a month\. In relax .* fewer `--steps` or a smaller `--count`\.$",
+        ),
+        ("0.01", Lane.TURBO, r"about 0\.7 s of fast time \(in turbo .*\), more than the 0\.6 s of a month"),
+    ],
+)
+async def test_a_job_that_a_whole_month_does_not_cover_is_promised_no_renewal(
+    tmp_path: Path, fast_minutes: str, lane: Lane, told: str
+) -> None:
+    async with headless(tmp_path, DARKROOM_FAST_MINUTES=fast_minutes, **NO_WORKER) as bot:
+        with pytest.raises(QuotaSpent, match=told) as caught:
+            await bot.imagine(lane=lane)
+        assert "renews" not in caught.value.sentence
 
 
 async def test_quota_and_insert_are_one_transaction(tmp_path: Path) -> None:
@@ -53,11 +76,61 @@ async def test_one_member_cannot_fill_the_queue_and_all_together_have_a_cap(tmp_
             await bot.imagine(user="carol")
 
 
+async def test_a_wish_said_twice_at_the_last_free_place_is_the_first_ones_job(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_WAITING="1", DARKROOM_QUEUE="1", **NO_WORKER) as bot:
+        wish = bot.wish("a red boat", pressed=Pressed(parent="job1", verb="again"))
+        first = await bot.admission.submit(wish)
+        assert (await bot.admission.submit(wish)).id == first.id, "Discord may tell of one interaction twice"
+        again = bot.wish("a red boat", pressed=wish.pressed)
+        assert (await bot.admission.submit(again)).id == first.id, "and a person may click twice"
+        with pytest.raises(QueueFull, match=r"You have 1 job waiting.*when it has started"):
+            await bot.imagine()
+
+
+async def test_a_job_admitted_as_the_month_turns_has_the_new_months_time(tmp_path: Path) -> None:
+    turn = period_of(1_800_000_000.0)[1]
+    now, named = [turn - 0.01], asyncio.Event()
+
+    def new_id() -> str:
+        named.set()
+        return f"job{next(numbers)}"
+
+    numbers = itertools.count()
+    async with headless(tmp_path, build_with={"clock": lambda: now[0], "new_id": new_id}, **NO_WORKER) as bot:
+        async with bot.db.transaction():
+            named.clear()
+            waiting = asyncio.create_task(bot.imagine())
+            await named.wait()  # then it stands before the database's lock
+            now[0] = turn + 0.01
+        job = await waiting
+        assert job.created_at == now[0] and job.reserved_ms > 0
+        await bot.clean()
+
+
 async def test_a_job_of_too_much_work_is_refused_by_its_total(tmp_path: Path) -> None:
     async with headless(tmp_path, DARKROOM_MAX_WORK="10", **NO_WORKER) as bot:
-        with pytest.raises(Refused, match="105 megapixel steps, and 10 are allowed") as caught:
+        with pytest.raises(Refused, match="105 megapixel steps, and 10 is the most") as caught:
             await bot.imagine("big", width=512, height=512, steps=100)
         assert caught.value.prompt == "big"
+
+
+async def test_the_two_numbers_of_too_much_work_differ_and_the_cure_can_be_done(tmp_path: Path) -> None:
+    async with headless(tmp_path, DARKROOM_MAX_WORK="0.16", **NO_WORKER) as bot:
+        grid = await bot.imagine("a boat", steps=9)
+        for wishes, told in (
+            (
+                {"steps": 10},
+                "0.164 megapixel steps, and 0.160 is the most. Take fewer `--steps` or a smaller `--count`.",
+            ),
+            ({"steps": 40, "count": 1}, "0.164 megapixel steps, and 0.160 is the most. Take fewer `--steps`."),
+            (
+                {"steps": 10, "kind": Kind.VARIATION, "source": Source(job=grid.id, index=0)},
+                "of its picture: make that",
+            ),
+        ):
+            with pytest.raises(Refused) as caught:
+                await bot.imagine("a boat", **wishes)
+            assert told in caught.value.sentence
 
 
 async def test_a_blocked_word_is_refused_before_anything_is_stored(tmp_path: Path) -> None:

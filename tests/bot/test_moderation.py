@@ -39,6 +39,21 @@ def test_a_blocked_phrase_spans_any_blanks() -> None:
     moderation(DARKROOM_BLOCKED="two words").check_text("two more words")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["two (words:1.2)", "(two) words", "[two] words", "((two):1.3) words", "two::2 words", "two::words",
+     "（two：1.1） words", "t(wo) words", "two [words : 0.5]", "{two}words"],
+)  # fmt: skip
+def test_weights_and_brackets_do_not_part_a_blocked_phrase(text: str) -> None:
+    with pytest.raises(NotAllowed, match="“two words”"):
+        moderation(DARKROOM_BLOCKED="two words").check_text(text)
+
+
+@pytest.mark.parametrize("text", ["(two:1.2) more words", "grass (red:1.2)", "cl::2ass", "a clock at 10:30 (two)"])
+def test_weights_and_brackets_make_no_blocked_word_of_others(text: str) -> None:
+    moderation(DARKROOM_BLOCKED="two words, ass").check_text(text)
+
+
 def test_terms_with_signs_are_taken_literally() -> None:
     rules = moderation(DARKROOM_BLOCKED="c++, (x)")
     with pytest.raises(NotAllowed):
@@ -53,8 +68,19 @@ def test_only_configured_servers_and_channels_are_served() -> None:
     rules.check_place("5", None, "77")
     with pytest.raises(NotAllowed, match="not served"):
         rules.check_place("5", OTHER, CHANNEL)
-    with pytest.raises(NotAllowed, match=f"<#{CHANNEL}>"):
-        rules.check_place("5", SERVER, THREAD)
+    with pytest.raises(NotAllowed, match=f"Try <#{CHANNEL}>"):
+        rules.check_place("5", SERVER, THREAD, beside=(CHANNEL, THREAD))
+
+
+def test_of_many_channels_a_few_of_the_same_server_are_named() -> None:
+    many = [str(10**17 + n) for n in range(90)]
+    rules = moderation(DARKROOM_CHANNELS=",".join(many))
+    with pytest.raises(NotAllowed) as caught:
+        rules.check_place("5", SERVER, CHANNEL, beside=(*many[:7], CHANNEL))
+    named = ", ".join(f"<#{channel}>" for channel in many[:5])
+    assert caught.value.sentence == f"Darkroom does not work in this channel. Try {named} and 2 more."
+    with pytest.raises(NotAllowed, match=r"channel\. The bot's owner can add it\.$"):
+        rules.check_place("5", SERVER, CHANNEL, beside=(CHANNEL,))
 
 
 def test_owners_may_do_everything_also_those_that_discord_names_later() -> None:

@@ -97,6 +97,20 @@ async def test_owners_pause_and_resume_the_gpu_and_others_hear_why_not(tmp_path)
         assert (await room.done(first))["attachments"]
 
 
+async def test_why_the_gpu_is_away_is_told_to_owners_and_escaped_and_members_hear_where_to_ask(tmp_path):
+    reason = "/srv/mo_dels/x has *no* index; set DARKROOM_DTYPE. " + "words " * 100
+    async with darkroom(tmp_path, f"--load-fails '{reason}'") as room:
+
+        async def away():
+            return room.parts.services.scheduler.worker_state().sentence
+
+        await eventually(away)
+        owners = (await room.answer("info", as_="alice"))["content"]
+        assert "mo\\_dels" in owners and "\\*no\\*" in owners and len(owners) < 1000
+        members = (await room.answer("info", as_="dave"))["content"]
+        assert "its owner finds why in the log" in members and "srv" not in members and "DARKROOM" not in members
+
+
 async def test_commands_are_registered_only_when_they_changed(tmp_path):
     async with running_sandbox(tmp_path / "sandbox") as sandbox:
         for _ in range(2):

@@ -66,8 +66,25 @@ async def test_a_blocked_word_is_named_and_can_be_fixed(tmp_path):
         assert filled == "a FORBIDDEN boat" and not answered["ephemeral"]
 
 
+async def test_a_blocked_word_behind_a_parameter_that_is_passed_over_is_refused_too(tmp_path):
+    async with darkroom(tmp_path, DARKROOM_BLOCKED="forbidden") as room:
+        refused = await room.answer("imagine", prompt="a red boat --sref forbidden thing")
+        assert refused["ephemeral"] and labels(refused) == ["Fix and run"]
+
+
+async def test_the_small_line_names_what_was_passed_over_and_none_of_its_words(tmp_path):
+    many = "--weird 1 --v 7 --iw 1 --niji 6 --style x --raw --hd --draft --video --loop"
+    async with darkroom(tmp_path) as room:
+        first = await room.imagine("a red boat --sref https://a.example/1.png some words")
+        assert "\n-# Ignored: --sref\n" in first["content"]
+        second = await room.imagine(f"a red boat {many}")
+        line = "Ignored: --weird, --v, --iw, --niji, --style, --raw, --hd, --draft and 2 more"
+        assert f"\n-# {line}\n" in second["content"]
+
+
 async def test_spent_fast_time_says_when_it_renews_and_offers_relax(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
+    async with darkroom(tmp_path, "--load-seconds 60", DARKROOM_FAST_MINUTES="0.4") as room:
+        await room.imagine("a red boat --steps 20")
         refused = await room.answer("imagine", prompt="a red boat")
         assert refused["ephemeral"] and ":R>" in refused["content"]
         assert labels(refused) == ["Fix and run", "Run it in relax"]
@@ -126,9 +143,14 @@ async def test_a_nearly_full_disk_stops_new_jobs_with_a_sentence(tmp_path):
 
 
 async def test_other_channels_are_pointed_to_the_right_one(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_CHANNELS="12345678901234567") as room:
-        refused = await room.answer("imagine", prompt="a red boat", as_="dave")
-        assert refused["ephemeral"] and "<#12345678901234567>" in refused["content"]
+    elsewhere = [str(10**17 + n) for n in range(90)]
+    async with running_sandbox(tmp_path / "sandbox") as sandbox:
+        async with running_bot(sandbox, tmp_path / "data") as room:
+            right = (await room.control.create("channels", name="pictures"))["id"]
+        served = ",".join([*elsewhere, right])
+        async with running_bot(sandbox, tmp_path / "data", DARKROOM_CHANNELS=served) as room:
+            refused = await room.answer("imagine", prompt="a red boat", as_="dave")
+            assert refused["ephemeral"] and refused["content"].endswith(f"Try <#{right}>.")
 
 
 async def test_two_presses_at_once_make_one_job(tmp_path):

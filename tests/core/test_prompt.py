@@ -96,12 +96,13 @@ def test_words_may_stand_on_several_lines():
 
 def test_a_second_no_adds_to_the_first():
     assert read("a boat --no people --no text, logos").request.negative == "people, text, logos"
+    assert read("a boat --no 人 --no 车").request.negative == "人, 车"
 
 
 def test_midjourneys_own_parameters_are_passed_over_and_named():
     parsed = read("a boat --weird 30 --v 6.1 --sref https://a.example/1.png https://a.example/2.png --raw --seed 9")
-    urls = "`--sref https://a.example/1.png https://a.example/2.png`"
-    assert parsed.ignored == ("--weird", "--v", urls, "--raw")
+    assert parsed.ignored == ("--weird", "--v", "--sref", "--raw")
+    assert parsed.unread == ("30", "6.1", "https://a.example/1.png https://a.example/2.png")
     assert parsed.request.seed == 9
 
 
@@ -233,6 +234,13 @@ def test_too_long_prompts_are_refused_with_the_limit():
     assert f"{MAX_TYPED:,}" in wrong("boat " * 1000).sentence
 
 
+def test_of_too_many_words_their_own_length_is_said_and_not_that_of_the_parameters_behind():
+    text = f"{'boat ' * 300}sea --no {'fog ' * 120}"
+    error = wrong(text)
+    assert error.sentence == "The prompt's words have 1,503 characters; 1,500 are the most."
+    assert (error.prompt, text[error.start :].startswith("sea")) == (text, True)
+
+
 def test_defaults_hold_where_the_prompt_says_nothing():
     request = read("a boat", ratio=(2.0, 1.0), count=1, steps=5).request
     assert (request.width, request.height, request.count, request.steps) == (352, 192, 1, 5)
@@ -303,9 +311,31 @@ def test_a_hint_never_leads_to_a_parameter_that_does_nothing(text):
     assert not any(f"`--{name}`" in wrong(text).sentence for name in IGNORED)
 
 
-def test_words_behind_a_parameter_that_is_passed_over_are_refused_or_shown():
+@pytest.mark.parametrize("name", ["upscale", "info", "remix", "vary", "strong", "subtle", "color", "rescale", "dark"])
+def test_a_word_of_another_meaning_is_taken_for_no_parameter(name):
+    assert wrong(f"a boat --{name} 2").sentence == f"`--{name}` is not a parameter here. `/help` lists them all."
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("sed", "seed"),
+        ("stpes", "steps"),
+        ("guidence", "cfg"),
+        ("scal", "cfg"),
+        ("picture", "count"),
+        ("ratoi", "ar"),
+        ("cgf", "cfg"),
+    ],
+)
+def test_a_name_that_is_spelled_wrong_leads_to_the_right_one(name, meant):
+    assert f"Did you mean `--{meant}`?" in wrong(f"a boat --{name} 2").sentence
+
+
+def test_words_behind_a_parameter_that_is_passed_over_are_refused_unless_all_of_them_belong_to_it():
     assert "in the sea" in wrong("a boat --niji 6 in the sea").sentence
-    assert read("a boat --sref one two").ignored == ("`--sref one two`",)
+    parsed = read("a boat --sref one two")
+    assert (parsed.request.prompt, parsed.ignored, parsed.unread) == ("a boat", ("--sref",), ("one two",))
 
 
 def test_a_long_dash_before_a_word_that_is_no_parameter_is_a_dash():

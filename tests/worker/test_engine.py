@@ -188,11 +188,14 @@ def test_a_poisonous_job_fails_alone(loaded: Loaded) -> None:
     assert "poison" not in bed.failure("bad").sentence, "no insides in what a member reads"
 
 
-def test_numbers_that_overflow_fail_with_their_cure(loaded: Loaded) -> None:
+def test_numbers_that_overflow_fail_with_their_cure_in_the_log(
+    loaded: Loaded, caplog: pytest.LogCaptureFixture
+) -> None:
     bed, _ = faulty_bed(loaded)
     bed.submit("a", request(prompt="overflow"))
     bed.finish("a")
-    assert "float32" in bed.failure("a").sentence
+    assert bed.failure("a").sentence.endswith("overflowed. The bot's owner finds the cure in the log.")
+    assert "DARKROOM_DTYPE=float32" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,9 @@ class Listening:
 
 
 @pytest.mark.parametrize("error", [CannotLoad("Two is broken: fetch it again."), RuntimeError("insides")], ids=repr)
-def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_one_sentence_and_no_others(error: Exception) -> None:
+def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_one_sentence_and_no_others(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     bed, loads = bed_of(paper("one"), two=error)
     bed.submit("good", wish("one", steps=12))
     bed.ticks(2)
@@ -137,9 +139,9 @@ def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_one_sentence_and_no_o
     bed.finish("good", "bad", "too", "fine")
     for job in ("bad", "too"):
         assert bed.failure(job).kind is FailureKind.INVALID
-        assert bed.failure(job).sentence == (
-            error.sentence if isinstance(error, CannotLoad) else "two could not be loaded; the worker's log says why."
-        )
+        told = "The model `two` could not be loaded. The bot's owner finds why in the log."
+        assert bed.failure(job).sentence == told, "no paths and settings in what everybody reads"
+    assert str(error) in caplog.text
     assert isinstance(bed.last("good"), Done) and isinstance(bed.last("fine"), Done)
     loads.models["two"] = paper("two")
     bed.submit("again", wish("two"))
