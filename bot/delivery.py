@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import discord
 
@@ -30,7 +31,9 @@ from storage.jobs import Jobs
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 8
+#: Deliveries at once, and of them in one channel: discord.py waits inside a request for a channel's bucket to refill,
+#: and nobody else has to wait with it.
+_AT_ONCE, _AT_ONCE_IN_CHANNEL = 32, 2
 #: However long ago a job ended, so often its result is tried: for more than an hour.
 _LEAST_TRIES = 20
 _IDLE_SECONDS = 30.0
@@ -87,6 +90,7 @@ class DeliveryLoop:
         self._busy: set[str] = set()
         self._held: dict[str, int] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._channels = WeakValueDictionary[str, asyncio.Semaphore]()  # those in use
 
     async def run(self) -> None:
         """Works until it is cancelled."""
@@ -121,7 +125,9 @@ class DeliveryLoop:
     async def _guarded(self, delivery: Delivery) -> None:
         """One delivery; whatever goes wrong concerns this one only."""
         try:
-            async with self._slots:
+            job = await self._jobs.get(delivery.job)
+            channel = self._channel_of(job.where.channel if job is not None else "")
+            async with channel, self._slots:
                 await self.deliver(delivery)
         except Exception:
             log.exception("A result could not be posted for a reason of our own.", extra={"job": delivery.job})
@@ -129,6 +135,10 @@ class DeliveryLoop:
         finally:
             self._busy.discard(delivery.job)
             self._due.set()
+
+    def _channel_of(self, channel: str) -> asyncio.Semaphore:
+        """The channel's own places; whoever waits for one holds no place of the others'."""
+        return self._channels.setdefault(channel, asyncio.Semaphore(_AT_ONCE_IN_CHANNEL))
 
     async def deliver(self, delivery: Delivery) -> None:
         """One try of one delivery; notes how it went."""
@@ -277,11 +287,11 @@ class DeliveryLoop:
             where = replace(job.where, guild=None, channel=str(direct.id), message=None, token_expires_at=0.0)
             card = render_job(JobView(job=job))
             line = "-# This could not be posted where you asked for it, so here it is."
-            await self._send(replace(job, where=where), replace(card, content=f"{card.content}\n{line}"))
+            sent = await self._send(replace(job, where=where), replace(card, content=f"{card.content}\n{line}"))
         except REQUEST_ERRORS as error:
             log.info("No direct message either (%s); /info will tell.", error, extra={"job": job.id})
         else:
-            await self._deliveries.told(job.id)
+            await self._deliveries.told_by(job.id, where.channel, sent)
 
 
 def _backoff(tries: int) -> float:

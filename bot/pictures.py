@@ -106,20 +106,20 @@ class Pictures:
         return source
 
     async def forget(self, job: Job) -> None:
-        """Removes a job's own files; its row stays."""
-        for picture in await self._results.of(job.id):
-            await self._remove(picture)
+        """Removes a job's own files for good: drawn again as the start of another job, they go when that has ended."""
+        pictures = await self._results.of(job.id)
+        await self._results.forget(job.id)
+        for picture in pictures:
+            await self._unlink(picture)
 
     async def prune(self) -> int:
         """Removes pictures until the limit holds again; returns how many."""
         over = await self._results.total_bytes() - self._limit_bytes
-        if over <= 0:
-            return 0
-        victims = await self._results.prune_candidates(over)
+        victims = await self._results.prune_candidates(max(0, over))
         for picture in victims:
             await self._remove(picture)
         if victims:
-            log.info("%d pictures were pruned; their buttons render them again.", len(victims))
+            log.info("%d pictures were removed; their buttons render them again.", len(victims))
         return len(victims)
 
     async def check_room(self) -> None:
@@ -138,6 +138,9 @@ class Pictures:
     async def _remove(self, picture: Picture) -> None:
         # The row first: a row without its file would only cost a look, a file without its row would stay for ever.
         await self._results.mark_pruned(picture.job, picture.index)
+        await self._unlink(picture)
+
+    async def _unlink(self, picture: Picture) -> None:
         await asyncio.to_thread((self._folder / picture.file).unlink, missing_ok=True)
 
 

@@ -14,7 +14,7 @@ from bot.buttons import view_of
 from bot.render import Button, Verb, render_info
 from bot.trouble import REQUEST_ERRORS
 from core.errors import Gone, NotYours
-from core.job import Job, Kind, Lane, Request, Source, State
+from core.job import Job, Kind, Lane, Request, Source, State, Where
 from core.parameters import MAX_COUNT, MAX_SEED
 from core.prompt import Defaults, parse
 
@@ -163,14 +163,23 @@ async def _delete(interaction: "Interaction", job: Job) -> None:
         await cancel(bot, job)
     await bot.editor.leave(job.id)
     await bot.services.pictures.forget(job)
-    delivery = await bot.services.deliveries.get(job.id)
-    message = delivery.message if delivery is not None and delivery.message else job.where.message
-    if message is not None:
+    for where, message in await _messages_of(bot, job):
         try:
-            await bot.doors.delete(job.where, message)
+            await bot.doors.delete(where, message)
         except REQUEST_ERRORS as error:
             bot.log.warning("A message could not be deleted: %s", error, extra={"job": job.id})
             words = "Its pictures are deleted. Its message could not be: delete it by hand, or try again later."
             await interaction.edit_original_response(content=words, view=None)
             return
     await interaction.edit_original_response(content="Deleted.", view=None)
+
+
+async def _messages_of(bot: "DarkroomBot", job: Job) -> list[tuple[Where, str]]:
+    """Where the job is shown: in its channel, or as the direct message that it came as instead."""
+    delivery = await bot.services.deliveries.get(job.id)
+    message = delivery.message if delivery is not None and delivery.message else job.where.message
+    found = [] if message is None else [(job.where, message)]
+    if delivery is not None and delivery.told_channel and delivery.told_message:
+        direct = replace(job.where, guild=None, channel=delivery.told_channel, token_expires_at=0.0)
+        found.append((direct, delivery.told_message))
+    return found

@@ -49,6 +49,8 @@ class Delivery:
     next_try_at: float
     message: str | None
     note: str | None
+    told_channel: str | None = None  # of the direct message that it came as, where its own channel was closed
+    told_message: str | None = None
 
 
 class Deliveries:
@@ -64,8 +66,11 @@ class Deliveries:
             {"job": job, "kind": kind, "now": self._db.clock()},
         )
 
-    async def undelivered(self, now: float, limit: int = 50) -> list[Delivery]:
-        """What is due, longest due first. A time further away than any backoff is a clock's that was set back since."""
+    async def undelivered(self, now: float, limit: int = 1000) -> list[Delivery]:
+        """What is due, longest due first; many, since those of a channel that is slow come first for a while.
+
+        A time further away than any backoff is a clock's that was set back since.
+        """
         rows = await self._db.read(
             "SELECT * FROM delivery WHERE state = 'pending' AND (next_try_at <= :now OR next_try_at > :now + :far) "
             "ORDER BY next_try_at LIMIT :limit",
@@ -134,6 +139,14 @@ class Deliveries:
         async with self._db.transaction() as tx:
             await tx.execute("UPDATE delivery SET told = 1 WHERE job = :job", {"job": job})
 
+    async def told_by(self, job: str, channel: str, message: str) -> None:
+        """They have it as this direct message."""
+        async with self._db.transaction() as tx:
+            await tx.execute(
+                "UPDATE delivery SET told = 1, told_channel = :channel, told_message = :message WHERE job = :job",
+                {"job": job, "channel": channel, "message": message},
+            )
+
     async def _change(self, job: str, changes: str, **params: str | float) -> Delivery | None:
         async with self._db.transaction() as tx:
             row = await tx.one(
@@ -153,4 +166,6 @@ def _delivery(row: sqlite3.Row) -> Delivery:
         next_try_at=row["next_try_at"],
         message=row["message"],
         note=row["note"],
+        told_channel=row["told_channel"],
+        told_message=row["told_message"],
     )

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from storage.database import Database, Tx
 
+#: A deleted picture that was drawn again for another job stays so long after its last use: jobs use it in steps.
+FORGOTTEN_SECONDS = 3600.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
@@ -58,6 +61,7 @@ class Results:
     async def prune_candidates(self, over_bytes: int) -> list[Picture]:
         """Kept pictures to let go, longest unused first, until `over_bytes` are free.
 
+        With them go those that somebody deleted, an hour after they were drawn again and used.
         Never one of a job that lives or is not delivered yet, nor the source of such a job: a crop shows its source.
         """
         rows = await self._db.read(
@@ -69,14 +73,19 @@ class Results:
             " AND NOT EXISTS (SELECT 1 FROM job AS child LEFT JOIN delivery ON delivery.job = child.id"
             "                 WHERE child.source_job = picture.job AND child.source_index = picture.number"
             "                 AND (child.finished_at IS NULL OR delivery.state = 'pending')))"
-            " WHERE before < :over ORDER BY used_at, job, number",
-            {"over": over_bytes},
+            " WHERE before < :over OR (forgotten = 1 AND used_at < :old) ORDER BY used_at, job, number",
+            {"over": over_bytes, "old": self._db.clock() - FORGOTTEN_SECONDS},
         )
         return [_picture(row) for row in rows]
 
     async def mark_pruned(self, job: str, index: int) -> None:
         """Its file is about to go (mark first: a row without a file is worse than a file without a row)."""
         await self._set("pruned = 1", job, index)
+
+    async def forget(self, job: str) -> None:
+        """Its files are about to go because somebody deleted them: drawn again, they are kept no longer than needed."""
+        async with self._db.transaction() as tx:
+            await tx.execute("UPDATE picture SET pruned = 1, forgotten = 1 WHERE job = :job", {"job": job})
 
     async def touch(self, job: str, index: int) -> None:
         """It was used just now."""

@@ -212,6 +212,26 @@ async def test_when_the_channel_is_deleted_the_result_comes_as_a_direct_message(
         (direct,) = await results(room, channel="dm", as_="dave")
         assert "could not be posted" in direct["content"]
         assert (await room.press(direct, "U1", as_="dave"))["channel_id"] == direct["channel_id"]
+        await settled(room)
+        about = await room.press(direct, "ⓘ", as_="dave")
+        await room.control.press(as_="dave", message=about["id"], label="Delete")
+        await room.until(direct, as_="dave", deleted=True)
+
+
+async def test_a_channel_that_takes_nothing_for_a_while_holds_up_no_result_of_another(tmp_path):
+    many = {"DARKROOM_WAITING": "50", "DARKROOM_RUNNING": "20"}
+    async with darkroom(tmp_path, "--step-ms 5", **ALWAYS_NEW, **many) as room:
+        slow = await room.control.create("channels", name="slow")
+        await room.control.fault("POST", f"/channels/{slow['id']}/messages", times=40, status=429, retry_after=30)
+        for number in range(35):
+            await room.imagine(f"a red boat {number} --steps 1 --count 1", channel="slow")
+        await eventually(lambda: _refusals(room, slow["id"]))
+        await room.imagine("a red boat")
+        assert len(await results(room, timeout_ms=8_000)) == 1
+
+
+async def _refusals(room, channel):
+    return [r for r in await room.requests("POST", f"/{channel}/messages") if r["status"] == 429]
 
 
 async def test_when_direct_messages_are_closed_too_the_next_info_says_so_once(tmp_path):

@@ -33,6 +33,22 @@ async def test_the_longest_unused_pictures_go_first_when_the_limit_is_reached(tm
         assert kept == rows
 
 
+async def test_a_deleted_picture_that_is_drawn_again_for_another_job_does_not_stay(tmp_path: Path) -> None:
+    now = [1.8e9]
+    async with headless(tmp_path, build_with={"clock": lambda: now[0]}) as bot:
+        grid = await bot.until((await bot.imagine()).id, State.DONE)
+        await bot.deliveries.posted(grid.id, "1")
+        await bot.pictures.forget(grid)
+        source = Source(job=grid.id, index=2)
+        near = await bot.until((await bot.imagine(kind=Kind.VARIATION, source=source, strength=0.6)).id, State.DONE)
+        await bot.deliveries.posted(near.id, "2")
+        assert await bot.pictures.prune() == 0
+        assert await bot.pictures.read(grid.id, 2) is not None, "it may be used again in a moment"
+        now[0] += 3700
+        assert await bot.pictures.prune() == 1
+        assert await bot.pictures.read(grid.id, 2) is None and await bot.pictures.results(near) is not None
+
+
 async def test_a_result_that_is_not_posted_yet_is_never_pruned(tmp_path: Path) -> None:
     async with headless(tmp_path) as bot:
         job = await bot.until((await bot.imagine()).id, State.DONE)
