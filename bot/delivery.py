@@ -274,14 +274,26 @@ class DeliveryLoop:
             return
         log.warning("A result cannot be posted: %s", error, extra={"job": job.id})
         await until_stored(partial(self._deliveries.undeliverable, job.id, sort.name), "give a result up", job=job.id)
-        await self._tell(job)
+        told = await self._tell(job)
+        await self._excuse(job, "it came as a direct message" if told else "`/info` has it")
 
     async def _retry(self, job: str, tries: int, why: str) -> None:
         at = self._clock() + _backoff(tries)
         await until_stored(partial(self._deliveries.retry, job, at, why), "note a retry", job=job)
 
-    async def _tell(self, job: Job) -> None:
-        """Sends the result as a direct message. Where that is not possible either, /info says it."""
+    async def _excuse(self, job: Job, instead: str) -> None:
+        """The progress message, where it still stands, must not go on as if the job ran."""
+        if job.where.message is None:
+            return
+        card = render_job(JobView(job=job))
+        content = f"{card.content}\n-# The result could not be posted here: {instead}."
+        try:
+            await self._doors.edit(job.where, replace(card, content=content), [])
+        except REQUEST_ERRORS as error:
+            log.info("The progress message cannot be changed (%s).", error, extra={"job": job.id})
+
+    async def _tell(self, job: Job) -> bool:
+        """Sends the result as a direct message, and says whether that went. Where it does not, /info says it."""
         try:
             direct = await self._client.create_dm(discord.Object(int(job.user)))
             where = replace(job.where, guild=None, channel=str(direct.id), message=None, token_expires_at=0.0)
@@ -290,8 +302,9 @@ class DeliveryLoop:
             sent = await self._send(replace(job, where=where), replace(card, content=f"{card.content}\n{line}"))
         except REQUEST_ERRORS as error:
             log.info("No direct message either (%s); /info will tell.", error, extra={"job": job.id})
-        else:
-            await self._deliveries.told_by(job.id, where.channel, sent)
+            return False
+        await self._deliveries.told_by(job.id, where.channel, sent)
+        return True
 
 
 def _backoff(tries: int) -> float:

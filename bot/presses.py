@@ -163,15 +163,14 @@ async def _delete(interaction: "Interaction", job: Job) -> None:
         await cancel(bot, job)
     await bot.editor.leave(job.id)
     await bot.services.pictures.forget(job)
+    words = "Deleted."
     for where, message in await _messages_of(bot, job):
         try:
             await bot.doors.delete(where, message)
         except REQUEST_ERRORS as error:
             bot.log.warning("A message could not be deleted: %s", error, extra={"job": job.id})
             words = "Its pictures are deleted. Its message could not be: delete it by hand, or try again later."
-            await interaction.edit_original_response(content=words, view=None)
-            return
-    await interaction.edit_original_response(content="Deleted.", view=None)
+    await interaction.edit_original_response(content=words, view=None)
 
 
 async def _messages_of(bot: "DarkroomBot", job: Job) -> list[tuple[Where, str]]:

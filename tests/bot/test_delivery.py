@@ -313,8 +313,10 @@ async def test_a_grid_that_is_too_large_goes_down_the_ladder(tmp_path):
 async def test_a_result_that_no_rung_makes_small_enough_is_told_without_the_bot_trying_for_ever(tmp_path):
     async with darkroom(tmp_path) as room:
         await room.control.limits(upload_bytes=10)
-        await room.imagine("a red boat")
+        first = await room.imagine("a red boat")
         await settled(room)
+        shown = await room.until(first, content_contains="could not be posted here: `/info` has it")
+        assert "Cancel" not in labels(shown) and not shown["attachments"]
         assert "Not posted" in (await room.answer("info"))["content"]
 
 
