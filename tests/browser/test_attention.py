@@ -1,6 +1,9 @@
 """What the page does for somebody who looks elsewhere: other channels, further up, a small screen, an empty line."""
 
+import asyncio
+
 import pytest
+from playwright.async_api import Page
 
 from tests.browser import chromium
 from tests.browser.stage import AT_BOTTOM, GAP, PHONE, Stage, said
@@ -53,6 +56,13 @@ async def test_each_person_has_news_of_their_own_and_a_direct_message_calls_its_
     await page.locator(f"[data-id='{direct['id']}'] .mentions").get_by_text("1 mention").wait_for()
 
 
+async def turned_up(page: Page, until: str) -> None:
+    """Turns the wheel until that holds: a turn while the page still grows is no scrolling to it."""
+    while not await page.evaluate(f"() => {until}"):
+        await page.mouse.wheel(0, -100)
+        await asyncio.sleep(0.05)
+
+
 async def test_way_down_is_offered_after_a_screen_without_anything_new(stage: Stage) -> None:
     room = await stage.room()
     for number in range(60):
@@ -61,10 +71,9 @@ async def test_way_down_is_offered_after_a_screen_without_anything_new(stage: St
     await said(page, "line 59").wait_for()
     down = page.get_by_role("button", name="Newest messages")
     await page.locator("#scroller").hover()
-    await page.mouse.wheel(0, -300)
-    await page.wait_for_function(f"() => {GAP} > 200")
+    await turned_up(page, f"{GAP} > 200")
     assert await down.is_hidden()
-    await page.mouse.wheel(0, -900)
+    await turned_up(page, f"{GAP} > 2 * innerHeight")
     await down.wait_for()
     await page.get_by_role("combobox", name="Message or command").fill("a long thought about boats\n" * 9)
     below = "() => document.querySelector('#composer').getBoundingClientRect().top"
