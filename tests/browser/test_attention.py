@@ -73,7 +73,7 @@ async def test_way_down_is_offered_after_a_screen_without_anything_new(stage: St
     await page.locator("#scroller").hover()
     await turned_up(page, f"{GAP} > 200")
     assert await down.is_hidden()
-    await turned_up(page, f"{GAP} > 2 * innerHeight")
+    await turned_up(page, f"{GAP} > innerHeight")
     await down.wait_for()
     await page.get_by_role("combobox", name="Message or command").fill("a long thought about boats\n" * 9)
     below = "() => document.querySelector('#composer').getBoundingClientRect().top"
