@@ -85,6 +85,8 @@ def test_the_doctor_ends_quietly_when_nobody_reads_on(tmp_path: Path) -> None:
     ("words", "library"), [(["bot.py"], "dotenv"), (["-m", "scripts.start"], "dotenv"), (["-m", "sandbox"], "aiohttp")]
 )
 def test_a_ctrl_c_while_the_libraries_load_ends_quietly(tmp_path: Path, words: list[str], library: str) -> None:
-    (tmp_path / f"{library}.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    # What runs in the background is started deaf to SIGINT, and hands that on: here it has to be heard.
+    hears = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    (tmp_path / f"{library}.py").write_text(f"{hears}signal.raise_signal(signal.SIGINT)\n")
     done = run(*words, PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
