@@ -14,7 +14,7 @@ from bot.rates import Rates
 from bot.scheduler import Scheduler
 from bot.shelf import Shelf
 from bot.stages import OTHER_MODEL
-from bot.words import TURBO_PRICE, gpu_time
+from bot.words import TURBO_PRICE, counted, gpu_time
 from core.abilities import lacking
 from core.cost import MULTIPLIER, Plan, period_of, price_ms
 from core.errors import Gone, QueueFull, QuotaSpent, Refused
@@ -153,11 +153,15 @@ class Admission:
 
     async def _insert(self, tx: Tx, job: Job, dedupe: Dedupe | None, *, at_once: bool) -> Job:
         tools = self._tools
-        if same := await tools.jobs.same_wish(tx, job, dedupe=dedupe):
-            return same  # before the caps: the first one may have taken the last place
         await tools.ledger.renew(tx, job.account, tools.plan, job.created_at)
         if not at_once:
-            await self._check_caps(tx, job)
+            try:
+                await self._check_caps(tx, job)
+            except QueueFull:
+                # The same wish said twice: the first one may have taken the last place.
+                if same := await tools.jobs.same_wish(tx, job, dedupe=dedupe):
+                    return same
+                raise
         stored = await tools.jobs.submit(tx, job, dedupe=dedupe)
         if at_once and stored.id == job.id:
             return await tools.jobs.finish_at_once(tx, job.id) or stored
@@ -193,7 +197,7 @@ class Admission:
         waiting = (await tools.jobs.counts(job.account, tx=tx)).waiting
         if waiting >= tools.plan.waiting:
             raise QueueFull(
-                f"You have {waiting} {'job' if waiting == 1 else 'jobs'} waiting, and one person may have no more. "
+                f"You have {counted(waiting, 'job')} waiting, and one person may have no more. "
                 f"Try again when {'it' if waiting == 1 else 'one of them'} has started.",
                 prompt=job.typed,
             )

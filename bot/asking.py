@@ -18,7 +18,7 @@ from bot.buttons import view_of
 from bot.doors import token_end
 from bot.render import Card, JobView, render_job
 from bot.trouble import REQUEST_ERRORS, Trouble, already_answered, trouble
-from bot.words import from_code_block, link
+from bot.words import first_of, from_code_block, link
 from core.errors import NotAllowed, Refused
 from core.job import Job, Kind, Lane, Request, Source, Where
 from core.prompt import MAX_TYPED, Defaults, clean, parse
@@ -51,10 +51,7 @@ async def imagine(
 
 def _ignored(names: tuple[str, ...]) -> tuple[str, ...]:
     """One small line of names alone: what stood behind them is nobody's to read, and there may be much of it."""
-    if not names:
-        return ()
-    more = f" and {len(names) - _MOST_IGNORED} more" if len(names) > _MOST_IGNORED else ""
-    return (f"Ignored: {', '.join(names[:_MOST_IGNORED])}{more}",)
+    return (f"Ignored: {first_of(names, _MOST_IGNORED)}",) if names else ()
 
 
 async def run(

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 
 from bot.config import Config
+from bot.words import first_of
 from core import weights
 from core.errors import NotAllowed
 from core.job import Job
@@ -63,8 +64,7 @@ def _one_of(channels: list[str]) -> str:
     """Where to go instead."""
     if not channels:
         return "The bot's owner can add it."
-    more = f" and {len(channels) - _MOST_NAMED} more" if len(channels) > _MOST_NAMED else ""
-    return f"Try {', '.join(f'<#{channel}>' for channel in channels[:_MOST_NAMED])}{more}."
+    return f"Try {first_of([f'<#{channel}>' for channel in channels], _MOST_NAMED)}."
 
 
 def _readings(text: str) -> tuple[str, ...]:

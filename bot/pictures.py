@@ -106,7 +106,7 @@ class Pictures:
         return source
 
     async def forget(self, job: Job) -> None:
-        """Removes a job's own files for good: drawn again as the start of another job, they go when that has ended."""
+        """Removes a job's own files for good: one drawn again for another job goes an hour after its last use."""
         pictures = await self._results.of(job.id)
         await self._results.forget(job.id)
         for picture in pictures:

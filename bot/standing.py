@@ -8,7 +8,7 @@ from bot.asking import server_that_pays, usual_lane
 from bot.hub import Status, WorkerState
 from bot.outlook import Estimate
 from bot.render import Button, Card, Verb
-from bot.words import TURBO_PRICE, counted, day, harmless, link, minutes, place_in_line, when
+from bot.words import TURBO_PRICE, counted, day, first_of, harmless, link, minutes, place_in_line, when
 from core.cost import grids_left
 from core.job import Job, Kind, Lane, State
 from core.prompt import Defaults, parse
@@ -144,8 +144,7 @@ def _choices(standing: Standing) -> list[str]:
 
 
 def _named(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(harmless(name, 40) for name in names[:_MOST_NAMES]) + more
+    return first_of([harmless(name, 40) for name in names], _MOST_NAMES)
 
 
 def _not_posted(jobs: tuple[Job, ...]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from core.cost import MULTIPLIER
 from core.job import Job, Lane, Request
@@ -70,6 +71,12 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
+def first_of(names: Sequence[str], most: int) -> str:
+    """The first so many of them, and how many more there are: "a, b and 3 more"."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def when(at: float) -> str:
     """A moment that Discord keeps counting by itself: "in 40 seconds"."""
     return f"<t:{round(at)}:R>"
@@ -101,7 +108,7 @@ def settings(request: Request) -> str:
     """The settings on one line: "256×256 · 20 steps · seed 7"."""
     parts = [
         f"{request.width}×{request.height}",
-        f"{request.steps} {'step' if request.steps == 1 else 'steps'}",
+        counted(request.steps, "step"),
         f"seed {request.seed}",
     ]
     if request.chaos:

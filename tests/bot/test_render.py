@@ -13,7 +13,7 @@ from bot.files import LADDER, encode
 from bot.hub import Status, WorkerState
 from bot.render import PAUSED, JobView, render_info, render_job
 from bot.stages import LOST_MODEL, OTHER_MODEL
-from bot.words import code_block, from_code_block, gpu_time, harmless, minutes, place_in_line
+from bot.words import code_block, first_of, from_code_block, gpu_time, harmless, minutes, place_in_line
 from core.job import Kind, Lane, Lora, MadeWith, Source, State
 from storage.jobs import POISON, UNPREPARED
 from tests.bot.samples import NOW, a_job, a_request
@@ -168,6 +168,11 @@ def test_a_prompt_of_thousands_of_backticks_still_fits_beside_its_refusal(text):
     block = code_block(text)
     assert len(block) <= 4096
     assert from_code_block(block) == text
+
+
+def test_a_long_list_is_cut_and_counted():
+    assert first_of(["a", "b"], 2) == "a, b"
+    assert first_of(["a", "b", "c", "d"], 2) == "a, b and 2 more"
 
 
 def test_small_words():
