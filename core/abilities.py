@@ -51,7 +51,7 @@ _SENTENCES: Mapping[Edit, tuple[str, str]] = {
 
 def abilities(model: Model) -> frozenset[Edit]:
     """What the model can do, as far as is known."""
-    if model.edits:
+    if model.edits is not None:
         return frozenset(edit for edit in Edit if edit.value in model.edits)
     found = set(_BY_FAMILY.get(model.family, _BY_FAMILY["any"]))
     if model.adapter and Edit.TILE in found:  # adapters are read for UNets, and those can tile

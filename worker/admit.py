@@ -30,7 +30,7 @@ def go_on(task: Task, held: Held, rows: int) -> bool:
         if isinstance(model, Whole) and takes_steps(task.order):
             check_from_words(task.order)
             held.adapt(task.adaptation)
-            task.prepared, task.rows = Prepared(), [_solo(task, model, min(rows, held.loaded.plan.rows))]
+            task.prepared, task.rows = Prepared(), [_solo(task, model, min(rows, held.plan.rows))]
             return False
         task.preparing = prepare(task.order, held.desk(task.adaptation))
     held.adapt(task.adaptation)

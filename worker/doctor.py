@@ -3,9 +3,13 @@
 import importlib.metadata
 import sys
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from core.errors import DarkroomError
 from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from worker.vision.tools import Companions
 
 _NEEDED = ("torch", "diffusers", "transformers", "safetensors", "numpy", "peft", "pillow")
 
@@ -51,6 +55,7 @@ def _computes(settings: Settings) -> bool:
         print(f"ok       compiling {how}")
         try_out(loaded.family, loaded.family.native)
         print(f"ok       one step and one decode at {loaded.family.native}×{loaded.family.native}")
+        _open(loaded.companions)
     except DarkroomError as error:
         print(f"FAILED   {error.sentence}")
         return False
@@ -59,3 +64,15 @@ def _computes(settings: Settings) -> bool:
         print("         Another DARKROOM_DTYPE or DARKROOM_DEVICE=cpu may help.")
         return False
     return True
+
+
+def _open(companions: "Companions") -> None:
+    """What lies beside the model; a worker opens it when the first job needs it, and works without what is broken."""
+    from worker.vision import CannotOpen
+
+    for companion, known in companions.known.items():
+        try:
+            companions.open(companion)
+            print(f"ok       {companion} {known.path}: {known.memory_mb} MB, read when a job needs it")
+        except CannotOpen as error:
+            print(f"WITHOUT  {error}")

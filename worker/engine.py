@@ -41,10 +41,11 @@ from worker.recovery import Recovery
 from worker.reporter import Reporter
 from worker.room import Room
 from worker.rows import Row
-from worker.shelf import Shelf
+from worker.shelf import Arrival, Shelf
 from worker.solo import Solo, advance, shares
 from worker.streams import IN_TURN, Lane, lane
 from worker.tasks import Task
+from worker.vision.tools import Companion
 
 log = logging.getLogger("darkroom.engine")
 
@@ -185,10 +186,21 @@ class Engine:
         if arrival is None:
             return
         self._say(self._shelf.models())
-        if arrival.sentence:
+        if arrival.sentence and arrival.companion is not None:
+            self._go_without(arrival, arrival.companion)
+        elif arrival.sentence:
             log.error("%s cannot be used: %s", arrival.name, arrival.sentence)
             for task in self._line.wanting(arrival.name):
                 self._fail(task, FailureKind.INVALID, failures.not_loaded(arrival.name))
+
+    def _go_without(self, arrival: Arrival, companion: Companion) -> None:
+        """What lies beside a model is of no use: the jobs that cannot be without it fail, at no cost."""
+        until = "until there is another file or the worker starts anew"
+        log.error("%s goes without its %s %s: %s", arrival.name, companion, until, arrival.sentence)
+        told = failures.no_room if arrival.lacked_room else failures.not_opened
+        for task in self._line.stranded(arrival.name, companion):
+            self._meter.forgive(task.id, "failed")
+            self._fail(task, FailureKind.INVALID, told(companion, arrival.file, arrival.name))
 
     def _model(self, job: str) -> Held:
         held = self._shelf.get(self._line.tasks[job].model)
@@ -281,7 +293,7 @@ class Engine:
     # --- emit ------------------------------------------------------------------------------------------------------
 
     def _way(self, held: Held) -> Lane:  # of pictures and previews: beside the steps, where memory allows that
-        return self._lane if held.loaded.plan.aside else IN_TURN
+        return self._lane if held.plan.aside else IN_TURN
 
     def _decode(self, row: Row | Solo) -> None:
         """Orders one finished row's pixels: beside the steps of others where the device can."""

@@ -22,3 +22,19 @@ def told(error: Exception, size: tuple[int, int]) -> tuple[FailureKind, str]:
 def not_loaded(model: str) -> str:
     """For everybody to read: why not, with paths and settings, is for whoever runs the worker."""
     return f"The model {quoted(model)} could not be loaded. The bot's owner finds why in the log."
+
+
+def not_opened(companion: str, file: str, model: str) -> str:
+    """Of what lies beside a model. The file's own name is no secret; where it lies is."""
+    return (
+        f"The {companion} {quoted(file)} of {quoted(model)} cannot be used and was switched off, at no cost to you: "
+        "the bot's owner finds more in the log, and mostly has to fetch that file again."
+    )
+
+
+def no_room(companion: str, file: str, model: str) -> str:
+    """The same where memory is the reason."""
+    return (
+        f"The {companion} {quoted(file)} of {quoted(model)} finds no room in the GPU's memory and was switched off, at "
+        "no cost to you: the bot's owner finds the cure in the log."
+    )

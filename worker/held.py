@@ -4,6 +4,7 @@ Knows nothing of how many models there are.
 """
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -18,6 +19,7 @@ from worker.families.base import Adaptation, Conditions, Family, Whole
 from worker.families.trying import small_side, try_out
 from worker.kinds import CannotLoad
 from worker.loras import states
+from worker.memory import Plan, in_company
 from worker.models import Loaded
 from worker.preview import Sketcher
 from worker.rows import Row
@@ -25,6 +27,7 @@ from worker.samplers import Schedules
 from worker.solo import Solo
 from worker.streams import borrow
 from worker.tasks import CannotCompute, Task
+from worker.vision.tools import Companion, Companions, Opened
 
 #: Encodings kept for each model, in the host's memory: FLUX has four megabytes for each.
 TEXTS, TEXTS_BYTES = 256, 256 << 20
@@ -40,6 +43,7 @@ class Held:
     schedules: Schedules
     sketcher: Sketcher | None  # None for models that draw their own drafts
     made_with: MadeWith
+    plan: Plan  # how it lies on the device, with the companions that are there
     _adapted: Adaptation = field(default_factory=Adaptation)
     _texts: OrderedDict[tuple[object, ...], Conditions] = field(default_factory=OrderedDict, repr=False)
 
@@ -66,6 +70,7 @@ class Held:
             loaded=loaded,
             schedules=Schedules(family.scheduler, family.factor * TOKEN),
             sketcher=sketcher,
+            plan=loaded.plan,
             made_with=MadeWith(
                 model=info.name, digest=info.digest, dtype=info.dtype, device=device.name, engine=ENGINE
             ),
@@ -80,6 +85,44 @@ class Held:
     def family(self) -> Family:
         """What computes rows. `admit.py` lets no job through to a `Whole` that would need any."""
         return cast("Family", self.loaded.family)
+
+    @property
+    def companions(self) -> Companions:
+        """What lies beside it."""
+        return self.loaded.companions
+
+    @property
+    def memory_mb(self) -> int:
+        """On the device, with the companions that are there."""
+        return self.loaded.memory_mb + self.companions.memory_mb
+
+    def plan_with(self, more_mb: int) -> Plan:
+        """How it would lie with so much more beside it. Raises NoRoom or CannotLoad where it would not."""
+        company = replace(self.loaded.plan.company, tools=self.companions.memory_mb + more_mb)
+        return in_company(self.loaded.plan, company, self.name)
+
+    def take(self, companion: Companion, opened: Opened) -> None:
+        """A companion that was opened is its own from now on."""
+        self.companions.take(companion, opened, self.family.parts)
+        self._plan_anew()
+
+    def drop(self, companion: Companion) -> None:
+        """A companion leaves memory; the next job that needs it has it opened again."""
+        self.companions.drop(companion, self.family.parts)
+        self._plan_anew()
+
+    def withdraw(self, companion: Companion) -> None:
+        """From now on it cannot do what only this companion made possible."""
+        before = set(self.companions.edits)
+        self.companions.withdraw(companion, self.family.parts)
+        self._plan_anew()
+        gone = before - {*self.companions.edits, *self.family.edits}
+        edits = tuple(edit for edit in self.loaded.info.edits if edit not in gone)
+        self.loaded = replace(self.loaded, info=replace(self.loaded.info, edits=edits))
+
+    def _plan_anew(self) -> None:
+        with suppress(CannotLoad):  # it lies as it does, and recovers from full memory as ever
+            self.plan = self.plan_with(0)
 
     def adapt(self, adaptation: Adaptation) -> None:
         """Before each encode and forward. Raises CannotCompute for what this model cannot be made to do."""
@@ -136,7 +179,7 @@ class Held:
         def text(words: str, *, negative: bool = False) -> Conditions:
             return self._text(words, negative, adaptation)
 
-        return Desk(family=self.family, tools=self.loaded.tools, text=text)
+        return Desk(family=self.family, tools=self.companions.tools, text=text)
 
     def _text(self, words: str, negative: bool, adaptation: Adaptation) -> Conditions:
         """Each text alone, so that it does not depend on its company. Raises CannotCompute."""

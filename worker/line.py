@@ -7,10 +7,13 @@ computes nothing.
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from worker.edits import needed, wanted
+from worker.held import Held
 from worker.rows import Row
-from worker.shelf import Shelf
+from worker.shelf import Beside, Shelf
 from worker.solo import Solo
 from worker.tasks import Task
+from worker.vision.tools import Companion
 
 
 class Line:
@@ -54,8 +57,25 @@ class Line:
         begun = {task.model for task in self.tasks.values() if task.is_begun and not task.paused}
         return begun | {self.tasks[row.job].model for row in self.finished}
 
+    def used(self) -> set[Beside]:
+        """Companions at work. Those of paused jobs may go, as their models may, and return for their rows."""
+        found: set[Beside] = set()
+        for task in self.tasks.values():
+            held = self._shelf.get(task.model) if task.is_begun else None
+            if held is not None and (task.holds_its_model or not task.paused):
+                found |= {(task.model, one) for one in held.companions.of(_wanted(task))}
+        return found
+
+    def stranded(self, model: str, companion: Companion) -> list[Task]:
+        """The jobs that cannot be without what this companion of their model was for, now that it is not there."""
+        held = self._shelf.get(model)
+        use = Companion.DESCRIBER if companion is Companion.CLASSIFIER else companion
+        if held is not None and held.companions.of({use}):
+            return []
+        return [task for task in self.wanting(model) if use in _needed(task)]
+
     def next_waiting(self) -> Task | None:
-        """The first job in line whose model is there; has the other models loaded.
+        """The first job in line whose model is there, with what the job wants beside it; has the others loaded.
 
         Where one of them has to wait for room, nobody who came later begins, or it would wait for ever. And none takes
         the room of a model that somebody who came earlier is about to use.
@@ -66,13 +86,17 @@ class Line:
         for task in self.tasks.values():
             if task.paused:
                 continue
-            if self._shelf.get(task.model) is not None:
-                # Whoever begins now gets the files that are there now.
+            held = self._shelf.get(task.model)
+            if held is None:
+                closed |= not self._shelf.fetch(task.model, busy)
+            elif missing := held.companions.missing(_wanted(task)):
                 if task.is_begun or not (closed or self._shelf.is_stale(task.model)):
-                    able.add(task.id)
+                    closed |= not self._shelf.furnish(task.model, missing, busy, self.used())
                     busy.add(task.model)
-            elif not self._shelf.fetch(task.model, busy):
-                closed = True
+            # Whoever begins now gets the files that are there now.
+            elif task.is_begun or not (closed or self._shelf.is_stale(task.model)):
+                able.add(task.id)
+                busy.add(task.model)
         return next((task for task in self.waiting if task.id in able), None)
 
     def _is_lost(self, task: Task) -> bool:
@@ -81,6 +105,9 @@ class Line:
             return task.holds_its_model and self._shelf.get(task.model) is None
         if not task.rows or (held := self._shelf.get(task.model)) is None:
             return False
+        if lacking := _wanted(task) - set(held.companions.opened):
+            # Its pictures cannot be heard, or only by a model that is loaded anew, for which it must not be in use.
+            return self._shelf.is_stale(task.model) or not lacking <= held.companions.of(lacking)
         # Rows outlive their model, but not one that came back as another one: they would be half of each.
         return task.made_with is not None and task.made_with.digest != held.made_with.digest
 
@@ -113,13 +140,13 @@ class Line:
     def _fewer(self, task: Task, room: int) -> int:
         """The model's own memory may leave less."""
         held = self._shelf.get(task.model)
-        return min(room, held.loaded.plan.rows) if held is not None else room
+        return min(room, held.plan.rows) if held is not None else room
 
     def _fitting(self, room: int) -> Iterator[Row | Solo]:
         first: Row | Solo | None = None
         for row in self.rows:
             task = self.tasks[row.job]
-            if task.paused or self._shelf.get(task.model) is None:
+            if task.paused or not _is_there(task, self._shelf.get(task.model)):
                 continue
             if first is None:
                 first, room = row, self._fewer(task, room)
@@ -129,3 +156,20 @@ class Line:
                 room -= 1
                 if not room:
                     return
+
+
+def _wanted(task: Task) -> frozenset[Companion]:
+    """What it is drawn with; of what it was prepared with only what its rows still hear."""
+    if task.prepared is None:
+        return wanted(task.order)
+    heard = any(isinstance(row, Row) and "image" in row.text for row in task.rows)
+    return frozenset({Companion.ADAPTER} if heard else ())
+
+
+def _needed(task: Task) -> frozenset[Companion]:
+    return needed(task.order) if task.prepared is None else _wanted(task)
+
+
+def _is_there(task: Task, held: Held | None) -> bool:
+    """Whether its rows may take a step: with their model, and with what tells them of pictures."""
+    return held is not None and not held.companions.missing(_wanted(task))

@@ -59,7 +59,7 @@ class Company:
 
     programs: int = 0  # of other people
     models: int = 0  # of this worker that stay beside it
-    tools: int = 0  # what lies beside the model itself: upscaler, image encoder, …
+    tools: int = 0  # of what lies beside the model, as far as it is in memory: upscaler, image encoder, …
     compiler: bool = True
 
     @property
@@ -91,6 +91,7 @@ class Plan:
     peak_mb: int = 0  # company and reserve included
     later_mb: int = 0  # what compiled code will hold on the device, beside the weights
     memory_mb: int = 0
+    sizes: Sizes | None = None  # that it was made from
 
     @property
     def compiles(self) -> bool:
@@ -176,13 +177,35 @@ def plan(
     name: str = "The model",
 ) -> Plan:  # fmt: skip
     """The best plan that fits into `memory_mb`; `rows`: no more than these. Raises CannotLoad with the numbers."""
-    if fp8:
-        sizes = replace(sizes, denoiser=math.ceil(sizes.denoiser / 2), block=math.ceil(sizes.block / 2))
-    most = rows or MOST_ROWS
-    candidates = [found for found in _candidates(sizes, memory_mb, company, most, fp8) if found.rows]
+    stored, most = _stored(sizes, fp8), rows or MOST_ROWS
+    candidates = [found for found in _candidates(stored, memory_mb, company, most, fp8) if found.rows]
     if not candidates:
-        raise CannotLoad(_too_large(sizes, memory_mb, company, fp8, name))
-    return _enriched(max(candidates, key=lambda one: one.rank), sizes)
+        raise CannotLoad(_too_large(stored, memory_mb, company, fp8, name))
+    return replace(_enriched(max(candidates, key=lambda one: one.rank), stored), sizes=sizes)
+
+
+def in_company(placed: Plan, company: Company, name: str = "The model") -> Plan:
+    """A model's plan where it has that company by now: fewer rows, and pictures decoded in turn, where need be.
+
+    What lies where stays. Raises NoRoom where the model had better be placed anew, and CannotLoad where nothing fits.
+    """
+    sizes = placed.sizes
+    if sizes is None:
+        return replace(placed, company=company)
+    anew = plan(sizes, placed.memory_mb, company, fp8=placed.fp8, rows=placed.rows, name=name)
+    asides = (True, False) if placed.aside else (False,)
+    bare = [replace(placed, company=company, aside=aside) for aside in asides]
+    kept = max((_filled(one, _stored(sizes, placed.fp8), placed.rows) for one in bare), key=lambda one: one.rank)
+    if kept.rows < min(FEW_ROWS, anew.rows):
+        raise NoRoom(f"{name} finds no room for it as it lies, but like this: {anew.sentence()}.")
+    return kept
+
+
+def _stored(sizes: Sizes, fp8: bool) -> Sizes:
+    """As the weights are kept."""
+    if not fp8:
+        return sizes
+    return replace(sizes, denoiser=math.ceil(sizes.denoiser / 2), block=math.ceil(sizes.block / 2))
 
 
 def reserve_mb(memory_mb: int) -> int:

@@ -24,11 +24,10 @@ from worker.loras import LoraFiles, waits
 from worker.memory import ALONE, UNPLANNED, Company, Plan
 from worker.othervae import read_vae
 from worker.parts import Parts, build, read_folder
-from worker.placing import DENOISERS, FULL, own, place, planned
+from worker.placing import DENOISERS, FULL, place, planned
 from worker.samplers import samplers_for
-from worker.sizing import companions_mb
 from worker.vision.places import NONE, Places
-from worker.vision.tools import Tools, open_tools
+from worker.vision.tools import Companions, read_companions
 
 __all__ = ["CannotLoad", "Loaded", "load", "locate"]
 
@@ -45,10 +44,10 @@ class Loaded:
 
     family: Family | Whole
     info: ModelInfo
-    memory_mb: int  # of its parameters, on the device
+    memory_mb: int  # of its parameters, on the device, without companions
     plan: Plan = UNPLANNED  # how it lies there
     boost: Boost | None = None  # compiled code, where there may be some
-    tools: Tools = field(default_factory=Tools)  # what lies beside it
+    companions: Companions = field(default_factory=Companions)  # what lies beside it
     loras: LoraFiles | None = None  # where its LoRAs are
 
 
@@ -73,7 +72,8 @@ def load(
     `compiled`: somebody will compile the networks as they are, LoRAs and all (`forward.py` compiles them without).
 
     `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. `tools`: what else is to lie
-    beside it, before what its folder holds. `company`: who has a part of the device's memory, other programs left out.
+    beside it, before what its folder holds; of that only headers are read. `company`: who has a part of the device's
+    memory, other programs left out.
 
     Raises NoRoom when models of that company had better go first, else CannotLoad.
     """
@@ -130,9 +130,8 @@ def _load(model: str, device: Device, progress: Callable[[], None], how: _How) -
 
 
 def _placed(family: Family | Whole, info: ModelInfo, device: Device, how: _How) -> Loaded:
-    """On the device, as far as it fits there, with what lies beside it."""
-    company = replace(how.company, tools=companions_mb(how.tools, device.dtype.itemsize))
-    plan = planned(family, device, how.weights, info.name, company)
+    """On the device, as far as it fits there, with what is known of what lies beside it."""
+    plan = planned(family, device, how.weights, info.name, how.company)
     log.info("%s: %s.", info.name, plan.sentence())
     place(family.parts, plan, device.place, device.dtype)
     if any(waits(network) for name, network in family.parts.items() if name in DENOISERS):
@@ -164,22 +163,17 @@ def _whole(model: str, folder: Path, device: Device, how: _How) -> Loaded:
 
 
 def furnish(loaded: Loaded, places: Places, device: Device) -> Loaded:
-    """The model with what lies in these places beside it, in the place of what it had of the kind."""
+    """The model with what lies in these places beside it, in the place of what it had of the kind. Reads no weights."""
     if places == NONE:
         return loaded
-    tools = open_tools(places, loaded.family.parts, device.place, device.dtype).over(loaded.tools)
-    for network in tools.networks:
-        own(network)
-    edits = tuple(dict.fromkeys((*loaded.info.edits, *(edit.value for edit in tools.edits))))
-    return replace(
-        loaded, tools=tools, info=replace(loaded.info, edits=edits), memory_mb=memory_mb(loaded.family, tools)
-    )  # fmt: skip
+    found = read_companions(places, loaded.family.parts, device.place, device.dtype).over(loaded.companions)
+    edits = tuple(dict.fromkeys((*loaded.info.edits, *(edit.value for edit in found.edits))))
+    return replace(loaded, companions=found, info=replace(loaded.info, edits=edits))
 
 
-def memory_mb(family: Model, tools: Tools | None = None) -> int:
+def memory_mb(family: Model) -> int:
     """MB of parameters and buffers that lie on its device."""
-    networks = (*family.parts.values(), *(tools.networks if tools is not None else ()))
-    tensors = (tensor for part in networks for tensor in (*part.parameters(), *part.buffers()))
+    tensors = (tensor for part in family.parts.values() for tensor in (*part.parameters(), *part.buffers()))
     there = (tensor for tensor in tensors if tensor.device.type == family.device.type)
     unique = {id(tensor): tensor.numel() * tensor.element_size() for tensor in there}
     return -(-sum(unique.values()) >> 20)

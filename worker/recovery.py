@@ -69,7 +69,7 @@ class Recovery:
 
     def shed(self, error: Exception) -> bool:
         """Memory is full while something lies in it that nobody needs now: it goes."""
-        shed = is_out_of_memory(error) and self._shelf.shed(self._line.busy())
+        shed = is_out_of_memory(error) and self._shelf.shed(self._line.busy(), self._line.used())
         if shed:
             self._changed()
         return shed

@@ -1,112 +1,101 @@
 """The models in memory: as many as fit. The least recently used goes first, and none before its successor is there.
 
-Loading takes long, so a thread does it; all else is called from the loop's thread. Where a new model needs room, idle
-ones move to the host's memory while it loads: they are let go when it is there and has been tried out, and come back
-when it fails. Knows nothing of jobs and rows; which models are at work is told by whoever asks.
+With each of them what lies beside it (its companions), as far as jobs have needed it. Loading takes long, so a thread
+does it (`loading.py`); all else is called from the loop's thread. Knows nothing of jobs and rows; which models and
+companions are at work is told by whoever asks.
 """
 
-import gc
 import logging
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Protocol
-
-import torch
 
 from core.errors import DarkroomError
 from core.events import Catalogue, ModelInfo, Models
 from worker.boost import Boost
-from worker.device import Device, bare, chain, finish, free_cache, is_out_of_memory, programs_mb
+from worker.device import Device, bare, finish, programs_mb
 from worker.held import Held
+from worker.kinds import CannotLoad
+from worker.loading import Load, Loader, Source
 from worker.memory import Company, NoRoom
-from worker.models import Loaded
-from worker.placing import HOST, move
+from worker.vision import CannotOpen
+from worker.vision.tools import Companion
 
 log = logging.getLogger("darkroom.shelf")
 
 #: For so long compiled code takes no memory after there was too little: tried at once, it would only fill it again.
 REST_SECONDS = 600.0
 
-
-class Source(Protocol):
-    """Where models come from, by the names in requests (`opener.py`)."""
-
-    def know(self, catalogue: Catalogue) -> None:
-        """From now on these are the models."""
-
-    def load(self, name: str, company: Company) -> Loaded:
-        """In a thread of its own. Raises NoRoom when others had better go first, or DarkroomError with a sentence."""
-
-    def size_mb(self, name: str) -> int:
-        """What it will take on the device; 0 where nobody knows."""
-
-    def is_current(self, name: str) -> bool:
-        """False when it would be loaded from other files today."""
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class _Try:
-    """One load, and what came of it."""
-
-    name: str
-    leaving: list[Held]
-    alone: bool  # no other model was on the device meanwhile
-    company: Company
-    held: Held | None = None
-    error: BaseException | None = None
+#: A companion of a model, by the model's name.
+Beside = tuple[str, Companion]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """What came of a load: the model is on the shelf, or `sentence` says why not."""
+    """What came of a load: the model, or the companion of it, is there, or `sentence` says why not.
+
+    A companion that did not come is withdrawn; `file` is what it is called, `lacked_room` whether memory is the reason.
+    """
 
     name: str
     sentence: str = ""
+    companion: Companion | None = None
+    file: str = ""
+    lacked_room: bool = False
 
 
 class Shelf:
-    """All models of one device. `budget_mb`: what they may take there together, but one there always is.
-
-    `arrived` is called from the loading thread at the end of each load.
-    """
+    """All models of one device. `budget_mb`: what they may take there together, but one there always is."""
 
     def __init__(self, source: Source, device: Device, budget_mb: int) -> None:
-        self.arrived: Callable[[], None] = lambda: None
         self._source, self._device, self._budget_mb = source, device, budget_mb
+        self._loader = Loader(source, device)
         self._held: OrderedDict[str, Held] = OrderedDict()  # the least recently used first
         self._known: dict[str, ModelInfo] = {}
         self._sizes: dict[str, int] = {}
-        self._crowded: set[str] = set()  # those that found no room beside others
-        self._trying: _Try | None = None
-        self._ended = threading.Event()
+        self._crowded: set[tuple[str, Companion | None]] = set()  # those that found no room beside other models
+        self._cramped: set[str] = set()  # models that have to be placed anew, for a companion finds no room
+        self._roomy: dict[str, dict[Companion, int]] = {}  # what they are then placed with room for, in MB
+        self._withdrawn: dict[str, set[Companion]] = {}
+
+    @property
+    def arrived(self) -> Callable[[], None]:
+        """Called from the loading thread at the end of each load."""
+        return self._loader.arrived
+
+    @arrived.setter
+    def arrived(self, call: Callable[[], None]) -> None:
+        self._loader.arrived = call
 
     @property
     def loading(self) -> str | None:
-        """The model on its way."""
-        return self._trying.name if self._trying else None
+        """The model that is on its way, or has a companion on its way."""
+        return self._loader.current.name if self._loader.current else None
 
     def put(self, held: Held) -> None:
         """A model that was loaded elsewhere."""
+        for companion in self._withdrawn.get(held.name, ()):
+            held.withdraw(companion)
         self._held[held.name] = held
-        self._known[held.name] = held.loaded.info
-        self._sizes[held.name] = held.loaded.memory_mb
+        self._weigh(held)
 
     def know(self, catalogue: Catalogue) -> None:
         """A new catalogue: models that it has other files for are loaded anew, when they are idle."""
         self._source.know(catalogue)
 
     def is_stale(self, name: str) -> bool:
-        """Whether it lies in memory as it was before other files took its place."""
-        return name in self._held and not self._source.is_current(name)
+        """Whether it has to be loaded anew: other files took its place, or a companion finds no room beside it."""
+        return name in self._held and (name in self._cramped or not self._source.is_current(name))
 
     def renew(self, busy: Collection[str]) -> bool:
         """Lets go of what is stale and idle; False when there is nothing."""
         going = [name for name in self._held if name not in busy and self.is_stale(name)]
         for name in going:
             self._let_go(name)
-            del self._known[name]  # what is loaded next may be another model, with a digest of its own
+            self._cramped.discard(name)
+            if not self._source.is_current(name):
+                del self._known[name]  # what is loaded next may be another model, with a digest of its own
+                self._withdrawn.pop(name, None)
         return bool(going)
 
     def get(self, name: str) -> Held | None:
@@ -120,45 +109,139 @@ class Shelf:
 
         One loads at a time; while another one does, nothing begins, and the answer is True.
         """
-        if self._trying is not None or name in self._held:
+        if self._loader.current is not None or name in self._held:
             return True
-        leaving = self._leaving(name, busy)
+        known = self._sizes.get(name, self._source.size_mb(name))
+        missing = (self._budget_mb if (name, None) in self._crowded else known) - self._room_mb()
+        # One that is larger than the whole budget gets the device for itself.
+        leaving = self._idle(missing, busy)
         if leaving is None:
             return False
-        for held in leaving:
-            del self._held[held.name]
-        self._trying = _Try(name=name, leaving=leaving, alone=not self._held, company=self._staying())
-        self._ended.clear()
-        threading.Thread(target=self._run, args=(self._trying,), name="load", daemon=True).start()
+        self._begin(Load(name=name, leaving=leaving, alone=len(leaving) == len(self._held)))
         return True
 
+    def furnish(self, name: str, companion: Companion, busy: Collection[str], used: Collection[Beside] = ()) -> bool:
+        """Begins to load a companion of a model that is there, as `fetch` does a model. `used`: those at work.
+
+        Where the model leaves it no room as it lies, that has to be loaded anew first (`is_stale`).
+        """
+        if self._loader.current is not None:
+            return True
+        held = self._held[name]
+        needed = held.companions.known[companion].memory_mb
+        try:
+            held.plan_with(needed)
+        except NoRoom as error:
+            if self._put_away(used, [held]):
+                return self.furnish(name, companion, busy, used)
+            return self._place_anew(held, companion, error)
+        except CannotLoad as error:
+            return self._give_up(held, companion, error)
+        crowded = (name, companion) in self._crowded
+        missing = (self._budget_mb if crowded else needed) - self._room_mb()
+        leaving = self._idle(missing, {*busy, name}, staying=1)
+        if leaving is None:
+            return False
+        if crowded:
+            self._put_away(used, [held])
+            self._slim()
+        self._begin(Load(name=name, leaving=leaving, alone=crowded, held=held, companion=companion))
+        return True
+
+    def _place_anew(self, held: Held, companion: Companion, error: NoRoom) -> bool:
+        """Once, with room for all that found none."""
+        roomy = self._roomy.setdefault(held.name, {})
+        if held.name in self._cramped:
+            return False
+        if companion in roomy:
+            return self._give_up(held, companion, error)
+        log.info("%s", error.sentence)
+        roomy[companion] = held.companions.known[companion].memory_mb
+        self._cramped.add(held.name)
+        return False
+
+    def _give_up(self, held: Held, companion: Companion, error: CannotLoad) -> bool:
+        """There is no way to find room for it."""
+        no_room = NoRoom(error.sentence)
+        self._loader.fail(Load(name=held.name, alone=True, held=held, companion=companion, error=no_room))
+        return True
+
+    def _begin(self, load: Load) -> None:
+        for held in load.leaving:
+            del self._held[held.name]
+        load.company = self._staying(load.name)
+        self._loader.begin(load)
+
     def settle(self, busy: Collection[str]) -> Arrival | None:
-        """What came of the load, once it has ended. A model that lacked room gets more of it at the next `fetch`."""
-        tried = self._trying
-        if tried is None or not self._ended.is_set():
+        """What came of the load, once it has ended. What lacked room gets more of it at the next try."""
+        load = self._loader.ended()
+        if load is None:
             return None
-        self._trying = None
-        if tried.held is not None:
-            self.put(tried.held)
-            self._trim(tried.name, busy)
-            return Arrival(name=tried.name)
-        for held in reversed(tried.leaving):
+        for held in reversed(load.leaving):
             self._held[held.name] = held
             self._held.move_to_end(held.name, last=False)
-        if not tried.alone and _lacked_room(tried.error):
-            self._crowded.add(tried.name)
+        if load.lacked_room and not load.alone:
+            self._crowded.add((load.name, load.companion))
             return None
-        return Arrival(name=tried.name, sentence=_sentence(tried.name, tried.error))
+        if load.companion is not None:
+            return self._settle_companion(load, load.companion, busy)
+        if load.held is None:
+            return Arrival(name=load.name, sentence=_sentence(load.name, load.error))
+        self.put(load.held)
+        self._trim(load.name, busy)
+        return Arrival(name=load.name)
 
-    def shed(self, busy: Collection[str]) -> bool:
+    def _settle_companion(self, load: Load, companion: Companion, busy: Collection[str]) -> Arrival | None:
+        held = load.held
+        if held is None or self._held.get(load.name) is not held:
+            return None  # the model went meanwhile
+        try:
+            if load.opened is not None:
+                held.take(companion, load.opened)
+                self._weigh(held)
+                self._trim(held.name, busy)
+                return Arrival(name=held.name, companion=companion)
+        except Exception as error:
+            # What a library's layers may raise: the model goes on without.
+            log.warning("The %s of %s does not fit into it.", companion, held.name, exc_info=error)
+            load.error = bare(error)
+        self._withdrawn.setdefault(held.name, set()).add(companion)
+        self._roomy.get(held.name, {}).pop(companion, None)
+        file = held.companions.known[companion].path.name
+        held.withdraw(companion)
+        self._weigh(held)
+        return Arrival(
+            name=held.name, sentence=_sentence(file, load.error), companion=companion, file=file,
+            lacked_room=load.lacked_room,
+        )  # fmt: skip
+
+    def _weigh(self, held: Held) -> None:
+        """What is known of a model, as it is now."""
+        self._known[held.name] = held.loaded.info
+        self._sizes[held.name] = held.memory_mb
+
+    def shed(self, busy: Collection[str], used: Collection[Beside] = ()) -> bool:
         """Lets go of all models that are not at work or, where there are none, of what those at work can do without.
 
-        False when there is nothing.
+        `used`: companions at work. False when there is nothing.
         """
         idle = [name for name in self._held if name not in busy]
         for name in idle:
             self._let_go(name)
-        return bool(idle) or self._slim()
+        return bool(idle) or self._put_away(used, list(self._held.values())) or self._slim()
+
+    def _put_away(self, used: Collection[Beside], models: Collection[Held]) -> bool:
+        """Companions of these models that are not at work leave memory; False when there are none."""
+        idle = [(held, one) for held in models for one in held.companions.opened if (held.name, one) not in used]
+        if not idle:
+            return False
+        finish(self._device)
+        for held, companion in idle:
+            log.info("The %s of %s is let go.", companion, held.name)
+            held.drop(companion)
+            self._weigh(held)
+        self._loader.free()
+        return True
 
     def _slim(self) -> bool:
         """Compiled code's recordings and joined weights, for a while: what lacks memory may be a job's only way."""
@@ -166,7 +249,7 @@ class Shelf:
         given = [boost.rest(REST_SECONDS) for boost in self.boosts()]
         if any(given):
             log.info("Memory is full: compiled code rests for %d minutes.", REST_SECONDS // 60)
-            self._free()
+            self._loader.free()
         return any(given)
 
     def boosts(self) -> Iterator[Boost]:
@@ -177,22 +260,19 @@ class Shelf:
         """What is there, as the bot is told."""
         return Models(loaded=tuple(self._held), known=tuple(self._known.values()))
 
-    def _leaving(self, name: str, busy: Collection[str]) -> list[Held] | None:
-        """The idle models that have to go for this one; None when they are not enough."""
-        known = self._budget_mb if name in self._crowded else self._sizes.get(name, self._source.size_mb(name))
-        missing = known - self._room_mb()
+    def _idle(self, missing: int, busy: Collection[str], staying: int = 0) -> list[Held] | None:
+        """Idle models of so many MB, or all but `staying` there are; None when they are not enough."""
         leaving = []
         for other, held in self._held.items():
             if missing > 0 and other not in busy:
                 leaving.append(held)
                 missing -= self._sizes[other]
-        # One that is larger than the whole budget gets the device for itself.
-        return leaving if missing <= 0 or len(leaving) == len(self._held) else None
+        return leaving if missing <= 0 or len(leaving) + staying == len(self._held) else None
 
-    def _staying(self) -> Company:
-        """Those that are there, with all that they may come to hold."""
-        loaded = [held.loaded for held in self._held.values()]
-        return Company(models=sum(one.memory_mb + one.plan.later_mb for one in loaded))
+    def _staying(self, name: str) -> Company:
+        """Models that are there, with all that they may come to hold, and what `name` shall have room for beside it."""
+        models = sum(self._sizes[held.name] + held.plan.later_mb for held in self._held.values())
+        return Company(models=models, tools=sum(self._roomy.get(name, {}).values()))
 
     def _room_mb(self) -> int:
         return self._budget_mb - programs_mb(self._device) - sum(self._sizes[name] for name in self._held)
@@ -207,67 +287,12 @@ class Shelf:
         log.info("%s is let go.", name)
         finish(self._device)
         del self._held[name]
-        self._free()
-
-    def _free(self) -> None:
-        """Models hold themselves in circles, and torch holds their memory."""
-        gc.collect()
-        free_cache(self._device)
-
-    def _run(self, tried: _Try) -> None:
-        """In a thread of its own."""
-        log.info("Loading %s; %s leave for it.", tried.name, ", ".join(held.name for held in tried.leaving) or "none")
-        try:
-            finish(self._device)
-            for held in tried.leaving:
-                _leave(held)
-            self._free()
-            tried.held = Held.of(self._source.load(tried.name, tried.company), self._device)
-        except NoRoom as error:
-            log.info("%s", error.sentence)
-            tried.error = bare(error)
-        except Exception as error:
-            log.warning("%s could not be loaded.", tried.name, exc_info=error)
-            tried.error = bare(error)  # its frames hold the half of a model that has been loaded
-        if tried.error is None:
-            tried.leaving = []
-        self._free()
-        tried.leaving = [held for held in tried.leaving if self._comes_back(held)]
-        self._ended.set()
-        self.arrived()
-
-    def _comes_back(self, held: Held) -> bool:
-        try:
-            _come_back(held, self._device.place)
-        except Exception as error:
-            # It is loaded anew when somebody asks for it.
-            log.warning("%s could not come back (%s).", held.name, error)
-            return False
-        return True
-
-
-def _leave(held: Held) -> None:
-    """To the host's memory, with nothing left behind."""
-    held.leave()
-    _move(held, HOST)
-
-
-def _come_back(held: Held, place: torch.device) -> None:
-    _move(held, place)
-    held.come_back()
-
-
-def _move(held: Held, place: torch.device) -> None:
-    move(held.family.parts, held.loaded.plan, place)
-    for network in held.loaded.tools.networks:
-        network.to(place)
-
-
-def _lacked_room(error: BaseException | None) -> bool:
-    return any(isinstance(one, NoRoom) or is_out_of_memory(one) for one in chain(error))
+        self._loader.free()
 
 
 def _sentence(name: str, error: BaseException | None) -> str:
     if isinstance(error, DarkroomError):
         return error.sentence
+    if isinstance(error, CannotOpen):
+        return str(error)
     return f"{name} could not be loaded; the worker's log says why."

@@ -11,12 +11,15 @@ import pytest
 from bot import shelf as module
 from bot.config import ROOT, Config
 from bot.shelf import Shelf
-from core.catalogue import POSTCARD, SAMPLERS, XL_SIZES
+from core.abilities import lacking, sentence
+from core.catalogue import POSTCARD, SAMPLERS, XL_SIZES, Edit
 from core.errors import ConfigError
 from core.events import ModelInfo
+from core.job import Upscale
 from storage.database import Database
 from storage.settings import Settings
 from tests.harness import weights
+from tests.harness.headless import request
 
 #: Long after any file of a test was written.
 LATER = 4e9
@@ -289,6 +292,15 @@ async def test_a_workers_word_counts_for_its_model_and_is_remembered_without_its
     assert (again.model.digest, again.model.steps, again.model.edits) == ("", 24, ("tile", "variation"))
     other = await opened(settings, data, DARKROOM_MODEL="else/mine")
     assert other.model.steps == 25, "that was another one"
+
+
+async def test_what_a_worker_withdraws_is_refused_from_then_on(settings, data) -> None:
+    shelf = await opened(settings, data)
+    await shelf.heard(info(edits=("upscale", "variation")))
+    double = request(upscale=Upscale(factor=2))
+    assert lacking(double, shelf.model) is None
+    await shelf.heard(info(edits=("variation",)))
+    assert lacking(double, shelf.model) == (Edit.UPSCALE, sentence(Edit.UPSCALE, shelf.model))
 
 
 async def test_what_is_remembered_may_be_anything(settings, data) -> None:

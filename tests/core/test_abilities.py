@@ -86,3 +86,9 @@ def test_one_image_prompt_alone_needs_no_adapter_but_two_do_and_transformers_tak
     assert lacking(request(inputs=(one,)), ANY) is not None
     named = replace(FLUX, adapter="somewhere")
     assert lacking(request(inputs=(replace(one, role=Role.STYLE),)), named) is not None
+
+
+def test_a_model_of_which_its_worker_says_that_it_can_do_nothing_more_can_do_nothing_more():
+    named = replace(ANY, upscaler="owner/upscaler")
+    assert Edit.UPSCALE in abilities(named), "before a worker has spoken the catalogue counts"
+    assert abilities(replace(named, edits=())) == frozenset()

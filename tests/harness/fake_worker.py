@@ -23,6 +23,7 @@ from pathlib import Path
 from PIL import Image
 
 from core import events, wire
+from core.abilities import abilities
 from core.catalogue import POSTCARD, SAMPLERS
 from core.job import MadeWith, Request
 from core.proof import prove
@@ -164,6 +165,7 @@ class FakeWorker:
             guidance=POSTCARD.guidance,
             sampler=POSTCARD.sampler,
             samplers=tuple(SAMPLERS),
+            edits=tuple(sorted(abilities(POSTCARD))),
         )
         self.send(events.Ready(model=info, load_ms=int(self.options.load_seconds * 1000)))
 

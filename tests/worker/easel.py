@@ -10,6 +10,7 @@ from PIL import Image
 
 from core.events import Submit
 from core.job import Request
+from tests.worker.companions import open_all
 from worker.edits import Desk, Prepared, prepare
 from worker.families.base import Conditions, Pixels
 from worker.models import Loaded
@@ -31,7 +32,7 @@ class Easel:
 
     def __init__(self, loaded: Loaded, tools: Tools | None = None) -> None:
         self.family = loaded.family
-        self.tools = tools or loaded.tools
+        self.tools = tools or open_all(loaded)
         self._schedules = Schedules(loaded.family.scheduler)
         self._texts: dict[str, Conditions] = {}
 

@@ -10,6 +10,7 @@ from core.edits import STRONG, SUBTLE
 from core.job import Input, Kind, Role, Upscale
 from models.postcard.render import render
 from models.postcard.world import Scene, Thing
+from tests.worker.companions import open_all
 from tests.worker.easel import Easel
 from tests.worker.test_edits_postcard import apart, red, wish, yellow
 from worker.families.base import Pixels
@@ -20,7 +21,7 @@ from worker.vision.describe import best_words
 @pytest.fixture(scope="module")
 def easel(postcard: Loaded) -> Easel:
     """The shipped model with its companions."""
-    tools = postcard.tools
+    tools = open_all(postcard)
     assert tools.adapter and tools.upscaler and tools.describer and tools.check
     return Easel(postcard)
 

@@ -5,20 +5,34 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.harness import weights
-from tests.worker.companions import make_upscaler
+from tests.worker.companions import make_adapter, make_classifier, make_upscaler
 from tests.worker.test_memory import FLUX, MEMORY, SD15, SDXL, SIZES, settings
 from worker import doctor
 from worker.device import CONTEXT_MB, Device, choose, programs_mb
 from worker.kinds import CannotLoad
-from worker.memory import COMPILER_MB, Company, NoRoom, Plan, Policy, Sizes, _later, plan, plan_beside, reserve_mb
+from worker.memory import (
+    COMPILER_MB,
+    FEW_ROWS,
+    UNPLANNED,
+    Company,
+    NoRoom,
+    Plan,
+    Policy,
+    Sizes,
+    _later,
+    in_company,
+    plan,
+    plan_beside,
+    reserve_mb,
+)
 from worker.models import Loaded, load
 from worker.placing import planned
-from worker.sizing import companions_mb
 from worker.vision.places import Places
+from worker.vision.tools import read_companions
 
 GB = 1024
 PARTS = st.integers(0, 20_000)
@@ -178,35 +192,68 @@ def test_a_load_plans_with_what_is_free_then(monkeypatch: pytest.MonkeyPatch, lo
 # --- companions ------------------------------------------------------------------------------------------------------
 
 
-def test_companions_are_counted_from_their_headers_in_the_precision_that_they_will_have(tmp_path: Path) -> None:
-    million = {"weight": [1024, 1024]}
-    weights.tensors(tmp_path / "up" / "model.safetensors", million)
-    weights.tensors(tmp_path / "words" / "model.safetensors", million)
-    weights.tensors(tmp_path / "ip" / "adapter.safetensors", million)
-    weights.tensors(tmp_path / "ip" / "image_encoder" / "model.safetensors", million)
-    (tmp_path / "ip" / "image_encoder" / "config.json").write_text("{}")
-    up, words, adapter = (str(tmp_path / name) for name in ("up", "words", "ip"))
-    assert companions_mb(Places(upscaler=up), 2) == companions_mb(Places(classifier=up), 2) == 4
-    assert (companions_mb(Places(describer=words), 2), companions_mb(Places(describer=words), 4)) == (2, 4)
-    assert companions_mb(Places(adapter=adapter), 2) == 4, "with its encoder"
-    assert companions_mb(Places(adapter=f"{adapter}/adapter.safetensors", upscaler=up, describer=words), 2) == 10
+def test_companions_are_counted_from_their_headers_in_the_precision_that_they_will_have(
+    folder: Path, tmp_path: Path
+) -> None:
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.bfloat16)
+    places = Places(
+        adapter=str(make_adapter(tmp_path / "ip", unet)), upscaler=str(make_upscaler(tmp_path / "up")),
+        classifier=str(make_classifier(tmp_path / "words")), describer=str(make_classifier(tmp_path / "more")),
+    )  # fmt: skip
+    found = read_companions(places, {"unet": unet}, torch.device("cpu"), torch.bfloat16)
+    for companion, known in found.known.items():
+        opened = found.open(companion)
+        tensors = {id(one): one for network in opened.networks for one in network.state_dict().values()}
+        taken = sum(one.numel() * one.element_size() for one in tensors.values())
+        assert taken / 2**20 <= known.memory_mb < 2 + taken / 2**20, companion
 
 
-def test_companions_that_cannot_be_opened_take_nothing(tmp_path: Path) -> None:
-    (tmp_path / "broken.safetensors").write_bytes(b"not this")
-    (tmp_path / "empty").mkdir()
-    for place in ("", "./nowhere", str(tmp_path / "broken.safetensors"), str(tmp_path / "empty")):
-        assert companions_mb(Places(adapter=place, upscaler=place), 4) == 0
-    weights.tensors(tmp_path / "alone.safetensors", {"weight": [1024, 1024]})
-    assert companions_mb(Places(adapter=str(tmp_path / "alone.safetensors")), 4) == 0, "its encoder is missing"
-
-
-def test_a_load_counts_what_lies_in_the_folder_and_what_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_load_leaves_what_lies_beside_a_model_on_the_disk_and_counts_nothing_of_it(
+    folder: Path, tmp_path: Path
+) -> None:
     upscaler = make_upscaler(tmp_path / "upscaler")
     device = choose("cpu", "float32", 0, cap_mb=2048)
     found = load(str(folder), device, tools=Places(upscaler=str(upscaler)))
-    assert found.plan.company.tools >= 1 and found.tools.upscaler is not None
-    assert "upscale" in found.info.edits and found.memory_mb > load(str(folder), device).memory_mb - 1
+    assert "upscale" in found.info.edits
+    assert found.companions.opened == () and found.plan.company.tools == 0
+    assert found.memory_mb == load(str(folder), device).memory_mb
+
+
+def test_a_plan_with_a_companion_gives_fewer_rows_and_without_it_all_of_them_again() -> None:
+    alone = plan(SDXL, 24 * GB)
+    beside = in_company(alone, Company(tools=3 * GB))
+    assert (beside.policy, beside.tiled, beside.joined, beside.recorded) == (
+        alone.policy, alone.tiled, alone.joined, alone.recorded
+    )  # fmt: skip
+    assert FEW_ROWS <= beside.rows < alone.rows and beside.peak_mb <= 24 * GB
+    assert "3072 for what lies beside it" in beside.sentence()
+    assert in_company(alone, Company()) == alone
+
+
+def test_where_a_companion_fits_only_beside_a_model_that_lies_otherwise_that_is_said() -> None:
+    with pytest.raises(NoRoom, match="text on host"):
+        in_company(plan(SDXL, 12 * GB), Company(tools=3 * GB), "SDXL")
+    roomy = plan(SDXL, 12 * GB, Company(tools=3 * GB))
+    assert in_company(roomy, Company(tools=3 * GB)) == roomy
+    with pytest.raises(CannotLoad, match="needs at least"):
+        in_company(plan(FLUX, 8 * GB), Company(tools=7 * GB))
+
+
+@given(sizes=SIZES, memory=MEMORY, tools=PARTS, fp8=st.booleans())
+def test_with_a_companion_a_model_lies_as_before_and_fits(sizes: Sizes, memory: int, tools: int, fp8: bool) -> None:
+    alone = tried(sizes, memory, Company(), fp8)
+    if alone is None:
+        return
+    try:
+        found = in_company(alone, Company(tools=tools))
+    except CannotLoad:
+        return
+    assert found.peak_mb <= memory and 1 <= found.rows <= alone.rows
+    assert (found.policy, found.tiled, found.fp8) == (alone.policy, alone.tiled, alone.fp8)
+
+
+def test_what_has_no_plan_is_not_planned_for_companions() -> None:
+    assert in_company(UNPLANNED, Company(tools=7)) == replace(UNPLANNED, company=Company(tools=7))
 
 
 # --- the doctor ------------------------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.catalogue import Edit
 from core.events import (
     Cancelled,
     Described,
@@ -30,7 +32,7 @@ from worker.families.base import Adaptation
 from worker.models import CannotLoad
 from worker.pictures import png
 from worker.shelf import Shelf
-from worker.vision.tools import Tools
+from worker.vision.tools import Companion, Companions, Known
 
 CPU = choose("cpu", "float32", 0)
 
@@ -329,11 +331,17 @@ def test_a_pipeline_of_its_own_is_refused_stopped_and_tried_again_like_others() 
 
 def test_words_end_a_job_without_a_step() -> None:
     class Describer:
+        networks = ()
+
+        def try_out(self) -> None:
+            pass
+
         def describe(self, seen: Any) -> tuple[str, ...]:
             return (f"a picture of {seen.shape[1]}×{seen.shape[0]}", "a picture")
 
     one = paper("one")
-    bed, _ = bed_of(replace(one, tools=Tools(describer=Describer())))
+    known = Known(path=Path("words"), edits=(Edit.DESCRIBE,), memory_mb=1, open=Describer)
+    bed, _ = bed_of(replace(one, companions=Companions({Companion.DESCRIBER: known})))
     source = png(pixels(bed.render(wish("one", count=1), "it")[0]).astype("uint8"))
     before = len(forwards(one))
     bed.submit("a", wish("one"), source=source, kind=Kind.DESCRIBE)

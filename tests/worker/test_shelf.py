@@ -100,7 +100,8 @@ def test_whatever_was_ordered_is_done_before_weights_go(monkeypatch: pytest.Monk
     bench = Bench(one, two=paper("two", 200))
     bench.sizes["two"] = 200
     there: list[tuple[tuple[str, ...], list[str]]] = []
-    monkeypatch.setattr("worker.shelf.finish", lambda device: there.append((bench.there, list(moves(one)))))
+    for place in ("worker.shelf.finish", "worker.loading.finish"):
+        monkeypatch.setattr(place, lambda device: there.append((bench.there, list(moves(one)))))
     assert bench.fetch("two") == Arrival(name="two")
     assert there == [((), [])], "on its way out, but where it was"
     assert bench.shelf.shed(set()) and there[1:] == [(("two",), ["cpu"])]

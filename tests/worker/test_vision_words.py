@@ -14,11 +14,12 @@ from transformers.models.blip.processing_blip import BlipProcessor
 
 from core.catalogue import Edit
 from tests.worker.companions import LABELS, make_adapter, make_classifier, make_encoder, make_upscaler
+from worker.vision import CannotOpen
 from worker.vision.check import open_check
 from worker.vision.describe import LabelDescriber, best_words, open_describer, wordings
 from worker.vision.eyes import Eyes
 from worker.vision.places import Places
-from worker.vision.tools import open_tools
+from worker.vision.tools import Companion, read_companions
 
 CPU, FLOAT = torch.device("cpu"), torch.float32
 PIXELS = np.random.default_rng(3).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -120,7 +121,7 @@ def test_a_labelled_classifier_describes(tmp_path: Path) -> None:
 
 
 def test_a_classifier_of_other_labels_does_not(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="group:word"):
+    with pytest.raises(CannotOpen, match="group:word"):
         open_describer(make_classifier(tmp_path, ("safe", "unsafe")), CPU, FLOAT)
 
 
@@ -164,17 +165,17 @@ def make_writer(folder: Path) -> Path:
     return folder
 
 
-def test_tools_say_what_they_add(folder: Path, tmp_path: Path) -> None:
+def test_companions_say_what_they_add(folder: Path, tmp_path: Path) -> None:
     unet = UNet2DConditionModel.from_pretrained(folder / "unet")
     places = Places(
         adapter=str(make_adapter(tmp_path / "adapter", unet)),
         upscaler=str(make_upscaler(tmp_path / "upscaler")),
         classifier=str(make_classifier(tmp_path / "vision")),
     )
-    tools = open_tools(places, {"unet": unet}, CPU, FLOAT)
-    assert set(tools.edits) == {Edit.IMAGE_PROMPT, Edit.STYLE, Edit.CHARACTER, Edit.UPSCALE, Edit.DESCRIBE}
-    assert len(tools.networks) == 4, "the classifier that describes is held once"
-    assert open_tools(Places(), {"unet": unet}, CPU, FLOAT).edits == ()
+    found = read_companions(places, {"unet": unet}, CPU, FLOAT)
+    assert found.edits == (Edit.IMAGE_PROMPT, Edit.STYLE, Edit.CHARACTER, Edit.UPSCALE, Edit.DESCRIBE)
+    assert found.of({Companion.DESCRIBER}) == {Companion.CLASSIFIER}, "the classifier describes"
+    assert read_companions(Places(), {"unet": unet}, CPU, FLOAT).edits == ()
 
 
 def test_what_cannot_be_opened_is_left_out_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -184,7 +185,7 @@ def test_what_cannot_be_opened_is_left_out_with_a_word(tmp_path: Path, caplog: p
     empty.write_bytes(b"")
     places = Places(adapter=str(tmp_path), upscaler=str(empty), classifier=str(tmp_path / "nowhere"))
     with caplog.at_level(logging.WARNING, "darkroom.tools"):
-        tools = open_tools(places, {}, CPU, FLOAT)
-    assert tools.edits == () and tools.check is None
+        found = read_companions(places, {}, CPU, FLOAT)
+    assert found.edits == () and not found.known
     said = caplog.text
     assert "only models with a UNet" in said and "is no upscaler" in said and "nowhere" in said

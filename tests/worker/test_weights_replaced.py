@@ -17,7 +17,7 @@ from torch import nn
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_sd3, make_sdxl
 from tests.worker.checkpoint_single import single_file
-from tests.worker.companions import make_adapter, make_classifier, make_upscaler
+from tests.worker.companions import make_adapter, make_classifier, make_upscaler, open_all
 from worker import singlefile
 from worker.device import choose
 from worker.memory import Plan, Policy
@@ -68,7 +68,8 @@ def with_companions(folder: Path, _: pytest.MonkeyPatch) -> Loaded:
     )  # fmt: skip
     del unet
     loaded = furnish(load(str(made), CPU), places, CPU)
-    assert len(loaded.tools.networks) > 3
+    open_all(loaded)
+    assert len(loaded.companions.networks) > 3
     return loaded
 
 

@@ -2,7 +2,7 @@
 
 The engine's whole contract is one generator:
 
-    work = prepare(order, Desk(family=…, tools=loaded.tools, text=…))
+    work = prepare(order, Desk(family=…, tools=companions.tools, text=…))   # once what it wants of those is in memory
     next(work)          # one short piece: a picture decoded, an encode, a tile. Again, between the loop's steps …
                         # … until StopIteration, whose value is `Prepared`; CannotCompute comes before the device's work
 
@@ -12,7 +12,8 @@ starts is over at once: its `pictures` or `words` are the result. A plain grid t
 prepare but its words. The family must be adapted (`Family.adapt`) before each piece, for LoRAs change encoders too.
 """
 
+from worker.edits.brought import needed, wanted
 from worker.edits.plan import Desk, Finish, Prepared, Start
 from worker.edits.prepare import check_from_words, prepare, takes_steps
 
-__all__ = ["Desk", "Finish", "Prepared", "Start", "check_from_words", "prepare", "takes_steps"]
+__all__ = ["Desk", "Finish", "Prepared", "Start", "check_from_words", "needed", "prepare", "takes_steps", "wanted"]

@@ -2,6 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: What a network is tried out with.
+GREY = np.full((64, 64, 3), 128, dtype=np.uint8)
 
 
 class CannotOpen(Exception):
@@ -19,3 +26,17 @@ def quietly() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(before)
+
+
+def read_whole(kind: Any, folder: Path, dtype: Any) -> Any:
+    """A network of transformers with all of its weights. Raises CannotOpen, or whatever the library does.
+
+    What a file lacks would be drawn at random.
+    """
+    with quietly():
+        network, told = kind.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
+        )
+    if missing := sorted(told["missing_keys"]):
+        raise CannotOpen(f"{folder} lacks {len(missing)} of its weights ({missing[0]} is the first). Fetch it again.")
+    return network

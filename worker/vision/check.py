@@ -3,6 +3,7 @@
 What a score leads to is somebody else's rule. Knows no jobs.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from worker.families.base import Pixels
-from worker.vision import quietly
+from worker.vision import GREY, CannotOpen, read_whole
 from worker.vision.eyes import Eyes
+from worker.vision.headers import Shapes, config_of, shapes_of, weights_of
 
 
 class PictureCheck:
@@ -36,14 +38,26 @@ class PictureCheck:
         found = logits.sigmoid() if self._many else logits.softmax(dim=0)
         return dict(zip(self.labels, found.tolist(), strict=True))
 
+    def try_out(self) -> None:
+        """Looks at one grey picture. Raises ArithmeticError for scores that are no numbers."""
+        if not all(map(math.isfinite, self.scores(GREY).values())):
+            raise ArithmeticError("its scores are no numbers")
+
+
+def check_classifier(folder: Path) -> tuple[Shapes, tuple[str, ...]]:
+    """Its tensors' shapes and its labels, where headers and config say that it is one. Raises CannotOpen."""
+    from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, AutoConfig
+
+    labels = config_of(folder).get("id2label") or {}
+    if type(AutoConfig.from_pretrained(folder, local_files_only=True)) not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+        raise CannotOpen(f"{folder} is no image classifier that transformers knows.")
+    return shapes_of(weights_of(folder)), tuple(map(str, labels.values()))
+
 
 def open_check(folder: Path, device: torch.device) -> PictureCheck:
     """Loads a folder in transformers' format. Raises OSError or ValueError when there is none."""
     from transformers import AutoModelForImageClassification
 
     # Full precision: it is small, and a rule's threshold shall not depend on the device's habits.
-    with quietly():
-        network = AutoModelForImageClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
+    network = read_whole(AutoModelForImageClassification, folder, torch.float32)
     return PictureCheck(network.to(device).eval().requires_grad_(False), Eyes.open(folder))
