@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from worker import torch_internals
 from worker.regions import Bundle, Code, Signature
 from worker.tally import Wish
 from worker.tracing import Recipe, Traced
@@ -100,14 +101,10 @@ def prune(root: Path) -> None:
 
 def write_compiled(traced: Traced, path: Path) -> None:
     """By torch's inductor."""
-    from torch._inductor import standalone_compile
-
-    artifact = standalone_compile(traced.graph, list(traced.examples), dynamic_shapes="from_graph")
-    artifact.save(path=str(path), format="binary")
+    torch_internals.compile_to(path, traced.graph, traced.examples)
 
 
 def read_compiled(path: Path) -> Code:
     """The reverse."""
-    from torch._inductor.standalone_compile import CompiledArtifact
-
-    return CompiledArtifact.load(path=str(path), format="binary")
+    code: Code = torch_internals.read_compiled(path)
+    return code

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from core.catalogue import name_of
 from core.spelling import nearest, quoted
+from worker.diffusers_internals import is_streamed
 from worker.lorafile import Layers, read
 
 log = logging.getLogger("darkroom.loras")
@@ -129,9 +130,7 @@ def state_of(path: Path) -> str:
 
 def waits(network: nn.Module) -> bool:
     """True when its weights come to the device piece by piece: what is added to it would not come along."""
-    from diffusers.hooks.group_offloading import _is_group_offload_enabled
-
-    return bool(_is_group_offload_enabled(network))
+    return is_streamed(network)
 
 
 class Slot:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from worker.device import Device, programs_mb
+from worker.diffusers_internals import stream
 from worker.families.base import Guidance, Model, Whole
 from worker.memory import ALONE, UNPLANNED, Company, Plan, Policy, plan_beside
 from worker.quantize import to_fp8
@@ -19,7 +20,6 @@ from worker.sizing import TILE, sizes_of
 #: The network that takes the steps, by diffusers' name for it.
 DENOISERS = ("unet", "transformer")
 HOST = torch.device("cpu")
-_LAYERS, _BLOCKS = "leaf_level", "block_level"
 FULL, FP8 = "full", "fp8"
 
 
@@ -46,7 +46,8 @@ def place(parts: Mapping[str, nn.Module], chosen: Plan, device: torch.device, co
             to_fp8(part, compute)
         if streams(name, chosen):
             own(part)
-            _stream(part, device, _BLOCKS if name == "transformer" else _LAYERS)
+            if device != HOST:
+                stream(part, device, HOST, blocks=name == "transformer")
         else:
             own(part.to(device))
     if chosen.tiled:
@@ -72,9 +73,8 @@ def own(part: nn.Module) -> None:
         weight.data = copy(weight.data)
     for module in part.modules():
         # New tensors, for a buffer may be a view that keeps what it is of.
-        for name, one in module._buffers.items():
-            if one is not None:
-                module._buffers[name] = copy(one)
+        for name, one in list(module.named_buffers(recurse=False, remove_duplicate=False)):
+            setattr(module, name, copy(one))
 
 
 def streams(name: str, chosen: Plan) -> bool:
@@ -91,18 +91,6 @@ def move(parts: Mapping[str, nn.Module], chosen: Plan, place: torch.device) -> N
     for name, part in parts.items():
         if not streams(name, chosen):
             part.to(place)
-
-
-def _stream(part: nn.Module, device: torch.device, how: str) -> None:
-    """Its weights stay in the host's memory; the next ones are on their way while the present ones compute."""
-    if device == HOST:
-        return
-    from diffusers.hooks import apply_group_offloading
-
-    apply_group_offloading(
-        part, onload_device=device, offload_device=HOST, offload_type=how, use_stream=True, record_stream=True,
-        num_blocks_per_group=1 if how == _BLOCKS else None, low_cpu_mem_usage=True,
-    )  # fmt: skip
 
 
 def tile(vae: nn.Module | None, side: int = TILE) -> bool:

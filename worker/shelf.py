@@ -200,6 +200,7 @@ class Shelf:
                 held.take(companion, load.opened)
                 self._weigh(held)
                 self._trim(held.name, busy)
+                log.info("The %s of %s is there; it lies so: %s.", companion, held.name, held.plan.sentence())
                 return Arrival(name=held.name, companion=companion)
         except Exception as error:
             # What a library's layers may raise: the model goes on without.
