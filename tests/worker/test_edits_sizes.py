@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from core.canvas import Direction, pan, zoom_out
@@ -22,10 +21,9 @@ from tests.worker.test_edits_postcard import apart, red, wish
 from worker.device import choose
 from worker.edits.fitting import cut, filled, on_grid
 from worker.families.base import Pixels
-from worker.models import Loaded, load
+from worker.models import Loaded, furnish, load
 from worker.pictures import png
-from worker.vision.tools import Tools
-from worker.vision.upscale import open_upscaler
+from worker.vision.places import Places
 
 WIDTH, HEIGHT = 250, 187
 
@@ -54,8 +52,7 @@ def draw(model: Loaded, request: Request, source: Pixels, **more: object) -> Pix
 def tiny(loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     """A model of random weights with such an upscaler."""
     folder = make_upscaler(tmp_path_factory.mktemp("upscaler"))
-    upscaler = open_upscaler(folder, torch.device("cpu"), torch.float32)
-    return replace(loaded, tools=Tools(upscaler=upscaler))
+    return furnish(loaded, Places(upscaler=str(folder)), choose("cpu", "float32", 0))
 
 
 @pytest.mark.parametrize("creative", [False, True], ids=["subtle", "creative"])

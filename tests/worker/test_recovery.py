@@ -115,7 +115,7 @@ def test_an_upscale_says_what_it_has_cost_so_far_tile_by_tile(
     furnished: Loaded,  # noqa: F811 - the fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    enlarge_in_small_tiles(furnished, monkeypatch)
+    enlarge_in_small_tiles(monkeypatch)
     bed = Bed(furnished)
     now = iter(range(10_000))
     bed.engine._clock = lambda: float(next(now))
