@@ -29,15 +29,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from core.events import Done, Event, Failed, HouseTime, Picture, Progress, Submit
 from core.job import Request
 from worker import samplers
+from worker.checkpoints.catalogue_loader import Opener
+from worker.checkpoints.loader import Loaded, load, locate
 from worker.device import choose, prepare
-from worker.engine import Engine
-from worker.held import Held
-from worker.meter import Meter
-from worker.models import Loaded, load, locate
-from worker.opener import Opener
-from worker.orders import Inbox, Stop
-from worker.pulse import Pulse
-from worker.shelf import Shelf
+from worker.engine.engine import Engine
+from worker.engine.gpu_meter import Meter
+from worker.engine.loaded_model import Held
+from worker.engine.model_cache import Shelf
+from worker.transport.heartbeat import Pulse
+from worker.transport.inbox import Inbox, Stop
 
 RATIO_GOAL = 1.05
 FIRST_PREVIEW_GOAL = 0.25  # of the grid's time

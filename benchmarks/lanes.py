@@ -26,8 +26,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bot.admission import Wish
-from bot.config import Config
-from bot.hub import Status
+from bot.config.config import Config
+from bot.event_bus import Status
 from bot.main import Parts, build
 from core.catalogue import POSTCARD
 from core.events import Progress

@@ -7,14 +7,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bot.hub import Hub
+from bot.catalogue.registry import Shelf
+from bot.event_bus import Hub
+from bot.image_store import Pictures
 from bot.moderation import Moderation
-from bot.pictures import Pictures
-from bot.rates import Rates
-from bot.scheduler import Scheduler
-from bot.shelf import Shelf
-from bot.stages import OTHER_MODEL
-from bot.words import TURBO_PRICE, counted, gpu_time
+from bot.scheduling.cost_estimator import Rates
+from bot.scheduling.render_stages import OTHER_MODEL
+from bot.scheduling.scheduler import Scheduler
+from bot.text import TURBO_PRICE, counted, gpu_time
 from core.abilities import lacking
 from core.cost import MULTIPLIER, Plan, period_of, price_ms
 from core.errors import Gone, QueueFull, QuotaSpent, Refused

@@ -14,24 +14,24 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bot import health, logs, opening
+from bot import database, health, log_setup
 from bot.admission import Admission, Counters
-from bot.config import Config
-from bot.hub import Hub
+from bot.catalogue.registry import Shelf
+from bot.config.config import Config
+from bot.event_bus import Hub
+from bot.image_store import Pictures
 from bot.moderation import Moderation
-from bot.pictures import Pictures
-from bot.rates import Rates
-from bot.scheduler import Scheduler, Tools
+from bot.scheduling.cost_estimator import Rates
+from bot.scheduling.scheduler import Scheduler, Tools
 from bot.services import Clock, Services
-from bot.shelf import Shelf
-from bot.steady import PASSING
-from bot.workers import SILENT_SECONDS, Door
+from bot.storage_retry import PASSING
+from bot.workers.server import SILENT_SECONDS, Door
 from core.cost import Plan
 from core.errors import AlreadyRunning, ConfigError, DarkroomError
 from core.events import PHASE_DEADLINE_SECONDS, Phase
-from storage.deliveries import Deliveries
 from storage.jobs import Jobs
 from storage.ledger import Ledger
+from storage.outbox import Deliveries
 from storage.results import Results
 from storage.settings import Settings
 
@@ -101,7 +101,7 @@ async def build(
     Raises ConfigError, AlreadyRunning.
     """
     plan, hub, owners = plan_of(config), Hub(), set(config.owners)
-    async with opening.database(config.data, clock=clock) as db:
+    async with database.database(config.data, clock=clock) as db:
         ledger, settings, results = Ledger(db), Settings(db), Results(db)
         shelf = Shelf(config, settings, clock=clock)
         await shelf.begin()
@@ -187,8 +187,8 @@ async def build(
 
 async def serve(config: Config) -> None:
     """The bot, from start to SIGTERM. Raises DarkroomError for whatever a person has to mend."""
-    from bot.client import DarkroomBot
-    from bot.discord_url import point_at
+    from bot.interactions.api_endpoint import point_at
+    from bot.interactions.client import DarkroomBot
 
     for note in config.notes:
         log.warning("%s", note)
@@ -218,7 +218,7 @@ async def _connect(bot: Any, config: Config) -> None:
     import aiohttp
     import discord
 
-    from bot.discord_url import Unreachable, until_reachable
+    from bot.interactions.api_endpoint import Unreachable, until_reachable
 
     await until_reachable(config.api_url)
     try:
@@ -304,7 +304,7 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_CONFIG
     try:
         config = Config.from_env()
-        logs.set_up(config.log, config.secrets())
+        log_setup.set_up(config.log, config.secrets())
         if words:
             return _asked(config, words)
         asyncio.run(serve(config))
@@ -334,7 +334,7 @@ def _answer(config: Config, words: list[str]) -> int:
         from bot.doctor import examine
 
         return asyncio.run(examine(config))
-    from bot.modelshop import run
+    from bot.catalogue.cli import run
 
     return run(config, words[1:])
 

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from bot import asking, stages
 from bot.admission import Pressed
-from bot.buttons import view_of
-from bot.render import Button, Verb, render_info
-from bot.trouble import REQUEST_ERRORS
+from bot.interactions import submission
+from bot.messages.api_errors import REQUEST_ERRORS
+from bot.messages.components import view_of
+from bot.messages.job_card import Button, Verb, render_info
+from bot.scheduling import render_stages
 from core.errors import Gone, NotYours
 from core.job import Job, Kind, Lane, Request, Source, State, Where
 from core.parameters import MAX_COUNT, MAX_SEED
 from core.prompt import Defaults, parse
 
 if TYPE_CHECKING:
-    from bot.client import DarkroomBot
+    from bot.interactions.client import DarkroomBot
     from bot.services import Services
 
     Interaction = discord.Interaction[DarkroomBot]
@@ -35,7 +36,7 @@ async def press(interaction: "Interaction", button: Button) -> None:
         raise Gone("That job is not known here any more.")
     match button.verb:
         case Verb.UPSCALE | Verb.VARY | Verb.AGAIN:
-            with asking.carrying(job.typed):  # whatever refuses it offers the prompt for correction
+            with submission.carrying(job.typed):  # whatever refuses it offers the prompt for correction
                 await _RUNS[button.verb](interaction, job, button)
         case Verb.INFO:
             await _info(interaction, job)
@@ -109,7 +110,7 @@ async def _run(
     pressed = Pressed(parent=job.id, verb=button.verb, index=button.index)
     if source is not None:
         await _check_drawable(interaction.client.services, source)
-    await asking.run(interaction, kind, job.typed, request, lane=lane, source=source, pressed=pressed)
+    await submission.run(interaction, kind, job.typed, request, lane=lane, source=source, pressed=pressed)
 
 
 async def _still_drawable(services: "Services", source: Source | None) -> bool:
@@ -129,8 +130,8 @@ async def _check_drawable(services: "Services", source: Source) -> None:
     if drawn is not None and await services.pictures.read(root.job, root.index) is None:
         model = services.shelf.get(drawn.request.model)
         if model is None:
-            raise Gone(stages.LOST_MODEL)
-        stages.check_redrawn(drawn.made_with, model.digest)
+            raise Gone(render_stages.LOST_MODEL)
+        render_stages.check_redrawn(drawn.made_with, model.digest)
 
 
 def _picture(job: Job, button: Button) -> Source:

@@ -4,21 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bot.config import Config
-from bot.hub import Hub
+from bot.config.config import Config
+from bot.event_bus import Hub
 from core.catalogue import Model
 from core.cost import Plan
 
 if TYPE_CHECKING:
     from bot.admission import Admission
+    from bot.catalogue.registry import Shelf
+    from bot.image_store import Pictures
     from bot.moderation import Moderation
-    from bot.pictures import Pictures
-    from bot.scheduler import Scheduler
-    from bot.shelf import Shelf
+    from bot.scheduling.scheduler import Scheduler
     from storage.database import Database
-    from storage.deliveries import Deliveries
     from storage.jobs import Jobs
     from storage.ledger import Ledger
+    from storage.outbox import Deliveries
     from storage.results import Results
     from storage.settings import Settings
 

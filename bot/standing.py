@@ -4,17 +4,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bot.admission import Purse
-from bot.asking import server_that_pays, usual_lane
-from bot.hub import Status, WorkerState
-from bot.outlook import Estimate
-from bot.render import Button, Card, Verb
-from bot.words import TURBO_PRICE, counted, day, first_of, harmless, link, minutes, place_in_line, when
+from bot.event_bus import Status, WorkerState
+from bot.interactions.submission import server_that_pays, usual_lane
+from bot.messages.job_card import Button, Card, Verb
+from bot.scheduling.queue_estimate import Estimate
+from bot.text import TURBO_PRICE, counted, day, first_of, harmless, link, minutes, place_in_line, when
 from core.cost import grids_left
 from core.job import Job, Kind, Lane, State
 from core.prompt import Defaults, parse
 
 if TYPE_CHECKING:
-    from bot.client import DarkroomBot
+    from bot.interactions.client import DarkroomBot
 
 _MOST_JOBS = 8
 _MOST_UNTOLD = 4  # each with its buttons; Discord takes five rows of five

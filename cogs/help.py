@@ -4,7 +4,7 @@ from discord import Interaction, app_commands
 from discord.ext import commands
 
 from bot import helping
-from bot.client import DarkroomBot
+from bot.interactions.client import DarkroomBot
 
 
 class Help(commands.Cog):

@@ -3,8 +3,8 @@
 from discord import Interaction, app_commands
 from discord.ext import commands
 
-from bot import asking
-from bot.client import DarkroomBot
+from bot.interactions import submission
+from bot.interactions.client import DarkroomBot
 from core.prompt import MAX_TYPED
 
 
@@ -17,7 +17,7 @@ class Imagine(commands.Cog):
         self, interaction: Interaction[DarkroomBot], prompt: app_commands.Range[str, 1, MAX_TYPED]
     ) -> None:
         """Make pictures from words"""
-        await asking.imagine(interaction, prompt)
+        await submission.imagine(interaction, prompt)
 
 
 async def setup(bot: DarkroomBot) -> None:

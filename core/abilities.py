@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from core.catalogue import Edit, Model
 from core.job import Kind, Request, Role
-from core.weights import is_weighted
+from core.prompt_weights import is_weighted
 
 #: What the engine can do with every UNet of Stable Diffusion's families.
 _UNET = frozenset({

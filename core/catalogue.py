@@ -1,7 +1,7 @@
 """What models can do: sizes, steps, samplers, style, defaults. Pure: reads no file, loads no model.
 
-`core.entries` makes these values from models.toml, a worker's word refines them (`Model.told`), and a prompt chooses
-among them (`Choices`).
+`core.catalogue_file` makes these values from models.toml, a worker's word refines them (`Model.told`), and a prompt
+chooses among them (`Choices`).
 """
 
 import math

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from core.catalogue import SAMPLERS
-from core.readers import Name, NameAndWeight, Number, OneOf, Ratio, Reader, Whole, Words
+from core.value_parsers import Name, NameAndWeight, Number, OneOf, Ratio, Reader, Whole, Words
 
 MAX_SEED = 2**32 - 1
 MAX_STEPS = 100

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from core import choosing, weights
+from core import choosing, prompt_weights
 from core.abilities import lacking
 from core.catalogue import OWN_SAMPLER, Choices, Edit, Model
 from core.errors import PromptError
 from core.job import Lane, Lora, Request
 from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, MEANT, PARAMETERS, Parameter, Takes
-from core.readers import OneOf
 from core.spelling import nearest, quoted
+from core.value_parsers import OneOf
 
 #: What a modal holds, so that every refused prompt can be opened for correction.
 MAX_TYPED = 4000
@@ -265,7 +265,7 @@ def _refuse_sampler(text: str, given: dict[str, tuple[Any, _Piece]], model: Mode
 def _refuse_weights(text: str, words: str) -> None:
     """Raises PromptError for `::` and brackets whose numbers cannot be."""
     try:
-        weights.parse(words)
+        prompt_weights.parse(words)
     except ValueError as error:
         raise _error(str(error), text, "", 0) from None
 

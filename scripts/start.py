@@ -22,7 +22,7 @@ def command(settings: Mapping[str, str]) -> list[str]:
 
 def main(dotenv: Path = ROOT / ".env") -> NoReturn:
     """Becomes the program, or says why it cannot."""
-    from bot.envfile import read
+    from bot.config.dotenv_file import read
     from core.errors import ConfigError
 
     try:

@@ -30,11 +30,11 @@ from core.fairness import CREDIT, RELAX_SHARE
 from core.job import Job, MadeWith, State
 from core.preemption import Room
 from storage.database import Database, Tx
-from storage.deliveries import Deliveries, Tell
+from storage.fair_queue import Turns
+from storage.job_queries import Counts, Lookups, Place
 from storage.ledger import Ledger
-from storage.lookups import Counts, Lookups, Place
+from storage.outbox import Deliveries, Tell
 from storage.rows import job_columns, job_of, waiting_of
-from storage.turns import Turns
 
 __all__ = ["Claim", "Counts", "Dedupe", "Jobs", "Place", "Room"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ConfigError
-from worker.link import Address
+from worker.transport.bot_connection import Address
 
 #: Lower priority than the bot on the same machine: its loop must answer Discord within three seconds.
 NICE = 10

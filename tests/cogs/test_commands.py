@@ -6,7 +6,7 @@ from functools import partial
 
 from bot import helping
 from core.parameters import PARAMETERS
-from tests.harness import weights
+from tests.harness import weight_files
 from tests.harness.darkroom import darkroom, eventually, running_bot
 from tests.harness.sandbox import running_sandbox
 
@@ -65,10 +65,10 @@ async def test_help_has_short_pages_with_every_parameter(tmp_path):
 
 async def test_another_model_and_a_lora_are_named_in_the_prompt_and_shown(tmp_path):
     data = tmp_path / "data"
-    weights.folder(data / "models" / "mine")
-    weights.lora(data / "loras" / "ink.safetensors")
+    weight_files.folder(data / "models" / "mine")
+    weight_files.lora(data / "loras" / "ink.safetensors")
     os.utime(data / "loras" / "ink.safetensors", (1, 1))
-    for path in weights.all_of(data / "models"):
+    for path in weight_files.all_of(data / "models"):
         os.utime(path, (1, 1))
     async with darkroom(tmp_path) as room:
         info = await room.answer("info")

@@ -25,7 +25,7 @@ from PIL import Image
 from core import events, wire
 from core.catalogue import POSTCARD, SAMPLERS
 from core.job import MadeWith, Request
-from core.proof import prove
+from core.worker_auth import prove
 
 log = logging.getLogger("fake_worker")
 FAULTS = ("die", "hang", "freeze", "oom", "error", "spoil")

@@ -6,10 +6,10 @@ import pytest
 
 from core.job import Lane, Source, State
 from core.preemption import Room
-from storage.deliveries import Tell
 from storage.jobs import DOUBLE_PRESS_SECONDS, Dedupe
 from storage.ledger import NotEnough
-from tests.storage.store import MADE, NOON
+from storage.outbox import Tell
+from tests.storage.opened_storage import MADE, NOON
 
 
 async def told(store):

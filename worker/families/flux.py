@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from core.catalogue import Edit
-from worker.families.adapting import Adapter
+from worker.families.adaptation import Adapter
 from worker.families.autoencoder import Autoencoder
-from worker.families.base import Adaptation, Conditions, Guidance, Pixels
-from worker.loras import Loras
+from worker.families.lora_switcher import Loras
+from worker.interfaces import Adaptation, Conditions, Guidance, Pixels
 
 EDITS = (Edit.VARIATION, Edit.INPAINT, Edit.OUTPAINT, Edit.REFINE, Edit.STOP, Edit.CHAOS, Edit.PREVIEW)
 #: The longest prompts that they were trained with, in T5's tokens.

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from core.catalogue import Edit
-from worker.families.adapters import picture_attention
-from worker.families.adapting import Adapter
+from worker.families.adaptation import Adapter
 from worker.families.autoencoder import Autoencoder
-from worker.families.base import Adaptation, Conditions, Guidance, Pixels
 from worker.families.clip import Reader
-from worker.loras import Loras
+from worker.families.lora_switcher import Loras
+from worker.interfaces import Adaptation, Conditions, Guidance, Pixels
+from worker.vision.ip_adapter import picture_attention
 
 EDITS = (
     Edit.VARIATION, Edit.INPAINT, Edit.OUTPAINT, Edit.TILE, Edit.REFINE, Edit.NEGATIVE, Edit.WEIGHTS, Edit.STOP,

@@ -1,0 +1,1 @@
+"""Who runs when, on which worker, at which cost. Knows nothing of Discord."""
