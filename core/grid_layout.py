@@ -1,4 +1,4 @@
-"""How the pictures of one job lie beside each other, while they develop and when they are done. Pure: knows no pixels."""
+"""How the pictures of a job lie beside each other, while they develop and when they are done. Pure: knows no pixels."""
 
 import math
 
