@@ -32,6 +32,7 @@ from core.events import (
     Submit,
     Welcome,
 )
+from core.setting_parsers import host_and_port
 from core.worker_auth import prove
 from worker.transport.inbox import Drop, Inbox
 
@@ -61,10 +62,13 @@ class Address:
         """Raises ValueError with a sentence."""
         if text.startswith("unix:") and len(text) > len("unix:"):
             return cls(path=text.removeprefix("unix:"))
-        host, colon, port = text.rpartition(":")
-        if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ValueError(f"{text!r} is no address: it must be unix:PATH or HOST:PORT.")
-        return cls(host=host.strip("[]"), port=int(port))
+        try:
+            host, port = host_and_port(text)
+        except ValueError:
+            port = 0
+        if port == 0 or text.startswith("unix:"):
+            raise ValueError(f"“{text}” is no address: it has to be unix:PATH or HOST:PORT.")
+        return cls(host=host, port=port)
 
     def dial(self) -> socket.socket:
         """A connected, blocking socket. Raises OSError."""
