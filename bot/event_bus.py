@@ -38,7 +38,7 @@ class WorkerState:
 News = Job | Progress | WorkerState
 
 
-class Hub:
+class EventBus:
     """`changed`, `progress` and `worker` are called by those who decide; everybody else watches."""
 
     def __init__(self) -> None:

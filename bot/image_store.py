@@ -34,7 +34,7 @@ class Written:
     sha256: str
 
 
-class Pictures:
+class ImageStore:
     """`limit_bytes`: kept at most, oldest use goes first. `free_bytes`: with less free disk nothing new is taken."""
 
     def __init__(

@@ -16,16 +16,16 @@ from typing import Any
 
 from bot import database, health, log_setup
 from bot.admission import Admission, Counters
-from bot.catalogue.registry import Shelf
+from bot.catalogue.registry import ModelRegistry
 from bot.config.config import Config
-from bot.event_bus import Hub
-from bot.image_store import Pictures
+from bot.event_bus import EventBus
+from bot.image_store import ImageStore
 from bot.moderation import Moderation
-from bot.scheduling.cost_estimator import Rates
+from bot.scheduling.cost_estimator import CostEstimator
 from bot.scheduling.scheduler import Scheduler, Tools
 from bot.services import Clock, Services
 from bot.storage_retry import PASSING
-from bot.workers.server import SILENT_SECONDS, Door
+from bot.workers.server import SILENT_SECONDS, WorkerServer
 from core.cost import Plan
 from core.errors import AlreadyRunning, ConfigError, DarkroomError
 from core.events import PHASE_DEADLINE_SECONDS, Phase
@@ -59,14 +59,14 @@ class Parts:
     """What runs below Discord's surface."""
 
     services: Services
-    door: Door
+    worker_server: WorkerServer
 
     async def run(self) -> None:
         """Until cancelled. The scheduler is there before the first worker knocks."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.services.scheduler.run())
-            tasks.create_task(self.door.run())
-            tasks.create_task(self.services.shelf.run())
+            tasks.create_task(self.worker_server.run())
+            tasks.create_task(self.services.model_registry.run())
 
     async def drain(self, seconds: float) -> None:
         """Refuses what is new, ends or puts back what runs."""
@@ -100,13 +100,13 @@ async def build(
 
     Raises ConfigError, AlreadyRunning.
     """
-    plan, hub, owners = plan_of(config), Hub(), set(config.owners)
+    plan, bus, owners = plan_of(config), EventBus(), set(config.owners)
     async with database.database(config.data, clock=clock) as db:
         ledger, settings, results = Ledger(db), Settings(db), Results(db)
-        shelf = Shelf(config, settings, clock=clock)
-        await shelf.begin()
+        model_registry = ModelRegistry(config, settings, clock=clock)
+        await model_registry.begin()
         jobs = Jobs(db, ledger, relax_share=config.relax_share)
-        pictures = Pictures(
+        images = ImageStore(
             config.data / "pictures",
             db,
             results,
@@ -114,30 +114,30 @@ async def build(
             limit_bytes=round(config.disk_gb * 1e9),
             free_bytes=config.disk_free_mb * 1_000_000,
         )
-        rates = Rates(config, settings, shelf)
-        door = Door(
+        costs = CostEstimator(config, settings, model_registry)
+        worker_server = WorkerServer(
             config,
-            model=shelf.launch,
-            catalogue=shelf.order,
+            model=model_registry.launch,
+            catalogue=model_registry.order,
             clock=clock,
             monotonic=monotonic,
             deadlines=deadlines,
             silent_seconds=silent_seconds,
         )
 
-        shelf.changed = door.tell_catalogue
+        model_registry.changed = worker_server.tell_catalogue
         scheduler = Scheduler(
             Tools(
                 jobs=jobs,
                 ledger=ledger,
                 settings=settings,
-                pictures=pictures,
-                hub=hub,
-                door=door,
-                rates=rates,
+                images=images,
+                bus=bus,
+                worker_server=worker_server,
+                costs=costs,
                 plan=plan,
                 boot=new_id(),
-                model=shelf.heard,
+                model=model_registry.heard,
                 clock=clock,
                 monotonic=monotonic,
                 relax_share=config.relax_share,
@@ -149,12 +149,12 @@ async def build(
                 db=db,
                 jobs=jobs,
                 ledger=ledger,
-                pictures=pictures,
-                rates=rates,
+                images=images,
+                costs=costs,
                 moderation=moderation,
                 scheduler=scheduler,
-                shelf=shelf,
-                hub=hub,
+                model_registry=model_registry,
+                bus=bus,
                 plan=plan,
                 queue=config.queue,
                 clock=clock,
@@ -172,17 +172,17 @@ async def build(
             ledger=ledger,
             results=results,
             settings=settings,
-            hub=hub,
-            pictures=pictures,
+            bus=bus,
+            images=images,
             moderation=moderation,
             scheduler=scheduler,
             admission=admission,
             plan=plan,
-            shelf=shelf,
+            model_registry=model_registry,
             owners=owners,
         )
         await scheduler.begin()
-        yield Parts(services=services, door=door)
+        yield Parts(services=services, worker_server=worker_server)
 
 
 async def serve(config: Config) -> None:
@@ -251,7 +251,7 @@ async def _stop(parts: Parts, bot: Any, seconds: float) -> None:
     await parts.drain(max(0.0, seconds - _POSTING_SECONDS - _CLOSING_SECONDS))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_POSTING_SECONDS):
-            await bot.editor.last_words()
+            await bot.editor.show_requeued()
             # The outbox is the truth; nobody tells when it is empty.
             while await parts.services.deliveries.undelivered(parts.services.clock()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from bot.admission import Pressed
+from bot.admission import PressedButton
 from bot.interactions import submission
 from bot.messages.api_errors import REQUEST_ERRORS
 from bot.messages.components import view_of
@@ -79,7 +79,7 @@ async def _upscale(interaction: "Interaction", job: Job, button: Button) -> None
 async def _vary(interaction: "Interaction", job: Job, button: Button) -> None:
     services = interaction.client.services
     source = _picture(job, button)
-    model = services.shelf.get(job.request.model)
+    model = services.model_registry.get(job.request.model)
     if model is None:
         raise Gone("That picture was made with a model that is not here any more, so it cannot be varied now.")
     request = replace(
@@ -91,11 +91,11 @@ async def _vary(interaction: "Interaction", job: Job, button: Button) -> None:
 async def _again(interaction: "Interaction", job: Job, button: Button) -> None:
     services = interaction.client.services
     seed = services.new_seed()
-    model = services.shelf.get(job.request.model)
+    model = services.model_registry.get(job.request.model)
     if model is not None and await _still_drawable(services, job.source):
         request, kind, source = replace(job.request, seed=seed, model=model.name), job.kind, job.source
     else:  # another model has other sizes and defaults, and without its source it is a grid: read the prompt anew
-        fresh = parse(job.typed, choices=services.shelf.choices, defaults=Defaults(), seed=seed).request
+        fresh = parse(job.typed, choices=services.model_registry.choices, defaults=Defaults(), seed=seed).request
         request, kind, source = replace(fresh, seed=seed), Kind.GRID, None
     await _run(interaction, job, button, kind, request, source)
 
@@ -107,7 +107,7 @@ async def _run(
     interaction: "Interaction", job: Job, button: Button, kind: Kind, request: Request, source: Source | None
 ) -> None:
     lane = Lane.RELAX if button.relax else None
-    pressed = Pressed(parent=job.id, verb=button.verb, index=button.index)
+    pressed = PressedButton(parent=job.id, verb=button.verb, index=button.index)
     if source is not None:
         await _check_drawable(interaction.client.services, source)
     await submission.run(interaction, kind, job.typed, request, lane=lane, source=source, pressed=pressed)
@@ -125,10 +125,10 @@ async def _still_drawable(services: "Services", source: Source | None) -> bool:
 
 async def _check_drawable(services: "Services", source: Source) -> None:
     """Raises Gone for a pruned picture whose model is gone or has other weights: it would come out as another one."""
-    root = await services.pictures.root(source)
+    root = await services.images.root(source)
     drawn = await services.jobs.get(root.job)
-    if drawn is not None and await services.pictures.read(root.job, root.index) is None:
-        model = services.shelf.get(drawn.request.model)
+    if drawn is not None and await services.images.read(root.job, root.index) is None:
+        model = services.model_registry.get(drawn.request.model)
         if model is None:
             raise Gone(render_stages.LOST_MODEL)
         render_stages.check_redrawn(drawn.made_with, model.digest)
@@ -163,11 +163,11 @@ async def _delete(interaction: "Interaction", job: Job) -> None:
     if not job.is_final:
         await cancel(bot, job)
     await bot.editor.leave(job.id)
-    await bot.services.pictures.forget(job)
+    await bot.services.images.forget(job)
     words = "Deleted."
     for where, message in await _messages_of(bot, job):
         try:
-            await bot.doors.delete(where, message)
+            await bot.message_api.delete(where, message)
         except REQUEST_ERRORS as error:
             bot.log.warning("A message could not be deleted: %s", error, extra={"job": job.id})
             words = "Its pictures are deleted. Its message could not be: delete it by hand, or try again later."

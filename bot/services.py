@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bot.catalogue.registry import ModelRegistry
 from bot.config.config import Config
-from bot.event_bus import Hub
+from bot.event_bus import EventBus
 from core.catalogue import Model
 from core.cost import Plan
 
 if TYPE_CHECKING:
     from bot.admission import Admission
-    from bot.catalogue.registry import Shelf
-    from bot.image_store import Pictures
+    from bot.image_store import ImageStore
     from bot.moderation import Moderation
     from bot.scheduling.scheduler import Scheduler
     from storage.database import Database
@@ -29,7 +29,7 @@ Clock = Callable[[], float]
 class Services:
     """`clock` is seconds since the epoch; `new_id` makes job ids; `new_seed` makes seeds of pictures, 0 … 2**32 - 1.
 
-    `shelf` knows the models and LoRAs that requests may name.
+    `model_registry` knows the models and LoRAs that requests may name.
     """
 
     config: Config
@@ -42,16 +42,16 @@ class Services:
     ledger: "Ledger"
     results: "Results"
     settings: "Settings"
-    hub: Hub
-    pictures: "Pictures"
+    bus: EventBus
+    images: "ImageStore"
     moderation: "Moderation"
     scheduler: "Scheduler"
     admission: "Admission"
     plan: Plan
-    shelf: "Shelf"
+    model_registry: ModelRegistry
     owners: set[str] = field(default_factory=set)  # snowflakes; the client adds the application's owners at login
 
     @property
     def model(self) -> Model:
         """The one that is used where nobody chose."""
-        return self.shelf.model
+        return self.model_registry.model

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bot.admission import Purse
+from bot.admission import AccountStatus
 from bot.event_bus import Status, WorkerState
 from bot.interactions.submission import server_that_pays, usual_lane
 from bot.messages.job_card import Button, Card, Verb
@@ -32,10 +32,10 @@ _ASK_OWNER = "its owner finds why in the log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class AccountInfo:
     """All that /info shows. `grids`: how many the fast time still pays for, None = no end."""
 
-    purse: Purse
+    purse: AccountStatus
     lane: Lane
     grids: int | None
     jobs: tuple[tuple[Job, Estimate], ...]
@@ -45,25 +45,25 @@ class Standing:
     loras: tuple[str, ...] = ()
 
 
-async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
+async def of(bot: "DarkroomBot", user: str, guild: int | None) -> AccountInfo:
     """As it is now."""
     services = bot.services
     account = services.admission.account(user, await server_that_pays(bot, int(user), str(guild) if guild else None))
     purse = await services.admission.purse(account)
-    usual = parse("a picture", choices=services.shelf.choices, defaults=Defaults(), seed=0).request
+    usual = parse("a picture", choices=services.model_registry.choices, defaults=Defaults(), seed=0).request
     lane = await usual_lane(bot, user)
     priced = Lane.FAST if lane is Lane.RELAX else lane  # relax is free, so what fast time still pays for is said
     live = await services.jobs.live_of(account)
     untold = [await services.jobs.get(delivery.job) for delivery in await services.deliveries.untold(user)]
-    return Standing(
+    return AccountInfo(
         purse=purse,
         lane=lane,
         grids=grids_left(purse.balance_ms, await services.admission.price_ms(usual, priced)),
         jobs=tuple([(job, await services.scheduler.estimate(job)) for job in live]),
         untold=tuple(job for job in untold if job is not None),
         worker=_seen_by(services.scheduler.worker_state(), is_owner=services.moderation.is_owner(user)),
-        models=(services.model.name, *sorted(set(services.shelf.choices.models) - {services.model.name})),
-        loras=tuple(sorted(services.shelf.choices.loras)),
+        models=(services.model.name, *sorted(set(services.model_registry.choices.models) - {services.model.name})),
+        loras=tuple(sorted(services.model_registry.choices.loras)),
     )
 
 
@@ -72,13 +72,13 @@ def _seen_by(worker: WorkerState, *, is_owner: bool) -> WorkerState:
     return worker if is_owner or not worker.sentence else replace(worker, sentence=_ASK_OWNER)
 
 
-async def told(bot: "DarkroomBot", standing: Standing) -> None:
+async def told(bot: "DarkroomBot", standing: AccountInfo) -> None:
     """They have read what could not be posted, as far as it was shown."""
     for job in standing.untold[:_MOST_UNTOLD]:
         await bot.services.deliveries.told(job.id)
 
 
-def shown(standing: Standing) -> Card:
+def shown(standing: AccountInfo) -> Card:
     """The answer: its text, and a row of buttons for each result that could not be posted.
 
     Two results may be one picture, asked for twice: Discord takes each button once, so the first stands for both.
@@ -110,7 +110,7 @@ def _shortly(job: Job) -> str:
     return " ".join(job.request.prompt.split())[:30]
 
 
-def _text(standing: Standing) -> str:
+def _text(standing: AccountInfo) -> str:
     purse = standing.purse
     grids = "" if standing.grids is None else f", about {counted(standing.grids, 'grid')} at your settings"
     dear = f", {TURBO_PRICE}" if standing.lane is Lane.TURBO else ""
@@ -133,7 +133,7 @@ def _room(lines: list[str]) -> int:
     return _MOST_CHARACTERS - len("\n".join(lines)) - 1
 
 
-def _choices(standing: Standing) -> list[str]:
+def _choices(standing: AccountInfo) -> list[str]:
     """What a prompt may name, where there is a choice."""
     lines = []
     if len(standing.models) > 1:

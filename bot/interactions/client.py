@@ -14,18 +14,18 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.interactions import submission
-from bot.interactions.home_server import Homes
-from bot.interactions.interaction_deadline import Lateness
+from bot.interactions.home_server import HomeServers
+from bot.interactions.interaction_deadline import InteractionDeadline
 from bot.messages.api_errors import REQUEST_ERRORS
-from bot.messages.attachments import Parcel
+from bot.messages.attachments import ResultFiles
 from bot.messages.components import AskButton, JobButton, refusal_view
-from bot.messages.edit_rate_limiter import Budget
+from bot.messages.edit_rate_limiter import EditRateLimiter
 from bot.messages.grid_image import UPLOAD_BYTES
 from bot.messages.job_card import Button, JobView
-from bot.messages.message_api import Doors
-from bot.messages.pending_responses import Answers
-from bot.messages.progress_editor import Editor
-from bot.messages.result_delivery import DeliveryLoop, Patience
+from bot.messages.message_api import MessageApi
+from bot.messages.pending_responses import PendingResponses
+from bot.messages.progress_editor import ProgressEditor
+from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
 from bot.services import Services
 from bot.storage_retry import until_stored
 from bot.text import code_block
@@ -72,23 +72,23 @@ class DarkroomBot(commands.Bot):
         )
         self.services = services
         self.log = log
-        self.lateness = Lateness()
-        self.answers = Answers()
-        self.doors = Doors(self, services.clock)
-        self.homes = Homes(self, services.config.guilds)
-        budget = Budget(services.config.edits_per_second)
-        self.editor = Editor(services.hub, self.doors, budget, self.look, clock=services.clock)
-        self.delivery = DeliveryLoop(
+        self.lateness = InteractionDeadline()
+        self.answers = PendingResponses()
+        self.message_api = MessageApi(self, services.clock)
+        self.home_servers = HomeServers(self, services.config.guilds)
+        limiter = EditRateLimiter(services.config.edits_per_second)
+        self.editor = ProgressEditor(services.bus, self.message_api, limiter, self.look, clock=services.clock)
+        self.delivery = ResultDelivery(
             self,
             services.jobs,
             services.deliveries,
-            Parcel(services.pictures, self._upload_limit),
-            services.hub,
-            self.doors,
+            ResultFiles(services.images, self._upload_limit),
+            services.bus,
+            self.message_api,
             self.editor,
             self.answers,
-            budget,
-            Patience(new_after=services.config.new_message_after),
+            limiter,
+            DeliveryTimes(new_after=services.config.new_message_after),
             clock=services.clock,
         )
         self._logged_in = asyncio.Event()
@@ -223,7 +223,7 @@ class DarkroomBot(commands.Bot):
         """Goes on with the messages of jobs that were alive when the bot stopped."""
         for job in await until_stored(self.services.jobs.live, "read the jobs that go on"):
             try:
-                message = job.where.message or await self.doors.original(job.where)
+                message = job.where.message or await self.message_api.original(job.where)
             except REQUEST_ERRORS as error:
                 log.info("A message could not be found again: %s", error, extra={"job": job.id})
                 continue

@@ -13,7 +13,7 @@ TOO_LATE_SECONDS = 2.8
 _WINDOW_SECONDS = 60.0
 
 
-class Lateness:
+class InteractionDeadline:
     """`monotonic` is in seconds, from anywhere."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:

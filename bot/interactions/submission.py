@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import discord
 
-from bot.admission import Pressed, Wish
-from bot.messages.api_errors import REQUEST_ERRORS, Trouble, already_answered, trouble
+from bot.admission import JobRequest, PressedButton
+from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, already_answered, kind_of
 from bot.messages.components import view_of
 from bot.messages.job_card import Card, JobView, render_job
 from bot.messages.message_api import token_end
@@ -37,13 +37,13 @@ _MOST_IGNORED = 8
 
 
 async def imagine(
-    interaction: "Interaction", typed: str, *, lane: Lane | None = None, pressed: Pressed | None = None
+    interaction: "Interaction", typed: str, *, lane: Lane | None = None, pressed: PressedButton | None = None
 ) -> None:
     """A prompt, as typed. `lane` overrules what it says."""
     services = interaction.client.services
     typed = clean(typed)
     with carrying(typed):
-        parsed = parse(typed, choices=services.shelf.choices, defaults=Defaults(), seed=services.new_seed())
+        parsed = parse(typed, choices=services.model_registry.choices, defaults=Defaults(), seed=services.new_seed())
         services.moderation.check_text(*parsed.unread)  # the rest is a part of the request, which admission checks
         chosen, notes = lane or parsed.lane, (*_ignored(parsed.ignored), *parsed.notes)
         await run(interaction, Kind.GRID, typed, parsed.request, lane=chosen, pressed=pressed, notes=notes)
@@ -62,7 +62,7 @@ async def run(
     *,
     lane: Lane | None = None,
     source: Source | None = None,
-    pressed: Pressed | None = None,
+    pressed: PressedButton | None = None,
     notes: tuple[str, ...] = (),
 ) -> None:
     """Admits a wish and answers with its job's message."""
@@ -71,7 +71,7 @@ async def run(
     with carrying(typed):
         where = where_of(interaction)
         payer = await server_that_pays(interaction.client, interaction.user.id, where.guild)
-        wish = Wish(
+        job_request = JobRequest(
             kind=kind,
             lane=lane or await usual_lane(interaction.client, user),
             user=user,
@@ -84,7 +84,7 @@ async def run(
             notes=notes,
         )
         with interaction.client.answers.pending(where.interaction):
-            job = await services.admission.submit(wish)
+            job = await services.admission.submit(job_request)
             await answer(interaction, job)
 
 
@@ -123,10 +123,12 @@ async def _say_first(interaction: "Interaction", job: Job, card: Card) -> str | 
     except REQUEST_ERRORS as error:
         if not already_answered(error):
             log.warning("A first answer failed (%s).", error, extra={"job": job.id})
-        if trouble(error) is Trouble.TOKEN_DEAD:
+        if kind_of(error) is ErrorKind.TOKEN_DEAD:
             return None
     try:
-        return await interaction.client.doors.original(job.where)  # it may have arrived although we did not hear so
+        return await interaction.client.message_api.original(
+            job.where
+        )  # it may have arrived although we did not hear so
     except REQUEST_ERRORS:
         return None
 
@@ -147,7 +149,7 @@ async def server_that_pays(bot: "DarkroomBot", user: int, guild: str | None) -> 
     """Whose plan this person uses there; None is the owner's own. Raises NotAllowed for strangers."""
     if guild is not None:
         return guild
-    home = await bot.homes.of(user)
+    home = await bot.home_servers.of(user)
     if home is None and not bot.services.moderation.is_owner(str(user)):
         raise NotAllowed("In direct messages I work for members of the servers that I serve.", rule="place")
     return home
@@ -193,7 +195,7 @@ async def press(interaction: "Interaction", verb: str) -> None:
     typed = _refused_prompt(interaction)
     if verb == "relax":
         refusal = str(interaction.message.id) if interaction.message else str(interaction.id)
-        await imagine(interaction, typed, lane=Lane.RELAX, pressed=Pressed(parent=refusal, verb=verb))
+        await imagine(interaction, typed, lane=Lane.RELAX, pressed=PressedButton(parent=refusal, verb=verb))
     else:
         await interaction.response.send_modal(_modal(typed))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import discord
 
-from bot.messages.api_errors import REQUEST_ERRORS, Trouble, trouble
+from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, kind_of
 from bot.messages.components import buttons_in, view_of
 from bot.messages.job_card import Card, Verb
 from core.job import Job, Where
@@ -37,7 +37,7 @@ class Found:
     result: str | None = None
 
 
-class Doors:
+class MessageApi:
     """Both doors. `clock` is seconds since the epoch."""
 
     def __init__(self, client: discord.Client, clock: Callable[[], float]) -> None:
@@ -65,7 +65,7 @@ class Doors:
             try:
                 await webhook.delete_message(int(message))
             except discord.NotFound as error:
-                if trouble(error) is not Trouble.MESSAGE_GONE:
+                if kind_of(error) is not ErrorKind.MESSAGE_GONE:
                     raise
                 # A webhook knows its own messages only; a result that came as a new one is not among them.
                 await through_channel(self.channel(where))
@@ -116,7 +116,7 @@ class Doors:
         try:
             message = await webhook.fetch_message("@original")  # type: ignore[arg-type]
         except discord.HTTPException as error:
-            if trouble(error) is Trouble.LATER:
+            if kind_of(error) is ErrorKind.LATER:
                 raise
             return None
         return str(message.id)
@@ -162,7 +162,7 @@ class Doors:
                 await by_webhook(webhook)
                 return
             except REQUEST_ERRORS as error:
-                if trouble(error) is not Trouble.TOKEN_DEAD:
+                if kind_of(error) is not ErrorKind.TOKEN_DEAD:
                     raise
                 self._remember_dead(where)
         await by_channel(self.channel(where))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Answers:
+class PendingResponses:
     """By interaction id."""
 
     def __init__(self) -> None:

@@ -15,14 +15,14 @@ from weakref import WeakValueDictionary
 
 import discord
 
-from bot.event_bus import Hub
-from bot.messages.api_errors import REQUEST_ERRORS, Trouble, trouble
-from bot.messages.attachments import Parcel
-from bot.messages.edit_rate_limiter import Budget, Weight
+from bot.event_bus import EventBus
+from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, kind_of
+from bot.messages.attachments import ResultFiles
+from bot.messages.edit_rate_limiter import EditRateLimiter, Weight
 from bot.messages.job_card import Card, JobView, render_job
-from bot.messages.message_api import Doors, FileMaker
-from bot.messages.pending_responses import Answers
-from bot.messages.progress_editor import Editor
+from bot.messages.message_api import FileMaker, MessageApi
+from bot.messages.pending_responses import PendingResponses
+from bot.messages.progress_editor import ProgressEditor
 from bot.storage_retry import until_stored
 from core.job import Job, Kind, Lane, State
 from storage.jobs import Jobs
@@ -42,7 +42,7 @@ _TIDY_SECONDS, _TIDY_TRIES = 10.0, 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class DeliveryTimes:
     """`new_after`: seconds after which a result comes as a new message. `give_up`: seconds of trying in vain."""
 
     new_after: float
@@ -57,7 +57,7 @@ class _Posted:
     progress: str | None = None
 
 
-class DeliveryLoop:
+class ResultDelivery:
     """Posts what is due. `clock` is seconds since the epoch."""
 
     def __init__(
@@ -65,13 +65,13 @@ class DeliveryLoop:
         client: discord.Client,
         jobs: Jobs,
         deliveries: Deliveries,
-        parcel: Parcel,
-        hub: Hub,
-        doors: Doors,
-        editor: Editor,
-        answers: Answers,
-        budget: Budget,
-        patience: Patience,
+        parcel: ResultFiles,
+        bus: EventBus,
+        message_api: MessageApi,
+        editor: ProgressEditor,
+        answers: PendingResponses,
+        limiter: EditRateLimiter,
+        patience: DeliveryTimes,
         *,
         clock: Callable[[], float],
     ) -> None:
@@ -79,11 +79,11 @@ class DeliveryLoop:
         self._jobs = jobs
         self._deliveries = deliveries
         self._parcel = parcel
-        self._hub = hub
-        self._doors = doors
+        self._bus = bus
+        self._message_api = message_api
         self._editor = editor
-        self._answers = answers
-        self._budget = budget
+        self._pending = answers
+        self._limiter = limiter
         self._patience = patience
         self._clock = clock
         self._due = asyncio.Event()
@@ -106,7 +106,7 @@ class DeliveryLoop:
                 await self._until_due()
 
     async def _listen(self) -> None:
-        with self._hub.watch() as news:
+        with self._bus.watch() as news:
             async for item in news:
                 if isinstance(item, Job) and item.is_final:
                     self._due.set()
@@ -146,7 +146,7 @@ class DeliveryLoop:
         if job is None:
             await self._deliveries.undeliverable(delivery.job, "its job is not there")
             return
-        if await self._answers.settled(job.where.interaction):
+        if await self._pending.settled(job.where.interaction):
             job = await self._jobs.get(job.id) or job
         await self._editor.leave(job.id)
         begun = await self._deliveries.begin(job.id, delivery.way or self._way(job))
@@ -188,25 +188,25 @@ class DeliveryLoop:
     async def _post(self, job: Job, begun: Delivery) -> "_Posted":
         """The message that now shows how the job ended."""
         if job.where.message is None:  # a crash came between the answer and its id
-            job = replace(job, where=replace(job.where, message=await self._doors.original(job.where)))
+            job = replace(job, where=replace(job.where, message=await self._message_api.original(job.where)))
         card = render_job(JobView(job=job, pictures_kept=await self._parcel.complete(job)))
         if begun.way is Way.EDIT and job.where.message is not None:
             try:
                 return _Posted(message=await self._edit(job, card))
             except discord.HTTPException as error:
-                sort = trouble(error)
-                if sort not in (Trouble.MESSAGE_GONE, Trouble.ARCHIVED):
+                sort = kind_of(error)
+                if sort not in (ErrorKind.MESSAGE_GONE, ErrorKind.ARCHIVED):
                     raise
                 if job.state is State.CANCELLED:
                     # Cancelled and deleted, or its thread closed: there is nothing left to say.
                     return _Posted(message=job.where.message)
                 await self._deliveries.change_way(job.id, Way.NEW)
-                if sort is Trouble.MESSAGE_GONE:
+                if sort is ErrorKind.MESSAGE_GONE:
                     job = replace(job, where=replace(job.where, message=None))
         try:
             return await self._post_anew(job, card, again=begun.tries > 1)
         except discord.HTTPException as error:
-            if trouble(error) is not Trouble.FORBIDDEN or job.where.message is None:
+            if kind_of(error) is not ErrorKind.FORBIDDEN or job.where.message is None:
                 raise
             # Commands work where the bot may not send, and what it has said there can still be changed.
             await self._deliveries.change_way(job.id, Way.EDIT)
@@ -214,14 +214,14 @@ class DeliveryLoop:
 
     async def _edit(self, job: Job, card: Card) -> str:
         assert job.where.message is not None
-        await self._by_size(job, lambda files: self._doors.edit(job.where, card, files))
+        await self._by_size(job, lambda files: self._message_api.edit(job.where, card, files))
         return job.where.message
 
     async def _post_anew(self, job: Job, card: Card, *, again: bool) -> "_Posted":
         progress = job.where.message
         posted = None
         if again or progress is None:
-            found = await self._doors.look(job)
+            found = await self._message_api.look(job)
             posted, progress = found.result, progress or found.progress
         if posted is None:
             posted = await self._send(job, card)
@@ -229,18 +229,18 @@ class DeliveryLoop:
 
     async def _send(self, job: Job, card: Card) -> str:
         reply_to = await self._message_of_source(job)
-        send = partial(self._doors.send, job.where, card, nonce=job.id, mention=job.user, reply_to=reply_to)
+        send = partial(self._message_api.send, job.where, card, nonce=job.id, mention=job.user, reply_to=reply_to)
         return await self._by_size(job, send)
 
     async def _by_size(self, job: Job, put: Callable[[list[FileMaker]], Awaitable[_T]]) -> _T:
         """Puts the result's file, or a smaller one where Discord finds it too large."""
         refused: Exception | None = None
         async for parcel in self._parcel.tries(job):
-            await self._budget.turn(Weight.RESULT)
+            await self._limiter.turn(Weight.RESULT)
             try:
                 return await put(parcel.makers)
             except REQUEST_ERRORS as error:
-                if trouble(error) is not Trouble.TOO_LARGE:
+                if kind_of(error) is not ErrorKind.TOO_LARGE:
                     raise
                 parcel.refuse()
                 refused = error
@@ -256,17 +256,17 @@ class DeliveryLoop:
         """Whether the progress message is gone, or will never go. A slow answer must not hold up other results."""
         try:
             async with asyncio.timeout(_TIDY_SECONDS):
-                await self._doors.delete(job.where, progress)
+                await self._message_api.delete(job.where, progress)
         except REQUEST_ERRORS as error:
             log.warning("A progress message stays behind: %s", error, extra={"job": job.id})
-            return trouble(error) is Trouble.REFUSED
+            return kind_of(error) is ErrorKind.REFUSED
         return True
 
     async def _later_or_never(self, job: Job, begun: Delivery, error: Exception) -> None:
         """Tries again while that may help; else tells who asked in a direct message, or at the next /info."""
-        sort = trouble(error)
+        sort = kind_of(error)
         waited = self._clock() - (job.finished_at or job.created_at)
-        hopeless = sort in (Trouble.CHANNEL_GONE, Trouble.REFUSED, Trouble.TOO_LARGE)
+        hopeless = sort in (ErrorKind.CHANNEL_GONE, ErrorKind.REFUSED, ErrorKind.TOO_LARGE)
         # After a long stop of the bot a first error is no reason to give up.
         if not hopeless and (waited < self._patience.give_up or begun.tries < _LEAST_TRIES):
             log.info("Posting is tried again later (%s).", error, extra={"job": job.id})
@@ -288,7 +288,7 @@ class DeliveryLoop:
         card = render_job(JobView(job=job))
         content = f"{card.content}\n-# The result could not be posted here: {instead}."
         try:
-            await self._doors.edit(job.where, replace(card, content=content), [])
+            await self._message_api.edit(job.where, replace(card, content=content), [])
         except REQUEST_ERRORS as error:
             log.info("The progress message cannot be changed (%s).", error, extra={"job": job.id})
 

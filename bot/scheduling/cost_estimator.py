@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from bot.catalogue.registry import Shelf
+from bot.catalogue.registry import ModelRegistry
 from bot.config.config import Config
 from core.cost import Calibration, cell_of, default_rate, estimate_ms
 from core.events import Heartbeat, Phase
@@ -19,12 +19,12 @@ _KEEP_EVERY, _DEAR_MS = 10, 10_000
 _PACE_RANGE = (0.5, 10.0)
 
 
-class Rates:
+class CostEstimator:
     """Estimates for every model on the device in use; kept in the settings, one calibration for each pair."""
 
-    def __init__(self, config: Config, settings: Settings, shelf: Shelf) -> None:
+    def __init__(self, config: Config, settings: Settings, model_registry: ModelRegistry) -> None:
         self._settings = settings
-        self._shelf = shelf
+        self._model_registry = model_registry
         self._device = "cpu" if config.device == "auto" else config.device
         self._learned: dict[str, Calibration] = {}
         self._unkept: dict[str, int] = {}  # jobs by model
@@ -88,7 +88,7 @@ class Rates:
         """What is known of the model: what was measured, else the first rate of its family."""
         if model in self._learned:
             return self._learned[model]
-        known = self._shelf.get(model)
+        known = self._model_registry.get(model)
         return Calibration(base=default_rate(self._device, known.family if known is not None else ""))
 
     def _name(self, model: str) -> str:
@@ -96,7 +96,7 @@ class Rates:
 
     async def _load_all(self) -> None:
         self._learned.clear()
-        for model in self._shelf.choices.models:
+        for model in self._model_registry.choices.models:
             await self._load(model)
 
     async def _load(self, model: str) -> None:

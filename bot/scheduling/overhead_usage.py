@@ -9,7 +9,7 @@ from storage.ledger import Ledger
 log = logging.getLogger(__name__)
 
 
-class HouseBook:
+class OverheadUsage:
     """Memory between two bookings: one transaction a cause instead of one an event."""
 
     def __init__(self, ledger: Ledger) -> None:

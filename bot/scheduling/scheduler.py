@@ -12,19 +12,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from bot.event_bus import Hub, Status, WorkerState
-from bot.image_store import Pictures
-from bot.scheduling.attempt import LEASE_SECONDS, Flight
-from bot.scheduling.cost_estimator import Rates
-from bot.scheduling.job_runner import Conductor
-from bot.scheduling.lane_control import Lanes
-from bot.scheduling.overhead_usage import HouseBook
-from bot.scheduling.queue_estimate import Aloft, Estimate, outlook
-from bot.scheduling.running_jobs import Fleet
-from bot.scheduling.worker_events import Hearing
+from bot.event_bus import EventBus, Status, WorkerState
+from bot.image_store import ImageStore
+from bot.scheduling.attempt import LEASE_SECONDS, Attempt
+from bot.scheduling.cost_estimator import CostEstimator
+from bot.scheduling.job_runner import JobRunner
+from bot.scheduling.lane_control import LaneControl
+from bot.scheduling.overhead_usage import OverheadUsage
+from bot.scheduling.queue_estimate import Estimate, RemainingWork, estimates
+from bot.scheduling.running_jobs import RunningJobs
+from bot.scheduling.worker_events import WorkerEventHandler
 from bot.storage_retry import PASSING, until_stored
-from bot.workers.connection import Link
-from bot.workers.server import Door
+from bot.workers.connection import WorkerConnection
+from bot.workers.server import WorkerServer
 from core import events
 from core.cost import Plan
 from core.fairness import RELAX_SHARE
@@ -55,10 +55,10 @@ class Tools:
     jobs: Jobs
     ledger: Ledger
     settings: Settings
-    pictures: Pictures
-    hub: Hub
-    door: Door
-    rates: Rates
+    images: ImageStore
+    bus: EventBus
+    worker_server: WorkerServer
+    costs: CostEstimator
     plan: Plan
     boot: str
     model: Callable[[events.ModelInfo], Awaitable[None]]
@@ -73,41 +73,41 @@ class Scheduler:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._jobs = tools.jobs
-        self._fleet = Fleet(tools.monotonic)
+        self._running_jobs = RunningJobs(tools.monotonic)
         self._unwanted: set[str] = set()  # cancelled between claim and take-off
-        self._house = HouseBook(tools.ledger)
+        self._overhead = OverheadUsage(tools.ledger)
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._paused_at: float | None = None  # monotonic
         self._draining = False
         self._seen: tuple[float, dict[str, Estimate]] = (-_DEAD, {})
-        self._lanes = Lanes(
-            self._fleet,
+        self._lanes = LaneControl(
+            self._running_jobs,
             share=tools.relax_share,
             running=tools.plan.running,
             kick=self.kick,
             monotonic=tools.monotonic,
         )
-        self._conductor = Conductor(
+        self._job_runner = JobRunner(
             jobs=tools.jobs,
             ledger=tools.ledger,
-            pictures=tools.pictures,
-            rates=tools.rates,
-            hub=tools.hub,
-            alive=lambda flight: tools.door.links.get(flight.link.id) is flight.link,
-            coming=lambda flight: self._lanes.steer(flight.link, flight),
+            images=tools.images,
+            costs=tools.costs,
+            bus=tools.bus,
+            alive=lambda attempt: tools.worker_server.connections.get(attempt.connection.id) is attempt.connection,
+            coming=lambda attempt: self._lanes.steer(attempt.connection, attempt),
             monotonic=tools.monotonic,
         )
-        tools.door.listener = Hearing(
-            fleet=self._fleet,
+        tools.worker_server.listener = WorkerEventHandler(
+            running_jobs=self._running_jobs,
             lanes=self._lanes,
-            house=self._house,
-            rates=tools.rates,
-            hub=tools.hub,
-            door=tools.door,
-            ready=lambda link, models: self._spawn(self._ready(link, models)),
+            house=self._overhead,
+            costs=tools.costs,
+            bus=tools.bus,
+            worker_server=tools.worker_server,
+            ready=lambda connection, models: self._spawn(self._ready(connection, models)),
             kick=self.kick,
-            weather=self.weather,
+            status_changed=self.status_changed,
             draining=lambda: self._draining,
             monotonic=tools.monotonic,
         )
@@ -118,8 +118,8 @@ class Scheduler:
         """Before anything else: takes back what an earlier start left running. Returns those jobs."""
         if await self._tools.settings.state("worker_paused", False):
             self._paused_at = self._tools.monotonic()
-        await self._tools.rates.begin()
-        await self._tools.pictures.sweep()
+        await self._tools.costs.begin()
+        await self._tools.images.sweep()
         self._lanes.credit_ms = self._lanes.kept_ms = await self._jobs.credit()
         returned = await self._jobs.new_boot(self._tools.boot)
         if returned:
@@ -131,7 +131,7 @@ class Scheduler:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._tick())
-            tasks.create_task(self._keep_house())
+            tasks.create_task(self._housekeeping())
             self.kick()
             while True:
                 await self._wake.wait()
@@ -142,23 +142,23 @@ class Scheduler:
         """Takes nothing new. Jobs that can end in time do; the others go back into the queue, uncounted."""
         self._draining = True
         until = self._tools.monotonic() + seconds
-        while self._fleet and (left := until - self._tools.monotonic()) > 0:
-            for flight in self._fleet.all():
-                if self._ends_in(flight) > left:
-                    self._fleet.recall(flight, "The bot stops.")
-            await self._landing(min(left, TICK_SECONDS))
-        for flight in self._fleet.all():
-            self._fleet.recall(flight, "The bot stops.")
+        while self._running_jobs and (left := until - self._tools.monotonic()) > 0:
+            for attempt in self._running_jobs.all():
+                if self._ends_in(attempt) > left:
+                    self._running_jobs.recall(attempt, "The bot stops.")
+            await self._wait_for_end(min(left, TICK_SECONDS))
+        for attempt in self._running_jobs.all():
+            self._running_jobs.recall(attempt, "The bot stops.")
         until = self._tools.monotonic() + 2.0
-        while self._fleet and (left := until - self._tools.monotonic()) > 0:
-            await self._landing(left)
-        if self._fleet:
-            log.warning("%d jobs could not be put back; the next start does it.", len(self._fleet))
-        self._tools.door.stop()
-        await self._house.book()
+        while self._running_jobs and (left := until - self._tools.monotonic()) > 0:
+            await self._wait_for_end(left)
+        if self._running_jobs:
+            log.warning("%d jobs could not be put back; the next start does it.", len(self._running_jobs))
+        self._tools.worker_server.stop()
+        await self._overhead.book()
         await self._keep_credit()
         try:
-            await self._tools.rates.keep()
+            await self._tools.costs.keep()
         except PASSING as error:
             log.warning("What was learned from the last jobs is lost (%s).", error)
 
@@ -173,13 +173,13 @@ class Scheduler:
         """A waiting job is cancelled at once; a running one is told to stop, and its row says so when it has."""
         for _ in range(2):  # it may be claimed, or put back, between the two statements
             if job := await self._jobs.cancel_waiting(job_id):
-                self._tools.hub.changed(job)
+                self._tools.bus.changed(job)
                 self.kick()
                 return job
             if job := await self._jobs.unwant(job_id):
-                self._tools.hub.changed(job)
-                if flight := self._fleet.get(job_id):
-                    self._fleet.stop(flight)
+                self._tools.bus.changed(job)
+                if attempt := self._running_jobs.get(job_id):
+                    self._running_jobs.stop(attempt)
                 else:
                     self._unwanted.add(job_id)
                 return job
@@ -190,20 +190,24 @@ class Scheduler:
         await self._tools.settings.put_state("worker_paused", True)
         if self._paused_at is None:
             self._paused_at = self._tools.monotonic()
-        self.weather()
+        self.status_changed()
 
     async def resume(self) -> None:
         """Jobs start again."""
         await self._tools.settings.put_state("worker_paused", False)
         self._paused_at = None
-        self.weather()
+        self.status_changed()
         self.kick()
 
     def worker_state(self) -> WorkerState:
         """How the GPU's side stands."""
-        door, paused = self._tools.door, self._paused_at is not None
+        worker_server, paused = self._tools.worker_server, self._paused_at is not None
         return WorkerState(
-            status=door.status, paused=paused, since=door.since, sentence=door.sentence, stopping=self._draining
+            status=worker_server.status,
+            paused=paused,
+            since=worker_server.since,
+            sentence=worker_server.sentence,
+            stopping=self._draining,
         )
 
     async def estimate(self, job: Job) -> Estimate:
@@ -212,101 +216,103 @@ class Scheduler:
             return Estimate(place=0)
         if job.id not in self._seen[1]:
             self._seen = (-_DEAD, {})
-        return (await self.outlook()).get(job.id, Estimate(place=0))
+        return (await self.estimates()).get(job.id, Estimate(place=0))
 
-    async def outlook(self) -> dict[str, Estimate]:
+    async def estimates(self) -> dict[str, Estimate]:
         """Of all waiting and running jobs; at most half a second old."""
         now = self._tools.monotonic()
         if now - self._seen[0] > _OUTLOOK_SECONDS:
             places = await self._jobs.places()
-            flights = self._fleet.all()
+            attempts = self._running_jobs.all()
             self._seen = (
                 now,
-                outlook(
-                    [self._aloft(flight, now) for flight in flights],
+                estimates(
+                    [self._remaining(attempt, now) for attempt in attempts],
                     places,
                     share=self._tools.relax_share,
-                    pace=self._tools.rates.pace,
-                    working=self._tools.door.status is Status.ONLINE and self._paused_at is None,
+                    pace=self._tools.costs.pace,
+                    working=self._tools.worker_server.status is Status.ONLINE and self._paused_at is None,
                 ),
             )
         return self._seen[1]
 
-    def weather(self) -> None:
+    def status_changed(self) -> None:
         """The door's status or the pause changed."""
         self._seen = (-_DEAD, {})
-        self._tools.hub.worker(self.worker_state())
+        self._tools.bus.worker(self.worker_state())
 
     # --- decisions -------------------------------------------------------------------------------------------------
 
     async def _fill(self) -> None:
         """Claims jobs while a worker has room."""
         await self._look_at_queue()
-        for link in list(self._tools.door.links.values()):
+        for connection in list(self._tools.worker_server.connections.values()):
             in_vain: list[Lane] = []
-            while self._may_claim(link) and (room := self._lanes.room(link, in_vain)):
-                claim = await self._jobs.claim(boot=self._tools.boot, worker=link.id, room=room)
+            while self._may_claim(connection) and (room := self._lanes.room(connection, in_vain)):
+                claim = await self._jobs.claim(boot=self._tools.boot, worker=connection.id, room=room)
                 if claim is not None:
-                    self._take_off(claim, link)
+                    self._start_attempt(claim, connection)
                     await self._look_at_queue()
                 elif room.lane is not None:
                     in_vain.append(room.lane)
-            if link.ready:
-                self._lanes.settled.add(link.id)
-                self._lanes.steer(link)
+            if connection.ready:
+                self._lanes.settled.add(connection.id)
+                self._lanes.steer(connection)
 
-    def _may_claim(self, link: Link) -> bool:
-        there = self._tools.door.links.get(link.id) is link  # it may be gone since the last claim for it
-        return there and link.ready and not self._draining and self._paused_at is None
+    def _may_claim(self, connection: WorkerConnection) -> bool:
+        there = (
+            self._tools.worker_server.connections.get(connection.id) is connection
+        )  # it may be gone since the last claim for it
+        return there and connection.ready and not self._draining and self._paused_at is None
 
     async def _look_at_queue(self) -> None:
         self._lanes.queued = await self._jobs.waiting_lanes(self._tools.plan.running)
 
-    def _take_off(self, claim: Claim, link: Link) -> None:
+    def _start_attempt(self, claim: Claim, connection: WorkerConnection) -> None:
         job = claim.job
-        flight = Flight(job=job, link=link, lease_until=self._tools.monotonic() + LEASE_SECONDS)
-        self._fleet.add(flight)
+        attempt = Attempt(job=job, connection=connection, lease_until=self._tools.monotonic() + LEASE_SECONDS)
+        self._running_jobs.add(attempt)
         for displaced in claim.displaced:
-            if (other := self._fleet.get(displaced)) is not None:
+            if (other := self._running_jobs.get(displaced)) is not None:
                 other.displaced = True
         if job.id in self._unwanted:
-            self._fleet.stop(flight)
+            self._running_jobs.stop(attempt)
         self._seen = (-_DEAD, {})
-        log.info("A job goes to worker %s.", link.id, extra={"job": job.id, "attempt": job.attempt})
-        self._tools.hub.changed(job)
-        self._spawn(self._fly(flight))
+        log.info("A job goes to worker %s.", connection.id, extra={"job": job.id, "attempt": job.attempt})
+        self._tools.bus.changed(job)
+        self._spawn(self._run_attempt(attempt))
 
-    async def _fly(self, flight: Flight) -> None:
+    async def _run_attempt(self, attempt: Attempt) -> None:
         try:
-            await self._conductor.run(flight)
+            await self._job_runner.run(attempt)
         finally:
-            self._fleet.remove(flight)
-            self._unwanted.discard(flight.id)
+            self._running_jobs.remove(attempt)
+            self._unwanted.discard(attempt.id)
             self.kick()
 
-    async def _ready(self, link: Link, models: tuple[events.ModelInfo, ...]) -> None:
+    async def _ready(self, connection: WorkerConnection, models: tuple[events.ModelInfo, ...]) -> None:
         for model in models:
             await until_stored(partial(self._tools.model, model), "remember the model")
-            await until_stored(partial(self._tools.rates.use, model.name, link.device), "load what was learned")
+            await until_stored(partial(self._tools.costs.use, model.name, connection.device), "load what was learned")
         self.kick()
 
-    def _aloft(self, flight: Flight, now: float) -> Aloft:
-        left = self._tools.rates.estimate_ms(flight.job.request) * (1.0 - flight.fraction)
-        paused = flight.paused and now - flight.paused_at >= PAUSE_SHOWN_SECONDS
-        return Aloft(job=flight.id, lane=flight.job.lane, left_ms=left, paused=paused)
+    def _remaining(self, attempt: Attempt, now: float) -> RemainingWork:
+        left = self._tools.costs.estimate_ms(attempt.job.request) * (1.0 - attempt.fraction)
+        paused = attempt.paused and now - attempt.paused_at >= PAUSE_SHOWN_SECONDS
+        return RemainingWork(job=attempt.id, lane=attempt.job.lane, left_ms=left, paused=paused)
 
-    def _ends_in(self, flight: Flight) -> float:
+    def _ends_in(self, attempt: Attempt) -> float:
         now = self._tools.monotonic()
-        lefts = {other.id: self._aloft(other, now).left_ms for other in self._fleet.all()}
-        together = sum(lefts.values()) if flight.paused else lefts[flight.id] * len(lefts)
-        return together * self._tools.rates.pace / 1000
+        lefts = {other.id: self._remaining(other, now).left_ms for other in self._running_jobs.all()}
+        together = sum(lefts.values()) if attempt.paused else lefts[attempt.id] * len(lefts)
+        return together * self._tools.costs.pace / 1000
 
-    async def _landing(self, seconds: float) -> None:
+    async def _wait_for_end(self, seconds: float) -> None:
         """Until a flight ends, or the time is over."""
-        self._fleet.landed.clear()
+        self._running_jobs.ended.clear()
         try:
             async with asyncio.timeout(seconds):
-                await self._fleet.landed.wait()
+                await self._running_jobs.ended.wait()
         except TimeoutError:
             return
 
@@ -327,24 +333,24 @@ class Scheduler:
             late, before = now - before - TICK_SECONDS, now
             if late > 1.0:
                 # We were asleep, not the workers: what they said meanwhile is not read yet.
-                for flight in self._fleet.all():
-                    flight.lease_until += late
+                for attempt in self._running_jobs.all():
+                    attempt.lease_until += late
                 continue
-            self._fleet.look_at_leases(now)
+            self._running_jobs.look_at_leases(now)
             self._tell_of_pauses(now)
             if now - looked > LOOK_SECONDS:
                 looked = now
                 await self._look()
-            if now - renewed > RENEW_SECONDS and self._fleet:
+            if now - renewed > RENEW_SECONDS and self._running_jobs:
                 renewed = now
                 await self._renew()
             if self._paused_at is not None and now - self._paused_at > PAUSE_GRACE_SECONDS:
-                for flight in self._fleet.all():
-                    self._fleet.recall(flight, "The queue is paused.")
+                for attempt in self._running_jobs.all():
+                    self._running_jobs.recall(attempt, "The queue is paused.")
 
     async def _look(self) -> None:
         await self._keep_credit()
-        if self._fleet and self._lanes.queued:
+        if self._running_jobs and self._lanes.queued:
             self._wake.set()
 
     async def _keep_credit(self) -> None:
@@ -358,25 +364,25 @@ class Scheduler:
 
     def _tell_of_pauses(self, now: float) -> None:
         """A pause that lasts is shown; going on shows by itself."""
-        for flight in self._fleet.all():
-            if flight.paused and not flight.pause_told and now - flight.paused_at >= PAUSE_SHOWN_SECONDS:
-                flight.pause_told = True
+        for attempt in self._running_jobs.all():
+            if attempt.paused and not attempt.pause_told and now - attempt.paused_at >= PAUSE_SHOWN_SECONDS:
+                attempt.pause_told = True
                 self._seen = (-_DEAD, {})
-                self._tools.hub.changed(flight.job)
+                self._tools.bus.changed(attempt.job)
 
     async def _renew(self) -> None:
-        heard = [(flight.id, flight.job.attempt, flight.own_ms) for flight in self._fleet.all()]
+        heard = [(attempt.id, attempt.job.attempt, attempt.own_ms) for attempt in self._running_jobs.all()]
         try:
             await self._jobs.renew(heard)
         except PASSING as error:
             log.error("Could not note that the jobs are alive (%s).", error)
-        await self._house.book()
+        await self._overhead.book()
 
-    async def _keep_house(self) -> None:
+    async def _housekeeping(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            await self._house.book()
+            await self._overhead.book()
             try:
-                await self._tools.pictures.prune()
+                await self._tools.images.prune()
             except PASSING as error:
                 log.error("Housekeeping failed (%s); it is tried again in a minute.", error)

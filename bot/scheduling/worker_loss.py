@@ -7,32 +7,34 @@ rested in the worker's memory computed nothing, so it is never among them.
 
 from collections.abc import Sequence
 
-from bot.scheduling.attempt import Flight, Lost
+from bot.scheduling.attempt import Attempt, Lost
 
 #: A far worker's lost connection is no death. But one that is lost this often with the same job alone is.
 DISCONNECTS = 5
 
 
-def judge(flights: Sequence[Flight], *, died: bool, meant: bool, disconnects: int = 0) -> dict[str, Lost]:
+def outcomes_after_loss(
+    attempts: Sequence[Attempt], *, died: bool, meant: bool, disconnects: int = 0
+) -> dict[str, Lost]:
     """What each of the lost worker's jobs gets. `died`: its process ended or hung; `meant`: we told it to go.
 
     `disconnects`: how often the connection was lost before while the only job here ran alone.
     """
-    suspects = suspected(flights)
+    suspects = computing(attempts)
     if meant:
-        return {flight.id: Lost(solo=flight.job.solo, why="The worker was stopped.") for flight in flights}
+        return {attempt.id: Lost(solo=attempt.job.solo, why="The worker was stopped.") for attempt in attempts}
     alone = len(suspects) == 1
     strike = alone and (died or disconnects >= DISCONNECTS)
     return {
-        flight.id: Lost(
-            strike=strike and flight in suspects,
-            solo=flight in suspects or flight.job.solo,
+        attempt.id: Lost(
+            strike=strike and attempt in suspects,
+            solo=attempt in suspects or attempt.job.solo,
             why="The worker was lost.",
         )
-        for flight in flights
+        for attempt in attempts
     }
 
 
-def suspected(flights: Sequence[Flight]) -> list[Flight]:
+def computing(attempts: Sequence[Attempt]) -> list[Attempt]:
     """Those that the worker may have been computing."""
-    return [flight for flight in flights if flight.ordered and not flight.resting]
+    return [attempt for attempt in attempts if attempt.ordered and not attempt.resting]

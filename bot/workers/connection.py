@@ -17,7 +17,7 @@ HANDSHAKE_SECONDS = 10.0
 _CHUNK = 1 << 18
 
 
-class Link:
+class WorkerConnection:
     """A connected worker. `heard_at` (monotonic) and `beat` are what the door's watchdog reads."""
 
     def __init__(
@@ -125,11 +125,11 @@ def models_in(event: events.Ready | events.Models) -> tuple[events.ModelInfo, ..
     return (event.model,) if isinstance(event, events.Ready) else event.known
 
 
-async def receive(link: Link, heard: Callable[[events.Message], None]) -> None:
+async def receive(connection: WorkerConnection, heard: Callable[[events.Message], None]) -> None:
     """Reads a link to its end. Whatever a worker sends, it can only end its own connection."""
     try:
-        async for message in link.messages():
+        async for message in connection.messages():
             heard(message)
     except FrameError as error:
-        link.why_closed = error.sentence
-        log.warning("The connection of worker %s is closed. %s", link.id, error.sentence)
+        connection.why_closed = error.sentence
+        log.warning("The connection of worker %s is closed. %s", connection.id, error.sentence)

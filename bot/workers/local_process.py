@@ -79,7 +79,7 @@ class LocalWorker:
         """Starts the worker, and another one each time it ends, until cancelled or told to stop."""
         wait = FIRST_WAIT_SECONDS
         while not self._stopping.is_set():
-            await self._one_life()
+            await self._run_once()
             if self._stopping.is_set():
                 return
             wait = FIRST_WAIT_SECONDS if self._was_ready else min(LONGEST_WAIT_SECONDS, wait * 2)
@@ -90,7 +90,7 @@ class LocalWorker:
                 log.info("The next worker starts in %.1f s.", pause)
             await asyncio.sleep(pause)
 
-    async def _one_life(self) -> None:
+    async def _run_once(self) -> None:
         self._was_ready = self._load_failed = False
         self.connected.clear()
         try:
@@ -111,16 +111,16 @@ class LocalWorker:
                 _kill_group(self.process.pid)  # what it started would hold the log's pipe open
         finally:
             self.kill()
-            await _buried(self.process)
-        self._bury(code)
+            await _closed(self.process)
+        self._note_end(code)
         self._changed()
 
-    def _bury(self, code: int) -> None:
+    def _note_end(self, code: int) -> None:
         """Says why it ended, and once alone what only a person can change: its own line tells of each later try."""
         before = self.sentence
         self._unfit = code == EXIT_CONFIG and not self._load_failed
         if not self._load_failed:
-            self.sentence = self._epitaph(code)
+            self.sentence = self._end_sentence(code)
         if not self._unfit:
             log.warning("%s", self.sentence)
         elif self.sentence != before:
@@ -162,7 +162,7 @@ class LocalWorker:
             self._tail.append(said)
             log.log(level, "worker: %s", said)
 
-    def _epitaph(self, code: int) -> str:
+    def _end_sentence(self, code: int) -> str:
         if code < 0:
             return f"The worker was ended by {signal.Signals(-code).name}."
         if code == 0:
@@ -171,7 +171,7 @@ class LocalWorker:
         return f"The worker ended with code {code}: {said[:200]}"
 
 
-async def _buried(process: Process) -> None:
+async def _closed(process: Process) -> None:
     """Closes a killed process's pipe once it has ended, also when this task is cancelled, which stays cancelled."""
     waiting = asyncio.ensure_future(process.wait())
     try:

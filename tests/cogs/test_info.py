@@ -3,10 +3,10 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-from bot.admission import Purse
+from bot.admission import AccountStatus
 from bot.event_bus import Status, WorkerState
 from bot.scheduling.queue_estimate import Estimate
-from bot.standing import Standing, shown, told
+from bot.standing import AccountInfo, shown, told
 from core.cost import Plan
 from core.job import Kind, Lane, Source, State
 from tests.bot.samples import a_job
@@ -15,7 +15,7 @@ from tests.bot.samples import a_job
 async def test_info_counts_as_told_only_what_it_showed(tmp_path):
     done = {"state": State.DONE, "finished_at": 1.0, "charged_ms": 0}
     jobs = tuple(a_job(id=f"{number:016d}", **done) for number in range(12))
-    purse = Purse(
+    purse = AccountStatus(
         plan=Plan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1),
         balance_ms=0,
         granted_ms=0,
@@ -24,7 +24,7 @@ async def test_info_counts_as_told_only_what_it_showed(tmp_path):
         waiting=10,
     )
     long = a_job(request=replace(a_job().request, prompt="red boats " * 20))
-    standing = Standing(
+    standing = AccountInfo(
         purse=purse,
         lane=Lane.FAST,
         grids=None,
@@ -48,9 +48,9 @@ async def test_info_counts_as_told_only_what_it_showed(tmp_path):
 
 def untold(*jobs):
     plan = Plan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1)
-    purse = Purse(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
+    purse = AccountStatus(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
     worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
-    return shown(Standing(purse=purse, lane=Lane.FAST, grids=None, jobs=(), untold=jobs, worker=worker))
+    return shown(AccountInfo(purse=purse, lane=Lane.FAST, grids=None, jobs=(), untold=jobs, worker=worker))
 
 
 def test_what_could_not_be_posted_comes_by_a_button_for_each_of_its_pictures():
@@ -67,12 +67,14 @@ def test_what_was_not_made_has_no_buttons_and_says_why():
 
 
 def test_info_names_what_a_prompt_may_choose_and_nothing_where_there_is_no_choice():
-    purse = Purse(
+    purse = AccountStatus(
         plan=Plan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1),
         balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0,
     )  # fmt: skip
     worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
-    plain = Standing(purse=purse, lane=Lane.FAST, grids=None, jobs=(), untold=(), worker=worker, models=("postcard",))
+    plain = AccountInfo(
+        purse=purse, lane=Lane.FAST, grids=None, jobs=(), untold=(), worker=worker, models=("postcard",)
+    )
     assert "Models" not in shown(plain).content and "LoRAs" not in shown(plain).content
     many = replace(plain, models=("postcard", *(f"m{number}" for number in range(20))), loras=("ink",))
     assert "**Models** postcard, m0, m1" in shown(many).content and "and 9 more (`--model`)" in shown(many).content
@@ -81,10 +83,10 @@ def test_info_names_what_a_prompt_may_choose_and_nothing_where_there_is_no_choic
 
 def of_jobs(*pairs, **changes):
     plan = Plan(name="default", fast_ms_per_period=1, running=3, waiting=1000, max_work=1)
-    purse = Purse(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
+    purse = AccountStatus(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
     worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
     return shown(
-        Standing(purse=purse, lane=Lane.FAST, jobs=pairs, worker=worker, **{"grids": None, "untold": (), **changes})
+        AccountInfo(purse=purse, lane=Lane.FAST, jobs=pairs, worker=worker, **{"grids": None, "untold": (), **changes})
     )
 
 

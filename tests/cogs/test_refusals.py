@@ -220,7 +220,7 @@ async def test_a_pruned_picture_of_other_weights_is_refused_at_its_button_and_ag
             await eventually(loaded)
             kept = await room.press(grid, "U1")
             assert not kept["ephemeral"], "what is kept is shown, whatever made it"
-            await services.pictures.forget(await room.job(grid))
+            await services.images.forget(await room.job(grid))
             refused = await room.press(grid, label)
             assert refused["ephemeral"] and "cannot be drawn again" in refused["content"]
             assert labels(refused) == ["Fix and run"]

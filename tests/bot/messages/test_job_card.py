@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bot.event_bus import Status, WorkerState
-from bot.messages.grid_image import LADDER, encode
+from bot.messages.grid_image import ENCODINGS, encode
 from bot.messages.job_card import PAUSED, JobView, render_info, render_job
 from bot.scheduling.job_runner import INCOMPLETE, MISTAKE
 from bot.scheduling.render_stages import LOST_MODEL, OTHER_MODEL
@@ -210,7 +210,7 @@ def pictures(count, size=(64, 48)):
 @pytest.mark.parametrize(("count", "size"), [(1, (64, 48)), (2, (128, 48)), (3, (192, 48)), (4, (128, 96))])
 def test_a_grid_puts_every_picture_in_its_place(count, size):
     parts = pictures(count)
-    sheet = Image.open(io.BytesIO(encode(parts, LADDER[0])))
+    sheet = Image.open(io.BytesIO(encode(parts, ENCODINGS[0])))
     assert sheet.size == size
     across = size[0] // 64
     for index, part in enumerate(parts):
@@ -220,12 +220,12 @@ def test_a_grid_puts_every_picture_in_its_place(count, size):
 
 def test_a_single_picture_is_posted_byte_for_byte():
     (only,) = pictures(1)
-    assert encode([only], LADDER[0]) is only
+    assert encode([only], ENCODINGS[0]) is only
 
 
 def test_each_rung_of_the_ladder_opens_and_is_smaller_than_the_one_before():
-    sizes = [len(encode(pictures(4, (128, 128)), rung)) for rung in LADDER]
+    sizes = [len(encode(pictures(4, (128, 128)), encoding)) for encoding in ENCODINGS]
     assert sizes == sorted(sizes, reverse=True)
     parts = pictures(4)
-    lossless = [Image.open(io.BytesIO(encode(parts, rung))).convert("RGB").tobytes() for rung in LADDER[:2]]
+    lossless = [Image.open(io.BytesIO(encode(parts, encoding))).convert("RGB").tobytes() for encoding in ENCODINGS[:2]]
     assert lossless[0] == lossless[1]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.messages.result_delivery import DeliveryLoop, Patience
+from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
 from core.job import Lane, State
 from storage.outbox import Way
 from tests.bot.samples import NOW, a_job
@@ -307,7 +307,7 @@ async def test_a_grid_that_is_too_large_goes_down_the_ladder(tmp_path):
         (file,) = done["attachments"]
         assert file["filename"].endswith(".webp") and file["size"] <= 1200
         job = await room.job(done)
-        assert (await room.parts.services.pictures.read(job.id, 0)).startswith(b"\x89PNG")
+        assert (await room.parts.services.images.read(job.id, 0)).startswith(b"\x89PNG")
 
 
 async def test_a_result_that_no_rung_makes_small_enough_is_told_without_the_bot_trying_for_ever(tmp_path):
@@ -322,7 +322,7 @@ async def test_a_result_that_no_rung_makes_small_enough_is_told_without_the_bot_
 
 async def test_a_result_whose_pictures_were_lost_meanwhile_says_so_and_u_draws_one_again(tmp_path, monkeypatch):
     async with darkroom(tmp_path) as room:
-        pictures = room.parts.services.pictures
+        pictures = room.parts.services.images
         results = pictures.results
 
         async def lost_at_the_last_moment(job):
@@ -364,5 +364,7 @@ async def test_edits_wait_for_discords_own_bucket_and_the_result_still_arrives(t
 )
 def test_what_ends_late_comes_as_a_new_message_because_edits_notify_nobody(changes, now, way):
     none: Any = None
-    loop = DeliveryLoop(none, none, none, none, none, none, none, none, none, Patience(new_after=60), clock=lambda: now)
+    loop = ResultDelivery(
+        none, none, none, none, none, none, none, none, none, DeliveryTimes(new_after=60), clock=lambda: now
+    )
     assert loop._way(a_job(**{"state": State.DONE} | changes)) is way
