@@ -15,10 +15,10 @@ from bot.scheduling.cost_estimator import CostEstimator
 from bot.scheduling.render_stages import OTHER_MODEL
 from bot.scheduling.scheduler import Scheduler
 from bot.text import TURBO_PRICE, counted, gpu_time
-from core.abilities import lacking
 from core.cost import MULTIPLIER, Plan, period_of, price_ms
 from core.errors import Gone, QueueFull, QuotaSpent, Refused
 from core.job import HOME, Account, Job, Kind, Lane, PayerKind, Request, Source, State, Where
+from core.model_capabilities import lacking
 from core.spelling import quoted
 from storage.database import Database, Tx
 from storage.jobs import Dedupe, Jobs

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from core import choosing, prompt_weights
-from core.abilities import lacking
+from core import model_selection, prompt_weights
 from core.catalogue import OWN_SAMPLER, Choices, Edit, Model
 from core.errors import PromptError
 from core.job import Lane, Lora, Request
+from core.model_capabilities import lacking
+from core.parameter_parsers import OneOf
 from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, MEANT, PARAMETERS, Parameter, Takes
 from core.spelling import nearest, quoted
-from core.value_parsers import OneOf
 
 #: What a modal holds, so that every refused prompt can be opened for correction.
 MAX_TYPED = 4000
@@ -248,8 +248,8 @@ def _model(text: str, given: dict[str, tuple[Any, _Piece]], choices: Choices) ->
         return choices.usual()
     name, piece = given["model"]
     try:
-        return choosing.find_model(name, choices)
-    except choosing.Unknown as error:
+        return model_selection.find_model(name, choices)
+    except model_selection.Unknown as error:
         raise _error(str(error), text, piece.value, piece.value_start) from None
 
 
@@ -275,8 +275,8 @@ def _loras(text: str, given: dict[str, tuple[Any, _Piece]], model: Model, choice
     found: dict[str, Lora] = {}
     for lora, piece in given["lora"][0] if "lora" in given else ():
         try:
-            choosing.find_lora(lora.name, model, choices)
-        except choosing.Unknown as error:
+            model_selection.find_lora(lora.name, model, choices)
+        except model_selection.Unknown as error:
             raise _error(str(error), text, piece.value, piece.value_start) from None
         if lora.name in found:
             sentence = f"The LoRA {quoted(lora.name)} is named twice; once is enough."
@@ -344,7 +344,7 @@ def _request(
 ) -> Request:
     across, down = values.get("ar", defaults.ratio)
     width, height = model.size_for(across, down)
-    stylize = values.get("stylize", choosing.USUAL_STYLE)
+    stylize = values.get("stylize", model_selection.USUAL_STYLE)
     return Request(
         prompt=words,
         negative=values.get("no", ""),
@@ -352,13 +352,13 @@ def _request(
         height=height,
         seed=values.get("seed", seed),
         steps=min(MAX_STEPS, _steps(values, model, defaults)),
-        guidance=values.get("cfg") or defaults.guidance or choosing.guidance_of(model, stylize),
+        guidance=values.get("cfg") or defaults.guidance or model_selection.guidance_of(model, stylize),
         sampler=values.get("sampler") or _usual_sampler(model, defaults),
         count=values.get("count", defaults.count),
         stop=values.get("stop", 100),
         model=model.name,
-        loras=choosing.with_style(values["lora"], model, stylize, choices),
-        house=choosing.house_of(model, stylize),
+        loras=model_selection.with_style(values["lora"], model, stylize, choices),
+        house=model_selection.house_of(model, stylize),
         chaos=values.get("chaos", 0),
         tile=values.get("tile", False),
     )

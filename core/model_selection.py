@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from core.abilities import abilities
 from core.catalogue import Choices, Edit, LoraFile, Model, Style, fits
 from core.job import House, Lora
+from core.model_capabilities import abilities
 from core.spelling import nearest, quoted
 
 #: `--stylize` where nothing is said, and where all of the style counts.

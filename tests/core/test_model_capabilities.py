@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from core.abilities import abilities, lacking, needs
 from core.catalogue import FAMILIES, POSTCARD, Edit, Model
 from core.job import Canvas, Input, Kind, Lora, Request, Role, Upscale
+from core.model_capabilities import abilities, lacking, needs
 
 FLUX = replace(FAMILIES["flux"], name="flux")
 ANY = replace(FAMILIES["any"], name="other")
