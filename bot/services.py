@@ -8,7 +8,7 @@ from bot.catalogue.registry import ModelRegistry
 from bot.config.config import Config
 from bot.event_bus import EventBus
 from core.catalogue import Model
-from core.cost import Plan
+from core.cost import AccountPlan
 
 if TYPE_CHECKING:
     from bot.admission import Admission
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from storage.database import Database
     from storage.jobs import Jobs
     from storage.ledger import Ledger
-    from storage.outbox import Deliveries
+    from storage.outbox import Outbox
     from storage.results import Results
     from storage.settings import Settings
 
@@ -38,7 +38,7 @@ class Services:
     new_seed: Callable[[], int]
     db: "Database"
     jobs: "Jobs"
-    deliveries: "Deliveries"
+    outbox: "Outbox"
     ledger: "Ledger"
     results: "Results"
     settings: "Settings"
@@ -47,7 +47,7 @@ class Services:
     moderation: "Moderation"
     scheduler: "Scheduler"
     admission: "Admission"
-    plan: Plan
+    plan: AccountPlan
     model_registry: ModelRegistry
     owners: set[str] = field(default_factory=set)  # snowflakes; the client adds the application's owners at login
 

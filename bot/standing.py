@@ -54,7 +54,7 @@ async def of(bot: "DarkroomBot", user: str, guild: int | None) -> AccountInfo:
     lane = await usual_lane(bot, user)
     priced = Lane.FAST if lane is Lane.RELAX else lane  # relax is free, so what fast time still pays for is said
     live = await services.jobs.live_of(account)
-    untold = [await services.jobs.get(delivery.job) for delivery in await services.deliveries.untold(user)]
+    untold = [await services.jobs.get(delivery.job) for delivery in await services.outbox.untold(user)]
     return AccountInfo(
         purse=purse,
         lane=lane,
@@ -75,7 +75,7 @@ def _seen_by(worker: WorkerState, *, is_owner: bool) -> WorkerState:
 async def told(bot: "DarkroomBot", standing: AccountInfo) -> None:
     """They have read what could not be posted, as far as it was shown."""
     for job in standing.untold[:_MOST_UNTOLD]:
-        await bot.services.deliveries.told(job.id)
+        await bot.services.outbox.told(job.id)
 
 
 def shown(standing: AccountInfo) -> Card:

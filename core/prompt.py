@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from core import model_selection, prompt_weights
-from core.catalogue import OWN_SAMPLER, Choices, Edit, Model
+from core.catalogue import OWN_SAMPLER, Capability, Choices, Model
 from core.errors import PromptError
 from core.job import Lane, Lora, Request
-from core.model_capabilities import lacking
+from core.model_capabilities import missing_capability
 from core.parameter_parsers import OneOf
 from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, MEANT, PARAMETERS, Parameter, Takes
 from core.spelling import nearest, quoted
@@ -35,7 +35,13 @@ _SHAPE_OFF = 1.2
 #: Ratios closer than this (in log) are the same to the eye.
 _SAME_SHAPE = 0.005
 #: What a word of the prompt asks of the model.
-_ASKED_BY = {Edit.TILE: "tile", Edit.LORA: "lora", Edit.NEGATIVE: "no", Edit.STOP: "stop", Edit.CHAOS: "chaos"}
+_ASKED_BY = {
+    Capability.TILE: "tile",
+    Capability.LORA: "lora",
+    Capability.NEGATIVE: "no",
+    Capability.STOP: "stop",
+    Capability.CHAOS: "chaos",
+}
 #: Names that are nearer than this were meant.
 _SURELY = 0.8
 #: Names that are farther than this mean something else: `no` for `info`.
@@ -249,7 +255,7 @@ def _model(text: str, given: dict[str, tuple[Any, _Piece]], choices: Choices) ->
     name, piece = given["model"]
     try:
         return model_selection.find_model(name, choices)
-    except model_selection.Unknown as error:
+    except model_selection.UnknownName as error:
         raise _error(str(error), text, piece.value, piece.value_start) from None
 
 
@@ -276,7 +282,7 @@ def _loras(text: str, given: dict[str, tuple[Any, _Piece]], model: Model, choice
     for lora, piece in given["lora"][0] if "lora" in given else ():
         try:
             model_selection.find_lora(lora.name, model, choices)
-        except model_selection.Unknown as error:
+        except model_selection.UnknownName as error:
             raise _error(str(error), text, piece.value, piece.value_start) from None
         if lora.name in found:
             sentence = f"The LoRA {quoted(lora.name)} is named twice; once is enough."
@@ -289,7 +295,7 @@ def _refuse_lacking(
     text: str, request: Request, given: dict[str, tuple[Any, _Piece]], model: Model, choices: Choices
 ) -> None:
     """Raises PromptError for what the model cannot do, at the word that asks for it."""
-    found = lacking(request, model, others=choices.models.values())
+    found = missing_capability(request, model, others=choices.models.values())
     if found is not None:
         edit, sentence = found
         piece = given[_ASKED_BY[edit]][1] if _ASKED_BY.get(edit) in given else None
@@ -358,7 +364,7 @@ def _request(
         stop=values.get("stop", 100),
         model=model.name,
         loras=model_selection.with_style(values["lora"], model, stylize, choices),
-        house=model_selection.house_of(model, stylize),
+        house=model_selection.house_style_of(model, stylize),
         chaos=values.get("chaos", 0),
         tile=values.get("tile", False),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from core.fairness import in_order
 from core.job import Account, Job, Lane
 from storage.database import Database, Params, Tx
-from storage.fair_queue import Turns
+from storage.fair_queue import FairQueue
 from storage.rows import job_of
 
 _RANK = "CASE {}.lane WHEN 'turbo' THEN 0 WHEN 'fast' THEN 1 ELSE 2 END"
@@ -30,12 +30,12 @@ class Place:
     estimate_ms: int
 
 
-class Lookups:
+class JobQueries:
     """See the module."""
 
-    def __init__(self, db: Database, turns: Turns) -> None:
+    def __init__(self, db: Database, fair_queue: FairQueue) -> None:
         self._db = db
-        self._turns = turns
+        self._fair_queue = fair_queue
 
     async def get(self, job: str, *, tx: Tx | None = None) -> Job | None:
         """A job by id."""
@@ -97,14 +97,14 @@ class Lookups:
 
     async def credit(self) -> float:
         """Relax's credit, as it was kept last."""
-        return await self._turns.credit(self._db.read)
+        return await self._fair_queue.credit(self._db.read)
 
     async def places(self) -> dict[str, Place]:
         """Every waiting job's place in the order in which jobs would be served if no other came."""
-        waiting, service = await self._turns.queue(self._db.read)
+        waiting, service = await self._fair_queue.queue(self._db.read)
         places: dict[str, Place] = {}
         ahead = dict.fromkeys(Lane, 0)
-        for place, job in enumerate(in_order(waiting, service, share=self._turns.share), start=1):
+        for place, job in enumerate(in_order(waiting, service, share=self._fair_queue.share), start=1):
             places[job.job] = Place(place=place, lane=job.lane, ahead_ms=ahead[job.lane], estimate_ms=job.estimate_ms)
             ahead[job.lane] += job.estimate_ms
         return places

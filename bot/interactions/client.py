@@ -81,7 +81,7 @@ class DarkroomBot(commands.Bot):
         self.delivery = ResultDelivery(
             self,
             services.jobs,
-            services.deliveries,
+            services.outbox,
             ResultFiles(services.images, self._upload_limit),
             services.bus,
             self.message_api,

@@ -26,7 +26,7 @@ from bot.storage_retry import PASSING, until_stored
 from bot.workers.connection import WorkerConnection
 from bot.workers.server import WorkerServer
 from core import events
-from core.cost import Plan
+from core.cost import AccountPlan
 from core.fairness import RELAX_SHARE
 from core.job import Job, Lane
 from storage.jobs import Claim, Jobs
@@ -59,7 +59,7 @@ class Tools:
     bus: EventBus
     worker_server: WorkerServer
     costs: CostEstimator
-    plan: Plan
+    plan: AccountPlan
     boot: str
     model: Callable[[events.ModelInfo], Awaitable[None]]
     clock: Callable[[], float]
@@ -176,7 +176,7 @@ class Scheduler:
                 self._tools.bus.changed(job)
                 self.kick()
                 return job
-            if job := await self._jobs.unwant(job_id):
+            if job := await self._jobs.request_cancel(job_id):
                 self._tools.bus.changed(job)
                 if attempt := self._running_jobs.get(job_id):
                     self._running_jobs.stop(attempt)
@@ -248,13 +248,13 @@ class Scheduler:
         await self._look_at_queue()
         for connection in list(self._tools.worker_server.connections.values()):
             in_vain: list[Lane] = []
-            while self._may_claim(connection) and (room := self._lanes.room(connection, in_vain)):
-                claim = await self._jobs.claim(boot=self._tools.boot, worker=connection.id, room=room)
+            while self._may_claim(connection) and (capacity := self._lanes.capacity(connection, in_vain)):
+                claim = await self._jobs.claim(boot=self._tools.boot, worker=connection.id, capacity=capacity)
                 if claim is not None:
                     self._start_attempt(claim, connection)
                     await self._look_at_queue()
-                elif room.lane is not None:
-                    in_vain.append(room.lane)
+                elif capacity.lane is not None:
+                    in_vain.append(capacity.lane)
             if connection.ready:
                 self._lanes.settled.add(connection.id)
                 self._lanes.steer(connection)

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.fairness import AHEAD, CREDIT, CREDIT_LIMIT_MS, Scope, Waiting, arrive, choose, correct, credited, in_order
+from core.fairness import AHEAD, CREDIT, CREDIT_LIMIT_MS, Scope, WaitingJob, arrive, choose, correct, credited, in_order
 from core.job import Lane
 
 costs = st.integers(min_value=1, max_value=5000)
 
 
 def waiting(account="alice", lane=Lane.FAST, estimate=1000, key="square", order=0, **more):
-    return Waiting(job=f"job{order}", account=account, lane=lane, estimate_ms=estimate, key=key, order=order, **more)
+    return WaitingJob(job=f"job{order}", account=account, lane=lane, estimate_ms=estimate, key=key, order=order, **more)
 
 
 class Device:

@@ -33,7 +33,7 @@ from core.events import (
     Welcome,
 )
 from core.setting_parsers import host_and_port
-from core.worker_auth import prove
+from core.worker_auth import make_proof
 from worker.transport.inbox import Drop, Inbox
 
 log = logging.getLogger("darkroom.link")
@@ -169,7 +169,7 @@ class Link:
         challenge = next(messages, None)
         if not isinstance(challenge, Challenge) or challenge.protocol != PROTOCOL:
             raise NotWelcome("The other side is no Darkroom bot of this version; check the address and both versions.")
-        sock.sendall(wire.encode(self._hello(prove(self._key, challenge.nonce))))
+        sock.sendall(wire.encode(self._hello(make_proof(self._key, challenge.nonce))))
         try:
             welcome = next(messages, None)
         except ConnectionError:

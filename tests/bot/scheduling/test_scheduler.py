@@ -23,7 +23,7 @@ async def test_a_job_is_done_with_its_pictures_kept_and_charged_once(tmp_path: P
         assert done.gpu_ms > 0
         assert 0 < done.charged_ms <= done.reserved_ms
         assert done.made_with.engine == "fake"
-        assert [delivery.job for delivery in await bot.deliveries.undelivered(bot.clock())] == [job.id]
+        assert [delivery.job for delivery in await bot.outbox.undelivered(bot.clock())] == [job.id]
         await bot.clean()
 
 
@@ -63,7 +63,7 @@ async def test_a_cancelled_job_stays_cancelled_when_the_bot_dies_before_its_work
     async with headless(tmp_path, "--freeze", "boat:2") as bot:
         job = await bot.imagine("a boat", steps=100)
         await bot.until(job.id, State.RUNNING)
-        assert (await bot.scheduler.cancel(job.id)).unwanted
+        assert (await bot.scheduler.cancel(job.id)).cancel_requested
     async with headless(tmp_path, "--step-ms", "5") as bot:
         cancelled = await bot.until(job.id, State.CANCELLED)
         assert cancelled.attempt == 1
