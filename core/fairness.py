@@ -56,7 +56,6 @@ class WaitingJob:
     order: int
     rows: int = 1
     solo: bool = False
-    weight: float = 1.0  # twice the weight, twice the share
 
     @property
     def counters(self) -> tuple[Counter, Counter]:
@@ -111,7 +110,7 @@ def arrive(waiting: WaitingJob, live_keys: Collection[str], service: Service) ->
 
 def correct(ended: WaitingJob, booked_ms: float, measured_ms: float, service: Service) -> Updates:
     """The counters once an attempt's true cost is known: zero when it was lost, for that is overhead."""
-    difference = (measured_ms - booked_ms) / ended.weight
+    difference = measured_ms - booked_ms
     return {counter: max(0.0, service.get(counter, 0.0) + difference) for counter in ended.counters}
 
 
@@ -162,7 +161,7 @@ def _warm(fair: WaitingJob, here: Collection[WaitingJob], warm: Collection[str],
     """The job that may overtake `fair` because its model is loaded; `fair` when none may."""
 
     def gap(ahead: WaitingJob, behind: WaitingJob, which: int) -> float:
-        served = service.get(ahead.counters[which], 0.0) + ahead.estimate_ms / ahead.weight
+        served = service.get(ahead.counters[which], 0.0) + ahead.estimate_ms
         return served - service.get(behind.counters[which], 0.0)
 
     def may(head: WaitingJob) -> bool:
@@ -181,7 +180,7 @@ def _charge(chosen: WaitingJob, fair: WaitingJob, service: Service) -> Updates:
     virtual: Counter = (Scope.LANE, chosen.lane, "")
     updates: Updates = {virtual: max(service.get(virtual, 0.0), service.get(fair.counters[0], 0.0))}
     for counter in chosen.counters:
-        updates[counter] = service.get(counter, 0.0) + chosen.estimate_ms / chosen.weight
+        updates[counter] = service.get(counter, 0.0) + chosen.estimate_ms
     return updates
 
 
@@ -200,7 +199,7 @@ def _lane_in_order(jobs: Iterable[WaitingJob], service: Service) -> Iterator[Wai
         job = queue.popleft()
         yield job
         for counter in job.counters:
-            served[counter] = served.get(counter, 0.0) + job.estimate_ms / job.weight
+            served[counter] = served.get(counter, 0.0) + job.estimate_ms
         if not queue:
             del keys[job.key]
         if keys:

@@ -192,7 +192,7 @@ def jobs_to_displace(waiting: WaitingJob, capacity: Capacity, service: Service) 
     cold = capacity.warm is not None and waiting.model not in capacity.warm
     if capacity.rows is None or waiting.solo or cold or not _may_join(waiting, replace(capacity, running=())):
         return ()
-    bound = service.get(waiting.counters[0], 0.0) + waiting.estimate_ms / waiting.weight
+    bound = service.get(waiting.counters[0], 0.0) + waiting.estimate_ms
     staying, leaving = list(capacity.running), list[RunningJob]()
     while others := [job for job in staying if job.account != waiting.account]:
         served, place = max((_served(job, leaving, service), place) for place, job in enumerate(others))

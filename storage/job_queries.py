@@ -45,29 +45,13 @@ class JobQueries:
         """The job that a message shows."""
         return await self._one("message = :message ORDER BY seq DESC", {"message": message})
 
-    async def by_interaction(self, interaction: str) -> Job | None:
-        """The first job that an interaction asked for."""
-        return await self._one("interaction = :interaction ORDER BY ordinal", {"interaction": interaction})
-
     async def live_of(self, account: Account) -> list[Job]:
         """An account's jobs that wait or run, oldest first."""
         return await self._many(f"account = :account AND {_LIVE} ORDER BY seq", {"account": account.key()})
 
-    async def recent_of(self, user: str, limit: int = 20) -> list[Job]:
-        """What a person asked for last, newest first."""
-        return await self._many("user = :user ORDER BY seq DESC LIMIT :limit", {"user": user, "limit": limit})
-
-    async def running(self) -> list[Job]:
-        """All running jobs, oldest first."""
-        return await self._many("state = 'running' ORDER BY seq", {})
-
     async def live(self) -> list[Job]:
         """All jobs that wait or run, oldest first: what a start finds to go on with."""
         return await self._many(f"{_LIVE} ORDER BY seq", {})
-
-    async def children(self, parent: str) -> list[Job]:
-        """The jobs made from a job's pictures, oldest first."""
-        return await self._many("source_job = :parent ORDER BY seq", {"parent": parent})
 
     async def counts(self, account: Account, *, tx: Tx | None = None) -> Counts:
         """How many jobs of an account wait and run; inside a transaction, as that sees it."""

@@ -133,10 +133,6 @@ class Jobs(JobQueries):
             tx,
         )  # fmt: skip
 
-    async def release_prepared(self, job: str) -> Job | None:
-        """Its inputs are stored: it may be claimed."""
-        return await self._update("state = 'queued' WHERE id = :job AND state = 'preparing'", job=job)
-
     async def finish_at_once(self, tx: Tx, job: str) -> Job | None:
         """A prepared job that needed no GPU (a crop of a kept picture) is done."""
         return await self._end(tx, "id = :job AND state = 'preparing'", State.DONE, 0, job=job)

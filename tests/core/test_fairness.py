@@ -180,15 +180,6 @@ def test_a_lost_attempt_costs_its_account_nothing():
     assert all(after[counter] == 0.0 for counter in job.counters)
 
 
-def test_twice_the_weight_is_twice_the_share():
-    device = Device()
-    for _ in range(60):
-        device.add("team", weight=2.0)
-        device.add("alice")
-    served = Tally(device.serve().account for _ in range(30))
-    assert served["team"] == pytest.approx(20, abs=1)
-
-
 def test_the_order_holds_when_the_counters_were_written_down_and_read_again():
     device, kept = Device(), None
     for n in range(100):

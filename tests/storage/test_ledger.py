@@ -206,7 +206,7 @@ class Chaos:
         await self.random.choice(actions)()
 
     async def running(self):
-        jobs = await self.store.jobs.running()
+        jobs = [job for job in await self.store.jobs.live() if job.state is State.RUNNING]
         return self.random.choice(jobs) if jobs else None
 
     async def admit(self):

@@ -151,8 +151,8 @@ async def test_a_line_of_pruned_ancestors_is_rendered_again_from_its_root(tmp_pa
             source = Source(job=job.id, index=index)
             job = await bot.imagine(kind=Kind.VARIATION, source=source, strength=0.5)
         last = await bot.until(job.id, State.DONE)
-        for row in await bot.jobs.recent_of("alice", 10):
-            await bot.images.forget(row)
+        for row in await bot.db.read("SELECT id FROM job"):
+            await bot.images.forget(await bot.jobs.get(row["id"]))
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=last.id, index=0), count=1)
         assert crop.state is State.QUEUED
         done = await bot.until(crop.id, State.DONE)
@@ -231,7 +231,7 @@ async def test_two_grids_of_two_members_share_the_worker(tmp_path: Path) -> None
         together = set()
         with bot.bus.watch() as news:
             async for item in news:
-                running = {job.id for job in await bot.jobs.running()}
+                running = {job.id for job in await bot.jobs.live() if job.state is State.RUNNING}
                 together |= {frozenset(running)}
                 if getattr(item, "state", None) is State.DONE:
                     break
