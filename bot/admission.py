@@ -4,13 +4,10 @@ Knows plans, prices and storage; knows nothing of Discord or workers.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bot.catalogue.registry import ModelRegistry
-from bot.event_bus import EventBus
-from bot.image_store import ImageStore
 from bot.moderation import Moderation
+from bot.resources import Resources
 from bot.scheduling.cost_estimator import CostEstimator
 from bot.scheduling.render_stages import OTHER_MODEL
 from bot.scheduling.scheduler import Scheduler
@@ -20,9 +17,9 @@ from core.errors import Gone, QueueFull, QuotaSpent, Refused
 from core.job import HOME, Account, Job, Kind, Lane, PayerKind, Request, Source, State, Where
 from core.model_capabilities import missing_capability
 from core.spelling import quoted
-from storage.database import Database, Tx
-from storage.jobs import Dedupe, Jobs
-from storage.ledger import Ledger, NotEnough
+from storage.database import Tx
+from storage.jobs import Dedupe
+from storage.ledger import NotEnough
 
 log = logging.getLogger(__name__)
 
@@ -72,30 +69,16 @@ class AccountStatus:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
-    """What admission works with. `queue`: jobs that may wait at once, everybody's together."""
-
-    db: Database
-    jobs: Jobs
-    ledger: Ledger
-    images: ImageStore
-    costs: CostEstimator
-    moderation: Moderation
-    scheduler: Scheduler
-    model_registry: ModelRegistry
-    bus: EventBus
-    plan: AccountPlan
-    queue: int
-    clock: Callable[[], float]
-    new_id: Callable[[], str]
-
-
 class Admission:
     """`submit` is the only way into the queue."""
 
-    def __init__(self, tools: Counters) -> None:
-        self._tools = tools
+    def __init__(
+        self, resources: Resources, costs: CostEstimator, moderation: Moderation, scheduler: Scheduler
+    ) -> None:
+        self._resources = resources
+        self._costs = costs
+        self._moderation = moderation
+        self._scheduler = scheduler
         self._closed = ""
 
     def close(self, sentence: str) -> None:
@@ -108,18 +91,18 @@ class Admission:
 
     async def price_ms(self, request: Request, lane: Lane) -> int:
         """What would be reserved."""
-        return price_ms(self._tools.costs.estimate_ms(request), MULTIPLIER[lane])
+        return price_ms(self._costs.estimate_ms(request), MULTIPLIER[lane])
 
-    async def purse(self, account: Account) -> AccountStatus:
+    async def account_status(self, account: Account) -> AccountStatus:
         """What the account has now; grants this month's time when that did not happen yet."""
-        now = self._tools.clock()
-        async with self._tools.db.transaction() as tx:
-            await self._tools.ledger.renew(tx, account, self._tools.plan, now)
-        counts = await self._tools.jobs.counts(account)
+        now = self._resources.clock()
+        async with self._resources.db.transaction() as tx:
+            await self._resources.ledger.renew(tx, account, self._resources.plan, now)
+        counts = await self._resources.jobs.counts(account)
         return AccountStatus(
-            plan=self._tools.plan,
-            balance_ms=await self._tools.ledger.balance(account, now),
-            granted_ms=await self._tools.ledger.granted(account, now),
+            plan=self._resources.plan,
+            balance_ms=await self._resources.ledger.balance(account, now),
+            granted_ms=await self._resources.ledger.granted(account, now),
             renews_at=period_of(now)[1],
             running=counts.running,
             waiting=counts.waiting,
@@ -132,46 +115,44 @@ class Admission:
         """
         if self._closed:
             raise Refused(self._closed, prompt=job_request.typed)
-        self._tools.moderation.check_text(
-            job_request.request.prompt, job_request.request.negative, prompt=job_request.typed
-        )
+        self._moderation.check_text(job_request.request.prompt, job_request.request.negative, prompt=job_request.typed)
         self._check_able(job_request)
         self._check_work(job_request)
-        await self._tools.images.check_room()
+        await self._resources.images.check_room()
         job, kept = await self._job(job_request)
         dedupe = job_request.pressed.by(job_request.user) if job_request.pressed else None
         try:
-            async with self._tools.db.transaction() as tx:
+            async with self._resources.db.transaction() as tx:
                 # One moment for all that follows, read behind the wait for the lock: a month may end in between.
-                job = replace(job, created_at=self._tools.clock())
+                job = replace(job, created_at=self._resources.clock())
                 stored = await self._insert(tx, job, dedupe, at_once=kept)
         except NotEnough as error:
-            raise _spent(error, job_request, self._tools.plan, renews_at=period_of(job.created_at)[1]) from None
+            raise _spent(error, job_request, self._resources.plan, renews_at=period_of(job.created_at)[1]) from None
         if stored.id == job.id:
             log.info("A job was admitted.", extra={"job": job.id, "kind": job.kind, "lane": job.lane})
-            self._tools.bus.changed(stored)
-            self._tools.scheduler.kick()
+            self._resources.bus.changed(stored)
+            self._scheduler.kick()
         return stored
 
     async def _insert(self, tx: Tx, job: Job, dedupe: Dedupe | None, *, at_once: bool) -> Job:
-        tools = self._tools
-        await tools.ledger.renew(tx, job.account, tools.plan, job.created_at)
+        resources = self._resources
+        await resources.ledger.renew(tx, job.account, resources.plan, job.created_at)
         if not at_once:
             try:
                 await self._check_caps(tx, job)
             except QueueFull:
                 # The same wish said twice: the first one may have taken the last place.
-                if same := await tools.jobs.find_duplicate(tx, job, dedupe=dedupe):
+                if same := await resources.jobs.find_duplicate(tx, job, dedupe=dedupe):
                     return same
                 raise
-        stored = await tools.jobs.submit(tx, job, dedupe=dedupe)
+        stored = await resources.jobs.submit(tx, job, dedupe=dedupe)
         if at_once and stored.id == job.id:
-            return await tools.jobs.finish_at_once(tx, job.id) or stored
+            return await resources.jobs.finish_at_once(tx, job.id) or stored
         return stored
 
     def _check_able(self, job_request: JobRequest) -> None:
         """Raises Refused where the model or a LoRA is not here any more, or where the model lacks what this needs."""
-        request, choices = job_request.request, self._tools.model_registry.choices
+        request, choices = job_request.request, self._resources.model_registry.choices
         if job_request.kind is Kind.CROP:
             return
         model = choices.get(request.model)
@@ -186,7 +167,7 @@ class Admission:
             raise Refused(lacks[1], prompt=job_request.typed)
 
     def _check_work(self, job_request: JobRequest) -> None:
-        most = self._tools.plan.max_work
+        most = self._resources.plan.max_work
         if job_request.kind is not Kind.CROP and job_request.request.work() > most:
             wanted, allowed = _apart(job_request.request.work() / 1e6, most / 1e6)
             raise Refused(
@@ -196,27 +177,27 @@ class Admission:
             )
 
     async def _check_caps(self, tx: Tx, job: Job) -> None:
-        tools = self._tools
-        waiting = (await tools.jobs.counts(job.account, tx=tx)).waiting
-        if waiting >= tools.plan.waiting:
+        resources = self._resources
+        waiting = (await resources.jobs.counts(job.account, tx=tx)).waiting
+        if waiting >= resources.plan.waiting:
             raise QueueFull(
                 f"You have {counted(waiting, 'job')} waiting, and one person may have no more. "
                 f"Try again when {'it' if waiting == 1 else 'one of them'} has started.",
                 prompt=job.typed,
             )
-        if await tools.jobs.waiting_total(tx=tx) >= tools.queue:
+        if await resources.jobs.waiting_total(tx=tx) >= resources.config.queue:
             raise QueueFull("The queue is full for now. Try again in a few minutes.", prompt=job.typed)
 
     async def _job(self, job_request: JobRequest) -> tuple[Job, bool]:
         """The row to be, and whether its picture is there already."""
-        source = await self._tools.images.root(job_request.source) if job_request.source else None
+        source = await self._resources.images.root(job_request.source) if job_request.source else None
         kept = False
         if source is not None:
             kept = await self._check_source(source) and job_request.kind is Kind.CROP
         multiplier = 0.0 if job_request.kind is Kind.CROP else MULTIPLIER[job_request.lane]
-        estimate = 0 if kept else self._tools.costs.estimate_ms(job_request.request)
+        estimate = 0 if kept else self._costs.estimate_ms(job_request.request)
         job = Job(
-            id=self._tools.new_id(),
+            id=self._resources.new_id(),
             kind=job_request.kind,
             state=State.PREPARING if kept else State.QUEUED,
             lane=job_request.lane,
@@ -229,16 +210,16 @@ class Admission:
             multiplier=multiplier,
             estimate_ms=estimate,
             reserved_ms=price_ms(estimate, multiplier),
-            created_at=self._tools.clock(),
+            created_at=self._resources.clock(),
             notes=job_request.notes,
         )
         return job, kept
 
     async def _check_source(self, source: Source) -> bool:
         """Whether the picture is kept; a use of it. Raises Gone when not even its job is there."""
-        if await self._tools.images.use(source.job, source.index) is not None:
+        if await self._resources.images.use(source.job, source.index) is not None:
             return True
-        if await self._tools.jobs.get(source.job) is None:
+        if await self._resources.jobs.get(source.job) is None:
             raise Gone("That picture is gone, and so is its job.")
         return False
 

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot import database, health, log_setup
-from bot.admission import Admission, Counters
+from bot.admission import Admission
 from bot.catalogue.registry import ModelRegistry
 from bot.config.config import Config
 from bot.event_bus import EventBus
 from bot.image_store import ImageStore
 from bot.moderation import Moderation
+from bot.resources import Clock, Resources
 from bot.scheduling.cost_estimator import CostEstimator
-from bot.scheduling.scheduler import Scheduler, Tools
-from bot.services import Clock, Services
+from bot.scheduling.scheduler import Scheduler
+from bot.services import Services
 from bot.storage_retry import PASSING
 from bot.workers.server import SILENT_SECONDS, WorkerServer
 from core.cost import AccountPlan
@@ -100,89 +101,65 @@ async def build(
 
     Raises ConfigError, AlreadyRunning.
     """
-    plan, bus, owners = plan_of(config), EventBus(), set(config.owners)
-    async with database.database(config.data, clock=clock) as db:
-        ledger, settings, results = Ledger(db), Settings(db), Results(db)
-        model_registry = ModelRegistry(config, settings, clock=clock)
-        await model_registry.begin()
-        jobs = Jobs(db, ledger, relax_share=config.relax_share)
-        images = ImageStore(
-            config.data / "pictures",
-            db,
-            results,
-            jobs,
-            limit_bytes=round(config.disk_gb * 1e9),
-            free_bytes=config.disk_free_mb * 1_000_000,
-        )
-        costs = CostEstimator(config, settings, model_registry)
+    async with _resources(config, clock, monotonic, new_id, new_seed) as resources:
+        costs = CostEstimator(config, resources.settings, resources.model_registry)
         worker_server = WorkerServer(
             config,
-            model=model_registry.launch,
-            catalogue=model_registry.order,
+            model=resources.model_registry.launch,
+            catalogue=resources.model_registry.order,
             clock=clock,
             monotonic=monotonic,
             deadlines=deadlines,
             silent_seconds=silent_seconds,
         )
-
-        model_registry.changed = worker_server.tell_catalogue
-        scheduler = Scheduler(
-            Tools(
-                jobs=jobs,
-                ledger=ledger,
-                settings=settings,
-                images=images,
-                bus=bus,
-                worker_server=worker_server,
-                costs=costs,
-                plan=plan,
-                boot=new_id(),
-                model=model_registry.heard,
-                clock=clock,
-                monotonic=monotonic,
-                relax_share=config.relax_share,
-            )
-        )
+        resources.model_registry.changed = worker_server.tell_catalogue
+        owners = set(config.owners)
         moderation = Moderation(config, owners)
-        admission = Admission(
-            Counters(
-                db=db,
-                jobs=jobs,
-                ledger=ledger,
-                images=images,
-                costs=costs,
-                moderation=moderation,
-                scheduler=scheduler,
-                model_registry=model_registry,
-                bus=bus,
-                plan=plan,
-                queue=config.queue,
-                clock=clock,
-                new_id=new_id,
-            )
+        scheduler = Scheduler(resources, costs, worker_server, boot=new_id())
+        admission = Admission(resources, costs, moderation, scheduler)
+        services = Services.over(
+            resources, moderation=moderation, scheduler=scheduler, admission=admission, owners=owners
         )
-        services = Services(
+        await scheduler.begin()
+        yield Parts(services=services, worker_server=worker_server)
+
+
+@asynccontextmanager
+async def _resources(
+    config: Config,
+    clock: Clock,
+    monotonic: Clock,
+    new_id: Callable[[], str],
+    new_seed: Callable[[], int],
+) -> AsyncIterator[Resources]:
+    async with database.database(config.data, clock=clock) as db:
+        ledger, settings = Ledger(db), Settings(db)
+        model_registry = ModelRegistry(config, settings, clock=clock)
+        await model_registry.begin()
+        jobs = Jobs(db, ledger, relax_share=config.relax_share)
+        yield Resources(
             config=config,
             clock=clock,
+            monotonic=monotonic,
             new_id=new_id,
             new_seed=new_seed,
             db=db,
             jobs=jobs,
-            outbox=Outbox(db),
             ledger=ledger,
-            results=results,
+            outbox=Outbox(db),
             settings=settings,
-            bus=bus,
-            images=images,
-            moderation=moderation,
-            scheduler=scheduler,
-            admission=admission,
-            plan=plan,
+            images=ImageStore(
+                config.data / "pictures",
+                db,
+                Results(db),
+                jobs,
+                limit_bytes=round(config.disk_gb * 1e9),
+                free_bytes=config.disk_free_mb * 1_000_000,
+            ),
             model_registry=model_registry,
-            owners=owners,
+            bus=EventBus(),
+            plan=plan_of(config),
         )
-        await scheduler.begin()
-        yield Parts(services=services, worker_server=worker_server)
 
 
 async def serve(config: Config) -> None:

@@ -35,16 +35,6 @@ ENCODINGS: tuple[Encoding, ...] = (
 )
 
 
-def is_png(data: bytes) -> bool:
-    """Whether it is a whole PNG: its chunks are there to the last, and their sums are right. Decodes no pixel."""
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            picture.verify()
-    except Exception:  # pillow raises of all kinds for what is none
-        return False
-    return True
-
-
 def columns(count: int) -> int:
     """Pictures beside each other: 2×2 for four, else one row."""
     return 2 if count == 4 else count

@@ -15,7 +15,7 @@ class PendingResponses:
         self._open: dict[str, asyncio.Event] = {}
 
     @contextmanager
-    def pending(self, interaction: str) -> Iterator[None]:
+    def open(self, interaction: str) -> Iterator[None]:
         """From before a job exists until its first answer has arrived or failed."""
         event = self._open[interaction] = asyncio.Event()
         try:

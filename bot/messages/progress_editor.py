@@ -14,8 +14,9 @@ import discord
 
 from bot.event_bus import EventBus, WorkerState
 from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, kind_of
+from bot.messages.components import Card
 from bot.messages.edit_rate_limiter import EditRateLimiter, Weight
-from bot.messages.job_card import Card, JobView, render_job
+from bot.messages.job_card import JobCards, JobView
 from bot.messages.message_api import FileMaker, MessageApi
 from core.events import Progress
 from core.job import Job, State
@@ -74,6 +75,7 @@ class ProgressEditor:
         bus: EventBus,
         message_api: MessageApi,
         limiter: EditRateLimiter,
+        cards: JobCards,
         look: Look,
         *,
         clock: Callable[[], float],
@@ -84,6 +86,7 @@ class ProgressEditor:
         self._bus = bus
         self._message_api = message_api
         self._limiter = limiter
+        self._cards = cards
         self._look = look
         self._clock = clock
         self.pause = pause
@@ -194,7 +197,7 @@ class ProgressEditor:
         """Sends what is true now, if that is new. Returns the seconds to rest; None: it cannot be edited any more."""
         job = live.job
         progress = None if self._is_old(job) else live.progress
-        card = render_job(await self._look(job, progress))
+        card = self._cards.render(await self._look(job, progress))
         preview = progress.preview if progress is not None else b""
         if (card == live.shown and preview == live.preview) or live.over():
             return 0.0

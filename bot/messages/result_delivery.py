@@ -18,8 +18,9 @@ import discord
 from bot.event_bus import EventBus
 from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, kind_of
 from bot.messages.attachments import ResultFiles
+from bot.messages.components import Card
 from bot.messages.edit_rate_limiter import EditRateLimiter, Weight
-from bot.messages.job_card import Card, JobView, render_job
+from bot.messages.job_card import JobCards, JobView
 from bot.messages.message_api import FileMaker, MessageApi
 from bot.messages.pending_responses import PendingResponses
 from bot.messages.progress_editor import ProgressEditor
@@ -65,26 +66,28 @@ class ResultDelivery:
         client: discord.Client,
         jobs: Jobs,
         outbox: Outbox,
-        parcel: ResultFiles,
+        files: ResultFiles,
         bus: EventBus,
         message_api: MessageApi,
         editor: ProgressEditor,
-        answers: PendingResponses,
+        pending: PendingResponses,
         limiter: EditRateLimiter,
-        patience: DeliveryTimes,
+        cards: JobCards,
+        times: DeliveryTimes,
         *,
         clock: Callable[[], float],
     ) -> None:
         self._client = client
         self._jobs = jobs
         self._outbox = outbox
-        self._parcel = parcel
+        self._files = files
         self._bus = bus
         self._message_api = message_api
         self._editor = editor
-        self._pending = answers
+        self._pending = pending
         self._limiter = limiter
-        self._patience = patience
+        self._cards = cards
+        self._times = times
         self._clock = clock
         self._due = asyncio.Event()
         self._busy: set[str] = set()
@@ -183,13 +186,13 @@ class ResultDelivery:
         took = self._clock() - job.created_at
         if job.state is State.CANCELLED or job.kind is Kind.CROP:
             return Way.EDIT
-        return Way.EDIT if took <= self._patience.new_after and job.lane is not Lane.RELAX else Way.NEW
+        return Way.EDIT if took <= self._times.new_after and job.lane is not Lane.RELAX else Way.NEW
 
     async def _post(self, job: Job, begun: Delivery) -> "_Posted":
         """The message that now shows how the job ended."""
         if job.where.message is None:  # a crash came between the answer and its id
             job = replace(job, where=replace(job.where, message=await self._message_api.original(job.where)))
-        card = render_job(JobView(job=job, pictures_kept=await self._parcel.complete(job)))
+        card = self._cards.render(JobView(job=job, pictures_kept=await self._files.complete(job)))
         if begun.way is Way.EDIT and job.where.message is not None:
             try:
                 return _Posted(message=await self._edit(job, card))
@@ -235,14 +238,14 @@ class ResultDelivery:
     async def _by_size(self, job: Job, put: Callable[[list[FileMaker]], Awaitable[_T]]) -> _T:
         """Puts the result's file, or a smaller one where Discord finds it too large."""
         refused: Exception | None = None
-        async for parcel in self._parcel.tries(job):
+        async for attempt in self._files.tries(job):
             await self._limiter.turn(Weight.RESULT)
             try:
-                return await put(parcel.makers)
+                return await put(attempt.makers)
             except REQUEST_ERRORS as error:
                 if kind_of(error) is not ErrorKind.TOO_LARGE:
                     raise
-                parcel.refuse()
+                attempt.refuse()
                 refused = error
         assert refused is not None
         raise refused
@@ -268,7 +271,7 @@ class ResultDelivery:
         waited = self._clock() - (job.finished_at or job.created_at)
         hopeless = sort in (ErrorKind.CHANNEL_GONE, ErrorKind.REFUSED, ErrorKind.TOO_LARGE)
         # After a long stop of the bot a first error is no reason to give up.
-        if not hopeless and (waited < self._patience.give_up or begun.tries < _LEAST_TRIES):
+        if not hopeless and (waited < self._times.give_up or begun.tries < _LEAST_TRIES):
             log.info("Posting is tried again later (%s).", error, extra={"job": job.id})
             await self._retry(job.id, begun.tries, sort.name)
             return
@@ -285,7 +288,7 @@ class ResultDelivery:
         """The progress message, where it still stands, must not go on as if the job ran."""
         if job.where.message is None:
             return
-        card = render_job(JobView(job=job))
+        card = self._cards.render(JobView(job=job))
         content = f"{card.content}\n-# The result could not be posted here: {instead}."
         try:
             await self._message_api.edit(job.where, replace(card, content=content), [])
@@ -297,7 +300,7 @@ class ResultDelivery:
         try:
             direct = await self._client.create_dm(discord.Object(int(job.user)))
             where = replace(job.where, guild=None, channel=str(direct.id), message=None, token_expires_at=0.0)
-            card = render_job(JobView(job=job))
+            card = self._cards.render(JobView(job=job))
             line = "-# This could not be posted where you asked for it, so here it is."
             sent = await self._send(replace(job, where=where), replace(card, content=f"{card.content}\n{line}"))
         except REQUEST_ERRORS as error:

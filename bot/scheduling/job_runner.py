@@ -7,12 +7,10 @@ Knows storage and the worker's words; does not choose jobs or workers.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
-from bot.event_bus import EventBus
-from bot.image_store import ImageStore, Written
-from bot.messages.grid_image import is_png
+from bot.image_store import Written, is_png
+from bot.resources import Resources
 from bot.scheduling import render_stages
 from bot.scheduling.attempt import Attempt, Lost, Outcome
 from bot.scheduling.cost_estimator import CostEstimator
@@ -21,8 +19,6 @@ from bot.storage_retry import until_stored
 from core import events
 from core.errors import Gone
 from core.job import Job, MadeWith, Source
-from storage.jobs import Jobs
-from storage.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -30,21 +26,28 @@ INCOMPLETE = "The worker did not send all pictures. Please try again."
 MISTAKE = "Darkroom made a mistake with this job. Please try again."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRunner:
-    """`alive` says whether a worker's connection still stands; `monotonic` is for leases.
+    """`alive` says whether a worker's connection still stands.
 
-    `coming` hears that an order is about to go out, so that others make way for it, or it for them.
+    `coming` is told that an order is about to go out, so that others make way for it, or it for them.
     """
 
-    jobs: Jobs
-    ledger: Ledger
-    images: ImageStore
-    costs: CostEstimator
-    bus: EventBus
-    alive: Callable[[Attempt], bool]
-    coming: Callable[[Attempt], None]
-    monotonic: Callable[[], float]
+    def __init__(
+        self,
+        resources: Resources,
+        costs: CostEstimator,
+        *,
+        alive: Callable[[Attempt], bool],
+        coming: Callable[[Attempt], None],
+    ) -> None:
+        self._jobs = resources.jobs
+        self._ledger = resources.ledger
+        self._images = resources.images
+        self._bus = resources.bus
+        self._monotonic = resources.monotonic
+        self._costs = costs
+        self._alive = alive
+        self._coming = coming
 
     async def run(self, attempt: Attempt) -> None:
         """From claim to the row's next state. Never raises: a mistake of ours fails this job only."""
@@ -64,8 +67,8 @@ class JobRunner:
     async def _give_up(self, attempt: Attempt) -> None:
         """The plainest end, so that no row runs for ever."""
         try:
-            if job := await self.jobs.fail(attempt.id, attempt.job.attempt, MISTAKE):
-                self.bus.changed(job)
+            if job := await self._jobs.fail(attempt.id, attempt.job.attempt, MISTAKE):
+                self._bus.changed(job)
         except Exception:
             log.exception("A job could not be ended; the next start takes it up.", extra={"job": attempt.id})
 
@@ -83,10 +86,10 @@ class JobRunner:
                 continue
             if attempt.cancel_until is not None:
                 return events.Cancelled(job=attempt.id, attempt=attempt.job.attempt, gpu_ms=0)
-            if attempt.stopped or not self.alive(attempt):
+            if attempt.stopped or not self._alive(attempt):
                 return Lost(solo=attempt.job.solo, why="No worker takes it now.")
-            self.coming(attempt)
-            attempt.order(stage, source, self.monotonic())
+            self._coming(attempt)
+            attempt.order(stage, source, self._monotonic())
             outcome = await self._follow(attempt, stage)
             if stage.own:
                 return outcome
@@ -95,14 +98,14 @@ class JobRunner:
                 return outcome
 
     async def _plan(self, job: Job) -> list[Stage]:
-        return await render_stages.plan(job, get=self.jobs.get, kept=self._kept, root=self.images.root)
+        return await render_stages.plan(job, get=self._jobs.get, kept=self._kept, root=self._images.root)
 
     async def _kept(self, source: Source) -> bool:
-        return await self.images.read(source.job, source.index) is not None
+        return await self._images.read(source.job, source.index) is not None
 
     async def _source(self, source: Source) -> bytes | None:
-        root = await self.images.root(source)
-        return await until_stored(partial(self.images.use, root.job, root.index), "read a picture")
+        root = await self._images.root(source)
+        return await until_stored(partial(self._images.use, root.job, root.index), "read a picture")
 
     async def _follow(self, attempt: Attempt, stage: Stage) -> Outcome:
         """What the worker says about this stage, until it says the last word."""
@@ -113,24 +116,24 @@ class JobRunner:
                 await self._started(attempt, stage, event.made_with)
             elif isinstance(event, events.Picture):
                 if event.index in stage.indices and await asyncio.to_thread(is_png, event.png):
-                    write = partial(self.images.write, stage.of.id, event.index, event.png)
+                    write = partial(self._images.write, stage.of.id, event.index, event.png)
                     written[event.index] = await until_stored(write, "write a picture", job=attempt.id)
             elif isinstance(event, events.Done) and written.keys() == set(stage.indices):
-                keep = partial(self.images.keep, written.values())
+                keep = partial(self._images.keep, written.values())
                 await until_stored(keep, "keep a job's pictures", job=attempt.id)
                 return event
             else:
-                await until_stored(partial(self.images.drop, written.values()), "remove half a result")
+                await until_stored(partial(self._images.drop, written.values()), "remove half a result")
                 return _failed(attempt, INCOMPLETE) if isinstance(event, events.Done) else event
 
     async def _started(self, attempt: Attempt, stage: Stage, made_with: MadeWith) -> None:
         if not stage.own:
             self._check_weights(attempt, stage, made_with)
         else:
-            note = partial(self.jobs.started, attempt.id, attempt.job.attempt, made_with)
+            note = partial(self._jobs.started, attempt.id, attempt.job.attempt, made_with)
             if job := await until_stored(note, "note a start", job=attempt.id):
                 attempt.job = job
-                self.bus.changed(job)
+                self._bus.changed(job)
 
     def _check_weights(self, attempt: Attempt, stage: Stage, made_with: MadeWith) -> None:
         """Raises Gone where the worker would draw an ancestor's picture with other weights: it would be another one."""
@@ -144,17 +147,17 @@ class JobRunner:
     async def _conclude(self, attempt: Attempt, outcome: Outcome) -> None:
         if attempt.restored_ms:
             book = partial(
-                self.ledger.book_overhead, "restore", attempt.restored_ms, job=attempt.id, attempt=attempt.job.attempt
+                self._ledger.book_overhead, "restore", attempt.restored_ms, job=attempt.id, attempt=attempt.job.attempt
             )
             await until_stored(book, "book a restored picture", job=attempt.id)
         job = await until_stored(partial(self._store, attempt, outcome), "store a job's end", job=attempt.id)
         if job is None:
             log.info("A job was not ours any more when it ended.", extra={"job": attempt.id})
             return
-        self.bus.changed(job)
+        self._bus.changed(job)
         log.info("A job is %s.", job.state, extra={"job": job.id, "gpu_ms": job.gpu_ms, "attempt": job.attempt})
         if isinstance(outcome, events.Done) and attempt.stage is not None and attempt.stage.own:
-            learn = partial(self.costs.learn, job, outcome.gpu_ms)
+            learn = partial(self._costs.learn, job, outcome.gpu_ms)
             await until_stored(learn, "learn from a job", job=job.id)
 
     async def _store(self, attempt: Attempt, outcome: Outcome) -> Job | None:
@@ -163,17 +166,17 @@ class JobRunner:
         spent = attempt.own_ms
         match outcome:
             case events.Done():
-                return await self.jobs.finish(job, number, spent)
+                return await self._jobs.finish(job, number, spent)
             case events.Failed():
                 log.warning("A job failed: %s", outcome.sentence, extra={"job": job})
-                return await self.jobs.fail(job, number, outcome.sentence, gpu_ms=spent)
+                return await self._jobs.fail(job, number, outcome.sentence, gpu_ms=spent)
             case _ if attempt.cancel_until is not None:
-                return await self.jobs.cancelled(job, number, spent)
+                return await self._jobs.cancelled(job, number, spent)
             case Lost():
                 log.warning("A job goes back into the queue. %s", outcome.why, extra={"job": job})
-                return await self.jobs.requeue(job, number, strike=outcome.strike, solo=outcome.solo, lost_ms=spent)
+                return await self._jobs.requeue(job, number, strike=outcome.strike, solo=outcome.solo, lost_ms=spent)
             case events.Cancelled():
-                return await self.jobs.requeue(job, number, solo=attempt.job.solo, lost_ms=spent)
+                return await self._jobs.requeue(job, number, solo=attempt.job.solo, lost_ms=spent)
 
 
 def _failed(attempt: Attempt, sentence: str) -> events.Failed:

@@ -32,8 +32,8 @@ class WorkerEventHandler:
     """
 
     running_jobs: RunningJobs
-    lanes: LaneControl
-    house: OverheadUsage
+    lane_control: LaneControl
+    overhead: OverheadUsage
     costs: CostEstimator
     bus: EventBus
     worker_server: WorkerServer
@@ -56,7 +56,7 @@ class WorkerEventHandler:
             case events.Heartbeat():
                 self._beat(connection, event)
             case events.OverheadTime() if event.cause:
-                self.house.add(event.cause, event.gpu_ms)
+                self.overhead.add(event.cause, event.gpu_ms)
             case events.Ready() | events.Models():
                 self.ready(connection, models_in(event))
             case events.Progress() | events.Started() | events.Picture():
@@ -76,7 +76,7 @@ class WorkerEventHandler:
         for attempt in attempts:
             attempt.ordered, attempt.paused, attempt.over = False, False, True
             attempt.inbox.put_nowait(verdict[attempt.id])
-        self.lanes.forget(connection)
+        self.lane_control.forget(connection)
         self.kick()
 
     def _under_way(
@@ -100,14 +100,14 @@ class WorkerEventHandler:
             own = attempt.stage is not None and attempt.stage.own
             attempt.over = own or not isinstance(event, events.Done)
             attempt.inbox.put_nowait(event)
-            self.lanes.settled.discard(connection.id)
+            self.lane_control.settled.discard(connection.id)
             # The last word counts, also when it is less: a worker forgives what was lost through no fault of the
             # member. None is what one says that had let go of the job: what was heard stands.
             self._spent(attempt, event.gpu_ms or attempt.stage_ms)
 
     def _spent(self, attempt: Attempt, gpu_ms: int) -> None:
-        self.lanes.heard(attempt, gpu_ms)
-        self.lanes.steer(attempt.connection)
+        self.lane_control.heard(attempt, gpu_ms)
+        self.lane_control.steer(attempt.connection)
 
     def _beat(self, connection: WorkerConnection, beat: events.Heartbeat) -> None:
         now = self.monotonic()

@@ -56,6 +56,10 @@ class LocalWorker:
         """Of the process that runs, if any."""
         return self.process.pid if self.process and self.process.returncode is None else None
 
+    def is_process(self, pid: int) -> bool:
+        """Whether this is the last one that was started; it may have ended since, and its last words come later."""
+        return self.process is not None and self.process.pid == pid
+
     def ready(self) -> None:
         """Its model is loaded: the next end of it is an accident, not a crash loop."""
         self._was_ready = True

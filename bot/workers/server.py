@@ -208,7 +208,7 @@ class WorkerServer:
             connection.loaded = message.loaded
         elif isinstance(message, events.LoadFailed):
             log.error("Worker %s cannot load the model. %s", connection.id, message.sentence)
-            if self.local and connection.pid == self.local.pid:
+            if self.local and self.local.is_process(connection.pid):
                 self.local.load_failed(message.sentence)
         self._tell("heard", connection, message)
 

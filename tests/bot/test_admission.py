@@ -59,9 +59,9 @@ async def test_quota_and_insert_are_one_transaction(tmp_path: Path) -> None:
         answers = await asyncio.gather(*wishes, return_exceptions=True)
         taken = [answer for answer in answers if not isinstance(answer, BaseException)]
         assert all(isinstance(answer, QuotaSpent) for answer in answers if isinstance(answer, BaseException))
-        purse = await bot.admission.purse(bot.admission.account("alice", "1"))
+        status = await bot.admission.account_status(bot.admission.account("alice", "1"))
         assert taken
-        assert sum(job.reserved_ms for job in taken) + purse.balance_ms == 600
+        assert sum(job.reserved_ms for job in taken) + status.balance_ms == 600
         await bot.clean()
 
 
@@ -200,9 +200,9 @@ async def test_the_quote_is_never_exceeded_and_learns_from_what_was_measured(tmp
         await bot.clean()
 
 
-async def test_purse_shows_this_months_time_before_the_first_job(tmp_path: Path) -> None:
+async def test_the_account_shows_this_months_time_before_the_first_job(tmp_path: Path) -> None:
     async with headless(tmp_path, DARKROOM_FAST_MINUTES="3", **NO_WORKER) as bot:
-        purse = await bot.admission.purse(bot.admission.account("alice", "1"))
-        assert (purse.balance_ms, purse.running, purse.waiting) == (180_000, 0, 0)
-        again = await bot.admission.purse(bot.admission.account("alice", "1"))
-        assert again == purse
+        status = await bot.admission.account_status(bot.admission.account("alice", "1"))
+        assert (status.balance_ms, status.running, status.waiting) == (180_000, 0, 0)
+        again = await bot.admission.account_status(bot.admission.account("alice", "1"))
+        assert again == status

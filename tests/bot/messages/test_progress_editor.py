@@ -9,7 +9,7 @@ import pytest
 
 from bot.event_bus import EventBus, Status, WorkerState
 from bot.messages.edit_rate_limiter import EditRateLimiter, Weight
-from bot.messages.job_card import JobView, render_job
+from bot.messages.job_card import JobCards, JobView
 from bot.messages.progress_editor import OLD_SECONDS, ProgressEditor
 from core.events import Progress
 from core.job import State
@@ -43,6 +43,7 @@ class Stage:
             self.bus,
             self.message_api,
             EditRateLimiter(per_second),
+            JobCards(),
             self.look,
             clock=lambda: self.now,
             pause=pause,
@@ -133,7 +134,7 @@ async def test_the_last_words_tell_at_once_whoever_reads_of_a_job_that_runs_no_m
 async def test_the_last_words_are_also_for_a_job_whose_start_was_never_shown():
     async with Stage(pause=60, patience=60) as stage:
         job = a_job()
-        stage.editor.follow(job, render_job(JobView(job=job, place=1)))
+        stage.editor.follow(job, JobCards().render(JobView(job=job, place=1)))
         stage.bus.changed(replace(job, state=State.RUNNING, attempt=1))
         await asyncio.sleep(0.01)
         stage.bus.changed(replace(job, attempt=1))

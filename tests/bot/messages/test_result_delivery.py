@@ -365,6 +365,6 @@ async def test_edits_wait_for_discords_own_bucket_and_the_result_still_arrives(t
 def test_what_ends_late_comes_as_a_new_message_because_edits_notify_nobody(changes, now, way):
     none: Any = None
     loop = ResultDelivery(
-        none, none, none, none, none, none, none, none, none, DeliveryTimes(new_after=60), clock=lambda: now
+        none, none, none, none, none, none, none, none, none, none, DeliveryTimes(new_after=60), clock=lambda: now
     )
     assert loop._way(a_job(**{"state": State.DONE} | changes)) is way
