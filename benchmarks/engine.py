@@ -26,7 +26,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.events import Done, Event, Failed, HouseTime, Picture, Progress, Submit
+from core.events import Done, Event, Failed, OverheadTime, Picture, Progress, Submit
 from core.job import Request
 from worker import samplers
 from worker.checkpoints.catalogue_loader import Opener
@@ -219,7 +219,9 @@ def measure(options: argparse.Namespace) -> tuple[list[Goal], dict[str, Any]]:
     together = [second_job(runner, request, number) for number in range(options.pairs)]
     runner.stop()
     grid = statistics.median([*ours, whole])
-    house = sum(event.gpu_ms for _, event in runner.said if isinstance(event, HouseTime) and event.cause == "preview")
+    house = sum(
+        event.gpu_ms for _, event in runner.said if isinstance(event, OverheadTime) and event.cause == "preview"
+    )
     goals = [
         Goal("a grid, against plain diffusers", ratio_of(ours, plain), "times", RATIO_GOAL),
         Goal("first preview", (previews[0][0] - began) / whole, "of the grid's time", FIRST_PREVIEW_GOAL),

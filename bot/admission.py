@@ -10,10 +10,10 @@ from bot.moderation import Moderation
 from bot.resources import Resources
 from bot.scheduling import OTHER_MODEL, CostEstimator, Scheduler
 from bot.text import TURBO_PRICE, counted, gpu_time
-from core.abilities import lacking
-from core.cost import MULTIPLIER, Plan, period_of, price_ms
+from core.cost import MULTIPLIER, AccountPlan, period_of, price_ms
 from core.errors import Gone, QueueFull, QuotaSpent, Refused
 from core.job import HOME, Account, Job, Kind, Lane, PayerKind, Request, Source, State, Where
+from core.model_capabilities import missing_capability
 from core.spelling import quoted
 from storage.database import Tx
 from storage.jobs import Dedupe
@@ -59,7 +59,7 @@ class JobRequest:
 class AccountStatus:
     """What an account has. `granted_ms`: this month's fast time. `renews_at`: seconds since the epoch."""
 
-    plan: Plan
+    plan: AccountPlan
     balance_ms: int
     granted_ms: int
     renews_at: float
@@ -140,7 +140,7 @@ class Admission:
                 await self._check_caps(tx, job)
             except QueueFull:
                 # The same wish said twice: the first one may have taken the last place.
-                if same := await resources.jobs.same_wish(tx, job, dedupe=dedupe):
+                if same := await resources.jobs.find_duplicate(tx, job, dedupe=dedupe):
                     return same
                 raise
         stored = await resources.jobs.submit(tx, job, dedupe=dedupe)
@@ -160,7 +160,7 @@ class Admission:
             if lora.name not in choices.loras:
                 sentence = f"The LoRA {quoted(lora.name)} is not here any more. Leave it out, or name another one."
                 raise Gone(sentence, prompt=job_request.typed)
-        lacks = lacking(request, model, job_request.kind, choices.models.values())
+        lacks = missing_capability(request, model, job_request.kind, choices.models.values())
         if lacks is not None:
             raise Refused(lacks[1], prompt=job_request.typed)
 
@@ -235,7 +235,7 @@ def _smaller(job_request: JobRequest) -> str:
     return "Take fewer `--steps`" + (" or a smaller `--count`." if job_request.request.count > 1 else ".")
 
 
-def _spent(error: NotEnough, job_request: JobRequest, plan: Plan, *, renews_at: float) -> QuotaSpent:
+def _spent(error: NotEnough, job_request: JobRequest, plan: AccountPlan, *, renews_at: float) -> QuotaSpent:
     dear = f" (in turbo {TURBO_PRICE})" if job_request.lane is Lane.TURBO else ""
     needed, month = gpu_time(error.needed_ms), plan.fast_ms_per_period
     if month == 0:

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import importlib.util
 import os
-import shutil
 import sqlite3
 import time
 from asyncio.subprocess import DEVNULL, PIPE
@@ -21,6 +20,7 @@ import aiohttp
 from bot import database
 from bot.catalogue import State, catalogue_files, locations
 from bot.config import ROOT, Config
+from bot.file_storage import free_bytes, nearest_folder
 from bot.interactions import DISCORD
 from bot.workers import PLAIN_COMMAND, tcp_listener, worker_environment, worker_options
 from core.catalogue import POSTCARD
@@ -97,19 +97,13 @@ def _model(config: Config) -> Finding:
 
 
 def _folder(data: Path) -> Finding:
-    there = data
-    while not there.exists():
-        there = there.parent
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not os.access(nearest_folder(data), os.W_OK | os.X_OK):
         return Finding(False, f"{data} cannot be written. Give this user the folder, or set DARKROOM_DATA to another.")
     return Finding(True, f"The data folder is {data}.")
 
 
 def _room(config: Config) -> Finding:
-    there = config.data
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free // _MB
+    free = free_bytes(config.data) // _MB
     if free < config.disk_free_mb:
         return Finding(
             False,

@@ -26,12 +26,12 @@ from bot.scheduling import CostEstimator, Scheduler
 from bot.services import Services
 from bot.storage_retry import PASSING
 from bot.workers import SILENT_SECONDS, WorkerServer
-from core.cost import Plan
+from core.cost import AccountPlan
 from core.errors import AlreadyRunning, ConfigError, DarkroomError
 from core.events import PHASE_DEADLINE_SECONDS, Phase
 from storage.jobs import Jobs
 from storage.ledger import Ledger
-from storage.outbox import Deliveries
+from storage.outbox import Outbox
 from storage.results import Results
 from storage.settings import Settings
 
@@ -74,9 +74,9 @@ class Parts:
         await self.services.scheduler.drain(seconds)
 
 
-def plan_of(config: Config) -> Plan:
+def plan_of(config: Config) -> AccountPlan:
     """The one plan that everybody has."""
-    return Plan(
+    return AccountPlan(
         name="default",
         fast_ms_per_period=round(config.fast_minutes * 60_000),
         running=config.running,
@@ -145,7 +145,7 @@ async def _resources(
             db=db,
             jobs=jobs,
             ledger=ledger,
-            deliveries=Deliveries(db),
+            outbox=Outbox(db),
             settings=settings,
             images=ImageStore(
                 config.data / "pictures",
@@ -228,7 +228,7 @@ async def _stop(parts: Parts, bot: Any, seconds: float) -> None:
         async with asyncio.timeout(_POSTING_SECONDS):
             await bot.editor.show_requeued()
             # The outbox is the truth; nobody tells when it is empty.
-            while await parts.services.deliveries.undelivered(parts.services.clock()):  # noqa: ASYNC110
+            while await parts.services.outbox.undelivered(parts.services.clock()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
 

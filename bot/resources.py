@@ -8,11 +8,11 @@ from bot.config import Config
 from bot.event_bus import EventBus
 from bot.image_store import ImageStore
 from core.catalogue import Model
-from core.cost import Plan
+from core.cost import AccountPlan
 from storage.database import Database
 from storage.jobs import Jobs
 from storage.ledger import Ledger
-from storage.outbox import Deliveries
+from storage.outbox import Outbox
 from storage.settings import Settings
 
 Clock = Callable[[], float]
@@ -32,12 +32,12 @@ class Resources:
     db: Database
     jobs: Jobs
     ledger: Ledger
-    deliveries: Deliveries
+    outbox: Outbox
     settings: Settings
     images: ImageStore
     model_registry: ModelRegistry
     bus: EventBus
-    plan: Plan
+    plan: AccountPlan
 
     @property
     def model(self) -> Model:

@@ -69,7 +69,7 @@ async def account_info(bot: ClientBase, user: str, guild: int | None) -> Account
     lane = await usual_lane(bot, user)
     priced = Lane.FAST if lane is Lane.RELAX else lane  # relax is free, so what fast time still pays for is said
     live = await services.jobs.live_of(payer)
-    untold = [await services.jobs.get(delivery.job) for delivery in await services.deliveries.untold(user)]
+    untold = [await services.jobs.get(delivery.job) for delivery in await services.outbox.untold(user)]
     return AccountInfo(
         status=status,
         lane=lane,
@@ -90,7 +90,7 @@ def _seen_by(worker: WorkerState, *, is_owner: bool) -> WorkerState:
 async def note_told(bot: ClientBase, account: AccountInfo) -> None:
     """They have read what could not be posted, as far as it was shown."""
     for job in account.untold[:_MOST_UNTOLD]:
-        await bot.services.deliveries.told(job.id)
+        await bot.services.outbox.told(job.id)
 
 
 def info_card(account: AccountInfo) -> Card:

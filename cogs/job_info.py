@@ -80,7 +80,7 @@ async def _delete(press: Press) -> None:
 
 async def _messages_of(bot: ClientBase, job: Job) -> list[tuple[Where, str]]:
     """Where the job is shown: in its channel, or as the direct message that it came as instead."""
-    delivery = await bot.services.deliveries.get(job.id)
+    delivery = await bot.services.outbox.get(job.id)
     message = delivery.message if delivery is not None and delivery.message else job.where.message
     found = [] if message is None else [(job.where, message)]
     if delivery is not None and delivery.told_channel and delivery.told_message:

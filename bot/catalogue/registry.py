@@ -191,7 +191,7 @@ class ModelRegistry:
             info = events.ModelInfo(**{**facts["info"], **lists})
         except (KeyError, TypeError, AttributeError):
             return model
-        told = model.told(info)
+        told = model.refined_by(info)
         return told if model.name in self._spoken else replace(told, digest="")
 
     # --- looking, in a thread ---------------------------------------------------------------------------------------

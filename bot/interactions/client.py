@@ -92,7 +92,7 @@ class DarkroomBot(ClientBase):
         self.delivery = ResultDelivery(
             self,
             services.jobs,
-            services.deliveries,
+            services.outbox,
             ResultFiles(services.images, self._upload_limit),
             services.bus,
             self.message_api,

@@ -163,7 +163,7 @@ def _waiting(view: JobView) -> str:
 
 
 def _running(view: JobView) -> str:
-    if view.job.unwanted:
+    if view.job.cancel_requested:
         return "Stopping"
     done = ""
     if view.ends_at is not None:

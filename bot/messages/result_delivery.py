@@ -27,7 +27,7 @@ from bot.messages.progress_editor import ProgressEditor
 from bot.storage_retry import until_stored
 from core.job import Job, Kind, Lane, State
 from storage.jobs import Jobs
-from storage.outbox import LONGEST_BACKOFF_SECONDS, Deliveries, Delivery, Way
+from storage.outbox import LONGEST_BACKOFF_SECONDS, Delivery, Outbox, Way
 
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class ResultDelivery:
         self,
         client: discord.Client,
         jobs: Jobs,
-        deliveries: Deliveries,
+        outbox: Outbox,
         files: ResultFiles,
         bus: EventBus,
         message_api: MessageApi,
@@ -79,7 +79,7 @@ class ResultDelivery:
     ) -> None:
         self._client = client
         self._jobs = jobs
-        self._deliveries = deliveries
+        self._outbox = outbox
         self._files = files
         self._bus = bus
         self._message_api = message_api
@@ -101,7 +101,7 @@ class ResultDelivery:
             tasks.create_task(self._listen())
             while True:
                 self._due.clear()
-                due = partial(self._deliveries.undelivered, self._clock())
+                due = partial(self._outbox.undelivered, self._clock())
                 for delivery in await until_stored(due, "read what has to be posted"):
                     if delivery.job not in self._busy:
                         self._busy.add(delivery.job)
@@ -115,7 +115,7 @@ class ResultDelivery:
                     self._due.set()
 
     async def _until_due(self) -> None:
-        following = await until_stored(self._deliveries.next_due, "read when to post next")
+        following = await until_stored(self._outbox.next_due, "read when to post next")
         wait = _IDLE_SECONDS if following is None else max(0.05, min(_IDLE_SECONDS, following - self._clock()))
         if self._busy:
             wait = max(wait, 1.0)  # what is due is probably in hand already; its end wakes us
@@ -147,12 +147,12 @@ class ResultDelivery:
         """One try of one delivery; notes how it went."""
         job = await self._jobs.get(delivery.job)
         if job is None:
-            await self._deliveries.undeliverable(delivery.job, "its job is not there")
+            await self._outbox.undeliverable(delivery.job, "its job is not there")
             return
         if await self._pending.settled(job.where.interaction):
             job = await self._jobs.get(job.id) or job
         await self._editor.leave(job.id)
-        begun = await self._deliveries.begin(job.id, delivery.way or self._way(job))
+        begun = await self._outbox.begin(job.id, delivery.way or self._way(job))
         if begun is None:
             return
         if begun.message is not None:  # an earlier try has posted it, and could not take the progress message away
@@ -174,10 +174,10 @@ class ResultDelivery:
                 at = self._clock() + _backoff(tries + 1)
                 shown = partial(self._jobs.set_message, job.id, posted.progress)
                 await until_stored(shown, "note a progress message", job=job.id)
-                sent = partial(self._deliveries.sent, job.id, posted.message, at, "left behind")
+                sent = partial(self._outbox.sent, job.id, posted.message, at, "left behind")
                 await until_stored(sent, "note a sent result", job=job.id)
                 return
-        note = partial(self._deliveries.posted, job.id, posted.message)
+        note = partial(self._outbox.posted, job.id, posted.message)
         await until_stored(note, "note a posted result", job=job.id)
         log.info("The result was posted.", extra={"job": job.id})
 
@@ -203,7 +203,7 @@ class ResultDelivery:
                 if job.state is State.CANCELLED:
                     # Cancelled and deleted, or its thread closed: there is nothing left to say.
                     return _Posted(message=job.where.message)
-                await self._deliveries.change_way(job.id, Way.NEW)
+                await self._outbox.change_way(job.id, Way.NEW)
                 if sort is ErrorKind.MESSAGE_GONE:
                     job = replace(job, where=replace(job.where, message=None))
         try:
@@ -212,7 +212,7 @@ class ResultDelivery:
             if error_kind(error) is not ErrorKind.FORBIDDEN or job.where.message is None:
                 raise
             # Commands work where the bot may not send, and what it has said there can still be changed.
-            await self._deliveries.change_way(job.id, Way.EDIT)
+            await self._outbox.change_way(job.id, Way.EDIT)
             return _Posted(message=await self._edit(job, card))
 
     async def _edit(self, job: Job, card: Card) -> str:
@@ -276,13 +276,13 @@ class ResultDelivery:
             await self._retry(job.id, begun.tries, sort.name)
             return
         log.warning("A result cannot be posted: %s", error, extra={"job": job.id})
-        await until_stored(partial(self._deliveries.undeliverable, job.id, sort.name), "give a result up", job=job.id)
+        await until_stored(partial(self._outbox.undeliverable, job.id, sort.name), "give a result up", job=job.id)
         told = await self._tell(job)
         await self._excuse(job, "it came as a direct message" if told else "`/info` has it")
 
     async def _retry(self, job: str, tries: int, why: str) -> None:
         at = self._clock() + _backoff(tries)
-        await until_stored(partial(self._deliveries.retry, job, at, why), "note a retry", job=job)
+        await until_stored(partial(self._outbox.retry, job, at, why), "note a retry", job=job)
 
     async def _excuse(self, job: Job, instead: str) -> None:
         """The progress message, where it still stands, must not go on as if the job ran."""
@@ -306,7 +306,7 @@ class ResultDelivery:
         except REQUEST_ERRORS as error:
             log.info("No direct message either (%s); /info will tell.", error, extra={"job": job.id})
             return False
-        await self._deliveries.told_by(job.id, where.channel, sent)
+        await self._outbox.told_by(job.id, where.channel, sent)
         return True
 
 

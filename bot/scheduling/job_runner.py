@@ -147,7 +147,7 @@ class JobRunner:
     async def _conclude(self, attempt: Attempt, outcome: Outcome) -> None:
         if attempt.restored_ms:
             book = partial(
-                self._ledger.house, "restore", attempt.restored_ms, job=attempt.id, attempt=attempt.job.attempt
+                self._ledger.book_overhead, "restore", attempt.restored_ms, job=attempt.id, attempt=attempt.job.attempt
             )
             await until_stored(book, "book a restored picture", job=attempt.id)
         job = await until_stored(partial(self._store, attempt, outcome), "store a job's end", job=attempt.id)

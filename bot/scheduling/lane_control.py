@@ -10,7 +10,7 @@ from bot.scheduling.running_jobs import RunningJobs
 from bot.workers import WorkerConnection
 from core.fairness import credited
 from core.job import Lane
-from core.preemption import Room, Running, arrange, holder, room_in, slice_of
+from core.preemption import Capacity, RunningJob, arrange, capacity_of, holder, slice_of
 
 #: Pictures that a worker gets at least, so that a second job can join the first.
 MIN_ROWS = 8
@@ -45,7 +45,7 @@ class LaneControl:
         self._holding: dict[str, Lane | None] = {}  # by worker: the lane that has it
         self._asked: dict[str, Lane | None] = {}  # … and the one whose jobs were claimed for it last
 
-    def room(self, connection: WorkerConnection, in_vain: Collection[Lane] = ()) -> Room | None:
+    def capacity(self, connection: WorkerConnection, in_vain: Collection[Lane] = ()) -> Capacity | None:
         """What the worker can take now; None when it can take nothing.
 
         `in_vain`: lanes that had nothing for it just now. Only an idle worker turns to the next one then.
@@ -56,7 +56,7 @@ class LaneControl:
             lane = None if jobs else holder(self.queued.difference(in_vain), self.credit_ms, None)
         if lane is None:
             return None
-        return room_in(
+        return capacity_of(
             jobs,
             rows=rows_of(connection),
             lane=lane,
@@ -108,23 +108,23 @@ class LaneControl:
         """Whether a job of these lanes waits, in the queue or in a worker's memory."""
         return bool(self.queued & lanes) or any(f.paused and f.job.lane in lanes for f in self._running_jobs.all())
 
-    def _turn(self, connection: WorkerConnection, jobs: list[Running]) -> Lane | None:
+    def _turn(self, connection: WorkerConnection, jobs: list[RunningJob]) -> Lane | None:
         """The lane whose jobs may be claimed for the worker."""
         relaxed = {job.model for job in jobs if job.lane is Lane.RELAX}
         lanes = {job.lane for job in jobs} | self.queued
         return holder(lanes, self.credit_ms, self._holding.get(connection.id), slice_of(relaxed, connection.loaded))
 
-    def _jobs_on(self, connection: WorkerConnection, coming: Attempt | None = None) -> list[Running]:
+    def _jobs_on(self, connection: WorkerConnection, coming: Attempt | None = None) -> list[RunningJob]:
         return [
             running(attempt, ordered=attempt.ordered or attempt is coming)
             for attempt in self._running_jobs.of(connection)
         ]
 
 
-def running(attempt: Attempt, *, ordered: bool) -> Running:
+def running(attempt: Attempt, *, ordered: bool) -> RunningJob:
     """A flight as far as the policy is concerned."""
     job = attempt.job
-    return Running(
+    return RunningJob(
         job=job.id,
         lane=job.lane,
         account=job.account.key(),

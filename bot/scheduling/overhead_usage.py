@@ -25,7 +25,7 @@ class OverheadUsage:
         for cause in list(self._spent):
             gpu_ms = self._spent.pop(cause)
             try:
-                await self._ledger.house(cause, gpu_ms)
+                await self._ledger.book_overhead(cause, gpu_ms)
             except PASSING as error:
                 self._spent[cause] += gpu_ms
                 log.error("Could not book GPU time (%s); it is tried again.", error)

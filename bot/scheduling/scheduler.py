@@ -146,7 +146,7 @@ class Scheduler:
                 self._resources.bus.changed(job)
                 self.kick()
                 return job
-            if job := await self._jobs.unwant(job_id):
+            if job := await self._jobs.request_cancel(job_id):
                 self._resources.bus.changed(job)
                 if attempt := self._running_jobs.get(job_id):
                     self._running_jobs.stop(attempt)
@@ -218,13 +218,13 @@ class Scheduler:
         await self._look_at_queue()
         for connection in list(self._worker_server.connections.values()):
             in_vain: list[Lane] = []
-            while self._may_claim(connection) and (room := self._lane_control.room(connection, in_vain)):
-                claim = await self._jobs.claim(boot=self._boot, worker=connection.id, room=room)
+            while self._may_claim(connection) and (capacity := self._lane_control.capacity(connection, in_vain)):
+                claim = await self._jobs.claim(boot=self._boot, worker=connection.id, capacity=capacity)
                 if claim is not None:
                     self._start_attempt(claim, connection)
                     await self._look_at_queue()
-                elif room.lane is not None:
-                    in_vain.append(room.lane)
+                elif capacity.lane is not None:
+                    in_vain.append(capacity.lane)
             if connection.ready:
                 self._lane_control.settled.add(connection.id)
                 self._lane_control.steer(connection)

@@ -54,7 +54,7 @@ class WorkerEventHandler:
         match event:
             case events.Heartbeat():
                 self._beat(connection, event)
-            case events.HouseTime() if event.cause:
+            case events.OverheadTime() if event.cause:
                 self.overhead.add(event.cause, event.gpu_ms)
             case events.Ready() | events.Models():
                 self.ready(connection, models_in(event))

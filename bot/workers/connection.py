@@ -9,7 +9,7 @@ from typing import Any
 
 from core import events, wire
 from core.errors import FrameError
-from core.worker_auth import proves
+from core.worker_auth import verify_proof
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class WorkerConnection:
                     return self._refuse("It did not say hello.")
                 if message.protocol != events.PROTOCOL:
                     return self._refuse("It is of another version. Install the same version on both sides.")
-                if not proves(key, nonce, message.proof):
+                if not verify_proof(key, nonce, message.proof):
                     return self._refuse("Its key is wrong. Give it the bot's DARKROOM_WORKER_KEY.")
                 self.hello = message
                 self.id = f"{message.name}-{secrets.token_hex(4)}"

@@ -18,7 +18,7 @@ async def test_the_longest_unused_pictures_go_first_when_the_limit_is_reached(tm
         for number in range(3):
             now[0] += 1
             job = await bot.until((await bot.imagine(f"boat {number}")).id, State.DONE)
-            await bot.deliveries.posted(job.id, "1")
+            await bot.outbox.posted(job.id, "1")
             jobs.append(job)
         now[0] += 1
         await bot.images.use(jobs[0].id, 0)
@@ -37,11 +37,11 @@ async def test_a_deleted_picture_that_is_drawn_again_for_another_job_does_not_st
     now = [1.8e9]
     async with headless(tmp_path, build_with={"clock": lambda: now[0]}) as bot:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
-        await bot.deliveries.posted(grid.id, "1")
+        await bot.outbox.posted(grid.id, "1")
         await bot.images.forget(grid)
         source = Source(job=grid.id, index=2)
         near = await bot.until((await bot.imagine(kind=Kind.VARIATION, source=source, strength=0.6)).id, State.DONE)
-        await bot.deliveries.posted(near.id, "2")
+        await bot.outbox.posted(near.id, "2")
         assert await bot.images.prune() == 0
         assert await bot.images.read(grid.id, 2) is not None, "it may be used again in a moment"
         now[0] += 3700

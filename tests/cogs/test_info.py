@@ -7,7 +7,7 @@ from bot.admission import AccountStatus
 from bot.event_bus import Status, WorkerState
 from bot.scheduling.queue_estimate import Estimate
 from cogs.info import AccountInfo, info_card, note_told
-from core.cost import Plan
+from core.cost import AccountPlan
 from core.job import Kind, Lane, Source, State
 from tests.bot.samples import a_job
 
@@ -16,7 +16,7 @@ async def test_info_counts_as_told_only_what_it_showed(tmp_path):
     done = {"state": State.DONE, "finished_at": 1.0, "charged_ms": 0}
     jobs = tuple(a_job(id=f"{number:016d}", **done) for number in range(12))
     status = AccountStatus(
-        plan=Plan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1),
+        plan=AccountPlan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1),
         balance_ms=0,
         granted_ms=0,
         renews_at=0.0,
@@ -41,13 +41,13 @@ async def test_info_counts_as_told_only_what_it_showed(tmp_path):
         async def told(self, job):
             told_of.append(job)
 
-    await note_told(SimpleNamespace(services=SimpleNamespace(deliveries=Deliveries())), account)
+    await note_told(SimpleNamespace(services=SimpleNamespace(outbox=Deliveries())), account)
     assert told_of == [job.id for job in jobs[:4]]
     assert [row[0].id.job for row in card.rows] == told_of
 
 
 def untold(*jobs):
-    plan = Plan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1)
+    plan = AccountPlan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1)
     status = AccountStatus(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
     worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
     return info_card(AccountInfo(status=status, lane=Lane.FAST, grids=None, jobs=(), untold=jobs, worker=worker))
@@ -68,7 +68,7 @@ def test_what_was_not_made_has_no_buttons_and_says_why():
 
 def test_info_names_what_a_prompt_may_choose_and_nothing_where_there_is_no_choice():
     status = AccountStatus(
-        plan=Plan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1),
+        plan=AccountPlan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1),
         balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0,
     )  # fmt: skip
     worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
@@ -84,7 +84,7 @@ def test_info_names_what_a_prompt_may_choose_and_nothing_where_there_is_no_choic
 
 
 def of_jobs(*pairs, **changes):
-    plan = Plan(name="default", fast_ms_per_period=1, running=3, waiting=1000, max_work=1)
+    plan = AccountPlan(name="default", fast_ms_per_period=1, running=3, waiting=1000, max_work=1)
     status = AccountStatus(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
     worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
     return info_card(

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import numpy as np
 from PIL import Image
 
-from core.events import Cancel, Done, Event, Failed, HouseTime, JobEvent, Picture, Progress, Submit
+from core.events import Cancel, Done, Event, Failed, JobEvent, OverheadTime, Picture, Progress, Submit
 from core.job import Request
 from tests.worker.fake_models import Loads
 from worker.checkpoints.loader import Loaded
@@ -137,7 +137,7 @@ class Bed:
 
     def house_ms(self) -> int:
         """All that the house was told to pay."""
-        return sum(event.gpu_ms for event in self.events if isinstance(event, HouseTime))
+        return sum(event.gpu_ms for event in self.events if isinstance(event, OverheadTime))
 
     def render(self, wish: Request, job: str = "a", **more: Any) -> list[bytes]:
         """One job alone, to its end: its pictures."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from core.catalogue import POSTCARD, SAMPLERS, Edit, name_of
+from core.catalogue import POSTCARD, SAMPLERS, Capability, name_of
 from core.events import ModelInfo
 from worker.checkpoint_formats.kinds import KINDS, CannotLoad, Kind, index_of, taught
 from worker.checkpoints.components import Parts, build, read_folder
@@ -136,7 +136,7 @@ def _placed(family: Family | Whole, info: ModelInfo, device: Device, how: _How) 
     log.info("%s: %s.", info.name, plan.sentence())
     place(family.parts, plan, device.place, device.dtype)
     if any(waits(network) for name, network in family.parts.items() if name in DENOISERS):
-        info = replace(info, edits=tuple(edit for edit in info.edits if edit != Edit.LORA))
+        info = replace(info, edits=tuple(edit for edit in info.edits if edit != Capability.LORA))
     return furnish(Loaded(family=family, info=info, memory_mb=memory_mb(family), plan=plan), how.tools, device)
 
 

@@ -20,7 +20,7 @@ from core.events import (
     Event,
     Failed,
     FailureKind,
-    HouseTime,
+    OverheadTime,
     Pause,
     Phase,
     Resume,
@@ -366,4 +366,4 @@ class Engine:
         """Tells what the house pays."""
         self._meter.settle(keep=1 if self._line.rows else 0)
         for cause, gpu_ms in self._meter.take_house().items():
-            self._say(HouseTime(cause=cause, gpu_ms=gpu_ms))
+            self._say(OverheadTime(cause=cause, gpu_ms=gpu_ms))

@@ -26,7 +26,7 @@ async def settled(room):
     services = room.parts.services
 
     async def told():
-        return not await services.jobs.live() and await services.deliveries.next_due() is None
+        return not await services.jobs.live() and await services.outbox.next_due() is None
 
     await eventually(told)
 
@@ -59,7 +59,7 @@ async def test_a_result_that_came_as_a_new_message_can_be_deleted(tmp_path, left
             await room.control.fault("DELETE", "/webhooks/**", drop="before", times=left_behind)
         first = await room.imagine("a red boat --relax")
         (new,) = await results(room)
-        delivered, job = room.parts.services.deliveries, await room.job(first)
+        delivered, job = room.parts.services.outbox, await room.job(first)
 
         async def told():
             return (await delivered.get(job.id)).message
@@ -92,7 +92,7 @@ async def test_a_progress_message_left_behind_is_deleted_by_the_next_life_and_no
             job = (await room.job(first)).id
 
             async def left_behind():
-                delivery = await services.deliveries.get(job)
+                delivery = await services.outbox.get(job)
                 return delivery is not None and delivery.message
 
             await eventually(left_behind)

@@ -161,10 +161,10 @@ class Simulation:
         """As bot/scheduling/scheduler.py does it."""
         self.lanes.queued = await self.store.jobs.waiting_lanes(self.running)
         in_vain: list[Lane] = []
-        while room := self.lanes.room(self.worker, in_vain):
-            claim = await self.store.jobs.claim(boot=self.store.boot, worker=self.worker.id, room=room)
+        while capacity := self.lanes.capacity(self.worker, in_vain):
+            claim = await self.store.jobs.claim(boot=self.store.boot, worker=self.worker.id, capacity=capacity)
             if claim is None:
-                in_vain.append(room.lane or Lane.RELAX)
+                in_vain.append(capacity.lane or Lane.RELAX)
                 continue
             attempt = Attempt(job=claim.job, connection=self.worker, lease_until=0.0)
             self.running_jobs.add(attempt)

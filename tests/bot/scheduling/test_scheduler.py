@@ -23,7 +23,7 @@ async def test_a_job_is_done_with_its_pictures_kept_and_charged_once(tmp_path: P
         assert done.gpu_ms > 0
         assert 0 < done.charged_ms <= done.reserved_ms
         assert done.made_with.engine == "fake"
-        assert [delivery.job for delivery in await bot.deliveries.undelivered(bot.clock())] == [job.id]
+        assert [delivery.job for delivery in await bot.outbox.undelivered(bot.clock())] == [job.id]
         await bot.clean()
 
 
@@ -63,7 +63,7 @@ async def test_a_cancelled_job_stays_cancelled_when_the_bot_dies_before_its_work
     async with headless(tmp_path, "--freeze", "boat:2") as bot:
         job = await bot.imagine("a boat", steps=100)
         await bot.until(job.id, State.RUNNING)
-        assert (await bot.scheduler.cancel(job.id)).unwanted
+        assert (await bot.scheduler.cancel(job.id)).cancel_requested
     async with headless(tmp_path, "--step-ms", "5") as bot:
         cancelled = await bot.until(job.id, State.CANCELLED)
         assert cancelled.attempt == 1
@@ -151,8 +151,8 @@ async def test_a_line_of_pruned_ancestors_is_rendered_again_from_its_root(tmp_pa
             source = Source(job=job.id, index=index)
             job = await bot.imagine(kind=Kind.VARIATION, source=source, strength=0.5)
         last = await bot.until(job.id, State.DONE)
-        for row in await bot.jobs.recent_of("alice", 10):
-            await bot.images.forget(row)
+        for row in await bot.db.read("SELECT id FROM job"):
+            await bot.images.forget(await bot.jobs.get(row["id"]))
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=last.id, index=0), count=1)
         assert crop.state is State.QUEUED
         done = await bot.until(crop.id, State.DONE)
@@ -231,7 +231,7 @@ async def test_two_grids_of_two_members_share_the_worker(tmp_path: Path) -> None
         together = set()
         with bot.bus.watch() as news:
             async for item in news:
-                running = {job.id for job in await bot.jobs.running()}
+                running = {job.id for job in await bot.jobs.live() if job.state is State.RUNNING}
                 together |= {frozenset(running)}
                 if getattr(item, "state", None) is State.DONE:
                     break

@@ -14,7 +14,7 @@ import pytest
 from bot.event_bus import Status
 from core import events, wire
 from core.wire import MAX_HEADER, PREFIX
-from core.worker_auth import prove
+from core.worker_auth import make_proof
 from tests.harness import weight_files
 from tests.harness.headless import Headless, headless
 
@@ -76,7 +76,7 @@ class Caller:
             events.Hello(
                 protocol=protocol,
                 version="1",
-                proof=prove(key, challenge.nonce),
+                proof=make_proof(key, challenge.nonce),
                 name="by-hand",
                 pid=0,
                 device="fake",
@@ -256,11 +256,11 @@ async def test_a_member_pays_what_the_last_word_says_though_more_was_heard_befor
         assert (await bot.until(job.id, "cancelled")).gpu_ms == paid
 
 
-async def test_time_that_no_job_pays_is_booked_to_the_house(tmp_path: Path) -> None:
+async def test_time_that_no_job_pays_is_booked_as_overhead(tmp_path: Path) -> None:
     async with alone(tmp_path) as bot, caller(tmp_path) as worker:
         await worker.greet()
         for _ in range(3):
-            await worker.say(events.HouseTime(cause="warmup", gpu_ms=40))
+            await worker.say(events.OverheadTime(cause="warmup", gpu_ms=40))
         await worker.say(events.Ready(model=MODEL, load_ms=1))
         await bot.online()
         await bot.parts.drain(0.0)
@@ -272,7 +272,7 @@ async def test_time_that_no_job_pays_is_booked_to_the_house(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "nonsense",
     [
-        events.HouseTime(cause="load", gpu_ms=10**30),
+        events.OverheadTime(cause="load", gpu_ms=10**30),
         events.Done(job="a", attempt=1, gpu_ms=-1),
         events.Ready(model=replace(MODEL, native=0), load_ms=1),
     ],

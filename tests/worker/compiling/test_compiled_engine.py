@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.events import Done, HouseTime, Submit
+from core.events import Done, OverheadTime, Submit
 from tests.worker.compiling.traced_networks import Kept
 from tests.worker.engine_driver import Bed, pixels, request
 from worker.checkpoints.loader import Loaded, load
@@ -63,7 +63,7 @@ def test_pictures_with_compiled_code_are_those_without(boosted: Boosted, loaded:
         bed.engine.tick()
     second = [pixels(png) for png in bed.render(request(), "second")]
     assert np.abs(np.array(second) - np.array(plain)).max() <= 1
-    assert any(isinstance(event, HouseTime) and event.cause == "compile" for event in bed.events)
+    assert any(isinstance(event, OverheadTime) and event.cause == "compile" for event in bed.events)
 
 
 def test_compiled_code_is_tried_while_others_step_but_never_while_somebody_waits_to_begin(
@@ -104,7 +104,7 @@ def test_padding_is_the_houses_and_the_books_balance(boosted: Boosted) -> None:
     bed.finish("three")
     assert isinstance(bed.last("three"), Done)
     assert boosted.boost.padding == 1
-    assert any(isinstance(event, HouseTime) and event.cause == "padding" for event in bed.events)
+    assert any(isinstance(event, OverheadTime) and event.cause == "padding" for event in bed.events)
     busy, booked = bed.meter.audit()
     assert busy == booked
 

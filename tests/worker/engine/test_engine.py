@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from core.events import Cancelled, Done, Failed, FailureKind, HouseTime, Picture, Progress, Started
+from core.events import Cancelled, Done, Failed, FailureKind, OverheadTime, Picture, Progress, Started
 from tests.worker.engine_driver import Bed, pixels, request
 from tests.worker.faulty_family import Faulty, faulty
 from worker.checkpoints.loader import Loaded
@@ -142,7 +142,9 @@ def test_out_of_memory_halves_the_rows_and_every_job_still_ends(loaded: Loaded) 
     bed.submit("b", request(count=4, seed=1))
     bed.finish("a", "b")
     assert max(family.forwards) == 4 and isinstance(bed.last("b"), Done)
-    assert any(isinstance(event, HouseTime) and event.cause == "oom" for event in bed.events), "no member pays for it"
+    assert any(isinstance(event, OverheadTime) and event.cause == "oom" for event in bed.events), (
+        "no member pays for it"
+    )
     for one, other in zip(bed.pictures("a"), expected, strict=True):
         assert abs(pixels(one) - pixels(other)).max() <= 1, "a step that was tried again may change nothing"
 

@@ -12,8 +12,8 @@ from core.events import (
     Described,
     Done,
     FailureKind,
-    HouseTime,
     Models,
+    OverheadTime,
     Pause,
     Phase,
     Picture,
@@ -77,7 +77,7 @@ def test_a_model_that_is_not_there_is_loaded_for_its_job_and_the_house_pays() ->
     bed.finish("a")
     assert isinstance(bed.last("a"), Done) and loads.asked == ["two"]
     assert told(bed) == [("one", "two")]
-    assert {event.cause for event in bed.events if isinstance(event, HouseTime)} <= {"load", "preview", "rounding"}
+    assert {event.cause for event in bed.events if isinstance(event, OverheadTime)} <= {"load", "preview", "rounding"}
     busy, booked = bed.meter.audit()
     assert busy == booked > 0
 

@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGeneration, CLIPImageProcessorPil
 from transformers.models.blip.processing_blip import BlipProcessor
 
-from core.catalogue import Edit
+from core.catalogue import Capability
 from tests.worker.companions import LABELS, make_adapter, make_classifier, make_encoder, make_upscaler
 from worker.vision.check import open_check
 from worker.vision.companion_paths import Places
@@ -172,7 +172,13 @@ def test_tools_say_what_they_add(folder: Path, tmp_path: Path) -> None:
         classifier=str(make_classifier(tmp_path / "vision")),
     )
     tools = open_tools(places, {"unet": unet}, CPU, FLOAT)
-    assert set(tools.edits) == {Edit.IMAGE_PROMPT, Edit.STYLE, Edit.CHARACTER, Edit.UPSCALE, Edit.DESCRIBE}
+    assert set(tools.edits) == {
+        Capability.IMAGE_PROMPT,
+        Capability.STYLE,
+        Capability.CHARACTER,
+        Capability.UPSCALE,
+        Capability.DESCRIBE,
+    }
     assert len(tools.networks) == 4, "the classifier that describes is held once"
     assert open_tools(Places(), {"unet": unet}, CPU, FLOAT).edits == ()
 
