@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bot.admission import JobRequest
-from bot.config.config import Config
+from bot.config import Config
 from bot.event_bus import Status
 from bot.main import Parts, build
 from core.catalogue import POSTCARD

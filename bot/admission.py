@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 
 from bot.moderation import Moderation
 from bot.resources import Resources
-from bot.scheduling.cost_estimator import CostEstimator
-from bot.scheduling.render_stages import OTHER_MODEL
-from bot.scheduling.scheduler import Scheduler
+from bot.scheduling import OTHER_MODEL, CostEstimator, Scheduler
 from bot.text import TURBO_PRICE, counted, gpu_time
 from core.cost import MULTIPLIER, AccountPlan, period_of, price_ms
 from core.errors import Gone, QueueFull, QuotaSpent, Refused

@@ -18,13 +18,11 @@ from typing import Any
 import aiohttp
 
 from bot import database
-from bot.catalogue import catalogue_files, locations
-from bot.catalogue.locations import State
-from bot.config.config import ROOT, Config
+from bot.catalogue import State, catalogue_files, locations
+from bot.config import ROOT, Config
 from bot.file_storage import free_bytes, nearest_folder
-from bot.interactions.api_endpoint import DISCORD
-from bot.workers import tcp_listener
-from bot.workers.local_process import PLAIN_COMMAND, environment, options
+from bot.interactions import DISCORD
+from bot.workers import PLAIN_COMMAND, tcp_listener, worker_environment, worker_options
 from core.catalogue import POSTCARD
 from core.catalogue_file import is_path, read
 from core.errors import AlreadyRunning, ConfigError
@@ -165,8 +163,10 @@ async def _port(host: str, port: int, *, runs: bool) -> Finding:
 
 async def _tried(config: Config) -> AsyncIterator[Finding]:
     """What the worker's own doctor says. A model that lies on the hub is not fetched for it; Postcard stands in."""
-    command = [*PLAIN_COMMAND, "doctor", *options(config, _at_hand(config))]
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=DEVNULL, cwd=ROOT, env=environment())
+    command = [*PLAIN_COMMAND, "doctor", *worker_options(config, _at_hand(config))]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=PIPE, stderr=DEVNULL, cwd=ROOT, env=worker_environment()
+    )
     try:
         async with asyncio.timeout(_WORKER_SECONDS):
             lines = (await process.communicate())[0].decode(errors="replace").splitlines()

@@ -16,17 +16,16 @@ from typing import Any
 
 from bot import database, health, log_setup
 from bot.admission import Admission
-from bot.catalogue.registry import ModelRegistry
-from bot.config.config import Config
+from bot.catalogue import ModelRegistry
+from bot.config import Config
 from bot.event_bus import EventBus
 from bot.image_store import ImageStore
 from bot.moderation import Moderation
 from bot.resources import Clock, Resources
-from bot.scheduling.cost_estimator import CostEstimator
-from bot.scheduling.scheduler import Scheduler
+from bot.scheduling import CostEstimator, Scheduler
 from bot.services import Services
 from bot.storage_retry import PASSING
-from bot.workers.server import SILENT_SECONDS, WorkerServer
+from bot.workers import SILENT_SECONDS, WorkerServer
 from core.cost import AccountPlan
 from core.errors import AlreadyRunning, ConfigError, DarkroomError
 from core.events import PHASE_DEADLINE_SECONDS, Phase
@@ -164,8 +163,7 @@ async def _resources(
 
 async def serve(config: Config) -> None:
     """The bot, from start to SIGTERM. Raises DarkroomError for whatever a person has to mend."""
-    from bot.interactions.api_endpoint import point_at
-    from bot.interactions.client import DarkroomBot
+    from bot.interactions import DarkroomBot, point_at
 
     for note in config.notes:
         log.warning("%s", note)
@@ -195,7 +193,7 @@ async def _connect(bot: Any, config: Config) -> None:
     import aiohttp
     import discord
 
-    from bot.interactions.api_endpoint import Unreachable, until_reachable
+    from bot.interactions import Unreachable, until_reachable
 
     await until_reachable(config.api_url)
     try:
@@ -311,9 +309,9 @@ def _answer(config: Config, words: list[str]) -> int:
         from bot.doctor import examine
 
         return asyncio.run(examine(config))
-    from bot.catalogue.cli import run
+    from bot.catalogue import cli
 
-    return run(config, words[1:])
+    return cli.run(config, words[1:])
 
 
 def _exit_code(error: BaseException) -> int:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bot.catalogue.registry import ModelRegistry
-from bot.config.config import Config
+from bot.catalogue import ModelRegistry
+from bot.config import Config
 from bot.event_bus import EventBus
 from bot.image_store import ImageStore
 from core.catalogue import Model

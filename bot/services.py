@@ -6,7 +6,7 @@ from typing import Any, Self
 from bot.admission import Admission
 from bot.moderation import Moderation
 from bot.resources import Resources
-from bot.scheduling.scheduler import Scheduler
+from bot.scheduling import Scheduler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,8 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.interactions.client import DarkroomBot
-from bot.interactions.client_base import ClientBase, Interaction
-from bot.interactions.job_management import cancel, check_may_manage
-from bot.messages.components import Verb
-from bot.messages.message_api import components_in
+from bot.interactions import ClientBase, DarkroomBot, Interaction, cancel, check_may_manage
+from bot.messages import Verb, components_in
 from core.errors import Gone
 from core.job import Job
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from discord import app_commands
 from discord.ext import commands
 
-from bot.interactions.client import DarkroomBot
-from bot.interactions.client_base import Interaction
+from bot.interactions import DarkroomBot, Interaction
 from core.parameters import IGNORED, PARAMETERS
 
 

@@ -4,12 +4,8 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.admission import PressedButton
-from bot.interactions import submission
-from bot.interactions.client import DarkroomBot
-from bot.interactions.client_base import Interaction
-from bot.interactions.registry import Press
-from bot.messages.components import ComponentId, Field, Form
-from bot.messages.refusal_card import FIX, IN_RELAX
+from bot.interactions import DarkroomBot, Interaction, Press, submission
+from bot.messages import FIX, IN_RELAX, ComponentId, Field, Form
 from bot.text import first_of, from_code_block
 from core.job import Kind, Lane
 from core.prompt import MAX_TYPED, Defaults, clean, parse

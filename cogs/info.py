@@ -7,11 +7,9 @@ from discord.ext import commands
 
 from bot.admission import AccountStatus
 from bot.event_bus import Status, WorkerState
-from bot.interactions.client import DarkroomBot
-from bot.interactions.client_base import ClientBase, Interaction
-from bot.interactions.submission import server_that_pays, usual_lane, where_of
-from bot.messages.components import Button, Card, ComponentId, Verb, job_component
-from bot.scheduling.queue_estimate import Estimate
+from bot.interactions import ClientBase, DarkroomBot, Interaction, server_that_pays, usual_lane, where_of
+from bot.messages import Button, Card, ComponentId, Verb, job_component
+from bot.scheduling import Estimate
 from bot.text import TURBO_PRICE, counted, day, first_of, harmless, link, minutes, place_in_line, when
 from core.cost import grids_left
 from core.job import Job, Kind, Lane, State

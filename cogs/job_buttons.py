@@ -7,12 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from bot.admission import PressedButton
-from bot.interactions import submission
-from bot.interactions.client import DarkroomBot
-from bot.interactions.job_management import cancel, check_may_manage
-from bot.interactions.registry import Press
-from bot.messages.components import Verb
-from bot.messages.job_card import JobButton
+from bot.interactions import DarkroomBot, Press, cancel, check_may_manage, submission
+from bot.messages import JobButton, Verb
 from bot.scheduling import render_stages
 from bot.services import Services
 from core.errors import Gone

@@ -3,13 +3,8 @@
 import logging
 from dataclasses import replace
 
-from bot.interactions.client import DarkroomBot
-from bot.interactions.client_base import ClientBase
-from bot.interactions.job_management import cancel, check_may_manage, may_manage
-from bot.interactions.registry import Press
-from bot.messages.api_errors import REQUEST_ERRORS
-from bot.messages.components import Button, Card, Style, Verb, job_component
-from bot.messages.job_card import JobButton, headed
+from bot.interactions import ClientBase, DarkroomBot, Press, cancel, check_may_manage, may_manage
+from bot.messages import REQUEST_ERRORS, Button, Card, JobButton, Style, Verb, card_text, job_component
 from bot.text import gpu_time, harmless, link, settings, when
 from core.catalogue import SAMPLERS
 from core.job import FINAL, Job, Kind, Lane, State, Where
@@ -49,7 +44,7 @@ def info_card(job: Job, parent: Job | None, *, may_delete: bool) -> Card:
         lines.append(f"From {name}")
     lines.append(f"-# job {job.id}")
     delete = Button(id=job_component(job.id, Verb.DELETE), label="Delete", style=Style.DANGER)
-    return Card(content=headed(job, "", [line for line in lines if line]), rows=((delete,),) if may_delete else ())
+    return Card(content=card_text(job, "", [line for line in lines if line]), rows=((delete,),) if may_delete else ())
 
 
 def _made(job: Job) -> str:

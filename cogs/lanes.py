@@ -3,9 +3,7 @@
 from discord import app_commands
 from discord.ext import commands
 
-from bot.interactions.client import DarkroomBot
-from bot.interactions.client_base import Interaction
-from bot.interactions.submission import where_of
+from bot.interactions import DarkroomBot, Interaction, where_of
 from bot.text import TURBO_PRICE
 from core.job import Lane
 

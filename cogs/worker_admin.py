@@ -3,8 +3,7 @@
 from discord import app_commands
 from discord.ext import commands
 
-from bot.interactions.client import DarkroomBot
-from bot.interactions.client_base import Interaction
+from bot.interactions import DarkroomBot, Interaction
 from core.errors import NotAllowed
 
 

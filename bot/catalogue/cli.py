@@ -18,7 +18,7 @@ from bot.catalogue.folder_watcher import FolderWatcher
 from bot.catalogue.hub_download import Hub, HuggingFace, Origin
 from bot.catalogue.hub_file_selection import NoModel, Repository
 from bot.catalogue.locations import Place, State
-from bot.config.config import Config
+from bot.config import Config
 from core.catalogue import FAMILIES, POSTCARD, LoraFile, Model, name_of
 from core.catalogue_file import hub_id, is_path, read
 from core.errors import ConfigError

@@ -16,7 +16,7 @@ from bot.catalogue import catalogue_files, checkpoint_files, locations
 from bot.catalogue.catalogue_files import expected
 from bot.catalogue.folder_watcher import FileStamps, FolderWatcher, Stamp, stamp_of
 from bot.catalogue.locations import Place, State
-from bot.config.config import Config
+from bot.config import Config
 from core import events
 from core.catalogue import FAMILIES, POSTCARD, Choices, LoraFile, Model, name_of
 from core.catalogue_file import Entries, is_path, read

@@ -206,7 +206,7 @@ class Config:
         Raises ConfigError, which names the setting and what would be right.
         """
         environ = os.environ if environ is None else environ
-        file = dotenv_file.read(dotenv if dotenv is not None else ROOT / ".env")
+        file = dotenv_file.read_dotenv(dotenv if dotenv is not None else ROOT / ".env")
         found = {**file.values, **environ}
         read = {v.name: v.read(v.name, found.get(v.name, "").strip() or v.default) for v in VARIABLES}
         read["DARKROOM_BLOCKED"] = (*read["DARKROOM_BLOCKED"], *read.pop("DARKROOM_BLOCKED_FILE"))

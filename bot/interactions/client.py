@@ -13,22 +13,28 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.config.config import ROOT
+from bot.config import ROOT
 from bot.interactions.client_base import ClientBase, Interaction
 from bot.interactions.home_server import HomeServers
 from bot.interactions.interaction_deadline import InteractionDeadline
 from bot.interactions.registry import ComponentItem, Registry, view_of
-from bot.messages.api_errors import REQUEST_ERRORS
-from bot.messages.attachments import ResultFiles
-from bot.messages.components import Card, ComponentId
-from bot.messages.edit_rate_limiter import EditRateLimiter
-from bot.messages.grid_image import UPLOAD_BYTES
-from bot.messages.job_card import JobCards, JobView
-from bot.messages.message_api import MessageApi
-from bot.messages.pending_responses import PendingResponses
-from bot.messages.progress_editor import ProgressEditor
-from bot.messages.refusal_card import Refusal, refusal_of
-from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
+from bot.messages import (
+    REQUEST_ERRORS,
+    UPLOAD_BYTES,
+    Card,
+    ComponentId,
+    DeliveryTimes,
+    EditRateLimiter,
+    JobCards,
+    JobView,
+    MessageApi,
+    PendingResponses,
+    ProgressEditor,
+    Refusal,
+    ResultDelivery,
+    ResultFiles,
+    refusal_of,
+)
 from bot.services import Services
 from bot.storage_retry import until_stored
 from core.errors import ConfigError, DarkroomError

@@ -6,11 +6,7 @@ import discord
 from discord.ext import commands
 
 from bot.interactions.home_server import HomeServers
-from bot.messages.components import Card, ComponentId
-from bot.messages.job_card import JobCards, JobView
-from bot.messages.message_api import MessageApi
-from bot.messages.pending_responses import PendingResponses
-from bot.messages.progress_editor import ProgressEditor
+from bot.messages import Card, ComponentId, JobCards, JobView, MessageApi, PendingResponses, ProgressEditor
 from bot.services import Services
 from core.events import Progress
 from core.job import Job

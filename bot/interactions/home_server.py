@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import discord
 
-from bot.messages.api_errors import REQUEST_ERRORS
+from bot.messages import REQUEST_ERRORS
 from core.errors import NotAllowed
 
 _FRESH_SECONDS = 600.0

@@ -10,8 +10,7 @@ from typing import Any, Self, cast
 import discord
 
 from bot.interactions.client_base import ClientBase, Interaction
-from bot.messages.components import Button, Card, Component, ComponentId, Form, Select, Style
-from bot.messages.job_card import JobButton, JobCards
+from bot.messages import Button, Card, Component, ComponentId, Form, JobButton, JobCards, Select, Style
 from bot.services import Services
 from core.errors import Gone
 from core.job import Job

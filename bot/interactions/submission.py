@@ -13,10 +13,7 @@ import discord
 
 from bot.admission import JobRequest, PressedButton
 from bot.interactions.client_base import ClientBase, Interaction
-from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, already_answered, kind_of
-from bot.messages.components import Card
-from bot.messages.job_card import JobView
-from bot.messages.message_api import token_end
+from bot.messages import REQUEST_ERRORS, Card, ErrorKind, JobView, already_answered, error_kind, token_end
 from bot.text import link
 from core.errors import NotAllowed, Refused
 from core.job import Job, Kind, Lane, Request, Source, Where
@@ -95,7 +92,7 @@ async def _say_first(interaction: Interaction, job: Job, card: Card) -> str | No
     except REQUEST_ERRORS as error:
         if not already_answered(error):
             log.warning("A first answer failed (%s).", error, extra={"job": job.id})
-        if kind_of(error) is ErrorKind.TOKEN_DEAD:
+        if error_kind(error) is ErrorKind.TOKEN_DEAD:
             return None
     try:
         # It may have arrived although we did not hear so.

@@ -30,7 +30,7 @@ class ErrorKind(Enum):
     REFUSED = auto()  # this request can never pass
 
 
-def kind_of(error: Exception) -> ErrorKind:
+def error_kind(error: Exception) -> ErrorKind:
     """The sort of trouble that one of REQUEST_ERRORS is."""
     if not isinstance(error, discord.HTTPException):
         return ErrorKind.LATER

@@ -110,7 +110,7 @@ class JobCards:
         if not view.pictures_kept:
             lines.append(LOST_CROP if job.kind is Kind.CROP else LOST_GRID)
         lines += filter(None, [_state(view)])
-        return Card(content=headed(job, _about(job), lines), rows=self._rows(job))
+        return Card(content=card_text(job, _about(job), lines), rows=self._rows(job))
 
     def _rows(self, job: Job) -> tuple[tuple[Button, ...], ...]:
         rows: dict[int, list[Button]] = {}
@@ -119,7 +119,7 @@ class JobCards:
         return tuple(tuple(buttons) for _, buttons in sorted(rows.items()) if buttons)
 
 
-def headed(job: Job, about: str, lines: list[str]) -> str:
+def card_text(job: Job, about: str, lines: list[str]) -> str:
     """The prompt in bold, with as much of it as there is room for, then the lines."""
     rest = "\n".join([about, *lines])
     return f"**{harmless(job.request.prompt, min(_PROMPT_ROOM, _ROOM - len(rest) - 4))}**{rest}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import discord
 
-from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, kind_of
+from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, error_kind
 from bot.messages.components import Card, ComponentId, Verb
 from core.job import Job, Where
 
@@ -67,7 +67,7 @@ class MessageApi:
             try:
                 await webhook.delete_message(int(message))
             except discord.NotFound as error:
-                if kind_of(error) is not ErrorKind.MESSAGE_GONE:
+                if error_kind(error) is not ErrorKind.MESSAGE_GONE:
                     raise
                 # A webhook knows its own messages only; a result that came as a new one is not among them.
                 await through_channel(self.channel(where))
@@ -118,7 +118,7 @@ class MessageApi:
         try:
             message = await webhook.fetch_message("@original")  # type: ignore[arg-type]
         except discord.HTTPException as error:
-            if kind_of(error) is ErrorKind.LATER:
+            if error_kind(error) is ErrorKind.LATER:
                 raise
             return None
         return str(message.id)
@@ -164,7 +164,7 @@ class MessageApi:
                 await by_webhook(webhook)
                 return
             except REQUEST_ERRORS as error:
-                if kind_of(error) is not ErrorKind.TOKEN_DEAD:
+                if error_kind(error) is not ErrorKind.TOKEN_DEAD:
                     raise
                 self._remember_dead(where)
         await by_channel(self.channel(where))

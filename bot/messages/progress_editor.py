@@ -13,7 +13,7 @@ from dataclasses import replace
 import discord
 
 from bot.event_bus import EventBus, WorkerState
-from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, kind_of
+from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, error_kind
 from bot.messages.components import Card
 from bot.messages.edit_rate_limiter import EditRateLimiter, Weight
 from bot.messages.job_card import JobCards, JobView
@@ -206,8 +206,8 @@ class ProgressEditor:
             async with live.sending:
                 await self._message_api.edit(job.where, card, files)
         except REQUEST_ERRORS as error:
-            if kind_of(error) in _FINAL_TROUBLE:
-                log.info("A job's message cannot be edited any more (%s).", kind_of(error).name, extra=_names(live))
+            if error_kind(error) in _FINAL_TROUBLE:
+                log.info("A job's message cannot be edited any more (%s).", error_kind(error).name, extra=_names(live))
                 return None
             live.tell(Weight.CHANGE)
             return _AFTER_TROUBLE_SECONDS

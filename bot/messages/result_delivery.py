@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 import discord
 
 from bot.event_bus import EventBus
-from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, kind_of
+from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, error_kind
 from bot.messages.attachments import ResultFiles
 from bot.messages.components import Card
 from bot.messages.edit_rate_limiter import EditRateLimiter, Weight
@@ -197,7 +197,7 @@ class ResultDelivery:
             try:
                 return _Posted(message=await self._edit(job, card))
             except discord.HTTPException as error:
-                sort = kind_of(error)
+                sort = error_kind(error)
                 if sort not in (ErrorKind.MESSAGE_GONE, ErrorKind.ARCHIVED):
                     raise
                 if job.state is State.CANCELLED:
@@ -209,7 +209,7 @@ class ResultDelivery:
         try:
             return await self._post_anew(job, card, again=begun.tries > 1)
         except discord.HTTPException as error:
-            if kind_of(error) is not ErrorKind.FORBIDDEN or job.where.message is None:
+            if error_kind(error) is not ErrorKind.FORBIDDEN or job.where.message is None:
                 raise
             # Commands work where the bot may not send, and what it has said there can still be changed.
             await self._outbox.change_way(job.id, Way.EDIT)
@@ -243,7 +243,7 @@ class ResultDelivery:
             try:
                 return await put(attempt.makers)
             except REQUEST_ERRORS as error:
-                if kind_of(error) is not ErrorKind.TOO_LARGE:
+                if error_kind(error) is not ErrorKind.TOO_LARGE:
                     raise
                 attempt.refuse()
                 refused = error
@@ -262,12 +262,12 @@ class ResultDelivery:
                 await self._message_api.delete(job.where, progress)
         except REQUEST_ERRORS as error:
             log.warning("A progress message stays behind: %s", error, extra={"job": job.id})
-            return kind_of(error) is ErrorKind.REFUSED
+            return error_kind(error) is ErrorKind.REFUSED
         return True
 
     async def _later_or_never(self, job: Job, begun: Delivery, error: Exception) -> None:
         """Tries again while that may help; else tells who asked in a direct message, or at the next /info."""
-        sort = kind_of(error)
+        sort = error_kind(error)
         waited = self._clock() - (job.finished_at or job.created_at)
         hopeless = sort in (ErrorKind.CHANNEL_GONE, ErrorKind.REFUSED, ErrorKind.TOO_LARGE)
         # After a long stop of the bot a first error is no reason to give up.

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from bot.scheduling.render_stages import Stage
-from bot.workers.connection import WorkerConnection
+from bot.workers import WorkerConnection
 from core import events
 from core.job import Job
 

@@ -3,8 +3,8 @@
 import logging
 from dataclasses import replace
 
-from bot.catalogue.registry import ModelRegistry
-from bot.config.config import Config
+from bot.catalogue import ModelRegistry
+from bot.config import Config
 from core.cost import Calibration, cell_of, default_rate, estimate_ms
 from core.events import Heartbeat, Phase
 from core.job import Job, Request

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from bot.scheduling.attempt import Attempt
 from bot.scheduling.running_jobs import RunningJobs
-from bot.workers.connection import WorkerConnection
+from bot.workers import WorkerConnection
 from core.fairness import credited
 from core.job import Lane
 from core.preemption import Capacity, RunningJob, arrange, capacity_of, holder, slice_of

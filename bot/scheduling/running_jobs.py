@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from bot.scheduling.attempt import Attempt, Lost
-from bot.workers.connection import WorkerConnection
+from bot.workers import WorkerConnection
 from core import events
 
 #: A worker that was told to drop a job and says nothing for this long: the job ends without its word.

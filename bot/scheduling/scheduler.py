@@ -20,8 +20,7 @@ from bot.scheduling.queue_estimate import Estimate, RemainingWork, estimates
 from bot.scheduling.running_jobs import RunningJobs
 from bot.scheduling.worker_events import WorkerEventHandler
 from bot.storage_retry import PASSING, until_stored
-from bot.workers.connection import WorkerConnection
-from bot.workers.server import WorkerServer
+from bot.workers import WorkerConnection, WorkerServer
 from core import events
 from core.job import Job, Lane
 from storage.jobs import Claim

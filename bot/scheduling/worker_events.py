@@ -15,8 +15,7 @@ from bot.scheduling.lane_control import LaneControl
 from bot.scheduling.overhead_usage import OverheadUsage
 from bot.scheduling.running_jobs import RunningJobs
 from bot.scheduling.worker_loss import computing, outcomes_after_loss
-from bot.workers.connection import WorkerConnection, models_in
-from bot.workers.server import WorkerServer
+from bot.workers import WorkerConnection, WorkerServer, models_in
 from core import events
 
 #: No event tells of more GPU time than this: a year.

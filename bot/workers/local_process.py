@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from bot.config.config import ROOT, Config
+from bot.config import ROOT, Config
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class LocalWorker:
             stdout=PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=ROOT,
-            env={**environment(), **self._parent, **self._hub, "DARKROOM_WORKER_KEY": self._key},
+            env={**worker_environment(), **self._parent, **self._hub, "DARKROOM_WORKER_KEY": self._key},
             # A Ctrl+C in the terminal is the bot's: it tells the worker when the running jobs are safe.
             start_new_session=True,
         )
@@ -195,10 +195,10 @@ def _kill_group(pid: int) -> None:
 
 def _command(config: Config, address: str, model: str) -> list[str]:
     given = shlex.split(config.worker_command)
-    return (given or PLAIN_COMMAND) + ["--connect", address, "--local", *options(config, model)]
+    return (given or PLAIN_COMMAND) + ["--connect", address, "--local", *worker_options(config, model)]
 
 
-def options(config: Config, model: str) -> list[str]:
+def worker_options(config: Config, model: str) -> list[str]:
     """The worker's options for these settings."""
     chosen = ["--device", config.device, "--dtype", config.dtype, "--model", model, "--nice", str(config.nice)]
     if config.threads:
@@ -211,7 +211,7 @@ def options(config: Config, model: str) -> list[str]:
     return chosen
 
 
-def environment() -> dict[str, str]:
+def worker_environment() -> dict[str, str]:
     """The worker needs no token, so it gets none."""
     return {name: value for name, value in os.environ.items() if name != "DISCORD_TOKEN"}
 

@@ -17,8 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from bot.config.config import Config
-from bot.config.value_parsers import is_loopback
+from bot.config import Config, is_loopback
 from bot.event_bus import Status
 from bot.workers import tcp_listener
 from bot.workers.connection import WorkerConnection, receive
