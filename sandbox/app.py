@@ -9,12 +9,12 @@ from aiohttp import web
 
 from sandbox import startup
 from sandbox.control.events import LISTENERS, Listeners
-from sandbox.control.guard import check_sender
+from sandbox.control.origin_check import check_sender
 from sandbox.control.server import add_control
 from sandbox.errors import ControlError
-from sandbox.files import add_files
+from sandbox.file_routes import add_files
 from sandbox.rest.server import add_routes
-from sandbox.state import Config, Sandbox
+from sandbox.sandbox import Config, Sandbox
 
 ANYWHERE = ("", "0.0.0.0")  # noqa: S104 - only compared with
 BODY_BYTES = 128 * 1024 * 1024

@@ -6,7 +6,7 @@ import socket
 import sqlite3
 
 from sandbox.errors import CannotStart
-from sandbox.state import Config, Sandbox
+from sandbox.sandbox import Config, Sandbox
 
 _OTHER_PORT = "DARKROOM_PORT in .env, or --port"
 _OTHER_FOLDER = "DARKROOM_DATA in .env, or --data"

@@ -25,9 +25,9 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from sandbox.control.guard import check
+from sandbox.control.origin_check import check
 from sandbox.errors import ControlError
-from sandbox.state import Sandbox
+from sandbox.sandbox import Sandbox
 from sandbox.value_types import Json
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbox.errors import ControlError
 from sandbox.rest.users import direct_channel
-from sandbox.state import Sandbox
+from sandbox.sandbox import Sandbox
 from sandbox.value_types import Json, Upload
 from sandbox.world import DM, THREADS, World
 

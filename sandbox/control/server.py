@@ -8,28 +8,28 @@ from aiohttp import web
 
 from sandbox.control import (
     admin,
+    commands,
     components,
-    context,
+    context_menus,
     entities,
     events,
-    invoke,
     messages,
     modals,
     reactions,
     state,
     wait,
 )
-from sandbox.control.guard import check
+from sandbox.control.origin_check import check
 from sandbox.control.request import Ask, Handler, Route
 from sandbox.errors import ControlError
-from sandbox.state import Sandbox
+from sandbox.sandbox import Sandbox
 
 log = logging.getLogger(__name__)
 ROUTES: list[Route] = [
     *state.ROUTES,
     *entities.ROUTES,
-    *invoke.ROUTES,
-    *context.ROUTES,
+    *commands.ROUTES,
+    *context_menus.ROUTES,
     *components.ROUTES,
     *modals.ROUTES,
     *messages.ROUTES,

@@ -12,7 +12,7 @@ from sandbox.rest.request import Call, Route
 from sandbox.validate.commands import check_choices
 from sandbox.validate.message import flags_of
 from sandbox.validate.modals import check_modal
-from sandbox.validate.tree import Problems
+from sandbox.validate.problems import Problems
 from sandbox.value_types import Json, Reply, without_none
 
 MESSAGE, DEFERRED, DEFERRED_UPDATE, UPDATE, CHOICES, SHOW_MODAL = 4, 5, 6, 7, 8, 9

@@ -5,7 +5,7 @@ from sandbox.messages import message_object, tell
 from sandbox.permissions import ALL
 from sandbox.rest.request import Call, Route
 from sandbox.serializers import channel_object
-from sandbox.validate.tree import Problems
+from sandbox.validate.problems import Problems
 from sandbox.value_types import Event, Json, Reply
 from sandbox.world import DM, THREADS, World
 

@@ -8,7 +8,7 @@ from sandbox.messages import EPHEMERAL, REPLY, V2, message_object, pings
 from sandbox.rest.component_ids import Layout, media_of
 from sandbox.rest.request import Call
 from sandbox.validate.message import check_message, flags_of, is_empty
-from sandbox.validate.tree import Path, Problems
+from sandbox.validate.problems import Path, Problems
 from sandbox.value_types import Json
 
 

@@ -7,7 +7,7 @@ from sandbox.messages import for_bot, message_object
 from sandbox.rest import message_builder
 from sandbox.rest.channels import told
 from sandbox.rest.request import Call, Route
-from sandbox.validate.tree import Problems
+from sandbox.validate.problems import Problems
 from sandbox.value_types import Event, Json, Reply
 from sandbox.world import DM, THREADS
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sandbox.errors import refuse
-from sandbox.state import Sandbox
-from sandbox.validate.tree import Problems
+from sandbox.sandbox import Sandbox
+from sandbox.validate.problems import Problems
 from sandbox.value_types import Body, Json, Reply
 from sandbox.world import World
 

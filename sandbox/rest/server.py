@@ -28,7 +28,7 @@ from sandbox.rest import (
 )
 from sandbox.rest.body import read_body
 from sandbox.rest.request import Call, Handler, Route
-from sandbox.state import Sandbox
+from sandbox.sandbox import Sandbox
 from sandbox.transcript import summary
 from sandbox.value_types import Body, Reply
 

@@ -6,7 +6,7 @@ from sandbox.rest.channels import told
 from sandbox.rest.request import Call, Route
 from sandbox.seed import add_channel
 from sandbox.serializers import channel_object
-from sandbox.validate.tree import Problems
+from sandbox.validate.problems import Problems
 from sandbox.value_types import Json, Reply
 from sandbox.world import PRIVATE_THREAD, PUBLIC_THREAD, THREADS, World
 

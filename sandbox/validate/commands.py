@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from sandbox.validate.tree import Path, Problems
+from sandbox.validate.problems import Path, Problems
 from sandbox.value_types import Json
 
 CHAT, USER, MESSAGE = 1, 2, 3

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sandbox.validate.emoji import check_emoji
-from sandbox.validate.tree import Path, Problems
+from sandbox.validate.problems import Path, Problems
 from sandbox.value_types import Json
 
 ROW, BUTTON, STRING, TEXT_INPUT, USER, ROLE, MENTIONABLE, CHANNEL, SECTION, TEXT = range(1, 11)

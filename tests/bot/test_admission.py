@@ -12,7 +12,7 @@ from bot.admission import PressedButton
 from core.cost import period_of
 from core.errors import DiskFull, Gone, NotAllowed, QueueFull, QuotaSpent, Refused
 from core.job import Kind, Lane, Lora, Source, State
-from tests.harness.headless import headless
+from tests.harness.headless_bot import headless
 
 NO_WORKER = {"DARKROOM_WORKER": "none"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.job import Kind, Source, State
-from tests.harness.headless import headless
+from tests.harness.headless_bot import headless
 
 
 async def test_the_longest_unused_pictures_go_first_when_the_limit_is_reached(tmp_path: Path) -> None:

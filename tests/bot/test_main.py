@@ -12,9 +12,9 @@ import pytest
 
 from bot import health
 from bot.config.config import ROOT
-from tests.harness.crash_lives import Stage, about, until
-from tests.harness.headless import FAKE_WORKER
-from tests.harness.sandbox import Running, running_sandbox
+from tests.harness.crash_environment import Stage, about, until
+from tests.harness.headless_bot import FAKE_WORKER
+from tests.harness.running_sandbox import Running, running_sandbox
 
 TOKEN = "an-unmistakable-token"
 pytestmark = pytest.mark.e2e

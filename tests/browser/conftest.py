@@ -9,7 +9,7 @@ from playwright.async_api import Browser
 
 from tests.browser import chromium
 from tests.browser.page_fixture import Stage, scripted_bot
-from tests.harness.sandbox import running_sandbox
+from tests.harness.running_sandbox import running_sandbox
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -13,8 +13,8 @@ import aiohttp
 from PIL import Image
 from playwright.async_api import Browser, Locator, Page
 
-from tests.harness.control import Control, Json
-from tests.harness.sandbox import ROOT, TOKEN, Running
+from tests.harness.control_client import Control, Json
+from tests.harness.running_sandbox import ROOT, TOKEN, Running
 
 DESKTOP = (1280, 800)
 PHONE = (360, 740)

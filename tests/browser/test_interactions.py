@@ -7,7 +7,7 @@ from playwright.async_api import Locator, Page
 
 from tests.browser import chromium
 from tests.browser.page_fixture import AT_BOTTOM, PHONE, Stage, picture, said
-from tests.harness.control import Json
+from tests.harness.control_client import Json
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
 

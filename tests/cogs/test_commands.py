@@ -7,8 +7,8 @@ from functools import partial
 from cogs import help as help_cog
 from core.parameters import PARAMETERS
 from tests.harness import weight_files
-from tests.harness.darkroom import darkroom, eventually, running_bot
-from tests.harness.sandbox import running_sandbox
+from tests.harness.running_sandbox import running_sandbox
+from tests.harness.sandboxed_bot import darkroom, eventually, running_bot
 
 
 async def test_info_tells_plan_time_jobs_and_gpu(tmp_path):

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.harness.darkroom import darkroom, eventually, labels, running_bot
-from tests.harness.sandbox import running_sandbox
+from tests.harness.running_sandbox import running_sandbox
+from tests.harness.sandboxed_bot import darkroom, eventually, labels, running_bot
 
 
 async def fix(room, refused, prompt, *, as_="alice"):

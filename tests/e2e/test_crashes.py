@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.crash_lives import Stage, about, stage, until
+from tests.harness.crash_environment import Stage, about, stage, until
 from tests.harness.crashing_bot import Crash
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]

@@ -5,9 +5,9 @@ import io
 import pytest
 from PIL import Image
 
-from tests.harness.control import ControlRefused
-from tests.harness.darkroom import darkroom, labels, running_bot
-from tests.harness.sandbox import running_sandbox
+from tests.harness.control_client import ControlRefused
+from tests.harness.running_sandbox import running_sandbox
+from tests.harness.sandboxed_bot import darkroom, labels, running_bot
 
 GRID = ["U1", "U2", "U3", "U4", "🔄", "V1", "V2", "V3", "V4", "ⓘ"]
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from bot.config import ROOT
-from tests.harness.control import ControlRefused, Json
-from tests.harness.darkroom import EDITS, WAIT_MS, eventually, labels
-from tests.harness.headless import FAKE_WORKER
-from tests.harness.sandbox import Running, running_sandbox
+from tests.harness.control_client import ControlRefused, Json
+from tests.harness.headless_bot import FAKE_WORKER
+from tests.harness.running_sandbox import Running, running_sandbox
+from tests.harness.sandboxed_bot import EDITS, WAIT_MS, eventually, labels
 
 pytestmark = pytest.mark.e2e
 

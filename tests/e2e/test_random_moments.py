@@ -13,8 +13,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.harness.control import ControlRefused
-from tests.harness.crash_lives import Stage, about, mortal_stage, until
+from tests.harness.control_client import ControlRefused
+from tests.harness.crash_environment import Stage, about, mortal_stage, until
 from tests.harness.crashing_bot import Bot
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]

@@ -20,7 +20,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 #: Everything that a life imports, so that no life has to: there are a thousand of them.
 CONTEXT.set_forkserver_preload(
     [
-        "tests.harness.crashing_bot", "tests.harness.mortal_sandbox", "bot.main", "bot.interactions.client",
+        "tests.harness.crashing_bot", "tests.harness.killable_sandbox", "bot.main", "bot.interactions.client",
         "bot.interactions.api_endpoint", "cogs.lanes", "cogs.help", "cogs.imagine", "PIL.BmpImagePlugin",
         "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
         "concurrent.futures.thread",

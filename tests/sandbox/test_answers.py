@@ -1,8 +1,8 @@
 """Commands, answers, edits, follow-ups and private messages, by real discord.py."""
 
-from tests.harness.control import file
-from tests.harness.sandbox import Running
-from tests.sandbox.bot import PNG, Bot
+from tests.harness.control_client import file
+from tests.harness.running_sandbox import Running
+from tests.sandbox.sample_bot import PNG, Bot
 
 
 async def test_command_is_answered_and_edited_by_token_and_by_channel(sandbox: Running, bot: Bot) -> None:

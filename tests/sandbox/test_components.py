@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.control import ControlRefused, file
-from tests.harness.sandbox import Running
-from tests.sandbox.bot import PNG, Bot
+from tests.harness.control_client import ControlRefused, file
+from tests.harness.running_sandbox import Running
+from tests.sandbox.sample_bot import PNG, Bot
 
 
 async def posted(sandbox: Running) -> Any:

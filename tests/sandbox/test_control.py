@@ -6,9 +6,9 @@ import json
 import aiohttp
 import pytest
 
-from tests.harness.control import ControlRefused, file
-from tests.harness.sandbox import Running
-from tests.sandbox.rest import IMAGINE, Rest
+from tests.harness.control_client import ControlRefused, file
+from tests.harness.running_sandbox import Running
+from tests.sandbox.rest_client import IMAGINE, Rest
 
 
 @pytest.mark.parametrize(

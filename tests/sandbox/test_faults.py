@@ -4,10 +4,10 @@ import aiohttp
 import discord
 import pytest
 
-from tests.harness.control import ControlRefused
-from tests.harness.sandbox import Running
-from tests.sandbox.bot import Bot
-from tests.sandbox.rest import Rest
+from tests.harness.control_client import ControlRefused
+from tests.harness.running_sandbox import Running
+from tests.sandbox.rest_client import Rest
+from tests.sandbox.sample_bot import Bot
 
 
 async def contents(sandbox: Running) -> list[str]:

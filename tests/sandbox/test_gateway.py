@@ -7,8 +7,8 @@ import aiohttp
 import discord
 import pytest
 
-from tests.harness.sandbox import Running
-from tests.sandbox.bot import Bot, joined
+from tests.harness.running_sandbox import Running
+from tests.sandbox.sample_bot import Bot, joined
 
 
 async def test_bot_logs_in_sees_its_guild_and_its_commands_are_listed(sandbox: Running, bot: Bot) -> None:

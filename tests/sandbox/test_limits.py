@@ -6,10 +6,10 @@ import time
 import discord
 import pytest
 
-from tests.harness.control import ControlRefused
-from tests.harness.sandbox import Running
-from tests.sandbox.bot import Bot, picture
-from tests.sandbox.rest import IMAGINE, Rest
+from tests.harness.control_client import ControlRefused
+from tests.harness.running_sandbox import Running
+from tests.sandbox.rest_client import IMAGINE, Rest
+from tests.sandbox.sample_bot import Bot, picture
 
 
 async def test_sixth_message_in_five_seconds_is_429_with_all_that_a_client_needs(rest: Rest) -> None:

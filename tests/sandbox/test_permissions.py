@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from sandbox import permissions
-from tests.harness.control import ControlRefused
-from tests.harness.sandbox import Running
-from tests.sandbox.bot import Bot, picture
-from tests.sandbox.rest import Rest
+from tests.harness.control_client import ControlRefused
+from tests.harness.running_sandbox import Running
+from tests.sandbox.rest_client import Rest
+from tests.sandbox.sample_bot import Bot, picture
 
 
 async def test_bot_that_may_not_send_gets_missing_permissions_and_sees_it_in_its_cache(

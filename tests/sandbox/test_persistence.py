@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from tests.harness.sandbox import kill, running_sandbox, sandbox_process
-from tests.sandbox.bot import PNG, joined
-from tests.sandbox.rest import IMAGINE, Rest
+from tests.harness.running_sandbox import kill, running_sandbox, sandbox_process
+from tests.sandbox.rest_client import IMAGINE, Rest
+from tests.sandbox.sample_bot import PNG, joined
 
 
 @pytest.mark.crash

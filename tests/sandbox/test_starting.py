@@ -10,8 +10,8 @@ import pytest
 
 from sandbox import settings, startup
 from sandbox.errors import CannotStart
-from sandbox.state import Config
-from tests.harness.sandbox import ROOT
+from sandbox.sandbox import Config
+from tests.harness.running_sandbox import ROOT
 
 NOWHERE = Path("/nonexistent/.env")
 

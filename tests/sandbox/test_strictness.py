@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.sandbox import Running
-from tests.sandbox.rest import IMAGINE, Answer, Rest
+from tests.harness.running_sandbox import Running
+from tests.sandbox.rest_client import IMAGINE, Answer, Rest
 
 Json = dict[str, Any]
 

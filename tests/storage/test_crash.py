@@ -10,7 +10,7 @@ from core.job import State
 from core.preemption import Capacity
 from storage.database import Database
 from storage.outbox import DeliveryState
-from tests.storage.job_lives import COST_MS, STORIES, compute, deliver, submit
+from tests.storage.crash_scenarios import COST_MS, STORIES, compute, deliver, submit
 from tests.storage.opened_storage import Clock, Store, job_maker
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ async def check(store, folder):
 @pytest.mark.timeout(300)  # five seconds on two quiet cores
 @pytest.mark.parametrize("story", STORIES)
 async def test_a_kill_at_any_statement_changes_nothing_that_anybody_sees(story, folder):
-    program = (sys.executable, "-m", "tests.storage.job_lives", story, str(folder))
+    program = (sys.executable, "-m", "tests.storage.crash_scenarios", story, str(folder))
     lives = await asyncio.create_subprocess_exec(*program, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     points = int((await lives.communicate())[0])
     assert points > 60

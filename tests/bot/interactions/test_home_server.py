@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.harness.darkroom import darkroom, eventually
+from tests.harness.sandboxed_bot import darkroom, eventually
 
 ASKED = "/guilds/{}/members/*"
 

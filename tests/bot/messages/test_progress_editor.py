@@ -14,7 +14,7 @@ from bot.messages.progress_editor import OLD_SECONDS, ProgressEditor
 from core.events import Progress
 from core.job import State
 from tests.bot.samples import a_job
-from tests.harness.darkroom import EDITS, darkroom, eventually
+from tests.harness.sandboxed_bot import EDITS, darkroom, eventually
 
 
 class MessageApi:

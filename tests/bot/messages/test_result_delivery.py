@@ -8,8 +8,8 @@ from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
 from core.job import Lane, State
 from storage.outbox import Way
 from tests.bot.samples import NOW, a_job
-from tests.harness.darkroom import EDITS, darkroom, eventually, labels, running_bot
-from tests.harness.sandbox import running_sandbox
+from tests.harness.running_sandbox import running_sandbox
+from tests.harness.sandboxed_bot import EDITS, darkroom, eventually, labels, running_bot
 
 ANSWER = "/interactions/*/*/callback"
 ALWAYS_NEW = {"DARKROOM_NEW_MESSAGE_AFTER": "0"}

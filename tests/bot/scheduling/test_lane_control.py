@@ -14,7 +14,7 @@ from bot.scheduling.queue_estimate import RemainingWork, estimates
 from core.errors import QuotaSpent
 from core.job import Job, Lane, State
 from storage.jobs import Place
-from tests.harness.headless import FAKE_WORKER, Headless, headless
+from tests.harness.headless_bot import FAKE_WORKER, Headless, headless
 
 
 def attempt(bot: Headless, job: Job) -> Any:

@@ -10,7 +10,7 @@ from bot.main import build
 from bot.scheduling.render_stages import LOST_MODEL, OTHER_MODEL
 from core.errors import AlreadyRunning, Refused
 from core.job import Kind, Lane, Source, State
-from tests.harness.headless import config, headless
+from tests.harness.headless_bot import config, headless
 
 
 async def test_a_job_is_done_with_its_pictures_kept_and_charged_once(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from bot.scheduling.worker_loss import DISCONNECTS, outcomes_after_loss
 from bot.workers.connection import WorkerConnection
 from core.events import PHASE_DEADLINE_SECONDS, Phase
 from core.job import State
-from tests.harness.headless import headless
-from tests.harness.rows import a_job
+from tests.harness.headless_bot import headless
+from tests.harness.sample_jobs import a_job
 
 
 async def test_a_poisonous_job_harms_only_itself(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from core import events, wire
 from core.wire import MAX_HEADER, PREFIX
 from core.worker_auth import make_proof
 from tests.harness import weight_files
-from tests.harness.headless import Headless, headless
+from tests.harness.headless_bot import Headless, headless
 
 KEY = "k" * 32
 PNG = b"\x89PNG\r\n\x1a\n and so on"

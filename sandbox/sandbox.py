@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.attachments import Files
+from sandbox.attachment_store import Files
 from sandbox.buckets import Buckets
 from sandbox.clock import Clock, born_at
 from sandbox.faults import Faults

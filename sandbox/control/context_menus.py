@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox.control.invoke import owners_of, registered
+from sandbox.control.commands import owners_of, registered
 from sandbox.control.options import Resolved
 from sandbox.control.request import Ask, Route
 from sandbox.errors import ControlError

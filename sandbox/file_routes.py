@@ -4,8 +4,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox.attachments import type_of
-from sandbox.state import Sandbox
+from sandbox.attachment_store import type_of
+from sandbox.sandbox import Sandbox
 
 PAGE = Path(__file__).parent / "page"
 PAGE_HEADERS = {

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.app import running
-from sandbox.state import Sandbox
-from tests.harness.control import Control
+from sandbox.sandbox import Sandbox
+from tests.harness.control_client import Control
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "sandbox"

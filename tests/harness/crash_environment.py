@@ -23,8 +23,8 @@ import aiohttp
 from storage.database import Database
 from storage.ledger import Ledger
 from tests.harness.crashing_bot import Bot, Crash
-from tests.harness.mortal_sandbox import MortalSandbox
-from tests.harness.sandbox import Running, running_sandbox
+from tests.harness.killable_sandbox import MortalSandbox
+from tests.harness.running_sandbox import Running, running_sandbox
 
 KEY = "0123456789abcdef"
 FINAL = ("done", "failed", "cancelled")

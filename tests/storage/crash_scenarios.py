@@ -1,6 +1,6 @@
 """Lives of a job, one process each, killed with SIGKILL at every storage statement in turn. Run by test_crash.py.
 
-`python -m tests.storage.job_lives STORY FOLDER`: forks a child for point 1, 2, 3, … The child runs the story on a
+`python -m tests.storage.crash_scenarios STORY FOLDER`: forks a child for point 1, 2, 3, … The child runs the story on a
 database in FOLDER/<point> and kills itself at that point: before or after the next write statement or COMMIT. It goes
 on until a child comes through alive, and prints how many points there were.
 """

@@ -11,8 +11,8 @@ from typing import Any, Self
 import aiohttp
 
 from sandbox.app import running
-from tests.harness.control import Control
-from tests.harness.sandbox import TOKEN
+from tests.harness.control_client import Control
+from tests.harness.running_sandbox import TOKEN
 
 
 def live(data: str, port: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from tests.harness.sandbox import Running
+from tests.harness.running_sandbox import Running
 
 Json = dict[str, Any]
 

@@ -19,8 +19,8 @@ from bot.interactions.api_endpoint import point_at
 from bot.interactions.client import DarkroomBot
 from bot.main import Parts, build
 from core.job import Job
-from tests.harness.control import Control, Json
-from tests.harness.sandbox import Running, running_sandbox
+from tests.harness.control_client import Control, Json
+from tests.harness.running_sandbox import Running, running_sandbox
 
 WAIT_MS = 15_000
 #: Tests edit far more often than the bot does, so this bucket is lifted unless a test is about it.
