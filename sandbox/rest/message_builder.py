@@ -5,7 +5,7 @@ from typing import Any
 from sandbox import messages
 from sandbox.errors import refuse
 from sandbox.messages import EPHEMERAL, REPLY, V2, message_object, pings
-from sandbox.rest.component_ids import Layout, media_of
+from sandbox.rest.component_renderer import Layout, media_of
 from sandbox.rest.request import Call
 from sandbox.validate.message import check_message, flags_of, is_empty
 from sandbox.validate.problems import Path, Problems
