@@ -60,10 +60,10 @@ async def running(data: Path, *, host: str = "127.0.0.1", port: int = 0, **confi
 
     Raises CannotStart.
     """
-    with startup.listen(host, port) as listener:
+    with startup.open_listener(host, port) as listener:
         shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ANYWHERE else host
         base = f"http://{shown}:{listener.getsockname()[1]}"
-        sandbox = startup.world(Config(data=data, base=base, **config))
+        sandbox = startup.open_sandbox(Config(data=data, base=base, **config))
         runner = web.AppRunner(build(sandbox), access_log=None, shutdown_timeout=1, handler_cancellation=True)
         try:
             await runner.setup()

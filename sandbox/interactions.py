@@ -25,7 +25,7 @@ USER_COMMAND, MESSAGE_COMMAND = 2, 3
 KINDS = {4: "message", 5: "deferred", 6: "deferred_update", 7: "update", 8: "choices", 9: "modal"}
 
 
-class Desk:
+class InteractionRegistry:
     """All interactions of a sandbox. Waiting for an answer is memory only: after a restart it is too late anyway."""
 
     def __init__(self, world: World, clock: Clock) -> None:

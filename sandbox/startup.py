@@ -14,7 +14,7 @@ _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def listen(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int) -> socket.socket:
     """A socket that is bound to the address. Raises CannotStart."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -34,7 +34,7 @@ def _deaf(host: str, port: int, error: OSError | UnicodeError) -> str:
     return f"Cannot listen on {host}:{port} ({reason}). Choose another --host; 127.0.0.1 is this machine alone."
 
 
-def world(config: Config) -> Sandbox:
+def open_sandbox(config: Config) -> Sandbox:
     """The sandbox with what an earlier run left in its folder. Raises CannotStart."""
     try:
         return Sandbox(config)

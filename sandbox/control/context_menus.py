@@ -4,41 +4,45 @@ from typing import Any
 
 from sandbox.control.commands import owners_of, registered
 from sandbox.control.options import Resolved
-from sandbox.control.request import Ask, Route
+from sandbox.control.request import ControlRequest, Route
 from sandbox.errors import ControlError
 from sandbox.interactions import COMMAND
 from sandbox.messages import message_object
-from sandbox.validate.commands import MESSAGE, USER
+from sandbox.validate.commands import MESSAGE_COMMAND, USER_COMMAND
 from sandbox.value_types import Json
 
 
-async def use(ask: Ask) -> Any:
-    user = ask.person()
-    channel = ask.seen_channel(user)
-    if ("message" in ask.body) == ("user" in ask.body):
+async def use(request: ControlRequest) -> Any:
+    user = request.person()
+    channel = request.seen_channel(user)
+    if ("message" in request.body) == ("user" in request.body):
         raise ControlError("bad_target", "Give either a message or a user.")
-    kind = MESSAGE if "message" in ask.body else USER
-    command = registered(ask, kind, str(ask.need("name")), channel)
-    owners = owners_of(ask, command, user, channel)
-    target, resolved = _on_message(ask, user, channel) if kind == MESSAGE else _on_user(ask, user, channel)
+    kind = MESSAGE_COMMAND if "message" in request.body else USER_COMMAND
+    command = registered(request, kind, str(request.need("name")), channel)
+    owners = owners_of(request, command, user, channel)
+    target, resolved = (
+        _on_message(request, user, channel) if kind == MESSAGE_COMMAND else _on_user(request, user, channel)
+    )
     data: Json = {"id": command["id"], "name": command["name"], "type": kind, "target_id": target, "resolved": resolved}
     data |= {"guild_id": command["guild_id"]} if command.get("guild_id") else {}
-    desk = ask.sandbox.desk
-    started = desk.start(COMMAND, user_id=user["id"], channel=channel, data=data, owners=owners, name=command["name"])
-    return await desk.outcome(started)
+    interactions = request.sandbox.interactions
+    started = interactions.start(
+        COMMAND, user_id=user["id"], channel=channel, data=data, owners=owners, name=command["name"]
+    )
+    return await interactions.outcome(started)
 
 
-def _on_message(ask: Ask, user: Json, channel: Json) -> tuple[str, Json]:
+def _on_message(request: ControlRequest, user: Json, channel: Json) -> tuple[str, Json]:
     """What a message app hands over is complete, whatever the bot's intents are."""
-    record = ask.seen_message(user, ask.need("message"))
+    record = request.seen_message(user, request.need("message"))
     if record["channel_id"] != channel["id"]:
         raise ControlError("unknown_message", "The message is in another channel.", status=404)
-    return record["id"], {"messages": {record["id"]: message_object(ask.world, record)}}
+    return record["id"], {"messages": {record["id"]: message_object(request.world, record)}}
 
 
-def _on_user(ask: Ask, user: Json, channel: Json) -> tuple[str, Json]:
-    resolved = Resolved(ask, user, channel)
-    return resolved.person(ask.need("user")), resolved.found
+def _on_user(request: ControlRequest, user: Json, channel: Json) -> tuple[str, Json]:
+    resolved = Resolved(request, user, channel)
+    return resolved.person(request.need("user")), resolved.found
 
 
 ROUTES: list[Route] = [("POST", "/context-menus", use)]

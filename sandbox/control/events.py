@@ -25,7 +25,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from sandbox.control.origin_check import check
+from sandbox.control.origin_check import check_control_request
 from sandbox.errors import ControlError
 from sandbox.sandbox import Sandbox
 from sandbox.value_types import Json
@@ -44,7 +44,7 @@ LISTENERS = web.AppKey("listeners", Listeners)
 def endpoint(sandbox: Sandbox) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
         try:
-            check(request)
+            check_control_request(request)
         except ControlError as error:
             return web.Response(status=error.status, text=json.dumps(error.body()), content_type="application/json")
         socket = web.WebSocketResponse(heartbeat=20, compress=False)

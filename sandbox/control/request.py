@@ -14,7 +14,7 @@ from sandbox.world import DM, THREADS, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class ControlRequest:
     """`body` is the JSON that was sent, an empty object when there was none."""
 
     sandbox: Sandbox
@@ -127,5 +127,5 @@ def is_thread(channel: Json) -> bool:
     return channel["type"] in THREADS
 
 
-Handler = Callable[[Ask], Awaitable[Any]]
+Handler = Callable[[ControlRequest], Awaitable[Any]]
 Route = tuple[str, str, Handler]

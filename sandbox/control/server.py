@@ -19,8 +19,8 @@ from sandbox.control import (
     state,
     wait,
 )
-from sandbox.control.origin_check import check
-from sandbox.control.request import Ask, Handler, Route
+from sandbox.control.origin_check import check_control_request
+from sandbox.control.request import ControlRequest, Handler, Route
 from sandbox.errors import ControlError
 from sandbox.sandbox import Sandbox
 
@@ -46,16 +46,18 @@ def add_control(app: web.Application, sandbox: Sandbox) -> None:
     app.router.add_route("*", "/control/{rest:.*}", _endpoint(sandbox, _unknown))
 
 
-async def _unknown(ask: Ask) -> Any:
-    raise ControlError("unknown_call", f"There is no control call {ask.params['rest']}.", status=404)
+async def _unknown(control_request: ControlRequest) -> Any:
+    raise ControlError("unknown_call", f"There is no control call {control_request.params['rest']}.", status=404)
 
 
 def _endpoint(sandbox: Sandbox, handler: Handler) -> Any:
     async def serve(request: web.Request) -> web.Response:
         try:
-            check(request)
-            ask = Ask(sandbox=sandbox, params=request.match_info, query=request.query, body=await _body(request))
-            return _json(await handler(ask), 200)
+            check_control_request(request)
+            control_request = ControlRequest(
+                sandbox=sandbox, params=request.match_info, query=request.query, body=await _body(request)
+            )
+            return _json(await handler(control_request), 200)
         except ControlError as error:
             return _json(error.body(), error.status)
         except Exception:

@@ -23,7 +23,7 @@ def media_of(item: Json) -> Json:
     return {name: item[name] for name in MEDIA if name in item}
 
 
-class Layout:
+class ComponentRenderer:
     """Renders one message's components. `by_name` maps attachment://name to the attachment."""
 
     def __init__(self, by_name: dict[str, Json], problems: Problems) -> None:

@@ -4,7 +4,7 @@ from urllib.parse import unquote
 
 from sandbox.errors import refuse
 from sandbox.messages import emoji_object
-from sandbox.rest.request import Call, Route
+from sandbox.rest.request import RestRequest, Route
 from sandbox.serializers import member_object, user_object
 from sandbox.value_types import Event, Json, Reply
 from sandbox.world import World
@@ -40,46 +40,46 @@ def _tell(world: World, name: str, record: Json, user_id: str, emoji: str, extra
     world.emit(Event(name=name, body=body, guild_id=record["guild_id"], channel_id=record["channel_id"]))
 
 
-def _emoji(call: Call) -> str:
-    emoji = unquote(call.params["emoji"])
+def _emoji(request: RestRequest) -> str:
+    emoji = unquote(request.params["emoji"])
     if not emoji or (emoji.isascii() and ":" not in emoji):
         raise refuse("unknown_emoji")
     return emoji
 
 
-def add(call: Call) -> Reply:
-    channel = call.channel("read_message_history")
-    record = call.message(channel)
-    if _emoji(call) not in record["reactions"]:
-        call.channel("add_reactions")
-    react(call.world, record, call.world.bot_id, _emoji(call))
+def add(request: RestRequest) -> Reply:
+    channel = request.channel("read_message_history")
+    record = request.message(channel)
+    if _emoji(request) not in record["reactions"]:
+        request.channel("add_reactions")
+    react(request.world, record, request.world.bot_id, _emoji(request))
     return Reply(status=204)
 
 
-def remove_own(call: Call) -> Reply:
-    unreact(call.world, call.message(call.channel()), call.world.bot_id, _emoji(call))
+def remove_own(request: RestRequest) -> Reply:
+    unreact(request.world, request.message(request.channel()), request.world.bot_id, _emoji(request))
     return Reply(status=204)
 
 
-def remove_other(call: Call) -> Reply:
-    record = call.message(call.channel("manage_messages"))
-    unreact(call.world, record, call.params["user_id"], _emoji(call))
+def remove_other(request: RestRequest) -> Reply:
+    record = request.message(request.channel("manage_messages"))
+    unreact(request.world, record, request.params["user_id"], _emoji(request))
     return Reply(status=204)
 
 
-def clear(call: Call) -> Reply:
-    record = call.message(call.channel("manage_messages"))
-    wanted = [_emoji(call)] if "emoji" in call.params else list(record["reactions"])
+def clear(request: RestRequest) -> Reply:
+    record = request.message(request.channel("manage_messages"))
+    wanted = [_emoji(request)] if "emoji" in request.params else list(record["reactions"])
     for emoji in wanted:
         for user_id in list(record["reactions"].get(emoji, [])):
-            unreact(call.world, call.world.tables["message"][record["id"]], user_id, emoji)
+            unreact(request.world, request.world.tables["message"][record["id"]], user_id, emoji)
     return Reply(status=204)
 
 
-def users(call: Call) -> Reply:
-    record = call.message(call.channel("read_message_history"))
-    keys = record["reactions"].get(_emoji(call), [])
-    return Reply(data=[user_object(call.world.tables["user"][key]) for key in keys])
+def users(request: RestRequest) -> Reply:
+    record = request.message(request.channel("read_message_history"))
+    keys = record["reactions"].get(_emoji(request), [])
+    return Reply(data=[user_object(request.world.tables["user"][key]) for key in keys])
 
 
 BASE = "/channels/{channel_id}/messages/{message_id}/reactions"

@@ -11,7 +11,7 @@ from sandbox.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class RestRequest:
     """`received` is the clock when the request's first line was read."""
 
     sandbox: Sandbox
@@ -70,5 +70,5 @@ class Call:
         return record
 
 
-Handler = Callable[[Call], Reply]
+Handler = Callable[[RestRequest], Reply]
 Route = tuple[str, str, Handler]

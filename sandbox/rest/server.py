@@ -27,7 +27,7 @@ from sandbox.rest import (
     webhooks,
 )
 from sandbox.rest.body import read_body
-from sandbox.rest.request import Call, Handler, Route
+from sandbox.rest.request import Handler, RestRequest, Route
 from sandbox.sandbox import Sandbox
 from sandbox.transcript import summary
 from sandbox.value_types import Body, Reply
@@ -58,7 +58,7 @@ def add_routes(app: web.Application, sandbox: Sandbox) -> None:
     app.router.add_route("*", "/api/{rest:.*}", Endpoint(sandbox, None, _unknown).serve)
 
 
-def _unknown(call: Call) -> Reply:
+def _unknown(rest_request: RestRequest) -> Reply:
     raise ApiError(404, 0, "404: Not Found")
 
 
@@ -98,7 +98,7 @@ class Endpoint:
             headers |= error.headers() if isinstance(error, RateLimited) else {}
             reply = Reply(data=self._explained(error, request), status=error.status)
             if "interaction_id" in request.match_info:
-                self._sandbox.desk.refused(request.match_info["interaction_id"], error)
+                self._sandbox.interactions.refused(request.match_info["interaction_id"], error)
         sent = body if isinstance(body, Body) else None
         self._note(request, sent, reply, received, headers.get("X-RateLimit-Bucket"), dropped)
         if dropped:
@@ -126,10 +126,12 @@ class Endpoint:
         sandbox = self._sandbox
         if any(len(file.data) > sandbox.limits.upload_bytes for file in body.files.values()):
             raise refuse("too_large")
-        call = Call(sandbox=sandbox, params=request.match_info, query=request.query, body=body, received=received)
+        rest_request = RestRequest(
+            sandbox=sandbox, params=request.match_info, query=request.query, body=body, received=received
+        )
         try:
-            call.check_ids()
-            return self._handler(call)
+            rest_request.check_ids()
+            return self._handler(rest_request)
         except ApiError:
             raise
         except Exception:

@@ -6,8 +6,8 @@ from typing import Any
 from sandbox.validate.problems import Path, Problems
 from sandbox.value_types import Json
 
-CHAT, USER, MESSAGE = 1, 2, 3
-MOST = {CHAT: 100, USER: 5, MESSAGE: 5}
+CHAT_INPUT, USER_COMMAND, MESSAGE_COMMAND = 1, 2, 3
+MOST = {CHAT_INPUT: 100, USER_COMMAND: 5, MESSAGE_COMMAND: 5}
 SUBCOMMAND, GROUP, STRING, INTEGER, BOOLEAN, USER_OPTION, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(1, 12)
 
 
@@ -25,7 +25,7 @@ def _together(problems: Problems, commands: list[Any]) -> None:
     names: set[tuple[int, str]] = set()
     counts = dict.fromkeys(MOST, 0)
     for place, command in enumerate(commands):
-        kind, name = command.get("type", CHAT), command.get("name")
+        kind, name = command.get("type", CHAT_INPUT), command.get("name")
         if (kind, name) in names:
             problems.add((place,), "APPLICATION_COMMANDS_DUPLICATE_NAME", "Application command names must be unique")
         names.add((kind, name))
@@ -39,10 +39,10 @@ def _command(problems: Problems, path: Path, command: Any) -> None:
     if not isinstance(command, dict):
         problems.add(path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
         return
-    kind = command.get("type", CHAT)
+    kind = command.get("type", CHAT_INPUT)
     if kind not in MOST:
         problems.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of (1, 2, 3).")
-    if kind == CHAT:
+    if kind == CHAT_INPUT:
         _name(problems, (*path, "name"), command.get("name"))
         problems.text((*path, "description"), command.get("description"), 100, least=1, required=True)
         _options(problems, (*path, "options"), command.get("options") or [], depth=0)

@@ -8,11 +8,11 @@ from cogs import help as help_cog
 from core.parameters import PARAMETERS
 from tests.harness import weight_files
 from tests.harness.running_sandbox import running_sandbox
-from tests.harness.sandboxed_bot import darkroom, eventually, running_bot
+from tests.harness.sandboxed_bot import eventually, running_bot, sandboxed_bot
 
 
 async def test_info_tells_plan_time_jobs_and_gpu(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 100", DARKROOM_FAST_MINUTES="90") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 100", DARKROOM_FAST_MINUTES="90") as room:
         first = await room.imagine("a red boat")
         await room.until(first, content_contains="%")
         told = await room.answer("info")
@@ -27,7 +27,7 @@ async def test_info_tells_plan_time_jobs_and_gpu(tmp_path):
 
 
 async def test_info_says_when_the_gpu_is_away_and_where_my_job_stands(tmp_path):
-    async with darkroom(tmp_path, "--load-seconds 60") as room:
+    async with sandboxed_bot(tmp_path, "--load-seconds 60") as room:
         await room.imagine("a red boat")
         first = await room.imagine("a blue boat")
         assert "Second in line" in first["content"] and "model is loading" in first["content"]
@@ -36,7 +36,7 @@ async def test_info_says_when_the_gpu_is_away_and_where_my_job_stands(tmp_path):
 
 
 async def test_relax_and_fast_are_remembered(tmp_path):
-    async with darkroom(tmp_path, "--load-seconds 60") as room:
+    async with sandboxed_bot(tmp_path, "--load-seconds 60") as room:
         assert (await room.answer("relax"))["ephemeral"]
         assert "relax" in (await room.imagine("a red boat"))["content"].split("\n")[1]
         assert "fast" in (await room.imagine("a red boat --fast"))["content"].split("\n")[1]
@@ -46,7 +46,7 @@ async def test_relax_and_fast_are_remembered(tmp_path):
 
 
 async def test_turbo_is_remembered_and_its_price_is_said(tmp_path):
-    async with darkroom(tmp_path, "--load-seconds 60") as room:
+    async with sandboxed_bot(tmp_path, "--load-seconds 60") as room:
         said = await room.answer("turbo")
         assert said["ephemeral"] and "counts 2 times" in said["content"]
         assert "turbo" in (await room.imagine("a red boat"))["content"].split("\n")[1]
@@ -56,7 +56,7 @@ async def test_turbo_is_remembered_and_its_price_is_said(tmp_path):
 
 
 async def test_help_has_short_pages_with_every_parameter(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         pages = [await room.answer("help", page=page.name) for page in help_cog.PAGES]
     assert all(told["ephemeral"] and len(told["content"]) <= 2000 for told in pages)
     whole = "\n".join(told["content"] for told in pages)
@@ -70,7 +70,7 @@ async def test_another_model_and_a_lora_are_named_in_the_prompt_and_shown(tmp_pa
     os.utime(data / "loras" / "ink.safetensors", (1, 1))
     for path in weight_files.all_of(data / "models"):
         os.utime(path, (1, 1))
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         info = await room.answer("info")
         assert "**Models** postcard, mine (`--model`)" in info["content"] and "**LoRAs** ink" in info["content"]
         first = await room.imagine("a red boat --model mine --lora ink:0.5 --ar 3:2 --chaos 20")
@@ -86,7 +86,7 @@ async def test_another_model_and_a_lora_are_named_in_the_prompt_and_shown(tmp_pa
 
 
 async def test_owners_pause_and_resume_the_gpu_and_others_hear_why_not(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         refused = await room.answer("worker pause", as_="dave")
         assert refused["ephemeral"] and "owners" in refused["content"]
         await room.answer("worker pause", as_="alice")
@@ -99,7 +99,7 @@ async def test_owners_pause_and_resume_the_gpu_and_others_hear_why_not(tmp_path)
 
 async def test_why_the_gpu_is_away_is_told_to_owners_and_escaped_and_members_hear_where_to_ask(tmp_path):
     reason = "/srv/mo_dels/x has *no* index; set DARKROOM_DTYPE. " + "words " * 100
-    async with darkroom(tmp_path, f"--load-fails '{reason}'") as room:
+    async with sandboxed_bot(tmp_path, f"--load-fails '{reason}'") as room:
 
         async def away():
             return "mo_dels" in room.parts.services.scheduler.worker_state().sentence
@@ -123,7 +123,7 @@ async def test_commands_are_registered_only_when_they_changed(tmp_path):
 
 
 async def test_a_second_ready_a_resume_and_a_new_session_change_nothing(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 20") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 20") as room:
         first = await room.imagine("a red boat")
         for action, resumable, event in (
             ("second_ready", None, "ready"),
@@ -146,7 +146,7 @@ async def online(room):
 
 
 async def test_a_thread_counts_as_its_channel(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         thread = await room.control.create("channels", type="thread", name="boats", parent="general")
         done = await room.done(await room.imagine("a red boat", channel=thread["id"]))
         assert done["channel_id"] == thread["id"] and done["attachments"]

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.harness.running_sandbox import running_sandbox
-from tests.harness.sandboxed_bot import darkroom, eventually, labels, running_bot
+from tests.harness.sandboxed_bot import eventually, labels, running_bot, sandboxed_bot
 
 
 async def fix(room, refused, prompt, *, as_="alice"):
@@ -17,7 +17,7 @@ async def fix(room, refused, prompt, *, as_="alice"):
 
 
 async def test_a_mistake_is_answered_privately_and_can_be_fixed_and_run(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         refused = await room.answer("imagine", prompt="a red boat --stepps 3 --no `x`, ```y```", as_="dave")
         assert refused["ephemeral"] and "`--stepps`" in refused["content"] and "`--steps`" in refused["content"]
         assert labels(refused) == ["Fix and run"]
@@ -28,7 +28,7 @@ async def test_a_mistake_is_answered_privately_and_can_be_fixed_and_run(tmp_path
 
 
 async def test_a_prompt_of_blanks_alone_can_be_fixed_and_run_too(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         refused = await room.answer("imagine", prompt="   ")
         assert refused["ephemeral"] and "no words" in refused["content"]
         assert labels(refused) == ["Fix and run"] and not refused["embeds"]
@@ -37,7 +37,7 @@ async def test_a_prompt_of_blanks_alone_can_be_fixed_and_run_too(tmp_path):
 
 
 async def test_a_fixed_prompt_that_is_still_wrong_is_refused_again(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         refused = await room.answer("imagine", prompt="a red boat --stepps 3")
         again, _ = await fix(room, refused, "a red boat --steps 300")
         assert again["ephemeral"] and "1 to 100" in again["content"]
@@ -46,20 +46,20 @@ async def test_a_fixed_prompt_that_is_still_wrong_is_refused_again(tmp_path):
 
 
 async def test_midjourneys_parameters_are_passed_over_with_one_small_line(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         first = await room.imagine("a red boat --weird 20 --v 7")
         assert "\n-# Ignored: --weird, --v\n" in first["content"]
 
 
 async def test_more_steps_than_there_are_are_said_in_one_small_line(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         first = await room.imagine("a red boat --quality 4 --steps 100 --v 7")
         assert "\n-# Ignored: --v\n-# 400 steps were asked for; 100 are the most.\n" in first["content"]
         assert "100 steps" in first["content"]
 
 
 async def test_a_blocked_word_is_named_and_can_be_fixed(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_BLOCKED="forbidden") as room:
+    async with sandboxed_bot(tmp_path, DARKROOM_BLOCKED="forbidden") as room:
         refused = await room.answer("imagine", prompt="a FORBIDDEN boat")
         assert refused["ephemeral"] and "“forbidden”" in refused["content"].casefold()
         answered, filled = await fix(room, refused, "an allowed boat")
@@ -67,14 +67,14 @@ async def test_a_blocked_word_is_named_and_can_be_fixed(tmp_path):
 
 
 async def test_a_blocked_word_behind_a_parameter_that_is_passed_over_is_refused_too(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_BLOCKED="forbidden") as room:
+    async with sandboxed_bot(tmp_path, DARKROOM_BLOCKED="forbidden") as room:
         refused = await room.answer("imagine", prompt="a red boat --sref forbidden thing")
         assert refused["ephemeral"] and labels(refused) == ["Fix and run"]
 
 
 async def test_the_small_line_names_what_was_passed_over_and_none_of_its_words(tmp_path):
     many = "--weird 1 --v 7 --iw 1 --niji 6 --style x --raw --hd --draft --video --loop"
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         first = await room.imagine("a red boat --sref https://a.example/1.png some words")
         assert "\n-# Ignored: --sref\n" in first["content"]
         second = await room.imagine(f"a red boat {many}")
@@ -83,7 +83,7 @@ async def test_the_small_line_names_what_was_passed_over_and_none_of_its_words(t
 
 
 async def test_spent_fast_time_says_when_it_renews_and_offers_relax(tmp_path):
-    async with darkroom(tmp_path, "--load-seconds 60", DARKROOM_FAST_MINUTES="0.4") as room:
+    async with sandboxed_bot(tmp_path, "--load-seconds 60", DARKROOM_FAST_MINUTES="0.4") as room:
         await room.imagine("a red boat --steps 20")
         refused = await room.answer("imagine", prompt="a red boat")
         assert refused["ephemeral"] and ":R>" in refused["content"]
@@ -93,7 +93,7 @@ async def test_spent_fast_time_says_when_it_renews_and_offers_relax(tmp_path):
 
 
 async def test_a_press_without_fast_time_can_be_repeated_in_relax(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
+    async with sandboxed_bot(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
         first = await room.imagine("a red boat --relax")
         await room.until(first, deleted=True)
         (grid,) = await room.posted()
@@ -107,13 +107,13 @@ async def test_a_press_without_fast_time_can_be_repeated_in_relax(tmp_path):
 
 
 async def test_a_prompt_run_in_relax_by_its_button_may_have_said_fast(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
+    async with sandboxed_bot(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
         refused = await room.answer("imagine", prompt="a red boat --fast")
         assert "relax" in (await room.press(refused, "Run it in relax"))["content"]
 
 
 async def test_two_presses_on_run_it_in_relax_make_one_job(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
+    async with sandboxed_bot(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
         refused = await room.answer("imagine", prompt="a red boat")
         again = await room.answer("imagine", prompt="a red boat")
         both = await asyncio.gather(*[room.press(refused, "Run it in relax") for _ in range(2)])
@@ -124,20 +124,20 @@ async def test_two_presses_on_run_it_in_relax_make_one_job(tmp_path):
 
 
 async def test_the_waiting_cap_is_a_sentence_with_the_prompt_kept(tmp_path):
-    async with darkroom(tmp_path, "--load-seconds 60", DARKROOM_WAITING="1") as room:
+    async with sandboxed_bot(tmp_path, "--load-seconds 60", DARKROOM_WAITING="1") as room:
         await room.imagine("a red boat")
         refused = await room.answer("imagine", prompt="a blue boat")
         assert refused["ephemeral"] and "waiting" in refused["content"] and "Fix and run" in labels(refused)
 
 
 async def test_a_job_that_is_too_large_is_refused_with_what_helps(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_MAX_WORK="1") as room:
+    async with sandboxed_bot(tmp_path, DARKROOM_MAX_WORK="1") as room:
         refused = await room.answer("imagine", prompt="a red boat --steps 100")
         assert "--steps" in refused["content"] and "Fix and run" in labels(refused)
 
 
 async def test_a_nearly_full_disk_stops_new_jobs_with_a_sentence(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_DISK_FREE_MB="900000000") as room:
+    async with sandboxed_bot(tmp_path, DARKROOM_DISK_FREE_MB="900000000") as room:
         refused = await room.answer("imagine", prompt="a red boat")
         assert refused["ephemeral"] and "disk" in refused["content"] and "Fix and run" in labels(refused)
 
@@ -154,7 +154,7 @@ async def test_other_channels_are_pointed_to_the_right_one(tmp_path):
 
 
 async def test_two_presses_at_once_make_one_job(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         grid = await room.done(await room.imagine("a red boat"))
         both = await asyncio.gather(room.press(grid, "V2"), room.press(grid, "V2"))
         assert sorted(answer["ephemeral"] for answer in both) == [False, True]
@@ -165,7 +165,7 @@ async def test_two_presses_at_once_make_one_job(tmp_path):
 
 
 async def test_two_people_press_the_same_button_and_each_gets_theirs(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         grid = await room.done(await room.imagine("a red boat"))
         both = await asyncio.gather(room.press(grid, "U2", as_="bob"), room.press(grid, "U2", as_="dave"))
         assert [answer["ephemeral"] for answer in both] == [False, False]
@@ -182,7 +182,7 @@ async def test_two_people_press_the_same_button_and_each_gets_theirs(tmp_path):
     ],
 )
 async def test_nothing_in_a_prompt_pings_links_or_leaves_the_bold(tmp_path, prompt):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         first = await room.imagine(prompt)
         line = first["content"].split("\n")[0]
         assert not first["mention_everyone"] and not first["mentions"] and "<@&" not in line.split(" · <@")[0]
@@ -194,7 +194,7 @@ async def test_nothing_in_a_prompt_pings_links_or_leaves_the_bold(tmp_path, prom
 async def test_an_unexpected_error_is_a_calm_sentence_with_a_word_that_is_also_in_the_log(
     tmp_path, caplog, monkeypatch
 ):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
 
         async def broken(*_args):
             raise ZeroDivisionError("token secret")

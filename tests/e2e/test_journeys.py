@@ -7,13 +7,13 @@ from PIL import Image
 
 from tests.harness.control_client import ControlRefused
 from tests.harness.running_sandbox import running_sandbox
-from tests.harness.sandboxed_bot import darkroom, labels, running_bot
+from tests.harness.sandboxed_bot import labels, running_bot, sandboxed_bot
 
 GRID = ["U1", "U2", "U3", "U4", "🔄", "V1", "V2", "V3", "V4", "ⓘ"]
 
 
 async def test_a_prompt_becomes_a_grid_in_its_own_message(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 30") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 30") as room:
         first = await room.imagine("a red boat --ar 3:2 --seed 7")
         assert first["content"].startswith("**a red boat** · <@")
         assert "320×224 · 20 steps · seed 7 · fast" in first["content"]
@@ -27,7 +27,7 @@ async def test_a_prompt_becomes_a_grid_in_its_own_message(tmp_path):
 
 
 async def test_a_picture_develops_in_steps_with_a_preview_attached(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 60 --preview-every 4") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 60 --preview-every 4") as room:
         done = await room.done(await room.imagine("a red boat"))
         seen = [(h["content"].splitlines()[-1], len(h["attachments"])) for h in done["history"]]
         developing = [line for line, files in seen if "%" in line and files == 1]
@@ -38,7 +38,7 @@ async def test_a_picture_develops_in_steps_with_a_preview_attached(tmp_path):
 
 @pytest.mark.parametrize(("count", "size"), [(1, (256, 256)), (2, (512, 256)), (3, (768, 256))])
 async def test_fewer_pictures_have_fewer_buttons(tmp_path, count, size):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         done = await room.done(await room.imagine(f"a red boat --count {count}"))
         wanted = [label for label in GRID if label[0] not in "UV" or int(label[1]) <= count]
         assert labels(done) == wanted
@@ -47,7 +47,7 @@ async def test_fewer_pictures_have_fewer_buttons(tmp_path, count, size):
 
 
 async def test_u_posts_the_single_picture_as_a_reply_to_the_grid(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         grid = await room.done(await room.imagine("a red boat"))
         answered = await room.press(grid, "U2", as_="bob")
         single = await room.done(answered)
@@ -59,7 +59,7 @@ async def test_u_posts_the_single_picture_as_a_reply_to_the_grid(tmp_path):
 
 
 async def test_v_makes_a_new_grid_near_the_chosen_picture_charged_to_who_presses(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         grid = await room.done(await room.imagine("a red boat --seed 7", as_="alice"))
         new = await room.done(await room.press(grid, "V3", as_="bob"))
         job, parent = await room.job(new), await room.job(grid)
@@ -70,7 +70,7 @@ async def test_v_makes_a_new_grid_near_the_chosen_picture_charged_to_who_presses
 
 
 async def test_again_takes_the_same_words_with_a_new_seed(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         grid = await room.done(await room.imagine("a red boat --seed 7 --steps 5"))
         new = await room.done(await room.press(grid, "🔄"))
         job = await room.job(new)
@@ -78,7 +78,7 @@ async def test_again_takes_the_same_words_with_a_new_seed(tmp_path):
 
 
 async def test_info_shows_every_setting_to_one_person_only_and_where_a_variation_came_from(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         grid = await room.done(await room.imagine("a red boat --seed 7 --no people --cfg 6.5"))
         new = await room.done(await room.press(grid, "V1"))
         about = await room.press(new, "ⓘ", as_="bob")
@@ -93,7 +93,7 @@ def grid_path(message: dict) -> str:
 
 
 async def test_delete_is_for_who_asked_and_for_moderators_and_takes_message_and_pictures(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         grid = await room.done(await room.imagine("a red boat", as_="carol"))
         job = await room.job(grid)
         assert labels(await room.press(grid, "ⓘ", as_="dave")) == []
@@ -105,7 +105,7 @@ async def test_delete_is_for_who_asked_and_for_moderators_and_takes_message_and_
 
 
 async def test_a_running_job_can_be_cancelled_by_its_owner_and_nobody_else(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 100") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 100") as room:
         first = await room.imagine("a red boat --steps 100", as_="carol")
         refused = await room.press(first, "Cancel", as_="dave")
         assert refused["ephemeral"] and "Only who asked" in refused["content"]
@@ -116,7 +116,7 @@ async def test_a_running_job_can_be_cancelled_by_its_owner_and_nobody_else(tmp_p
 
 
 async def test_a_moderator_cancels_a_waiting_job_with_the_message_app(tmp_path):
-    async with darkroom(tmp_path, "--load-seconds 60") as room:
+    async with sandboxed_bot(tmp_path, "--load-seconds 60") as room:
         first = await room.imagine("a red boat", as_="carol")
         answered = await room.control.context_menu(as_="bob", channel="general", name="Cancel Job", message=first["id"])
         assert room.message(answered)["content"] == "Cancelled."
@@ -126,7 +126,7 @@ async def test_a_moderator_cancels_a_waiting_job_with_the_message_app(tmp_path):
 
 
 async def test_the_message_app_says_when_there_is_no_job(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         said = await room.control.say(as_="alice", channel="general", content="hello")
         answered = await room.control.context_menu(as_="bob", channel="general", name="Cancel Job", message=said["id"])
         assert room.message(answered)["content"] == "There is no job in that message."
@@ -160,7 +160,7 @@ async def test_a_job_in_progress_goes_on_after_a_restart_and_is_posted_once(tmp_
 
 async def test_every_button_is_still_alive_after_many_edits_and_a_long_time(tmp_path):
     """discord.py forgets a DynamicItem's class when a view that mixes it with others times out, or is edited again."""
-    async with darkroom(tmp_path, "--step-ms 40") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 40") as room:
         grid = await room.done(await room.imagine("a red boat"))
         assert grid["edits"] > 3
         refused = await room.answer("imagine", prompt="a boat --stepps 3")
@@ -175,7 +175,7 @@ async def test_every_button_is_still_alive_after_many_edits_and_a_long_time(tmp_
 
 @pytest.mark.parametrize("label", ["U2", "V2"])
 async def test_a_pruned_picture_is_rendered_again_when_a_button_needs_it(tmp_path, label):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         grid = await room.done(await room.imagine("a red boat"))
         job, pictures = await room.job(grid), room.parts.services.images
         before = await pictures.read(job.id, 1)
@@ -190,14 +190,14 @@ async def test_a_pruned_picture_is_rendered_again_when_a_button_needs_it(tmp_pat
 
 
 async def test_a_relaxed_job_in_a_direct_message_ends_as_a_new_message_there(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         first = await room.imagine("a red boat --relax", as_="dave", channel="dm")
         await room.until(first, as_="dave", deleted=True)
         assert len(await room.posted("dm", as_="dave")) == 1
 
 
 async def test_in_a_direct_message_the_same_plan_pays_as_in_the_members_server(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         done = await room.done(await room.imagine("a red boat", as_="dave", channel="dm"), as_="dave")
         here = await room.imagine("a red boat", as_="dave")
         assert (await room.job(done)).account == (await room.job(here)).account
@@ -205,7 +205,7 @@ async def test_in_a_direct_message_the_same_plan_pays_as_in_the_members_server(t
 
 
 async def test_a_direct_message_of_somebody_from_no_served_server_gets_a_sentence(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_GUILDS="100000000000000000") as room:
+    async with sandboxed_bot(tmp_path, DARKROOM_GUILDS="100000000000000000") as room:
         refused = await room.imagine("a red boat", as_="dave", channel="dm")
         assert refused["ephemeral"] and "members of the servers that I serve" in refused["content"]
         told = await room.answer("info", as_="dave", channel="dm")
@@ -214,7 +214,7 @@ async def test_a_direct_message_of_somebody_from_no_served_server_gets_a_sentenc
 
 
 async def test_a_server_that_the_bot_is_not_in_is_not_offered_its_commands(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         other = await room.control.create("guilds", name="elsewhere", bot=False)
         with pytest.raises(ControlRefused, match="not_installed"):
             await room.control.command(

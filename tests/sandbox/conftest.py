@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.running_sandbox import Running, running_sandbox
+from tests.harness.running_sandbox import RunningSandbox, running_sandbox
 from tests.sandbox import openapi_validator
-from tests.sandbox.rest_client import Rest
-from tests.sandbox.sample_bot import Bot, joined
+from tests.sandbox.rest_client import RestClient
+from tests.sandbox.sample_bot import SampleBot, joined
 
 
 @pytest.fixture
-async def sandbox(tmp_path: Path) -> AsyncIterator[Running]:
+async def sandbox(tmp_path: Path) -> AsyncIterator[RunningSandbox]:
     async with running_sandbox(tmp_path / "sandbox") as running:
         yield running
 
 
 @pytest.fixture
-async def bot(sandbox: Running) -> AsyncIterator[Bot]:
+async def bot(sandbox: RunningSandbox) -> AsyncIterator[SampleBot]:
     """A discord.py bot; what was said between the two is held against the vendor's description at the end."""
     async with joined(sandbox.url) as bot:
         yield bot
@@ -27,9 +27,9 @@ async def bot(sandbox: Running) -> AsyncIterator[Bot]:
 
 
 @pytest.fixture
-async def rest(sandbox: Running) -> AsyncIterator[Rest]:
+async def rest(sandbox: RunningSandbox) -> AsyncIterator[RestClient]:
     """Bare requests, often wrong on purpose; the sandbox's answers are held against the vendor's description."""
-    async with Rest(sandbox) as rest:
+    async with RestClient(sandbox) as rest:
         yield rest
         if not openapi_validator.missing():
             entries = await sandbox.control.transcript()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.harness.sandboxed_bot import darkroom, eventually
+from tests.harness.sandboxed_bot import eventually, sandboxed_bot
 
 ASKED = "/guilds/{}/members/*"
 
@@ -20,7 +20,7 @@ async def second_server(room):
 
 
 async def test_of_two_servers_the_older_one_pays(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         first, _ = await second_server(room)
         message = await room.imagine("a red boat", as_="dave", channel="dm")
         assert (await room.job(message)).account.server == first
@@ -28,7 +28,7 @@ async def test_of_two_servers_the_older_one_pays(tmp_path):
 
 @pytest.mark.parametrize("fault", [{"status": 403, "code": 50001}, {"status": 500}, {"delay_ms": 5000}], ids=str)
 async def test_a_server_that_does_not_answer_refuses_no_member_of_another(tmp_path, fault):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         first, second = await second_server(room)
         await room.control.fault("GET", ASKED.format(first), times=20, **fault)
         message = await room.imagine("a red boat", as_="dave", channel="dm")
@@ -36,7 +36,7 @@ async def test_a_server_that_does_not_answer_refuses_no_member_of_another(tmp_pa
 
 
 async def test_while_the_only_server_does_not_answer_nobody_is_called_a_stranger(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         first = (await room.control.state())["guilds"][0]["id"]
         await room.control.fault("GET", ASKED.format(first), times=20, status=500)
         refused = await room.imagine("a red boat", as_="dave", channel="dm")
@@ -51,7 +51,7 @@ async def test_while_the_only_server_does_not_answer_nobody_is_called_a_stranger
 
 
 async def test_a_member_of_the_newest_of_many_servers_is_served(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         for number in range(25):
             newest = await room.control.create("guilds", name=f"club {number}")
         await room.control.create("members", name="zoe", guild=newest["id"])

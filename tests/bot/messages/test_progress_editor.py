@@ -14,7 +14,7 @@ from bot.messages.progress_editor import OLD_SECONDS, ProgressEditor
 from core.events import Progress
 from core.job import State
 from tests.bot.samples import a_job
-from tests.harness.sandboxed_bot import EDITS, darkroom, eventually
+from tests.harness.sandboxed_bot import EDITS, eventually, sandboxed_bot
 
 
 class MessageApi:
@@ -282,7 +282,7 @@ async def test_the_budget_keeps_its_pace_and_forgets_who_was_cancelled():
 
 
 async def test_all_messages_together_stay_within_four_edits_a_second(tmp_path):
-    async with darkroom(
+    async with sandboxed_bot(
         tmp_path, "--step-ms 40 --rows 32", DARKROOM_EDITS_PER_SECOND="4", DARKROOM_RUNNING="8"
     ) as room:
         await room.control.limits(buckets={EDITS: None})
@@ -297,7 +297,7 @@ async def test_all_messages_together_stay_within_four_edits_a_second(tmp_path):
 
 @pytest.mark.parametrize("status", [403, 404])
 async def test_a_message_that_cannot_be_edited_is_left_alone(tmp_path, status):
-    async with darkroom(tmp_path, "--step-ms 60") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 60") as room:
         first = await room.imagine("a red boat")
         await room.control.fault(
             "PATCH", "/webhooks/**", status=status, code=10008 if status == 404 else 50013, times=1

@@ -9,7 +9,7 @@ from core.job import Lane, State
 from storage.outbox import Way
 from tests.bot.samples import NOW, a_job
 from tests.harness.running_sandbox import running_sandbox
-from tests.harness.sandboxed_bot import EDITS, darkroom, eventually, labels, running_bot
+from tests.harness.sandboxed_bot import EDITS, eventually, labels, running_bot, sandboxed_bot
 
 ANSWER = "/interactions/*/*/callback"
 ALWAYS_NEW = {"DARKROOM_NEW_MESSAGE_AFTER": "0"}
@@ -32,7 +32,7 @@ async def settled(room):
 
 
 async def test_a_long_job_comes_as_a_new_message_that_mentions_only_who_asked(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 20", **ALWAYS_NEW) as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 20", **ALWAYS_NEW) as room:
         first = await room.imagine("a red boat for <@1> and @everyone")
         (new,) = await results(room)
         assert new["id"] != first["id"] and labels(new)[0] == "U1"
@@ -44,7 +44,7 @@ async def test_a_long_job_comes_as_a_new_message_that_mentions_only_who_asked(tm
 
 
 async def test_a_relax_job_comes_as_a_new_message_however_quick_it_was(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         first = await room.imagine("a red boat --relax")
         await room.until(first, deleted=True)
         (new,) = await results(room)
@@ -54,7 +54,7 @@ async def test_a_relax_job_comes_as_a_new_message_however_quick_it_was(tmp_path)
 
 @pytest.mark.parametrize("left_behind", [0, 1000])
 async def test_a_result_that_came_as_a_new_message_can_be_deleted(tmp_path, left_behind):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         if left_behind:
             await room.control.fault("DELETE", "/webhooks/**", drop="before", times=left_behind)
         first = await room.imagine("a red boat --relax")
@@ -73,7 +73,7 @@ async def test_a_result_that_came_as_a_new_message_can_be_deleted(tmp_path, left
 
 
 async def test_a_progress_message_that_could_not_be_deleted_goes_a_little_later(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         await room.control.fault("DELETE", "/webhooks/**", drop="before", times=2)
         first = await room.imagine("a red boat --relax")
         await room.until(first, deleted=True)
@@ -110,7 +110,7 @@ async def test_a_progress_message_left_behind_is_deleted_by_the_next_life_and_no
 
 
 async def test_rate_limits_delay_a_result_and_nothing_else(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         await room.control.fault("PATCH", "/webhooks/**", status=429, retry_after=0.3, times=3)
         first = await room.imagine("a red boat")
         await room.done(first)
@@ -118,7 +118,7 @@ async def test_rate_limits_delay_a_result_and_nothing_else(tmp_path):
 
 
 async def test_a_server_error_on_the_last_edit_is_tried_again(tmp_path):
-    async with darkroom(tmp_path, "--load-seconds 1") as room:
+    async with sandboxed_bot(tmp_path, "--load-seconds 1") as room:
         first = await room.imagine("a red boat --steps 2")
         await room.control.fault("PATCH", "/webhooks/**", status=500, times=1)
         await room.done(first)
@@ -126,7 +126,7 @@ async def test_a_server_error_on_the_last_edit_is_tried_again(tmp_path):
 
 
 async def test_a_result_whose_edit_arrived_but_whose_answer_was_lost_stays_one_message(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         await room.control.fault("PATCH", "/webhooks/**", drop="after", times=2)
         first = await room.imagine("a red boat")
         await room.done(first)
@@ -136,7 +136,7 @@ async def test_a_result_whose_edit_arrived_but_whose_answer_was_lost_stays_one_m
 
 @pytest.mark.parametrize("drop", ["before", "after"])
 async def test_a_new_message_is_posted_once_even_when_its_answer_is_lost(tmp_path, drop):
-    async with darkroom(tmp_path, **ALWAYS_NEW) as room:
+    async with sandboxed_bot(tmp_path, **ALWAYS_NEW) as room:
         await room.control.fault("POST", "/channels/*/messages", drop=drop, times=2)
         first = await room.imagine("a red boat")
         await settled(room)
@@ -166,7 +166,7 @@ async def test_a_new_message_is_found_again_after_a_crash_when_its_nonce_has_lon
 
 
 async def test_when_the_first_answer_is_lost_on_its_way_back_its_message_is_found_by_the_token(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         await room.control.fault("POST", ANSWER, drop="after", times=1)
         await room.control.command(as_="alice", channel="general", name="imagine", options={"prompt": "a red boat"})
         (done,) = await results(room)
@@ -176,7 +176,7 @@ async def test_when_the_first_answer_is_lost_on_its_way_back_its_message_is_foun
 
 
 async def test_when_the_first_answer_never_arrives_the_result_comes_as_a_new_message(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         await room.control.limits(ack_ms=500)
         await room.control.fault("POST", ANSWER, drop="before", times=1)
         await room.control.command(as_="alice", channel="general", name="imagine", options={"prompt": "a red boat"})
@@ -185,7 +185,7 @@ async def test_when_the_first_answer_never_arrives_the_result_comes_as_a_new_mes
 
 
 async def test_a_deleted_progress_message_does_not_stop_the_result(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 50") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 50") as room:
         first = await room.imagine("a red boat", as_="carol")
         await room.until(first, content_contains="%")
         await room.control.delete(as_="alice", message=first["id"])
@@ -194,7 +194,7 @@ async def test_a_deleted_progress_message_does_not_stop_the_result(tmp_path):
 
 
 async def test_a_cancelled_job_whose_message_was_deleted_says_nothing_more(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 100") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 100") as room:
         first = await room.imagine("a red boat --steps 100")
         await room.until(first, content_contains="%")
         await room.control.delete(as_="alice", message=first["id"])
@@ -204,7 +204,7 @@ async def test_a_cancelled_job_whose_message_was_deleted_says_nothing_more(tmp_p
 
 
 async def test_when_the_channel_is_deleted_the_result_comes_as_a_direct_message(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 50") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 50") as room:
         channel = await room.control.create("channels", name="short-lived")
         first = await room.imagine("a red boat", as_="dave", channel="short-lived")
         await room.until(first, as_="dave", content_contains="%")
@@ -220,7 +220,7 @@ async def test_when_the_channel_is_deleted_the_result_comes_as_a_direct_message(
 
 async def test_a_channel_that_takes_nothing_for_a_while_holds_up_no_result_of_another(tmp_path):
     many = {"DARKROOM_WAITING": "50", "DARKROOM_RUNNING": "20"}
-    async with darkroom(tmp_path, "--step-ms 5", **ALWAYS_NEW, **many) as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 5", **ALWAYS_NEW, **many) as room:
         slow = await room.control.create("channels", name="slow")
         await room.control.fault("POST", f"/channels/{slow['id']}/messages", times=40, status=429, retry_after=30)
         for number in range(35):
@@ -235,7 +235,7 @@ async def _refusals(room, channel):
 
 
 async def test_when_direct_messages_are_closed_too_the_next_info_says_so_once(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 50") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 50") as room:
         dave = next(m for g in (await room.control.state())["guilds"] for m in g["members"] if m["name"] == "dave")
         await room.control.change("members", dave["id"], dms_open=False)
         channel = await room.control.create("channels", name="short-lived")
@@ -249,7 +249,7 @@ async def test_when_direct_messages_are_closed_too_the_next_info_says_so_once(tm
 
 
 async def test_an_expired_token_is_noticed_and_the_channel_takes_over(tmp_path):
-    async with darkroom(tmp_path, "--load-seconds 1.2", pause=1) as room:
+    async with sandboxed_bot(tmp_path, "--load-seconds 1.2", pause=1) as room:
         await room.control.limits(token_seconds=1)
         first = await room.imagine("a red boat")
         done = await room.done(first)
@@ -266,7 +266,7 @@ async def quiet_channel(room):
 
 
 async def test_where_the_bot_may_not_send_the_result_comes_in_the_message_that_showed_the_progress(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 10") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 10") as room:
         await quiet_channel(room)
         first = await room.imagine("a red boat --relax", channel="quiet")
         (shown,) = await results(room, channel="quiet")
@@ -276,7 +276,7 @@ async def test_where_the_bot_may_not_send_the_result_comes_in_the_message_that_s
 
 
 async def test_a_lost_permission_is_waited_out(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 30", DARKROOM_NEW_MESSAGE_AFTER="0") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 30", DARKROOM_NEW_MESSAGE_AFTER="0") as room:
         channel = await quiet_channel(room)
         first = await room.imagine("a red boat", channel="quiet")
         await room.control.delete(as_="bob", message=first["id"])
@@ -291,7 +291,7 @@ async def test_a_lost_permission_is_waited_out(tmp_path):
 
 
 async def test_a_thread_that_is_archived_meanwhile_is_opened_by_the_result_and_tidied(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 50") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 50") as room:
         thread = await room.control.create("channels", name="side talk", type="thread", parent="general")
         first = await room.imagine("a red boat", channel="side talk")
         await room.until(first, content_contains="%")
@@ -301,7 +301,7 @@ async def test_a_thread_that_is_archived_meanwhile_is_opened_by_the_result_and_t
 
 
 async def test_a_grid_that_is_too_large_goes_down_the_ladder(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         await room.control.limits(upload_bytes=1200)
         done = await room.done(await room.imagine("a red boat"))
         (file,) = done["attachments"]
@@ -311,7 +311,7 @@ async def test_a_grid_that_is_too_large_goes_down_the_ladder(tmp_path):
 
 
 async def test_a_result_that_no_rung_makes_small_enough_is_told_without_the_bot_trying_for_ever(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         await room.control.limits(upload_bytes=10)
         first = await room.imagine("a red boat")
         await settled(room)
@@ -321,7 +321,7 @@ async def test_a_result_that_no_rung_makes_small_enough_is_told_without_the_bot_
 
 
 async def test_a_result_whose_pictures_were_lost_meanwhile_says_so_and_u_draws_one_again(tmp_path, monkeypatch):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as room:
         pictures = room.parts.services.images
         results = pictures.results
 
@@ -337,7 +337,7 @@ async def test_a_result_whose_pictures_were_lost_meanwhile_says_so_and_u_draws_o
 
 
 async def test_a_failed_job_says_why_and_that_it_was_free(tmp_path):
-    async with darkroom(tmp_path, "--error boat:3") as room:
+    async with sandboxed_bot(tmp_path, "--error boat:3") as room:
         done = await room.done(await room.imagine("a red boat"))
         assert "Not made: The picture does not fit." in done["content"] and "Nothing was charged" in done["content"]
         assert labels(done) == ["🔄", "ⓘ"]
@@ -345,7 +345,7 @@ async def test_a_failed_job_says_why_and_that_it_was_free(tmp_path):
 
 
 async def test_edits_wait_for_discords_own_bucket_and_the_result_still_arrives(tmp_path):
-    async with darkroom(tmp_path, "--step-ms 40") as room:
+    async with sandboxed_bot(tmp_path, "--step-ms 40") as room:
         await room.control.limits(buckets={EDITS: [2, 1.0]})
         await room.done(await room.imagine("a red boat"))
         assert len(await room.posted()) == 1
