@@ -7,7 +7,7 @@ from sandbox.control.options import Resolved, options_of
 from sandbox.control.request import ControlRequest, Route
 from sandbox.errors import ControlError
 from sandbox.interactions import AUTOCOMPLETE, COMMAND
-from sandbox.validate.commands import CHAT_INPUT, GROUP, SUBCOMMAND
+from sandbox.validate import CHAT_INPUT, GROUP, SUBCOMMAND
 from sandbox.value_types import Json
 from sandbox.world import DM
 

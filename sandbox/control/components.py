@@ -7,7 +7,7 @@ from sandbox.control.options import Resolved
 from sandbox.control.request import ControlRequest, Route
 from sandbox.errors import ControlError
 from sandbox.interactions import COMPONENT
-from sandbox.validate.components import (
+from sandbox.validate import (
     BUTTON,
     CHANNEL_SELECT,
     LINK,

@@ -8,7 +8,7 @@ from sandbox.control.request import ControlRequest, Route
 from sandbox.errors import ControlError
 from sandbox.interactions import COMMAND
 from sandbox.messages import message_object
-from sandbox.validate.commands import MESSAGE_COMMAND, USER_COMMAND
+from sandbox.validate import MESSAGE_COMMAND, USER_COMMAND
 from sandbox.value_types import Json
 
 

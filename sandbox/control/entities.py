@@ -9,13 +9,11 @@ overwrites, so that the bot reads the same from its own cache); a new guild take
 from typing import Any
 
 from sandbox import permissions
+from sandbox.channels import direct_channel, emit_channel, open_thread, remove_channel
 from sandbox.control.request import ControlRequest, Route, is_thread
 from sandbox.control.state import channel_state, guild_state, member_state, role_state
 from sandbox.errors import ControlError
-from sandbox.rest.channels import forget, told
-from sandbox.rest.guilds import leave
-from sandbox.rest.threads import open_thread
-from sandbox.rest.users import direct_channel
+from sandbox.guilds import leave_guild
 from sandbox.seed import add_channel, add_guild, add_member, add_role, add_user, invite_bot
 from sandbox.serializers import guild_create, member_object, role_object, user_object
 from sandbox.value_types import Event, Json
@@ -111,7 +109,7 @@ async def create_channel(request: ControlRequest) -> Any:
     channel = add_channel(world, guild["id"], name, nsfw=bool(request.body.get("nsfw")))
     channel = _with_overwrites(request, guild, channel)
     world.put("channel", channel["id"], channel)
-    told(world, "CREATE", channel)
+    emit_channel(world, "CREATE", channel)
     return channel_state(world, channel)
 
 
@@ -123,7 +121,7 @@ async def edit_channel(request: ControlRequest) -> Any:
     fields = {n: request.body[n] for n in ("name", "nsfw", "archived", "locked", "topic") if n in request.body}
     guild = request.guild(channel["guild_id"])
     changed = _with_overwrites(request, guild, channel | fields)
-    told(request.world, "UPDATE", request.world.put("channel", channel["id"], changed))
+    emit_channel(request.world, "UPDATE", request.world.put("channel", channel["id"], changed))
     return channel_state(request.world, changed)
 
 
@@ -149,7 +147,7 @@ def _role_or_member(request: ControlRequest, guild: Json, who: str) -> tuple[str
 async def delete_channel(request: ControlRequest) -> Any:
     channel = request.channel(request.params["id"])
     found = channel_state(request.world, channel)
-    forget(request.world, channel)
+    remove_channel(request.world, channel)
     return found
 
 
@@ -213,7 +211,7 @@ def _exactly(world: World, guild: Json, user_id: str, bits: int) -> None:
         if not is_thread(channel):
             others = [other for other in channel["overwrites"] if other["id"] != user_id]
             changed = world.put("channel", channel["id"], channel | {"overwrites": [*others, entry]})
-            told(world, "UPDATE", changed)
+            emit_channel(world, "UPDATE", changed)
 
 
 async def delete_member(request: ControlRequest) -> Any:
@@ -221,7 +219,7 @@ async def delete_member(request: ControlRequest) -> Any:
     world, member = request.world, _member(request)
     found = member_state(world, member)
     if member["user_id"] == world.bot_id:
-        leave(world, request.guild(member["guild_id"]))
+        leave_guild(world, request.guild(member["guild_id"]))
         return found
     world.remove("member", f"{member['guild_id']}:{member['user_id']}")
     body = {"guild_id": member["guild_id"], "user": user_object(world.tables["user"][member["user_id"]])}

@@ -41,6 +41,12 @@ class Listeners:
 LISTENERS = web.AppKey("listeners", Listeners)
 
 
+async def close_listeners(app: web.Application) -> None:
+    """Ends every connection, since the sandbox stops."""
+    for socket in tuple(app[LISTENERS].sockets):
+        await socket.close(code=1001)
+
+
 def endpoint(sandbox: Sandbox) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
         try:

@@ -7,9 +7,8 @@ from sandbox.control.options import Resolved
 from sandbox.control.request import ControlRequest, Route
 from sandbox.errors import ControlError
 from sandbox.interactions import MODAL
-from sandbox.rest.callbacks import fields_of
-from sandbox.validate.components import LABEL, SELECTS, STRING_SELECT, TEXT, TEXT_INPUT, UPLOAD
-from sandbox.validate.modals import CHECKBOX, CHECKBOXES, RADIO
+from sandbox.modals import modal_fields
+from sandbox.validate import CHECKBOX, CHECKBOXES, LABEL, RADIO, SELECTS, STRING_SELECT, TEXT, TEXT_INPUT, UPLOAD
 from sandbox.value_types import Json
 
 
@@ -35,7 +34,7 @@ async def submit(request: ControlRequest) -> Any:
 
 
 def _data(modal: Json, values: Json, resolved: Resolved) -> Json:
-    known = {name for field in fields_of(modal) for name in (field["label"], field["custom_id"])}
+    known = {name for field in modal_fields(modal) for name in (field["label"], field["custom_id"])}
     if unknown := set(values) - known:
         raise ControlError("unknown_field", f"The form has no {', '.join(sorted(unknown))}.")
     parts = []

@@ -5,15 +5,15 @@ from typing import Any
 from sandbox.control.request import ControlRequest, upload_of
 from sandbox.errors import ControlError
 from sandbox.serializers import member_object, partial_channel, role_object, user_object
-from sandbox.validate.commands import (
-    ATTACHMENT,
-    BOOLEAN,
-    CHANNEL,
-    INTEGER,
-    MENTIONABLE,
-    NUMBER,
-    ROLE,
-    STRING,
+from sandbox.validate import (
+    ATTACHMENT_OPTION,
+    BOOLEAN_OPTION,
+    CHANNEL_OPTION,
+    INTEGER_OPTION,
+    MENTIONABLE_OPTION,
+    NUMBER_OPTION,
+    ROLE_OPTION,
+    STRING_OPTION,
     USER_OPTION,
 )
 from sandbox.value_types import Json
@@ -81,15 +81,20 @@ def options_of(declared: list[Json], given: Json, resolved: Resolved, *, focused
 
 def _value(option: Json, value: Any, resolved: Resolved) -> Any:
     kind = option["type"]
-    if kind in (STRING, INTEGER, NUMBER):
+    if kind in (STRING_OPTION, INTEGER_OPTION, NUMBER_OPTION):
         return _plain(option, value)
-    if kind == BOOLEAN:
+    if kind == BOOLEAN_OPTION:
         if not isinstance(value, bool):
             raise _wrong(option, "true or false")
         return value
-    if kind == CHANNEL:
+    if kind == CHANNEL_OPTION:
         return resolved.place(value, option.get("channel_types"))
-    ways = {USER_OPTION: resolved.person, ROLE: resolved.role, MENTIONABLE: resolved.either, ATTACHMENT: resolved.file}
+    ways = {
+        USER_OPTION: resolved.person,
+        ROLE_OPTION: resolved.role,
+        MENTIONABLE_OPTION: resolved.either,
+        ATTACHMENT_OPTION: resolved.file,
+    }
     return ways[kind](value)
 
 
@@ -100,15 +105,15 @@ def _plain(option: Json, value: Any) -> Any:
         if chosen is None:
             raise _wrong(option, "one of " + ", ".join(str(c["name"]) for c in choices))
         return chosen["value"]
-    if option["type"] == STRING:
+    if option["type"] == STRING_OPTION:
         if not isinstance(value, str):
             raise _wrong(option, "text")
         if not max(option.get("min_length") or 0, 1) <= len(value) <= (option.get("max_length") or 6000):
             bounds = f"{option.get('min_length') or 1} to {option.get('max_length') or 6000}"
             raise _wrong(option, f"{bounds} characters long")
         return value
-    if isinstance(value, bool) or not isinstance(value, int if option["type"] == INTEGER else int | float):
-        raise _wrong(option, "a whole number" if option["type"] == INTEGER else "a number")
+    if isinstance(value, bool) or not isinstance(value, int if option["type"] == INTEGER_OPTION else int | float):
+        raise _wrong(option, "a whole number" if option["type"] == INTEGER_OPTION else "a number")
     least, most = option.get("min_value", -(2**53)), option.get("max_value", 2**53)
     if not least <= value <= most:
         raise _wrong(option, f"from {least} to {most}")

@@ -4,7 +4,7 @@ from typing import Any
 
 from sandbox.control.request import ControlRequest, Route
 from sandbox.errors import ControlError
-from sandbox.rest.reactions import react, unreact
+from sandbox.reactions import add_reaction, remove_reaction
 
 
 async def toggle(request: ControlRequest) -> Any:
@@ -16,7 +16,7 @@ async def toggle(request: ControlRequest) -> Any:
     channel = request.world.tables["channel"][record["channel_id"]]
     if emoji not in record["reactions"] and not request.world.may(user["id"], channel, "add_reactions"):
         raise ControlError("not_permitted", f"{user['global_name']} may not react here.", status=403)
-    (unreact if request.body.get("remove") else react)(request.world, record, user["id"], emoji)
+    (remove_reaction if request.body.get("remove") else add_reaction)(request.world, record, user["id"], emoji)
     return {}
 
 

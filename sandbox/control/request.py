@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.channels import direct_channel
 from sandbox.errors import ControlError
-from sandbox.rest.users import direct_channel
 from sandbox.sandbox import Sandbox
 from sandbox.value_types import Json, Upload
 from sandbox.world import DM, THREADS, World

@@ -42,6 +42,7 @@ ROUTES: list[Route] = [
 def add_control(app: web.Application, sandbox: Sandbox) -> None:
     for method, route, handler in ROUTES:
         app.router.add_route(method, "/control" + route, _endpoint(sandbox, handler))
+    app[events.LISTENERS] = events.Listeners()
     app.router.add_get("/control/events", events.endpoint(sandbox))
     app.router.add_route("*", "/control/{rest:.*}", _endpoint(sandbox, _unknown))
 

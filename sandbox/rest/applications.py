@@ -3,7 +3,7 @@
 from sandbox.errors import refuse
 from sandbox.rest.request import RestRequest, Route
 from sandbox.serializers import application_object
-from sandbox.validate.commands import check_commands
+from sandbox.validate import check_commands
 from sandbox.value_types import Event, Json, Reply, without_none
 
 

@@ -7,12 +7,10 @@ from sandbox import messages
 from sandbox.errors import refuse
 from sandbox.interactions import AUTOCOMPLETE, COMMAND, COMPONENT, MODAL
 from sandbox.messages import CHAT_COMMAND, CONTEXT_COMMAND, EPHEMERAL, LOADING, REPLY
+from sandbox.modals import modal_fields
 from sandbox.rest import message_builder
 from sandbox.rest.request import RestRequest, Route
-from sandbox.validate.commands import check_choices
-from sandbox.validate.message import flags_of
-from sandbox.validate.modals import check_modal
-from sandbox.validate.problems import Problems
+from sandbox.validate import Problems, check_choices, check_modal, flags_of
 from sandbox.value_types import Json, Reply, without_none
 
 MESSAGE, DEFERRED, DEFERRED_UPDATE, UPDATE, CHOICES, SHOW_MODAL = 4, 5, 6, 7, 8, 9
@@ -126,23 +124,7 @@ def _modal(request: RestRequest, record: Json, data: Json) -> Json:
     data = without_none(data)
     check_modal(data)
     request.sandbox.interactions.change(record, answered=SHOW_MODAL, modal=data, open=True)
-    return {"modal": {"title": data["title"], "custom_id": data["custom_id"], "fields": fields_of(data)}}
-
-
-def fields_of(modal: Json) -> list[Json]:
-    """A modal's fields as a person sees them: {label, custom_id, type, value, options?, …}."""
-    found = []
-    for part in modal["components"]:
-        if part["type"] == 10:
-            continue
-        field = part["component"] if part["type"] == 18 else part["components"][0]
-        label = part.get("label") or field.get("label") or ""
-        seen = {"label": label, "custom_id": field["custom_id"], "type": field["type"], "value": field.get("value")}
-        names = ["options", "style", "placeholder", "required", "min_length", "max_length", "min_values", "max_values"]
-        more = {name: field[name] for name in names if field.get(name) is not None}
-        description = {"description": part["description"]} if part.get("description") else {}
-        found.append(seen | more | description)
-    return found
+    return {"modal": {"title": data["title"], "custom_id": data["custom_id"], "fields": modal_fields(data)}}
 
 
 HANDLERS: dict[int, Callable[[RestRequest, Json, Any], Json]] = {

@@ -1,32 +1,14 @@
 """Channels themselves: read, change, delete, overwrites, pins."""
 
+from sandbox.channels import emit_channel, remove_channel
 from sandbox.errors import refuse
 from sandbox.messages import message_object, tell
 from sandbox.permissions import ALL
 from sandbox.rest.request import RestRequest, Route
 from sandbox.serializers import channel_object
-from sandbox.validate.problems import Problems
-from sandbox.value_types import Event, Json, Reply
-from sandbox.world import DM, THREADS, World
-
-
-def told(world: World, verb: str, channel: Json) -> Json:
-    """Emit CHANNEL_… or THREAD_… for a channel; its object."""
-    kind = "THREAD" if channel["type"] in THREADS else "CHANNEL"
-    body = channel_object(world, channel)
-    scope = {"guild_id": channel["guild_id"], "channel_id": channel["id"]}
-    world.emit(Event(name=f"{kind}_{verb}", body=body, to_bot=channel["type"] != DM, **scope))
-    return body
-
-
-def forget(world: World, channel: Json) -> None:
-    """Remove a channel with its messages and threads."""
-    for thread in [c for c in world.all("channel") if c["parent_id"] == channel["id"]]:
-        forget(world, thread)
-    for record in list(world.messages_in(channel["id"])):
-        world.remove("message", record["id"])
-    told(world, "DELETE", channel)
-    world.remove("channel", channel["id"])
+from sandbox.validate import Problems
+from sandbox.value_types import Json, Reply
+from sandbox.world import DM, THREADS
 
 
 def get_channel(request: RestRequest) -> Reply:
@@ -45,7 +27,7 @@ def edit_channel(request: RestRequest) -> Reply:
         changed["overwrites"] = [
             _overwrite(entry, entry["id"]) for entry in request.json["permission_overwrites"] or []
         ]
-    return Reply(data=told(request.world, "UPDATE", request.world.put("channel", channel["id"], changed)))
+    return Reply(data=emit_channel(request.world, "UPDATE", request.world.put("channel", channel["id"], changed)))
 
 
 def delete_channel(request: RestRequest) -> Reply:
@@ -54,7 +36,7 @@ def delete_channel(request: RestRequest) -> Reply:
         return Reply(data=channel_object(request.world, channel))
     request.channel("manage_threads" if channel["type"] in THREADS else "manage_channels")
     body = channel_object(request.world, channel)
-    forget(request.world, channel)
+    remove_channel(request.world, channel)
     return Reply(data=body)
 
 
@@ -67,14 +49,14 @@ def put_overwrite(request: RestRequest) -> Reply:
     channel, key = request.channel("manage_roles"), request.params["overwrite_id"]
     others = [entry for entry in channel["overwrites"] if entry["id"] != key]
     changed = channel | {"overwrites": [*others, _overwrite(request.json, key)]}
-    told(request.world, "UPDATE", request.world.put("channel", channel["id"], changed))
+    emit_channel(request.world, "UPDATE", request.world.put("channel", channel["id"], changed))
     return Reply(status=204)
 
 
 def delete_overwrite(request: RestRequest) -> Reply:
     channel, key = request.channel("manage_roles"), request.params["overwrite_id"]
     changed = channel | {"overwrites": [entry for entry in channel["overwrites"] if entry["id"] != key]}
-    told(request.world, "UPDATE", request.world.put("channel", channel["id"], changed))
+    emit_channel(request.world, "UPDATE", request.world.put("channel", channel["id"], changed))
     return Reply(status=204)
 
 

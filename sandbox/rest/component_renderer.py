@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sandbox.validate.components import CONTAINER, FILE, GALLERY, SELECTS, SEPARATOR, THUMBNAIL
-from sandbox.validate.problems import Path, Problems
+from sandbox.validate import CONTAINER, FILE, GALLERY, SELECTS, SEPARATOR, THUMBNAIL, Path, Problems
 from sandbox.value_types import Json, without_none
 
 CHOICE: Json = {"min_values": 1, "max_values": 1}

@@ -2,7 +2,7 @@
 
 from sandbox.gateway import gateway_url
 from sandbox.rest.request import RestRequest, Route
-from sandbox.validate.problems import Problems
+from sandbox.validate import Problems
 from sandbox.value_types import Json, Reply
 
 

@@ -1,21 +1,12 @@
 """Guilds with their members, roles and channels."""
 
+from sandbox.channels import emit_channel
 from sandbox.errors import refuse
-from sandbox.rest.channels import told
 from sandbox.rest.request import RestRequest, Route
 from sandbox.seed import add_channel
 from sandbox.serializers import channel_object, guild_object, member_object, role_object, user_object
-from sandbox.value_types import Event, Json, Reply
-from sandbox.world import TEXT, THREADS, World
-
-
-def leave(world: World, guild: Json) -> None:
-    """The bot leaves a guild: its member and its own role go, and it is told."""
-    world.remove("member", f"{guild['id']}:{world.bot_id}")
-    for role in world.roles_of(guild["id"]):
-        if role["managed"]:
-            world.remove("role", role["id"])
-    world.emit(Event(name="GUILD_DELETE", body={"id": guild["id"]}, guild_id=guild["id"]))
+from sandbox.value_types import Event, Reply
+from sandbox.world import TEXT, THREADS
 
 
 def get_guild(request: RestRequest) -> Reply:
@@ -40,7 +31,7 @@ def create_channel(request: RestRequest) -> Reply:
     channel = add_channel(
         request.world, guild["id"], str(request.json.get("name")), nsfw=bool(request.json.get("nsfw"))
     )
-    return Reply(data=told(request.world, "CREATE", channel), status=201)
+    return Reply(data=emit_channel(request.world, "CREATE", channel), status=201)
 
 
 def get_roles(request: RestRequest) -> Reply:

@@ -7,8 +7,7 @@ from sandbox.errors import refuse
 from sandbox.messages import EPHEMERAL, REPLY, V2, message_object, pings
 from sandbox.rest.component_renderer import ComponentRenderer, media_of
 from sandbox.rest.request import RestRequest
-from sandbox.validate.message import check_message, flags_of, is_empty
-from sandbox.validate.problems import Path, Problems
+from sandbox.validate import Path, Problems, check_message, flags_of, is_empty
 from sandbox.value_types import Json
 
 

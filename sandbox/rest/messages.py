@@ -2,12 +2,12 @@
 
 from sandbox import messages
 from sandbox.buckets import Window
+from sandbox.channels import emit_channel
 from sandbox.errors import RateLimited, refuse
 from sandbox.messages import for_bot, message_object
 from sandbox.rest import message_builder
-from sandbox.rest.channels import told
 from sandbox.rest.request import RestRequest, Route
-from sandbox.validate.problems import Problems
+from sandbox.validate import Problems
 from sandbox.value_types import Event, Json, Reply
 from sandbox.world import DM, THREADS
 
@@ -81,7 +81,7 @@ def _woken(request: RestRequest, channel: Json) -> Json:
     if channel["locked"] and not request.world.may(request.world.bot_id, channel, "manage_threads"):
         raise refuse("missing_permissions")
     woken = request.world.put("channel", channel["id"], channel | {"archived": False})
-    told(request.world, "UPDATE", woken)
+    emit_channel(request.world, "UPDATE", woken)
     return woken
 
 

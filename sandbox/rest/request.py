@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sandbox.errors import refuse
 from sandbox.sandbox import Sandbox
-from sandbox.validate.problems import Problems
+from sandbox.validate import Problems
 from sandbox.value_types import Body, Json, Reply
 from sandbox.world import World
 

@@ -1,21 +1,13 @@
 """Threads: made from a message or alone, joined and left."""
 
+from sandbox.channels import open_thread
 from sandbox.clock import iso
 from sandbox.errors import ApiError
-from sandbox.rest.channels import told
 from sandbox.rest.request import RestRequest, Route
-from sandbox.seed import add_channel
 from sandbox.serializers import channel_object
-from sandbox.validate.problems import Problems
-from sandbox.value_types import Json, Reply
-from sandbox.world import PRIVATE_THREAD, PUBLIC_THREAD, THREADS, World
-
-
-def open_thread(world: World, parent: Json, name: str, *, owner_id: str, kind: int = PUBLIC_THREAD) -> Json:
-    fields = {"parent_id": parent["id"], "owner_id": owner_id, "nsfw": parent["nsfw"]}
-    thread = add_channel(world, parent["guild_id"], name, kind=kind, **fields)
-    told(world, "CREATE", thread)
-    return thread
+from sandbox.validate import Problems
+from sandbox.value_types import Reply
+from sandbox.world import PRIVATE_THREAD, THREADS
 
 
 def _name(request: RestRequest) -> str:

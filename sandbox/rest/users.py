@@ -1,13 +1,12 @@
 """Users, the bot itself, its guilds and its direct channels."""
 
+from sandbox.channels import direct_channel
 from sandbox.errors import refuse
+from sandbox.guilds import leave_guild
 from sandbox.permissions import base
-from sandbox.rest.guilds import leave
 from sandbox.rest.request import RestRequest, Route
-from sandbox.seed import add_channel
 from sandbox.serializers import channel_object, user_object
-from sandbox.value_types import Json, Reply
-from sandbox.world import DM, World
+from sandbox.value_types import Reply
 
 
 def me(request: RestRequest) -> Reply:
@@ -21,11 +20,6 @@ def get_user(request: RestRequest) -> Reply:
     if user is None:
         raise refuse("unknown_user")
     return Reply(data=user_object(user))
-
-
-def direct_channel(world: World, user_id: str) -> Json:
-    """The direct channel with a person, opened if need be. Opening never fails; sending may."""
-    return world.direct_channel(user_id) or add_channel(world, None, "", kind=DM, recipient_id=user_id)
 
 
 def open_direct(request: RestRequest) -> Reply:
@@ -49,8 +43,8 @@ def my_guilds(request: RestRequest) -> Reply:
     return Reply(data=found)
 
 
-def leave_guild(request: RestRequest) -> Reply:
-    leave(request.world, request.guild())
+def leave(request: RestRequest) -> Reply:
+    leave_guild(request.world, request.guild())
     return Reply(status=204)
 
 
@@ -58,6 +52,6 @@ ROUTES: list[Route] = [
     ("GET", "/users/@me", me),
     ("GET", "/users/@me/guilds", my_guilds),
     ("POST", "/users/@me/channels", open_direct),
-    ("DELETE", "/users/@me/guilds/{guild_id}", leave_guild),
+    ("DELETE", "/users/@me/guilds/{guild_id}", leave),
     ("GET", "/users/{user_id}", get_user),
 ]

@@ -8,7 +8,19 @@ from sandbox.value_types import Json
 
 CHAT_INPUT, USER_COMMAND, MESSAGE_COMMAND = 1, 2, 3
 MOST = {CHAT_INPUT: 100, USER_COMMAND: 5, MESSAGE_COMMAND: 5}
-SUBCOMMAND, GROUP, STRING, INTEGER, BOOLEAN, USER_OPTION, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(1, 12)
+(
+    SUBCOMMAND,
+    GROUP,
+    STRING_OPTION,
+    INTEGER_OPTION,
+    BOOLEAN_OPTION,
+    USER_OPTION,
+    CHANNEL_OPTION,
+    ROLE_OPTION,
+    MENTIONABLE_OPTION,
+    NUMBER_OPTION,
+    ATTACHMENT_OPTION,
+) = range(1, 12)
 
 
 def check_commands(commands: Any) -> None:
@@ -114,9 +126,9 @@ def _option(problems: Problems, path: Path, option: Json, *, depth: int) -> None
 def _choice(problems: Problems, path: Path, choice: Any, kind: int) -> None:
     problems.text((*path, "name"), choice.get("name"), 100, least=1, required=True)
     value = choice.get("value")
-    if kind == STRING:
+    if kind == STRING_OPTION:
         problems.text((*path, "value"), value, 100, least=0, required=True)
-    elif kind in (INTEGER, NUMBER) and (isinstance(value, bool) or not isinstance(value, int | float)):
+    elif kind in (INTEGER_OPTION, NUMBER_OPTION) and (isinstance(value, bool) or not isinstance(value, int | float)):
         problems.kind((*path, "value"), "Must be a number.")
 
 
