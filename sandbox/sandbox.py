@@ -40,7 +40,7 @@ class Sandbox:
         self.transcript = Transcript(self.clock)
         self.store = ObjectStore(config.data / "world.sqlite3")
         self.world = World(self.store, self.clock, config.base)
-        self.files = AttachmentStore(config.data / "attachments")
+        self.attachments = AttachmentStore(config.data / "attachments")
         self.buckets, self.faults = Buckets(), Faults()
         self.interactions = InteractionRegistry(self.world, self.clock)
         token, privileged = config.token, config.privileged_intents
@@ -69,7 +69,7 @@ class Sandbox:
         world.commit()
         states = [*world.tables["message"].values(), *world.tables["revision"].values()]
         named = {str(item["id"]) for state in states for item in state["attachments"]}
-        self.files.sweep(named, before)
+        self.attachments.sweep(named, before)
 
     @property
     def limits(self) -> Limits:
@@ -93,7 +93,7 @@ class Sandbox:
         for command in commands:
             if not command.get("guild_id"):
                 self.world.put("command", command["id"], command)
-        self.files.clear()
+        self.attachments.clear()
         self.buckets, self.faults = Buckets(), Faults()
         self.use(Limits())
         seed(self.world, self.config.name, bot_id=bot)

@@ -23,11 +23,11 @@ def open_listener(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except (OSError, UnicodeError) as error:
         listener.close()
-        raise CannotStart(_deaf(host, port, error)) from error
+        raise CannotStart(_why_not_listening(host, port, error)) from error
     return listener
 
 
-def _deaf(host: str, port: int, error: OSError | UnicodeError) -> str:
+def _why_not_listening(host: str, port: int, error: OSError | UnicodeError) -> str:
     number, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
     if number in (errno.EADDRINUSE, errno.EACCES):
         return f"Cannot listen on {host}:{port} ({reason}). Choose another port: {_OTHER_PORT}."
@@ -39,10 +39,10 @@ def open_sandbox(config: Config) -> Sandbox:
     try:
         return Sandbox(config)
     except (OSError, sqlite3.Error, json.JSONDecodeError) as error:
-        raise CannotStart(_closed(config, error)) from error
+        raise CannotStart(_why_not_opened(config, error)) from error
 
 
-def _closed(config: Config, error: Exception) -> str:
+def _why_not_opened(config: Config, error: Exception) -> str:
     data, code = config.data, getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _LOCKED:
         return f"Another sandbox uses {data}. Stop it, or give this one another folder: {_OTHER_FOLDER}."

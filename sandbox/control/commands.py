@@ -110,7 +110,7 @@ def _prepared(request: ControlRequest, *, focused: str | None) -> tuple[Json, Js
     return user, channel, data_of(command, chain, options, resolved.found), owners
 
 
-def _spoken(data: Json) -> str:
+def _full_name(data: Json) -> str:
     """The command with its sub-commands, as a person says it: "prefer option set"."""
     words, options = [data["name"]], data["options"]
     while options and options[0]["type"] in (SUBCOMMAND, GROUP):
@@ -122,7 +122,7 @@ def _spoken(data: Json) -> str:
 async def run_command(request: ControlRequest) -> Any:
     user, channel, data, owners = _prepared(request, focused=None)
     interactions = request.sandbox.interactions
-    name = _spoken(data)
+    name = _full_name(data)
     started = interactions.start(COMMAND, user_id=user["id"], channel=channel, data=data, owners=owners, name=name)
     return await interactions.outcome(started)
 

@@ -41,7 +41,7 @@ async def write(request: ControlRequest) -> Any:
         reference = {"message_id": replied["id"], "channel_id": channel["id"]}
         reference |= {"guild_id": channel["guild_id"]} if channel["guild_id"] else {}
         fields |= {"type": REPLY, "reference": reference}
-    kept = [request.sandbox.files.keep(world, channel["id"], file) for file in files]
+    kept = [request.sandbox.attachments.keep(world, channel["id"], file) for file in files]
     made = messages.create(world, channel, user["id"], content=content, attachments=kept, **fields)
     return shown(world, made)
 

@@ -56,7 +56,7 @@ class Resolved:
 
     def file(self, value: Any) -> str:
         upload = upload_of(value, self.request.sandbox)
-        made = self.request.sandbox.files.keep(self.request.world, self.channel["id"], upload, ephemeral=True)
+        made = self.request.sandbox.attachments.keep(self.request.world, self.channel["id"], upload, ephemeral=True)
         return self._keep("attachments", made["id"], made)
 
 

@@ -25,7 +25,7 @@ def create(
     hidden = interaction["user_id"] if interaction and flags & EPHEMERAL else None
     attachments = _new_files(request, channel, body, ephemeral=hidden is not None)
     fields = _fields(request, channel, body, attachments, prefix)
-    fields |= pings(request.world, channel, _words(body), body.get("allowed_mentions"), replied)
+    fields |= pings(request.world, channel, _texts(body), body.get("allowed_mentions"), replied)
     if replied:
         fields |= {"type": REPLY, "reference": _reference(replied)}
     fields |= {"flags": flags, "visible_to": hidden, "attachments": attachments, **more}
@@ -50,7 +50,7 @@ def edit(request: RestRequest, record: Json, body: Json, *, prefix: Path = ()) -
     fields = _fields(request, channel, body, attachments, prefix)
     fields |= {"flags": flags, "attachments": attachments}
     if "content" in body or "allowed_mentions" in body:
-        fields |= pings(request.world, channel, _words(after), body.get("allowed_mentions"), None)
+        fields |= pings(request.world, channel, _texts(after), body.get("allowed_mentions"), None)
     return messages.edit(request.world, record, **fields)
 
 
@@ -93,7 +93,7 @@ def _reference(record: Json) -> Json:
     return found | ({"guild_id": record["guild_id"]} if record["guild_id"] else {})
 
 
-def _words(body: Json) -> str:
+def _texts(body: Json) -> str:
     """All text in which a mention may stand: the content and the text parts of a layout."""
     texts = [body.get("content") or ""]
 
@@ -123,12 +123,12 @@ def _description(item: Json) -> Json:
 
 def _new_files(request: RestRequest, channel: Json, body: Json, *, ephemeral: bool) -> list[Json]:
     """Store the uploaded files; a list in the body may rename and describe them."""
-    told = {str(item["id"]): item for item in body.get("attachments") or []}
+    described = {str(item["id"]): item for item in body.get("attachments") or []}
     made = []
     for number, upload in sorted(request.body.files.items()):
-        item = told.get(str(number), {})
+        item = described.get(str(number), {})
         made.append(
-            request.sandbox.files.keep(request.world, channel["id"], upload, ephemeral=ephemeral) | _description(item)
+            request.sandbox.attachments.keep(request.world, channel["id"], upload, ephemeral=ephemeral) | _description(item)
         )
     return made
 

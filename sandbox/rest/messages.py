@@ -68,7 +68,7 @@ def create_message(request: RestRequest) -> Reply:
     if channel["type"] == DM and not request.world.tables["user"][channel["recipient_id"]]["dms_open"]:
         raise refuse("dms_closed")
     if channel["locked"] or channel["archived"]:
-        channel = _woken(request, channel)
+        channel = _unarchived(request, channel)
     nonce = request.json.get("nonce")
     if nonce is not None and request.json.get("enforce_nonce") and (known := _by_nonce(request, channel, str(nonce))):
         return Reply(data=message_object(request.world, known))
@@ -76,13 +76,13 @@ def create_message(request: RestRequest) -> Reply:
     return Reply(data=message_builder.answer(request, record))
 
 
-def _woken(request: RestRequest, channel: Json) -> Json:
+def _unarchived(request: RestRequest, channel: Json) -> Json:
     """Writing opens an archived thread again, unless it is locked and the writer may not unlock it."""
     if channel["locked"] and not request.world.may(request.world.bot_id, channel, "manage_threads"):
         raise refuse("missing_permissions")
-    woken = request.world.put("channel", channel["id"], channel | {"archived": False})
-    emit_channel(request.world, "UPDATE", woken)
-    return woken
+    unarchived = request.world.put("channel", channel["id"], channel | {"archived": False})
+    emit_channel(request.world, "UPDATE", unarchived)
+    return unarchived
 
 
 def _by_nonce(request: RestRequest, channel: Json, nonce: str) -> Json | None:

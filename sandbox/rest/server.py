@@ -88,7 +88,7 @@ class Endpoint:
             if isinstance(body, ApiError):
                 raise body
             if fault:
-                await _suffer(fault)
+                await _apply_fault(fault)
             if dropped == "before":
                 reply = Reply(status=0)
             else:
@@ -172,7 +172,7 @@ class Endpoint:
         )
 
 
-async def _suffer(fault: Fault) -> None:
+async def _apply_fault(fault: Fault) -> None:
     """Do what an ordered fault says, short of dropping the connection."""
     if fault.delay_ms:
         await asyncio.sleep(fault.delay_ms / 1000)
