@@ -1,8 +1,8 @@
 """The real bot in this process, with real discord.py, against a sandbox, with the fake worker as its own process.
 
-async with darkroom(tmp_path) as room:
-    message = await room.imagine("a red boat")
-    message = await room.done(message)
+async with sandboxed_bot(tmp_path) as bot:
+    message = await bot.imagine("a red boat")
+    message = await bot.done(message)
 """
 
 import asyncio
@@ -29,11 +29,11 @@ EDITS = "PATCH /webhooks/{webhook_id}/{token}/messages/{message_id}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxedBot:
-    """A bot that is online. `control` is a person's hands in the sandbox."""
+    """A bot that is online. `control` does what a person does in the sandbox."""
 
     control: ControlClient
     sandbox: RunningSandbox
-    bot: DarkroomBot
+    client: DarkroomBot
     parts: Parts
 
     async def imagine(self, prompt: str, *, as_: str = "alice", channel: str = "general") -> Json:
@@ -129,7 +129,7 @@ async def running_bot(
         ]
         try:
             await _online(bot, running)
-            yield SandboxedBot(control=sandbox.control, sandbox=sandbox, bot=bot, parts=parts)
+            yield SandboxedBot(control=sandbox.control, sandbox=sandbox, client=bot, parts=parts)
         finally:
             for task in running:
                 task.cancel()
@@ -145,10 +145,10 @@ async def sandboxed_bot(
     """A sandbox and a bot in it."""
     async with (
         running_sandbox(folder / "sandbox") as sandbox,
-        running_bot(sandbox, folder / "data", worker, pause=pause, **environment) as room,
+        running_bot(sandbox, folder / "data", worker, pause=pause, **environment) as bot,
     ):
         await sandbox.control.limits(buckets={EDITS: None})
-        yield room
+        yield bot
 
 
 async def _online(bot: DarkroomBot, running: list[asyncio.Task[None]]) -> None:
