@@ -128,7 +128,8 @@ def _new_files(request: RestRequest, channel: Json, body: Json, *, ephemeral: bo
     for number, upload in sorted(request.body.files.items()):
         item = described.get(str(number), {})
         made.append(
-            request.sandbox.attachments.keep(request.world, channel["id"], upload, ephemeral=ephemeral) | _description(item)
+            request.sandbox.attachments.keep(request.world, channel["id"], upload, ephemeral=ephemeral)
+            | _description(item)
         )
     return made
 

@@ -21,6 +21,7 @@ from bot.config.config import Config
 from bot.event_bus import Status
 from bot.main import Parts, build
 from core.job import Job, Kind, Lane, Request, Source, State, Where
+from storage.results import Results
 
 FAKE_WORKER = (sys.executable, "-m", "tests.harness.fake_worker")
 DEADLINE_SECONDS = 60.0
@@ -57,6 +58,11 @@ class HeadlessBot:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.parts.services, name)
+
+    @property
+    def results(self) -> Results:
+        """What is kept of finished pictures."""
+        return Results(self.parts.services.db)
 
     async def imagine(self, prompt: str = "a red boat", *, user: str = "alice", **changes: Any) -> Job:
         """Admits a job as /imagine does."""

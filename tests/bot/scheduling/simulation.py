@@ -117,8 +117,9 @@ class Simulation:
             self.running_jobs, share=self.share, running=self.running, kick=self.kick, monotonic=self.seconds
         )
         self.lanes.credit_ms = await self.store.jobs.credit()
-        self.hearing = WorkerEventHandler(
-            running_jobs=self.running_jobs, lanes=self.lanes, house=OverheadUsage(self.store.ledger), bus=EventBus(),
+        self.worker_events = WorkerEventHandler(
+            running_jobs=self.running_jobs, lane_control=self.lanes, overhead=OverheadUsage(self.store.ledger),
+            bus=EventBus(),
             costs=create_autospec(CostEstimator, instance=True),
             worker_server=create_autospec(WorkerServer, instance=True),
             ready=lambda *_: None, kick=self.kick, status_changed=lambda: None, draining=lambda: False,
@@ -184,7 +185,7 @@ class Simulation:
         self.heard[event.job, event.attempt] = event.gpu_ms
         self.by_lane[attempt.job.lane] += event.gpu_ms - before
         self.by_user[attempt.job.user] += event.gpu_ms - before
-        self.hearing.heard(self.worker, event)
+        self.worker_events.received(self.worker, event)
         if isinstance(event, events.Done):
             await self.store.jobs.finish(event.job, event.attempt, event.gpu_ms)
             self.took[event.job] = self.now - self.began[event.job]

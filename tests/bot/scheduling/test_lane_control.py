@@ -242,9 +242,9 @@ async def test_relaxs_credit_lives_over_a_restart(tmp_path: Path) -> None:
         await bot.eventually(kept, "credit")
         await bot.parts.drain(0.0)
         credit = await bot.jobs.credit()
-        assert credit == bot.scheduler._lanes.credit_ms > 0
+        assert credit == bot.scheduler._lane_control.credit_ms > 0
     async with headless_bot(tmp_path, DARKROOM_WORKER="none") as bot:
-        assert bot.scheduler._lanes.credit_ms == credit
+        assert bot.scheduler._lane_control.credit_ms == credit
 
 
 async def test_fast_time_that_is_spent_names_turbos_price(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from unittest.mock import create_autospec
 
 from bot.scheduling.attempt import Attempt
 from bot.scheduling.job_runner import INCOMPLETE
-from bot.scheduling.worker_loss import DISCONNECTS, outcomes_after_loss
+from bot.scheduling.worker_events import DISCONNECTS, outcomes_after_loss
 from bot.workers.connection import WorkerConnection
 from core.events import PHASE_DEADLINE_SECONDS, Phase
 from core.job import State
