@@ -63,7 +63,8 @@ class BotProcess:
         """Wait for its end; a sentence about it."""
         code = await self._process.wait()
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        return f"The bot {how}; the sandbox goes on. Ctrl+C stops it, and this starts the bot again:\n{self._restart_command}"
+        again = f"Ctrl+C stops it, and this starts the bot again:\n{self._restart_command}"
+        return f"The bot {how}; the sandbox goes on. {again}"
 
     async def stop(self) -> None:
         """SIGTERM, 25 seconds to put things in order, then SIGKILL."""

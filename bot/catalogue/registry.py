@@ -130,7 +130,7 @@ class ModelRegistry:
         self._spoken -= set(replaced)
         return replaced
 
-    async def refined_by(self, info: events.ModelInfo) -> None:
+    async def told(self, info: events.ModelInfo) -> None:
         """A worker has loaded this model."""
         model = self.get(info.name) or self._alias(info.name)
         if model is None:
