@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-# One thread a process: the results of float sums, and so of pictures, then do not hang on the number of cores.
+# One thread a process: beside the other tests a second one costs more than it brings. What is set already holds.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test may reach for a model hub; the shipped model lies in the repository.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

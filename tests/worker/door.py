@@ -125,11 +125,11 @@ class Door:
 
 def environment(key: str = KEY, **more: str) -> dict[str, str]:
     """Of a worker process that may have the key."""
-    return {**os.environ, "DARKROOM_WORKER_KEY": key, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
+    return {**os.environ, "DARKROOM_WORKER_KEY": key, **more}
 
 
-#: What every worker of a test is told.
-USUAL = ("--threads", "1", "--nice", "0")
+#: What every worker of a test is told. OMP_NUM_THREADS says how many threads, as in the tests' own process.
+USUAL = ("--nice", "0")
 
 
 @contextmanager

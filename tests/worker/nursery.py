@@ -73,7 +73,6 @@ class Nursery:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.worker.nursery"],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

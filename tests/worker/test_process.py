@@ -229,7 +229,7 @@ def test_a_local_worker_dies_with_its_parent(door: Door, folder: Path) -> None:
         "child = subprocess.Popen([sys.executable, '-m', 'worker', *sys.argv[1:]])\n"
         "print(child.pid, flush=True)\nchild.wait()\n"
     )
-    arguments = ["--threads", "1", "--connect", door.address, "--local", "--model", str(folder)]
+    arguments = ["--connect", door.address, "--local", "--model", str(folder)]
     command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True) as parent:
         visit: Visit = door.visit()
