@@ -9,8 +9,8 @@ import pytest
 # if it is more than there are cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_DYNAMIC", "FALSE")
-# Three libraries compute for torch. Who gives the first another processor's kernels (CONTRIBUTING.md) gives them to all:
-# with only some of them torch's parts do not fit together.
+# Three libraries compute for torch. Who gives the first another processor's kernels (CONTRIBUTING.md) gives them to all
+# three: torch fails where they do not fit together.
 _ISA = {"default": ("SSE41", "SSE4_2"), "avx2": ("AVX2", "AVX2")}.get(os.environ.get("ATEN_CPU_CAPABILITY", ""))
 if _ISA:
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", _ISA[0])
