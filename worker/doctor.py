@@ -9,7 +9,7 @@ from core.errors import DarkroomError
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from worker.vision.tools import Companions
+    from worker.vision.companions import Companions
 
 _NEEDED = ("torch", "diffusers", "transformers", "safetensors", "numpy", "peft", "pillow")
 
@@ -34,10 +34,10 @@ def _libraries() -> bool:
 
 
 def _computes(settings: Settings) -> bool:
+    from worker.checkpoints.loader import load
     from worker.device import choose, prepare, programs_mb
-    from worker.families.trying import try_out
-    from worker.memory import NOTICED_MB, Company
-    from worker.models import load
+    from worker.families.smoke_test import try_out
+    from worker.memory.offload_plan import NOTICED_MB, Company
 
     try:
         device = choose(settings.device, settings.dtype, settings.rows, settings.gpu_mb)

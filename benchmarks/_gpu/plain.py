@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from benchmarks._gpu.configs import Subject
+from worker.checkpoints.components import Parts, class_of
 from worker.diffusers_internals import repeated_blocks
-from worker.parts import Parts, class_of
 from worker.samplers import throwaway
 from worker.torch_internals import forget_compiled
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from bot import health
-from bot.config import ROOT
-from tests.harness.headless import FAKE_WORKER
-from tests.harness.lives import Stage, about, until
-from tests.harness.sandbox import Running, running_sandbox
+from bot.config.config import ROOT
+from tests.harness.crash_environment import CrashEnvironment, about, until
+from tests.harness.headless_bot import FAKE_WORKER
+from tests.harness.running_sandbox import RunningSandbox, running_sandbox
 
 TOKEN = "an-unmistakable-token"
 pytestmark = pytest.mark.e2e
@@ -65,7 +65,7 @@ async def test_a_refused_token_ends_it_with_the_cure_and_is_not_repeated(tmp_pat
 
 
 async def test_a_discord_that_does_not_answer_is_said_at_once_and_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    from bot.discord_url import Unreachable, until_reachable
+    from bot.interactions.api_endpoint import Unreachable, until_reachable
 
     with pytest.raises(Unreachable, match=r"does not answer.*DISCORD_API_URL"):
         await until_reachable("http://127.0.0.1:9", seconds=0.5, silent_seconds=0.0)
@@ -91,7 +91,7 @@ async def test_a_second_bot_on_the_same_data_says_so_and_stops(tmp_path: Path) -
 async def test_sigterm_in_the_middle_of_a_job_loses_nothing_and_ends_in_time(tmp_path: Path) -> None:
     command = shlex.join([*FAKE_WORKER, "--step-ms", "400"])
     async with running_sandbox(tmp_path / "sandbox", token=TOKEN) as sandbox:
-        lane = Stage(tmp_path, sandbox, {})
+        lane = CrashEnvironment(tmp_path, sandbox, {})
         environ = {
             "DISCORD_API_URL": sandbox.url,
             "DISCORD_TOKEN": TOKEN,
@@ -123,11 +123,11 @@ async def test_sigterm_in_the_middle_of_a_job_loses_nothing_and_ends_in_time(tmp
         assert await lane.audit() == []
 
 
-async def _running(lane: Stage) -> bool:
+async def _running(lane: CrashEnvironment) -> bool:
     return any(row["state"] == "running" for row in lane.rows("SELECT state FROM job"))
 
 
-async def _online(sandbox: Running) -> None:
+async def _online(sandbox: RunningSandbox) -> None:
     async def look() -> bool:
         return bool((await sandbox.control.state())["application"]["online"])
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bot.config import Config
+from bot.config.config import Config
 from bot.moderation import Moderation
 from core.errors import NotAllowed
-from tests.harness.rows import a_job
+from tests.harness.sample_jobs import a_job
 
 SERVER, OTHER, CHANNEL, THREAD = "1" * 18, "2" * 18, "3" * 18, "4" * 18
 

@@ -16,8 +16,8 @@ from transformers import (
     Swin2SRForImageSuperResolution,
 )
 
-from worker.models import Loaded
-from worker.vision.tools import Tools
+from worker.checkpoints.loader import Loaded
+from worker.vision.companions import Tools
 
 WIDTH, EMBED = 128, 24  # of the encoder: a plus resampler's heads are 64 wide
 LABELS = ("thing:boat", "thing:star", "colour:red", "colour:blue", "ground:sea", "ground:city", "sky:day", "sky:night")

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worker.families.base import Pixels
+from worker.interfaces import Pixels
 from worker.vision import GREY, CannotOpen, read_whole
-from worker.vision.eyes import Eyes
 from worker.vision.headers import Shapes, config_of, shapes_of, weights_of
+from worker.vision.image_processor import Eyes
 
 
 class PictureCheck:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from core.edits import WORDINGS
-from worker.families.base import Pixels
+from worker.interfaces import Pixels
 from worker.vision import GREY, CannotOpen, read_whole
 from worker.vision.check import PictureCheck, check_classifier, open_check
 from worker.vision.headers import Shapes, config_of, shapes_of, weights_of

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from worker.kinds import CannotLoad
-from worker.singlefile import header_of
+from worker.checkpoint_formats.kinds import CannotLoad
+from worker.checkpoint_formats.single_file import header_of
 from worker.vision import CannotOpen
 
 #: Of a folder in transformers' format: all weights in one file, or the list of those that hold them.

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from worker.families.base import Pixels
+from worker.interfaces import Pixels
 from worker.vision import GREY, CannotOpen, read_whole
 from worker.vision.headers import Shapes, config_of, shapes_of, weights_of
 from worker.vision.tiles import Floats, Joiner, tiles
