@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from core.catalogue import Capability
-from core.events import Described, Done, FailureKind, HouseTime
+from core.events import Described, Done, FailureKind, OverheadTime
 from core.job import Input, Kind, Role, Upscale
 from tests.worker.companions import make_adapter, make_classifier, make_upscaler
 from tests.worker.engine_driver import Bed, request
@@ -182,7 +182,7 @@ def test_on_a_cpu_nobody_pays_for_the_time_that_it_takes() -> None:
     ask(bed, "a", Kind.DESCRIBE)
     bed.finish("a")
     assert isinstance(bed.last("a"), Done)
-    assert "load" in {event.cause for event in bed.events if isinstance(event, HouseTime)}
+    assert "load" in {event.cause for event in bed.events if isinstance(event, OverheadTime)}
 
 
 def test_one_that_fails_is_not_tried_again_and_not_when_its_model_is_loaded_anew() -> None:
