@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.harness.crash_environment import CrashEnvironment
-from tests.harness.sandboxed_bot import SandboxedBot, labels, running_bot
 from tests.harness.running_sandbox import running_sandbox
+from tests.harness.sandboxed_bot import SandboxedBot, labels, running_bot
 
 KEPT = Path(__file__).parent / "data/earlier_version"
 #: What is in the kept world, by name: a message or an open form, its channel, and somebody who sees it.

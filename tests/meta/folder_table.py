@@ -51,7 +51,7 @@ TABLE: dict[str, Row] = {
     "bot.interactions": row(
         imports="bot.admission bot.config bot.messages bot.services bot.storage_retry bot.text core",
         offers=(
-            "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel check_may_manage may_manage "
+            "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel_job check_may_manage may_manage "
             "point_at server_that_pays submission until_reachable usual_lane where_of"
         ),
     ),
