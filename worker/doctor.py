@@ -32,7 +32,7 @@ def _libraries() -> bool:
 def _computes(settings: Settings) -> bool:
     from worker.checkpoints.loader import load
     from worker.device import choose, prepare, programs_mb
-    from worker.families.smoke_test import try_out
+    from worker.engine.loaded_model import try_out
     from worker.memory.offload_plan import NOTICED_MB, Company
 
     try:

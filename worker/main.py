@@ -29,7 +29,7 @@ from worker.engine.model_cache import Shelf
 from worker.families.lora_switcher import LoraFiles
 from worker.interfaces import Whole
 from worker.memory.offload_plan import ALONE, Company
-from worker.parent_process import die_with_parent
+from worker.process_exit import die_with_parent, exit_if_orphaned, exit_now
 from worker.settings import Settings
 from worker.transport.bot_connection import Link
 from worker.transport.heartbeat import Pulse
@@ -38,7 +38,6 @@ from worker.vision.companion_paths import NONE, Places
 
 log = logging.getLogger("darkroom.worker")
 
-EX_CONFIG = 78
 LAST_WORD_SECONDS = 15.0
 
 
@@ -56,11 +55,11 @@ class Parts:
 def serve(settings: Settings) -> NoReturn:
     """Works until the connection ends (`local`) or until told to stop. Raises ConfigError before it has begun."""
     assert settings.address is not None
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
     if settings.local:
         die_with_parent()
-        leave_if_orphaned()
+        exit_if_orphaned()
     os.nice(settings.nice)
     device = choose(settings.device, settings.dtype, settings.rows, settings.gpu_mb)
     prepare(device, settings.threads)
@@ -81,8 +80,8 @@ def serve(settings: Settings) -> NoReturn:
         link.run(once=settings.local)
     except (OSError, DarkroomError) as error:
         log.error("%s", error)
-        leave(1)
-    leave(0)
+        exit_now(1)
+    exit_now(0)
 
 
 def _generate(parts: Parts) -> None:
@@ -93,10 +92,10 @@ def _generate(parts: Parts) -> None:
         log.error("%s", error.sentence)
         parts.link.announce(LoadFailed(sentence=error.sentence))
         parts.link.flush(LAST_WORD_SECONDS)
-        leave(EX_CONFIG)
+        exit_now(os.EX_CONFIG)
     except BaseException:
         log.exception("The engine stopped.")
-    leave(1)
+    exit_now(1)
 
 
 def load_and_run(parts: Parts) -> None:
@@ -159,20 +158,5 @@ def room_for_models_mb(device: Device) -> int:
     return int(device.memory_mb * (0.7 if device.place.type == "cuda" else 0.5))
 
 
-def _leave(signum: int, frame: FrameType | None) -> None:
-    leave(0)
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the process now: nothing here needs saving, for the bot requeues what this worker held.
-
-    No interpreter shutdown: it would wait for threads that are deep inside a forward.
-    """
-    logging.shutdown()
-    os._exit(code)
-
-
-def leave_if_orphaned() -> None:
-    """A bot that died before `die_with_parent` sends no signal: its process number is not our parent's any more."""
-    if os.environ.get("BOT_PID", str(os.getppid())) != str(os.getppid()):
-        leave(0)
+def _stop(signum: int, frame: FrameType | None) -> None:
+    exit_now(0)

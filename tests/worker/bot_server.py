@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from core import wire
 from core.events import PROTOCOL, Challenge, Hello, Message, Order, Welcome
 from core.worker_auth import proves
-from worker.parent_process import die_with_parent
+from worker.process_exit import die_with_parent
 
 KEY = "a key for tests"
 PATIENCE = 60.0

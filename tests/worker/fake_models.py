@@ -14,7 +14,7 @@ from core.job import Request
 from tests.worker.checkpoint import SCHEDULER
 from worker.checkpoints.catalogue_loader import NotKnown
 from worker.checkpoints.loader import Loaded
-from worker.families.smoke_test import WORDS
+from worker.engine.loaded_model import WORDS
 from worker.interfaces import Adaptation, Conditions, Guidance, Pixels
 from worker.memory.offload_plan import ALONE, Company
 from worker.samplers import samplers_for

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.parent_process import die_with_parent
+from worker.process_exit import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 

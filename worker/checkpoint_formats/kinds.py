@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import DarkroomError
+from worker.errors import CannotLoad
 
 #: Words in names of models that were taught to need few steps, and no second forward: whole words, or behind SD or XL.
 _START = r"(?:(?<![a-z])|(?<=sd)|(?<=xl))"
@@ -18,10 +18,6 @@ _TAUGHT = re.compile(_START + r"(turbo|lightning|lcm|dmd|schnell)(?![a-z])")
 #: A word of many names ("hyperrealism") and of one method, which is called Hyper-SD.
 _HYPER = re.compile(_START + r"(hyper)(?:[-_. ]?sd(?:xl)?)?(?![a-z])(?![-_. ]?real)")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-
-class CannotLoad(DarkroomError):
-    """The model cannot be used; the sentence says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from worker.checkpoint_formats.diffusers_folder import plainly
-from worker.checkpoint_formats.kinds import CannotLoad, Kind
+from worker.checkpoint_formats.kinds import Kind
 from worker.device import Device
+from worker.errors import CannotLoad
 from worker.families.autoencoder import dtype_of
 from worker.families.flux import Flux
 from worker.families.lora_switcher import LoraFiles, Loras

@@ -13,24 +13,25 @@ import torch
 
 from core.catalogue import POSTCARD, SAMPLERS, Edit, name_of
 from core.events import ModelInfo
-from worker.checkpoint_formats.kinds import KINDS, CannotLoad, Kind, index_of, taught
+from worker.checkpoint_formats.kinds import KINDS, Kind, index_of, taught
+from worker.checkpoint_formats.single_file import family_of
 from worker.checkpoints.components import Parts, build, read_folder
-from worker.checkpoints.locator import ROOT, locate
+from worker.checkpoints.locator import locate
+from worker.checkpoints.single_file import read_file
 from worker.checkpoints.vae_override import read_vae
 from worker.checkpoints.weight_digest import combined, digest
 from worker.compiling.compiled_model import Boost
 from worker.device import Device
+from worker.errors import CannotLoad
 from worker.families.lora_switcher import LoraFiles, waits
 from worker.interfaces import Family, Model, Whole
 from worker.memory.offload_plan import ALONE, UNPLANNED, Company, Plan
 from worker.memory.placement import DENOISERS, FULL, own, place, planned
 from worker.memory.size_estimate import companions_mb
-from worker.paths import expanded
+from worker.paths import ROOT, expanded
 from worker.samplers import samplers_for
 from worker.vision.companion_paths import NONE, Places
 from worker.vision.companions import Tools, open_tools
-
-__all__ = ["CannotLoad", "Loaded", "load", "locate"]
 
 log = logging.getLogger("darkroom.models")
 
@@ -110,8 +111,6 @@ def _load(model: str, device: Device, progress: Callable[[], None], how: _How) -
     progress()
     vae = how.vae
     if where.is_file():
-        from worker.checkpoint_formats.single_file import family_of, read_file
-
         other = read_vae(vae, family_of(where), device) if vae else None
         parts = read_file(where, device, progress, None if other is None else other.network)
     else:

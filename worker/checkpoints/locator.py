@@ -10,10 +10,10 @@ from typing import Any
 
 from core.catalogue import POSTCARD
 from core.folder_format import UNUSED
-from worker.checkpoint_formats.kinds import KINDS, CannotLoad, Kind, check, index_of
-from worker.paths import expanded
+from worker.checkpoint_formats.kinds import KINDS, Kind, check, index_of
+from worker.errors import CannotLoad
+from worker.paths import ROOT, existing
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 #: What is fetched of every repository before its weights.
 SMALL_FILES = ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.jinja")
 #: Weights that are not the plain ones: other precisions, training's copies, other frameworks'.
@@ -29,8 +29,7 @@ def _nothing() -> None:
 
 def is_place(model: str) -> bool:
     """False for a plain word that names no file here: only the bot's catalogue can say what it stands for."""
-    here = any(path.exists() for path in (expanded(model), ROOT / model))
-    return model == POSTCARD.name or "/" in model or here
+    return model == POSTCARD.name or "/" in model or existing(model) is not None
 
 
 def locate(model: str, progress: Callable[[], None] = _nothing) -> Path:
@@ -40,11 +39,9 @@ def locate(model: str, progress: Callable[[], None] = _nothing) -> Path:
     """
     if model == POSTCARD.name:
         return _checked(ROOT / POSTCARD.path, model)
-    for place in (expanded(model), ROOT / model):
-        if place.is_dir():
-            return _checked(place.resolve(), model)
-        if place.is_file():
-            return _file(place.resolve())
+    place = existing(model)
+    if place is not None:
+        return _checked(place.resolve(), model) if place.is_dir() else _file(place.resolve())
     far = not model.startswith((".", "/", "~"))
     if far and model.count("/") >= 2 and model.endswith(".safetensors"):
         return _file_of(model, progress)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.checkpoint_formats.kinds import CannotLoad
+from worker.checkpoint_formats.single_file import CONFIGS
 from worker.checkpoints.components import class_of, precision, read_network, settle
-from worker.checkpoints.locator import ROOT, fetch
+from worker.checkpoints.locator import fetch
 from worker.checkpoints.weight_digest import digest
 from worker.device import Device
-from worker.paths import expanded
+from worker.errors import CannotLoad
+from worker.paths import existing
 
-CONFIGS = Path(__file__).resolve().parent.parent / "checkpoint_formats" / "configs"
 _CLASS = "AutoencoderKL"
 _FILES = ("config.json", "*.safetensors", "vae/config.json", "vae/*.safetensors")
 #: Which of our configs an autoencoder in one file has, by the family that it is for.
@@ -32,7 +32,7 @@ class OtherVae:
 
 def read_vae(where: str, family: str, device: Device) -> OtherVae:
     """For a model of this family. Raises CannotLoad, or whatever the libraries raise on broken files."""
-    place = next((path for path in (expanded(where), ROOT / where) if path.exists()), None)
+    place = existing(where)
     if place is None:
         if where.count("/") != 1 or where.startswith((".", "/", "~")) or where.endswith(".safetensors"):
             raise CannotLoad(f"There is no autoencoder at {where}; a hub id looks like owner/name.")

@@ -23,10 +23,10 @@ from worker.compiling.compiled_forward import Forward
 from worker.compiling.regions import Code
 from worker.compiling.shape_counts import Tally, Wish
 from worker.compiling.tracing import Recipe
+from worker.paths import ROOT
 
 log = logging.getLogger("darkroom.compiling")
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 #: How far the compiler stands back: below everything else on the machine.
 NICE = 19
 #: With fewer cores than this the compiler stands still while the device has work.

@@ -39,7 +39,7 @@ def obey(told: Mapping[str, Any]) -> None:
 
 def main() -> int:
     """0 when the bundle is there."""
-    from worker.parent_process import die_with_parent
+    from worker.process_exit import die_with_parent
 
     die_with_parent()
     os.nice(int(sys.argv[1]))

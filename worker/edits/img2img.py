@@ -4,26 +4,30 @@ What starts from a picture may have any size: it is drawn on the model's grid an
 descriptions.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import torch
 
 from core.events import Submit
-from core.job import Canvas, Request
+from core.job import Canvas, Request, Role
 from worker.edits.color_match import matched
-from worker.edits.image_prompts import beside
-from worker.edits.inputs import Brought, Mask, covering, resized
+from worker.edits.inputs import Brought, Mask, Reference, covering, resized
 from worker.edits.masks import Weights, around, feather_of, for_latents, lay, paste, soft, within
 from worker.edits.padding import Size, cut, filled, grid_of, on_grid
 from worker.edits.prepared_job import Desk, Prepared, Start
 from worker.edits.prompt_encoding import told
 from worker.interfaces import Conditions, Pixels
+from worker.vision.ip_adapter import ImageAdapter
 
 #: Where no adapter is: the strength at which a picture starts near its image prompt of weight 1, and what a weight more
 #: takes off.
 _NEAR, _NEARER, _NEAREST = 0.8, 0.15, 0.35
+#: An adapter's scale at weight 1: beside words both have to be heard; alone (a blend) the pictures say everything.
+_BESIDE_WORDS, _ALONE = 0.6, 1.0
+_SCALES = {Role.STYLE: 1.0, Role.CHARACTER: 0.8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def prepare_pictures(order: Submit, brought: Brought, desk: Desk) -> Generator[N
     with_words = bool(request.prompt.strip())
     pictures: tuple[Conditions, Conditions] = {}, {}
     if desk.tools.adapter is not None and brought.references:
-        pictures = yield from beside(desk.tools.adapter, brought.references, with_words=with_words)
+        pictures = yield from _image_prompts(desk.tools.adapter, brought.references, with_words=with_words)
     starts = []
     for index in order.indices:
         text, negative, guidance = told(request, index, desk)
@@ -90,6 +94,26 @@ def prepare_pictures(order: Submit, brought: Brought, desk: Desk) -> Generator[N
             )
         )
     return Prepared(strength=ground.strength, starts=tuple(starts), finish=ground.finish)
+
+
+def _image_prompts(
+    adapter: ImageAdapter, references: Sequence[Reference], *, with_words: bool
+) -> Generator[None, None, tuple[Conditions, Conditions]]:
+    """What the pictures add to the conditions, and to those of the negative prompt. One encode at a time.
+
+    An image prompt speaks in all layers, a style only where the look is made, a character in all of them.
+    """
+    tokens, scales = [], []
+    for one in references:
+        seen = adapter.tokens(one.pixels)
+        strength = one.weight * _SCALES.get(one.role, _BESIDE_WORDS if with_words else _ALONE)
+        layers = adapter.look if one.role is Role.STYLE else torch.ones_like(adapter.look)
+        tokens.append(seen)
+        scales.append((layers * strength).expand(len(seen), -1))
+        yield
+    nothing = torch.cat([adapter.nothing()] * len(references))
+    scale = torch.cat(scales)
+    return {"image": torch.cat(tokens), "image_scale": scale}, {"image": nothing, "image_scale": scale}
 
 
 def _ground(request: Request, brought: Brought, *, adapts: bool) -> _Ground:

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from core.edits import FACTORS, MOST_PICTURES
 from core.events import Submit
 from core.job import Canvas, Kind, Request, Role
-from worker.engine.task import CannotCompute
+from worker.errors import CannotCompute
 from worker.interfaces import Pixels
 from worker.vision.companions import Tools
 

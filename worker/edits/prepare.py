@@ -8,7 +8,7 @@ from worker.edits.img2img import prepare_pictures
 from worker.edits.inputs import read
 from worker.edits.prepared_job import Desk, Prepared
 from worker.edits.upscale import enlarge
-from worker.engine.task import CannotCompute
+from worker.errors import CannotCompute
 
 
 def takes_steps(order: Submit) -> bool:

@@ -3,7 +3,7 @@
 from core.events import FailureKind
 from core.spelling import quoted
 from worker.device import is_out_of_memory
-from worker.engine.task import CannotCompute
+from worker.errors import CannotCompute
 
 
 def told(error: Exception, size: tuple[int, int]) -> tuple[FailureKind, str]:

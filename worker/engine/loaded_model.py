@@ -10,19 +10,18 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from core.job import MadeWith
+from core.job import MadeWith, Request
 from worker import ENGINE
-from worker.checkpoint_formats.kinds import CannotLoad
 from worker.checkpoints.loader import Loaded
 from worker.cuda_streams import borrow
 from worker.device import Device
 from worker.edits import Desk
 from worker.engine.batch import Row
 from worker.engine.pipeline_row import Solo
-from worker.engine.task import CannotCompute, Task
+from worker.engine.task import Task
+from worker.errors import CannotCompute, CannotLoad
 from worker.families.latent_preview import Sketcher
 from worker.families.lora_switcher import states
-from worker.families.smoke_test import small_side, try_out
 from worker.interfaces import Adaptation, Conditions, Family, Whole
 from worker.samplers import Schedules
 
@@ -30,6 +29,10 @@ from worker.samplers import Schedules
 TEXTS, TEXTS_BYTES = 256, 256 << 20
 #: Pixels of a token's side, in latents: flow models see two by two of them at once.
 TOKEN = 2
+#: What a model is tried with before it is used: what it cannot compute shows now, and not in somebody's job.
+WORDS = "a test"
+#: Of the native side: enough for networks that halve a picture several times, and next to no work.
+_SMALL = 4
 
 
 @dataclass(slots=True, kw_only=True)
@@ -157,3 +160,33 @@ class Held:
 
 def _bytes(text: Conditions) -> int:
     return sum(value.nbytes for value in text.values())
+
+
+def small_side(family: Family | Whole) -> int:
+    """Pixels of the side of a square that is quickly tried."""
+    return max(1, -(-family.native // (_SMALL * family.multiple))) * family.multiple
+
+
+@torch.inference_mode()
+def try_out(family: Family | Whole, side: int) -> None:
+    """A text, a forward and a decode at this size, or the pipeline's own step. Raises whatever goes wrong."""
+    if isinstance(family, Whole):
+        _run(family, side)
+        return
+    latents = torch.zeros(1, family.channels, side // family.factor, side // family.factor, device=family.device)
+    text = {name: value[None] for name, value in family.encode_prompt(WORDS).items()}
+    one = torch.ones(1, device=family.device)
+    family.denoise(latents, one, text, one)
+    family.decode(latents[0])
+
+
+def _run(whole: Whole, side: int) -> None:
+    request = Request(
+        prompt=WORDS, width=side, height=side, seed=0, steps=1, guidance=1.0, sampler="", model=""
+    )  # fmt: skip
+    run = whole.begin(request, (0,), 1)
+    try:
+        while run.done < run.steps:
+            run.advance()
+    finally:
+        run.close()

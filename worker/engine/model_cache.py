@@ -21,7 +21,8 @@ from worker.checkpoints.loader import Loaded
 from worker.compiling.compiled_model import Boost
 from worker.device import Device, bare, chain, finish, free_cache, is_out_of_memory, programs_mb
 from worker.engine.loaded_model import Held
-from worker.memory.offload_plan import Company, NoRoom
+from worker.errors import NoRoom
+from worker.memory.offload_plan import Company
 from worker.memory.placement import HOST, move
 
 log = logging.getLogger("darkroom.shelf")

@@ -8,7 +8,8 @@ from worker.edits.prepared_job import Start
 from worker.engine.batch import Row, new_row, shapes
 from worker.engine.loaded_model import Held
 from worker.engine.pipeline_row import Solo
-from worker.engine.task import CannotCompute, Task, check
+from worker.engine.task import Task, check
+from worker.errors import CannotCompute
 from worker.interfaces import Whole
 from worker.samplers import Plan
 

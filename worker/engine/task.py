@@ -2,25 +2,20 @@
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from core.events import Submit
 from core.job import Kind, MadeWith
+from worker.edits.padding import grid_of
+from worker.edits.prepared_job import Prepared
 from worker.engine.batch import Row
 from worker.engine.pipeline_row import Solo
+from worker.errors import CannotCompute
 from worker.interfaces import Adaptation, Model, Whole
 from worker.samplers import MAX_STEPS
-
-if TYPE_CHECKING:  # it raises CannotCompute
-    from worker.edits.prepared_job import Prepared
 
 #: A first preview after this share of the steps, but after no more than `FIRST_AT_MOST` of them.
 FIRST_SHARE = 8
 FIRST_AT_MOST = 3
-
-
-class CannotCompute(Exception):
-    """This job can never work here; the text is the sentence its reader sees."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -28,8 +23,8 @@ class Task:
     """One attempt at one job."""
 
     order: Submit
-    preparing: "Generator[None, None, Prepared] | None" = None  # begun, and not in the loop yet
-    prepared: "Prepared | None" = None
+    preparing: Generator[None, None, Prepared] | None = None  # begun, and not in the loop yet
+    prepared: Prepared | None = None
     rows: list[Row | Solo] = field(default_factory=list)  # in the order of `prepared.starts`
     made_with: MadeWith | None = None  # what was said to draw it, since its rows entered
     undecoded: int = 0
@@ -129,8 +124,6 @@ def check(order: Submit, family: Model, samplers: tuple[str, ...]) -> None:
 
 def _unit(order: Submit, family: Model) -> int:
     """What the sides of its pictures have to be multiples of, in pixels."""
-    from worker.edits.padding import grid_of  # that package raises CannotCompute
-
     if order.source and not order.request.tile:
         # `edits` draw it on the model's grid and cut it to any size; edges that meet would not survive that.
         return 1

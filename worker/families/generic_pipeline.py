@@ -19,8 +19,9 @@ from core.catalogue import Edit
 from core.folder_format import UNUSED
 from core.job import Request
 from worker.checkpoint_formats.diffusers_folder import plainly
-from worker.checkpoint_formats.kinds import CannotLoad, index_of
+from worker.checkpoint_formats.kinds import index_of
 from worker.device import Device
+from worker.errors import CannotLoad
 from worker.families.adaptation import Adapter
 from worker.families.draft_preview import Drafter, in_pixels
 from worker.families.pipeline_run import PipelineRun, told_by

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 
-from worker.checkpoint_formats.kinds import CannotLoad
+from worker.errors import CannotLoad, NoRoom
 
 #: The CUDA context, the libraries' workspaces, and what the allocator cannot hand out, beside a share of the memory.
 RESERVE_MB, RESERVE_SHARE = 600, 32
@@ -69,10 +69,6 @@ class Company:
 
 
 ALONE = Company()
-
-
-class NoRoom(CannotLoad):
-    """It would lie much better without this worker's other models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

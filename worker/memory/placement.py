@@ -12,7 +12,6 @@ from torch import nn
 
 from worker.device import Device, programs_mb
 from worker.interfaces import Guidance, Model, Whole
-from worker.memory.fp8 import to_fp8
 from worker.memory.offload_plan import ALONE, UNPLANNED, Company, Plan, Policy, plan_beside
 from worker.memory.size_estimate import TILE, sizes_of
 
@@ -20,6 +19,8 @@ from worker.memory.size_estimate import TILE, sizes_of
 DENOISERS = ("unet", "transformer")
 HOST = torch.device("cpu")
 _LAYERS, _BLOCKS = "leaf_level", "block_level"
+#: How weights are kept: fp8 halves the memory of a denoiser, for a little time and a little of the picture. It is for
+#: small cards, not for speed: weights are cast up before each use.
 FULL, FP8 = "full", "fp8"
 
 
@@ -43,7 +44,7 @@ def place(parts: Mapping[str, nn.Module], chosen: Plan, device: torch.device, co
     for name, part in parts.items():
         denoiser = name in DENOISERS
         if denoiser and chosen.fp8:
-            to_fp8(part, compute)
+            _store_in_fp8(part, compute)
         if streams(name, chosen):
             own(part)
             _stream(part, device, _BLOCKS if name == "transformer" else _LAYERS)
@@ -51,6 +52,12 @@ def place(parts: Mapping[str, nn.Module], chosen: Plan, device: torch.device, co
             own(part.to(device))
     if chosen.tiled:
         tile(parts.get("vae"))
+
+
+def _store_in_fp8(denoiser: nn.Module, compute: torch.dtype) -> None:
+    """Norms and embeddings stay as they are, as diffusers names them."""
+    network: Any = denoiser
+    network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=compute)
 
 
 def own(part: nn.Module) -> None:

@@ -11,10 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from worker.checkpoint_formats.kinds import CannotLoad
 from worker.checkpoint_formats.single_file import header_of
+from worker.errors import CannotLoad, CannotOpen
 from worker.memory.offload_plan import Sizes
-from worker.vision import CannotOpen
 from worker.vision.companion_paths import Places, encoder_of, find
 
 #: Working tensors of a UNet's widest layer at once, beside what its skips keep.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from worker.interfaces import Pixels
-from worker.vision import quietly
 from worker.vision.image_processor import Eyes
+from worker.vision.transformers_folder import open_network
 
 
 class PictureCheck:
@@ -42,8 +42,5 @@ def open_check(folder: Path, device: torch.device) -> PictureCheck:
     from transformers import AutoModelForImageClassification
 
     # Full precision: it is small, and a rule's threshold shall not depend on the device's habits.
-    with quietly():
-        network = AutoModelForImageClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
-    return PictureCheck(network.to(device).eval().requires_grad_(False), Eyes.open(folder))
+    network = open_network(AutoModelForImageClassification, folder, device, torch.float32)
+    return PictureCheck(network, Eyes.open(folder))

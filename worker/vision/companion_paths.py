@@ -10,10 +10,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 
 from core.events import ModelPlace
-from worker.paths import expanded
-from worker.vision import CannotOpen
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from worker.errors import CannotOpen
+from worker.paths import existing
 
 #: Where an adapter's image encoder lies, seen from the folder of its file: as published, and beside Postcard's.
 ENCODERS = ("image_encoder", "../image_encoder", "../vision")
@@ -57,9 +55,9 @@ NONE = Places()
 
 def find(place: str) -> Path:
     """A place on the disk, fetched from a hub where it is none. Raises CannotOpen."""
-    for path in (expanded(place), ROOT / place):
-        if path.exists():
-            return path.resolve()
+    path = existing(place)
+    if path is not None:
+        return path.resolve()
     owner, _, rest = place.partition("/")
     name, _, inner = rest.partition("/")
     if not name or owner.startswith((".", "~")) or not owner:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from core.catalogue import Edit
-from worker.vision import CannotOpen
+from worker.errors import CannotOpen
 from worker.vision.check import PictureCheck, open_check
 from worker.vision.companion_paths import Places, encoder_of, find
 from worker.vision.describe import Describer, LabelDescriber, open_describer

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worker.interfaces import Conditions, Pixels
-from worker.vision import quietly
 from worker.vision.image_processor import Eyes
+from worker.vision.transformers_folder import open_network
 
 Weights = Mapping[str, Tensor]
 
@@ -172,11 +172,7 @@ def install(unet: Any, file: Path, encoder: Path) -> ImageAdapter:
         for place, name in enumerate(layers)
     }
     unet.set_attn_processor({**unet.attn_processors, **heard})
-    with quietly():
-        seeing = CLIPVisionModelWithProjection.from_pretrained(
-            encoder, local_files_only=True, use_safetensors=True, dtype=unet.dtype
-        )
-    seeing = seeing.to(unet.device).eval().requires_grad_(False)
+    seeing = open_network(CLIPVisionModelWithProjection, encoder, unet.device, unet.dtype)
     own = {name.removeprefix("image_proj."): value for name, value in weights.items() if name.startswith("image_proj.")}
     return ImageAdapter(encoder=seeing, eyes=Eyes.open(encoder), projection=Projection(own), look=look_of(layers, unet))
 

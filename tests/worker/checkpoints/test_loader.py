@@ -11,9 +11,11 @@ from bot.catalogue.registry import expected
 from core.catalogue import SAMPLERS
 from tests.worker.checkpoint import make
 from worker.checkpoint_formats.kinds import taught
-from worker.checkpoints.loader import CannotLoad, _name, load, locate
+from worker.checkpoints.loader import _name, load
+from worker.checkpoints.locator import locate
 from worker.checkpoints.weight_digest import digest
 from worker.device import choose, is_out_of_memory
+from worker.errors import CannotLoad
 
 CPU = choose("cpu", "float32", 0)
 

@@ -11,8 +11,10 @@ import torch
 
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sd3, make_sdxl
-from worker.checkpoints.loader import CannotLoad, load, locate
+from worker.checkpoints.loader import load
+from worker.checkpoints.locator import locate
 from worker.device import choose
+from worker.errors import CannotLoad
 from worker.families.sd import features_of
 from worker.interfaces import Guidance
 

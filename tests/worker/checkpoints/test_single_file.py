@@ -16,12 +16,13 @@ from tests.worker.checkpoint_loras import make_lora
 from tests.worker.checkpoint_single import single_file
 from tests.worker.engine_driver import request
 from tests.worker.families.compared import distance, ours
-from worker.checkpoint_formats import single_file as single_file_format
 from worker.checkpoint_formats.kinds import KINDS
 from worker.checkpoint_formats.single_file import CONFIGS, Shape, prediction_of, shape_of
+from worker.checkpoints import loader
 from worker.checkpoints.clip_vocabulary import clip_tokenizer
-from worker.checkpoints.loader import CannotLoad, Loaded, load
+from worker.checkpoints.loader import Loaded, load
 from worker.device import choose
+from worker.errors import CannotLoad
 
 CPU = choose("cpu", "float32", 0)
 Maker = Callable[..., Path]
@@ -29,8 +30,8 @@ Maker = Callable[..., Path]
 
 def of_the_same(monkeypatch: pytest.MonkeyPatch, path: Path, folder: Path, vae: str = "") -> Loaded:
     """A file, loaded with the configs and tokenizers of the tiny folder that it was made from."""
-    read = single_file_format.read_file
-    monkeypatch.setattr(single_file_format, "read_file", lambda *given: read(*given, config=folder))
+    read = loader.read_file
+    monkeypatch.setattr(loader, "read_file", lambda *given: read(*given, config=folder))
     return load(str(path), CPU, vae=vae)
 
 

@@ -18,7 +18,7 @@ from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_sd3, make_sdxl
 from tests.worker.checkpoint_single import single_file
 from tests.worker.companions import make_adapter, make_classifier, make_upscaler
-from worker.checkpoint_formats import single_file as single_file_format
+from worker.checkpoints import loader
 from worker.checkpoints.components import read_network
 from worker.checkpoints.loader import Loaded, furnish, load
 from worker.device import choose
@@ -54,8 +54,8 @@ def as_folder(maker: Callable[[Path], Path]) -> Callable[[Path, pytest.MonkeyPat
 
 
 def as_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Loaded:
-    made, read = make(folder / "tiny"), single_file_format.read_file
-    monkeypatch.setattr(single_file_format, "read_file", lambda *given: read(*given, config=made))
+    made, read = make(folder / "tiny"), loader.read_file
+    monkeypatch.setattr(loader, "read_file", lambda *given: read(*given, config=made))
     return load(str(single_file(made, folder / "tiny.safetensors")), CPU)
 
 

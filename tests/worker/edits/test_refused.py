@@ -17,7 +17,7 @@ from worker.checkpoints.loader import Loaded
 from worker.edits import Desk, check_from_words, prepare
 from worker.edits.inputs import Brought, decode, read
 from worker.engine.image_encoding import png
-from worker.engine.task import CannotCompute
+from worker.errors import CannotCompute
 from worker.interfaces import Pixels
 from worker.vision.companions import Tools
 

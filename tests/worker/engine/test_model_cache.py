@@ -10,16 +10,16 @@ import torch
 
 from core.events import Catalogue, Models
 from tests.worker.fake_models import PATIENCE, Loads, Paper, Part, Sheet, WholePaper, paper
-from worker.checkpoints.loader import CannotLoad, Loaded
+from worker.checkpoints.loader import Loaded
 from worker.compiling.compiled_forward import Forward
 from worker.compiling.compiled_model import Boost
 from worker.compiling.shape_counts import Tally
 from worker.device import Device, choose
-from worker.engine.loaded_model import Held
+from worker.engine.loaded_model import Held, small_side, try_out
 from worker.engine.model_cache import REST_SECONDS, Arrival, Shelf
-from worker.families.smoke_test import small_side, try_out
+from worker.errors import CannotLoad, NoRoom
 from worker.interfaces import Adaptation
-from worker.memory.offload_plan import Company, NoRoom
+from worker.memory.offload_plan import Company
 
 DEVICE = choose("cpu", "float32", 0)
 FULL = torch.OutOfMemoryError("CUDA out of memory.")

@@ -24,11 +24,11 @@ from core.events import (
 from core.job import Kind, Lora
 from tests.worker.engine_driver import Bed, pixels, request
 from tests.worker.fake_models import Loads, Paper, WholePaper, paper
-from worker.checkpoints.loader import CannotLoad
 from worker.device import choose
 from worker.edits.prepared_job import Prepared
 from worker.engine.image_encoding import png
 from worker.engine.model_cache import Shelf
+from worker.errors import CannotLoad
 from worker.interfaces import Adaptation
 from worker.vision.companions import Tools
 

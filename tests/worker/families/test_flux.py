@@ -110,7 +110,7 @@ def test_what_flux_cannot_do_is_said(made: dict[str, tuple[Loaded, Any]]) -> Non
 
 
 def test_a_folder_that_lacks_a_part_is_said(made: dict[str, tuple[Loaded, Any]], tmp_path: Path) -> None:
-    from worker.checkpoints.loader import CannotLoad
+    from worker.errors import CannotLoad
 
     folder = make_flux(tmp_path / "flux", guided=False)
     (folder / "text_encoder_2" / "config.json").unlink()

@@ -18,9 +18,10 @@ from tests.worker.checkpoint_families import make_sd3
 from tests.worker.engine_driver import Bed, request
 from tests.worker.families.compared import distance, plain
 from tests.worker.families.test_draft_preview import flux2
-from worker.checkpoints.loader import CannotLoad, Loaded, load
+from worker.checkpoints.loader import Loaded, load
 from worker.device import choose
 from worker.engine.loaded_model import Held
+from worker.errors import CannotLoad
 from worker.families.generic_pipeline import AnyPipeline
 from worker.interfaces import Adaptation, Run, Whole
 from worker.memory.placement import planned

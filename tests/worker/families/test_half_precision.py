@@ -17,8 +17,9 @@ from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sd3, make_sdxl
 from tests.worker.engine_driver import request
 from tests.worker.families.compared import ours, plain, with_sampler
-from worker.checkpoints.loader import ROOT, load
+from worker.checkpoints.loader import load
 from worker.device import choose
+from worker.paths import ROOT
 
 #: dB that our picture may be farther from float32's than the pipeline's own.
 ROOM = 2.0

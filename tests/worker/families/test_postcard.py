@@ -11,7 +11,8 @@ from core.catalogue import POSTCARD
 from core.job import Request
 from tests.worker.engine.test_images import HERE, furthest, plain
 from tests.worker.engine_driver import Bed, pixels, request
-from worker.checkpoints.loader import ROOT, Loaded
+from worker.checkpoints.loader import Loaded
+from worker.paths import ROOT
 
 #: Mean absolute difference of 255 that a preview may have to the picture: late ones, and the first one.
 LATE, FIRST = 20.0, 30.0

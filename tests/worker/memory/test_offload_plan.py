@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from bot.config.config import Config
 from bot.workers.local_process import options
 from core.errors import ConfigError
-from worker.checkpoint_formats.kinds import CannotLoad
 from worker.checkpoints.loader import load
 from worker.device import choose
+from worker.errors import CannotLoad
 from worker.families.latent_preview import synthetic_fields
 from worker.memory.offload_plan import Plan, Policy, Sizes, plan, reserve_mb
 from worker.memory.placement import tile

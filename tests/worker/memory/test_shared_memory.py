@@ -12,9 +12,9 @@ from tests.harness import weight_files
 from tests.worker.companions import make_upscaler
 from tests.worker.memory.test_offload_plan import FLUX, MEMORY, SD15, SDXL, SIZES, settings
 from worker import doctor
-from worker.checkpoint_formats.kinds import CannotLoad
 from worker.checkpoints.loader import Loaded, load
 from worker.device import CONTEXT_MB, Device, choose, programs_mb
+from worker.errors import CannotLoad
 from worker.memory.offload_plan import (
     COMPILER_MB,
     Company,

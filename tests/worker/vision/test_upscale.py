@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from tests.worker.companions import make_upscaler
+from worker.errors import CannotOpen
 from worker.families.latent_preview import synthetic_fields
 from worker.interfaces import Pixels
-from worker.vision import CannotOpen
 from worker.vision.tiles import Joiner, tiles
 from worker.vision.upscale import Upscaler, open_upscaler
 
