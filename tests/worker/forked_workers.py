@@ -104,7 +104,7 @@ def import_all() -> None:
     import tests.worker.faulty_family
     import worker.main
 
-    assert worker.serve and tests.worker.faults
+    assert worker.main and tests.worker.faulty_family
 
 
 def attend(birth: Birth, answer: Any) -> None:
