@@ -77,9 +77,9 @@ def _cuda(device: str, dtype: str, rows: int, cap_mb: int) -> Device:
         raise ConfigError(f"DARKROOM_DEVICE is {device!r}, but this machine has {count} CUDA device(s).") from error
     best = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     memory = min(found.total_memory >> 20, cap_mb or found.total_memory >> 20)
-    room = rows or (16 if memory > 20_000 else 8 if memory > 9_000 else 4)
+    most = rows or (16 if memory > 20_000 else 8 if memory > 9_000 else 4)
     chosen = _dtype(best if dtype == "auto" else dtype)
-    return Device(place=place, dtype=chosen, memory_mb=memory, max_rows=room, name=found.name)
+    return Device(place=place, dtype=chosen, memory_mb=memory, max_rows=most, name=found.name)
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -29,7 +29,7 @@ Conditions = Mapping[str, Tensor]
 class Guidance(StrEnum):
     """How a family follows the prompt more closely."""
 
-    TWICE = "twice"  # classifier-free: a second forward without the prompt, for every row whose guidance is above 1
+    TWICE = "twice"  # a second forward without the prompt, for every row whose guidance is above 1
     INPUT = "input"  # the model takes the scale as a number: one forward
     NONE = "none"
 

@@ -114,8 +114,9 @@ def load_and_run(parts: Parts) -> None:
         loaded = load(
             model, device, progress, loras=loras, weights=settings.weights, vae=vae, tools=tools, company=company
         )  # fmt: skip
-        whole = isinstance(loaded.family, Whole)
-        return loaded if booster is None or whole else replace(loaded, boost=booster(loaded.family.parts, loaded.plan))
+        if booster is None or isinstance(loaded.family, Whole):
+            return loaded
+        return replace(loaded, boost=booster(loaded.family.parts, loaded.plan))
 
     opener = Opener(settings.model, device, load_boosted, lambda: pulse.progress(Phase.LOADING))
     shelf = Shelf(opener, device, room_for_models_mb(device))

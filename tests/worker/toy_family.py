@@ -69,7 +69,7 @@ def row_of(wish: Wish, config: dict[str, Any], text: float = 0.1, job: str = "a"
     family, stop = more.pop("family", Toy()), more.pop("stop", 100)
     given: dict[str, Any] = {
         "job": job, "index": 0, "key": "k", "guidance": wish.guidance, "seed": wish.seed, "size": (SIDE, SIDE),
-        "plan": Schedules(config).plan(wish.sampler, wish.steps, wish.strength, stop, (SIDE, SIDE)),
+        "schedule": Schedules(config).plan(wish.sampler, wish.steps, wish.strength, stop, (SIDE, SIDE)),
         "text": {"text": torch.full((2, 3), text)}, "negative": {"text": torch.full((2, 3), -text)},
         "source": SOURCE if wish.strength < 1 else None,
     }  # fmt: skip

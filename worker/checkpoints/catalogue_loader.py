@@ -78,7 +78,8 @@ class Opener:
         """Raises DarkroomError with a sentence."""
         place = self._places.get(name)
         if place is not None:
-            return self._called(self._files(_where(place), company, place.vae, Places.named(place)), place)
+            loaded = self._files(_where(place), company, place.vae, Places.named(place))
+            return self._called(loaded, place)
         own = {name_of(self._own)} if is_place(self._own) else set()
         if name in own:
             return self._by_files(company)

@@ -136,7 +136,8 @@ def _placed(family: Family | Whole, info: ModelInfo, device: Device, how: _How) 
     place(family.parts, plan, device.place, device.dtype)
     if any(waits(network) for name, network in family.parts.items() if name in DENOISERS):
         info = replace(info, edits=tuple(edit for edit in info.edits if edit != Edit.LORA))
-    return furnish(Loaded(family=family, info=info, memory_mb=memory_mb(family), plan=plan), how.tools, device)
+    loaded = Loaded(family=family, info=info, memory_mb=memory_mb(family), plan=plan)
+    return furnish(loaded, how.tools, device)
 
 
 def _whole(model: str, folder: Path, device: Device, how: _How) -> Loaded:
@@ -166,7 +167,8 @@ def furnish(loaded: Loaded, places: Places, device: Device) -> Loaded:
     """The model with what lies in these places beside it, in the place of what it had of the kind."""
     if places == NONE:
         return loaded
-    tools = open_tools(places, loaded.family.parts, device.place, device.dtype).over(loaded.tools)
+    tools = open_tools(places, loaded.family.parts, device.place, device.dtype)
+    tools = tools.over(loaded.tools)
     for network in tools.networks:
         own(network)
     edits = tuple(dict.fromkeys((*loaded.info.edits, *(edit.value for edit in tools.edits))))

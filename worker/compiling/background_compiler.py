@@ -113,7 +113,8 @@ class Compiler:
         if found is None:
             return False
         number, wish, recipe, folder = found
-        self.serve(number, wish, folder, made(self.make, recipe, wish, folder, self.quiet))
+        error = made(self.make, recipe, wish, folder, self.quiet)
+        self.serve(number, wish, folder, error)
         return True
 
     def first(self) -> tuple[int, Wish, Recipe, Path] | None:
@@ -122,7 +123,8 @@ class Compiler:
             subject.forward.tally.save()
             for wish in subject.forward.tally.wishes()[:MOST_SHAPES]:
                 if (number, wish) not in self._failed and not subject.forward.has(wish):
-                    return number, wish, subject.recipe, artifact_store.place(self.root, subject.recipe, wish)
+                    folder = artifact_store.place(self.root, subject.recipe, wish)
+                    return number, wish, subject.recipe, folder
         return None
 
     def serve(self, number: int, wish: Wish, folder: Path, error: Exception | None) -> None:
@@ -131,7 +133,8 @@ class Compiler:
         try:
             if error is not None:
                 raise error
-            subject.forward.offer(wish, artifact_store.load(folder, self.read), partial(artifact_store.discard, folder))
+            bundle = artifact_store.load(folder, self.read)
+            subject.forward.offer(wish, bundle, partial(artifact_store.discard, folder))
         except Exception as failed:
             # A compiler and its files fail in many ways. This start has tried; the next one makes it anew.
             self._failed.add((number, wish))
@@ -147,10 +150,10 @@ class Compiler:
             self.nudge()
 
 
-def _work(mine: "weakref.ref[Compiler]", quiet: Quiet, tally: Tally, root: Path) -> None:
+def _work(ref: "weakref.ref[Compiler]", quiet: Quiet, tally: Tally, root: Path) -> None:
     """Serves one wish after the other while the model is there."""
     while not quiet.stopped.is_set():
-        compiler = mine()
+        compiler = ref()
         found = compiler.first() if compiler is not None else None
         make = compiler.make if compiler is not None else None
         del compiler
@@ -159,7 +162,7 @@ def _work(mine: "weakref.ref[Compiler]", quiet: Quiet, tally: Tally, root: Path)
             continue
         number, wish, recipe, folder = found
         error = made(make, recipe, wish, folder, quiet)
-        if (compiler := mine()) is not None:
+        if (compiler := ref()) is not None:
             compiler.serve(number, wish, folder, error)
         del compiler
 
@@ -198,28 +201,28 @@ def make_apart(recipe: Recipe, wish: Wish, folder: Path, quiet: Quiet) -> None:
 
 def _watched(process: "subprocess.Popen[str]", order: str, quiet: Quiet, *, pause: bool) -> str:
     """Gives the order and waits, pausing the process when there is work; what it said on stderr."""
-    said: list[str] = []
-    ear = threading.Thread(target=lambda: said.append(process.communicate(order)[1] or ""), daemon=True)
-    ear.start()
+    words: list[str] = []
+    reader = threading.Thread(target=lambda: words.append(process.communicate(order)[1] or ""), daemon=True)
+    reader.start()
     left, still = PATIENCE_SECONDS, False
-    while ear.is_alive() and left > 0 and not quiet.stopped.is_set():
-        ear.join(_LOOK_SECONDS)
+    while reader.is_alive() and left > 0 and not quiet.stopped.is_set():
+        reader.join(_LOOK_SECONDS)
         left -= 0 if still else _LOOK_SECONDS
         if pause and still == quiet.idle:
             still = not still
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGSTOP if still else signal.SIGCONT)
-    if ear.is_alive():
+    if reader.is_alive():
         process.kill()
-        ear.join()
-    return "".join(said)
+        reader.join()
+    return "".join(words)
 
 
 def _environment(spare: bool) -> dict[str, str]:
     """The compiler needs no key, and no more cores than are spare."""
     threads = str(max(1, (os.cpu_count() or 1) // 4)) if spare else "1"
-    mine: dict[str, Any] = {name: value for name, value in os.environ.items() if name != "DARKROOM_WORKER_KEY"}
-    return {**mine, "TORCHINDUCTOR_COMPILE_THREADS": threads, "OMP_NUM_THREADS": "1"}
+    environ: dict[str, Any] = {name: value for name, value in os.environ.items() if name != "DARKROOM_WORKER_KEY"}
+    return {**environ, "TORCHINDUCTOR_COMPILE_THREADS": threads, "OMP_NUM_THREADS": "1"}
 
 
 def keep_caches(root: Path) -> None:

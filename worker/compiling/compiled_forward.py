@@ -160,7 +160,8 @@ class Forward:
             wish, bundle, _ = self._offers.pop(0)
             self._proven[wish] = bundle
         try:
-            self._ready.setdefault(wish.shape, {})[wish.bucket] = self._tried(wish, bundle)
+            run = self._tried(wish, bundle)
+            self._ready.setdefault(wish.shape, {})[wish.bucket] = run
         except Exception as error:
             # Whatever a compiler, a driver or a full memory may raise: the eager forward works.
             log.warning("Compiled code for %d rows is not used: %s", wish.bucket, _first_line(error))

@@ -48,7 +48,8 @@ def begin(row: Row | Solo, held: Held, lane: Lane, device: Device) -> Decoding:
     """Orders the decode on `lane`. Raises whatever decoding does, but for what tiles help against."""
     images = _drawn(row, held, device)
     finite = torch.stack([image.isfinite().all() for image in images]).all()
-    return Decoding(row, tuple(lane.to_host(to_bytes(image)) for image in images), lane.to_host(finite))
+    copies = tuple(lane.to_host(to_bytes(image)) for image in images)
+    return Decoding(row, copies, lane.to_host(finite))
 
 
 def _images(row: Row | Solo, held: Held) -> list[Tensor]:

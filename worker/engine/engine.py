@@ -280,7 +280,8 @@ class Engine:
 
     # --- emit ------------------------------------------------------------------------------------------------------
 
-    def _way(self, held: Held) -> Lane:  # of pictures and previews: beside the steps, where memory allows that
+    def _way(self, held: Held) -> Lane:
+        """For pictures and previews: beside the steps, where memory allows that."""
         return self._lane if held.loaded.plan.aside else IN_TURN
 
     def _decode(self, row: Row | Solo) -> None:
@@ -326,7 +327,7 @@ class Engine:
     def _adopt(self, *, idle: bool) -> bool:
         """Tries compiled code that waits for it, unless a job that has not begun would wait too; False without any."""
         boosts = () if self._line.is_awaited() else self._shelf.boosts()
-        boost = next((boost for boost in boosts if boost.may_adopt(idle=idle)), None)
+        boost = next((one for one in boosts if one.may_adopt(idle=idle)), None)
         if boost is None:
             return False
         with self._pulse.doing(Phase.COMPILING), self._meter.measure() as measured:

@@ -164,15 +164,16 @@ class Shelf:
     def _slim(self) -> bool:
         """Compiled code's recordings and joined weights, for a while: what lacks memory may be a job's only way."""
         finish(self._device)  # decodes beside the loop may replay recordings
-        given = [boost.rest(REST_SECONDS) for boost in self.boosts()]
+        given = [one.rest(REST_SECONDS) for one in self.boosts()]
         if any(given):
-            log.info("Memory is full: compiled code rests for %d minutes.", REST_SECONDS // 60)
+            log.info("Memory is full: compiled code is suspended for %d minutes.", REST_SECONDS // 60)
             self._free()
         return any(given)
 
     def boosts(self) -> Iterator[Boost]:
         """Of the models that are compiled for."""
-        return (held.loaded.boost for held in self._held.values() if held.loaded.boost is not None)
+        found = (held.loaded.boost for held in self._held.values())
+        return (one for one in found if one is not None)
 
     def models(self) -> Models:
         """What is there, as the bot is told."""
@@ -180,7 +181,9 @@ class Shelf:
 
     def _leaving(self, name: str, busy: Collection[str]) -> list[Held] | None:
         """The idle models that have to go for this one; None when they are not enough."""
-        known = self._budget_mb if name in self._crowded else self._sizes.get(name, self._source.size_mb(name))
+        known = self._sizes.get(name, self._source.size_mb(name))
+        if name in self._crowded:
+            known = self._budget_mb
         missing = known - self._room_mb()
         leaving = []
         for other, held in self._held.items():
@@ -205,7 +208,7 @@ class Shelf:
                 self._let_go(name)
 
     def _let_go(self, name: str) -> None:
-        log.info("%s is let go.", name)
+        log.info("%s is evicted.", name)
         finish(self._device)
         del self._held[name]
         self._free()
@@ -217,7 +220,8 @@ class Shelf:
 
     def _run(self, tried: _Try) -> None:
         """In a thread of its own."""
-        log.info("Loading %s; %s leave for it.", tried.name, ", ".join(held.name for held in tried.leaving) or "none")
+        names = ", ".join(held.name for held in tried.leaving) or "none"
+        log.info("Loading %s; %s offloaded for it.", tried.name, names)
         try:
             finish(self._device)
             for held in tried.leaving:
@@ -242,7 +246,7 @@ class Shelf:
             _come_back(held, self._device.place)
         except Exception as error:
             # It is loaded anew when somebody asks for it.
-            log.warning("%s could not come back (%s).", held.name, error)
+            log.warning("%s could not be restored (%s).", held.name, error)
             return False
         return True
 

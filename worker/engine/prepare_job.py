@@ -25,13 +25,13 @@ def go_on(task: Task, held: Held, rows: int) -> bool:
     Raises CannotCompute, for what can be told from the order alone in the first piece.
     """
     if task.preparing is None:
-        model = held.loaded.family
-        check(task.order, model, held.loaded.info.samplers)
+        family = held.loaded.family
+        check(task.order, family, held.loaded.info.samplers)
         task.lora_files = held.lora_files(task.adaptation)
-        if isinstance(model, Whole) and takes_steps(task.order):
+        if isinstance(family, Whole) and takes_steps(task.order):
             check_from_words(task.order)
             held.adapt(task.adaptation)
-            task.prepared, task.rows = Prepared(), [_solo(task, model, min(rows, held.loaded.plan.rows))]
+            task.prepared, task.rows = Prepared(), [_solo(task, family, min(rows, held.loaded.plan.rows))]
             return False
         task.preparing = prepare(task.order, held.desk(task.adaptation))
     held.adapt(task.adaptation)

@@ -28,7 +28,8 @@ class Recovery:
     """
 
     def __init__(self, line: Line, shelf: Shelf, room: Room, device: Device, changed: Callable[[], None]) -> None:
-        self._line, self._shelf, self._room, self._device, self._changed = line, shelf, room, device, changed
+        self._line, self._shelf, self._room = line, shelf, room
+        self._device, self._changed = device, changed
 
     def preparing(self, task: Task, held: Held, error: Exception) -> Task | None:
         """A piece of what comes before a job's rows: it begins anew, with memory swept, then with smaller tiles."""
@@ -69,19 +70,19 @@ class Recovery:
 
     def shed(self, error: Exception) -> bool:
         """Memory is full while something lies in it that nobody needs now: it goes."""
-        shed = is_out_of_memory(error) and self._shelf.shed(self._line.busy())
-        if shed:
+        freed = is_out_of_memory(error) and self._shelf.shed(self._line.busy())
+        if freed:
             self._changed()
-        return shed
+        return freed
 
-    def _run(self, solo: Solo, held: Held, error: Exception) -> Task | None:
+    def _run(self, row: Solo, held: Held, error: Exception) -> Task | None:
         """A pipeline's run is over when it raises. Fewer pictures at once or, with one, smaller tiles may do."""
-        task = self._line.tasks[solo.job]
+        task = self._line.tasks[row.job]
         if not self.shed(error):
             if not is_out_of_memory(error):
                 return task
-            if solo.run.together > 1:
-                self._room.halve(solo.run.together)
+            if row.run.together > 1:
+                self._room.halve(row.run.together)
             elif not decoding.tile_smaller(held):
                 return task
         self._line.restart(task)

@@ -254,7 +254,8 @@ def _richer(plain: Plan) -> Iterator[Plan]:
 
 
 def _too_large(sizes: Sizes, memory_mb: int, company: Company, fp8: bool, name: str) -> str:
-    least = _held(sizes, Policy.STREAMED) + max(sizes.row, sizes.decode_tiled) + reserve_mb(memory_mb) + company.tools
+    work = max(sizes.row, sizes.decode_tiled)
+    least = _held(sizes, Policy.STREAMED) + work + reserve_mb(memory_mb) + company.tools
     cures = "a smaller model" if fp8 else "DARKROOM_WEIGHTS=fp8, or a smaller model"
     there = f"{memory_mb} MB are there"
     if company.programs >= NOTICED_MB:

@@ -252,7 +252,7 @@ def test_the_device_is_what_they_come_back_to() -> None:
     one = paper("one", 200)
     loads = Loads(two=CannotLoad("Broken."))
     arrived = threading.Event()
-    gpu = Device(place=torch.device("meta"), dtype=torch.float32, memory_mb=1000, max_rows=8, name="a GPU")
+    gpu = Device(torch_device=torch.device("meta"), dtype=torch.float32, memory_mb=1000, max_rows=8, name="a GPU")
     loads.sizes["two"] = 200
     shelf = Shelf(loads, gpu, 250)
     shelf.arrived = arrived.set

@@ -146,7 +146,7 @@ class Crowd:
         self.tries.append(weakref.ref(mine))
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    def held(self) -> int:
+    def remaining(self) -> int:
         return sum(one() is not None for one in self.tries)
 
 
@@ -165,18 +165,18 @@ def test_what_a_decode_had_in_memory_is_given_back_before_tiles_are_tried(
     for name in ("use_tiling", "tile_sample_min_size", "tile_latent_min_size"):
         monkeypatch.setattr(vae, name, getattr(vae, name))  # as they are again afterwards
     monkeypatch.setattr(vae, "use_tiling", False)
-    held = []
+    remaining = []
 
     def tight(latents: torch.Tensor) -> torch.Tensor:
-        held.append(crowd.held())
-        if len(held) < 3:
+        remaining.append(crowd.remaining())
+        if len(remaining) < 3:
             crowd.full()
         return decode(latents)
 
     bed = Bed(loaded)
     monkeypatch.setattr(loaded.family, "decode", tight, raising=False)
     assert bed.render(request(steps=2, count=1))
-    assert len(held) == 3 and not any(held)
+    assert len(remaining) == 3 and not any(remaining)
 
 
 def test_what_a_pipeline_had_in_memory_is_given_back_before_it_is_tried_again(crowd: Crowd) -> None:
@@ -189,4 +189,4 @@ def test_what_a_pipeline_had_in_memory_is_given_back_before_it_is_tried_again(cr
         run.advance()
     except torch.OutOfMemoryError:
         run.close()
-    assert crowd.tries and not crowd.held()
+    assert crowd.tries and not crowd.remaining()

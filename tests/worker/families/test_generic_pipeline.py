@@ -311,7 +311,7 @@ def test_pictures_of_one_call_are_decoded_one_by_one(whole: Whole) -> None:
 
 
 def test_memory_is_planned_for_a_second_forward_that_a_pipeline_may_take(whole: Whole) -> None:
-    gpu = replace(choose("cpu", "float32", 0), place=torch.device("cuda"), memory_mb=24_000)
+    gpu = replace(choose("cpu", "float32", 0), torch_device=torch.device("cuda"), memory_mb=24_000)
     how: dict[str, Any] = {"native": 1024, "factor": whole.factor}
     twice, once = (sizes_of(whole.parts, twice=twice, **how).row for twice in (True, False))
     seen: list[Any] = []

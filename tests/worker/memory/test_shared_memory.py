@@ -158,7 +158,7 @@ class Card:
 
     def device(self, cap: int = 0) -> Device:
         return Device(
-            place=torch.device("cuda"), dtype=torch.bfloat16, memory_mb=cap or 24 * GB, max_rows=16, name="a GPU",
+            torch_device=torch.device("cuda"), dtype=torch.bfloat16, memory_mb=cap or 24 * GB, max_rows=16, name="a GPU",
             capped=bool(cap),
         )  # fmt: skip
 
