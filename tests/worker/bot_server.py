@@ -24,26 +24,26 @@ ROOT = Path(__file__).resolve().parents[2]
 M = TypeVar("M", bound=Message)
 
 
-class Visit:
+class WorkerConnection:
     """One connection of a worker."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._received: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.all: list[Message] = []
         self._reading = threading.Event()
         self._reading.set()
         threading.Thread(target=self._read, daemon=True).start()
 
-    def say(self, order: Order) -> None:
+    def send(self, order: Order) -> None:
         """An order."""
         self.sock.sendall(wire.encode(order))
 
-    def hear(self, kind: type[M], where: Callable[[M], bool] = lambda _: True) -> M:
+    def receive(self, kind: type[M], where: Callable[[M], bool] = lambda _: True) -> M:
         """The next message of this kind for which `where` is true; skips the others."""
         until = monotonic() + PATIENCE
         while True:
-            message = self._heard.get(timeout=max(0.01, until - monotonic()))
+            message = self._received.get(timeout=max(0.01, until - monotonic()))
             assert message is not None, f"the worker left; it had said {self.all[-5:]}"
             if isinstance(message, kind) and where(message):
                 return message
@@ -59,16 +59,16 @@ class Visit:
     def ended(self) -> None:
         """Waits until the worker has ended the connection."""
         until = monotonic() + PATIENCE
-        while self._heard.get(timeout=max(0.01, until - monotonic())) is not None:
+        while self._received.get(timeout=max(0.01, until - monotonic())) is not None:
             pass
 
     def welcome(self, key: str = KEY) -> Hello:
         """Challenge, proof, welcome."""
         nonce = os.urandom(16).hex()
-        self.say(Challenge(protocol=PROTOCOL, nonce=nonce))
-        hello = self.hear(Hello)
+        self.send(Challenge(protocol=PROTOCOL, nonce=nonce))
+        hello = self.receive(Hello)
         assert proves(key, nonce, hello.proof)
-        self.say(Welcome(worker=hello.name))
+        self.send(Welcome(worker=hello.name))
         return hello
 
     def close(self) -> None:
@@ -85,13 +85,13 @@ class Visit:
             while self._reading.wait(PATIENCE) and (chunk := self.sock.recv(1 << 16)):
                 for message in splitter.feed(chunk):
                     self.all.append(message)
-                    self._heard.put(message)
+                    self._received.put(message)
         except OSError:
             pass
-        self._heard.put(None)
+        self._received.put(None)
 
 
-class Door:
+class BotServer:
     """Listens on a Unix socket."""
 
     def __init__(self) -> None:
@@ -101,24 +101,24 @@ class Door:
         self._sock.bind(str(self.path))
         self._sock.listen()
         self._sock.settimeout(PATIENCE)
-        self._visits: list[Visit] = []
+        self._connections: list[WorkerConnection] = []
 
     @property
     def address(self) -> str:
         """For `--connect`."""
         return f"unix:{self.path}"
 
-    def visit(self) -> Visit:
+    def accept(self) -> WorkerConnection:
         """The next worker that dials."""
         sock, _ = self._sock.accept()
         sock.settimeout(None)
-        self._visits.append(Visit(sock))
-        return self._visits[-1]
+        self._connections.append(WorkerConnection(sock))
+        return self._connections[-1]
 
     def close(self) -> None:
         """Ends all."""
-        for visit in self._visits:
-            visit.close()
+        for connection in self._connections:
+            connection.close()
         self._sock.close()
         self._folder.cleanup()
 

@@ -15,7 +15,7 @@ def _patch() -> None:
     from worker import main
     from worker.checkpoints import loader
 
-    def load(*arguments: Any, **more: Any) -> loader.Loaded:
+    def load(*arguments: Any, **more: Any) -> loader.LoadedCheckpoint:
         loaded = loader.load(*arguments, **more)
         threading.Event().wait(float(os.environ.get("FAULT_LOAD_SECONDS", "0")))
         return faulty(loaded)

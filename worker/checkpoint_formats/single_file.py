@@ -28,7 +28,7 @@ class Shape(StrEnum):
     SDXL = "sdxl"
 
 
-def header_of(path: Path) -> Header:
+def read_header(path: Path) -> Header:
     """What a file says of its tensors, without reading these. Raises CannotLoad when it is no safetensors file."""
     try:
         with path.open("rb") as file:
@@ -93,4 +93,4 @@ def prediction_of(header: Header, shape: Shape, name: str) -> tuple[str, bool]:
 
 def family_of(path: Path) -> str:
     """`sd` or `sdxl`. Raises CannotLoad for files that are no such checkpoint."""
-    return "sdxl" if shape_of(header_of(path), path.name, own_vae=False) is Shape.SDXL else "sd"
+    return "sdxl" if shape_of(read_header(path), path.name, own_vae=False) is Shape.SDXL else "sd"

@@ -9,10 +9,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from worker.checkpoint_formats.kinds import KINDS, taught
-from worker.checkpoint_formats.single_file import CONFIGS, Shape, header_of, prediction_of, shape_of
+from worker.checkpoint_formats.kinds import PIPELINE_KINDS, few_step_methods
+from worker.checkpoint_formats.single_file import CONFIGS, Shape, prediction_of, read_header, shape_of
 from worker.checkpoints.clip_vocabulary import clip_tokenizer
-from worker.checkpoints.components import Parts, class_of, precision, read_scheduler, read_tokenizers, rescaled, settle
+from worker.checkpoints.components import (
+    Components,
+    class_of,
+    guidance_rescale_of,
+    precision,
+    prepare_network,
+    read_scheduler,
+    read_tokenizers,
+)
 from worker.device import Device
 
 #: What fills texts up: the end again, or the token of the exclamation mark, which is number 0.
@@ -25,25 +33,25 @@ _PADS: Mapping[Shape, Mapping[str, str]] = {
 
 def read_file(
     path: Path, device: Device, progress: Callable[[], None], vae: Any = None, config: Path | None = None
-) -> Parts:
+) -> Components:
     """The parts of a checkpoint in one file; `vae` takes the place of its own.
 
     `config`: a folder of configs and tokenizers instead of ours.
 
     Raises CannotLoad, or whatever the libraries raise on broken files.
     """
-    header = header_of(path)
+    header = read_header(path)
     shape = shape_of(header, path.name, own_vae=vae is None)
     folder = config or CONFIGS / shape
     index = json.loads((folder / "model_index.json").read_text("utf-8"))
-    kind = KINDS[index["_class_name"]]
+    kind = PIPELINE_KINDS[index["_class_name"]]
     prediction, zero = prediction_of(header, shape, path.stem)
     scheduler = {**read_scheduler(folder, kind), "prediction_type": prediction}
-    if taught(path.stem):  # made to begin at the last of the trained steps; their own configs say so
+    if few_step_methods(path.stem):  # made to begin at the last of the trained steps; their own configs say so
         scheduler |= {"timestep_spacing": "trailing"}
     if zero:
         scheduler |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-        scheduler |= rescaled(scheduler)
+        scheduler |= guidance_rescale_of(scheduler)
     progress()
     pads = _PADS[shape].items()
     tokenizers = {name: clip_tokenizer(path.parent, pad) for name, pad in pads} if config is None else {}
@@ -52,8 +60,8 @@ def read_file(
     if shape is Shape.SD2 and prediction == "epsilon" and config is None:
         networks["unet"].register_to_config(sample_size=64)
     progress()
-    return Parts(
-        kind=kind, networks={name: settle(networks[name]) for name in kind.networks}, tokenizers=tokenizers,
+    return Components(
+        kind=kind, networks={name: prepare_network(networks[name]) for name in kind.networks}, tokenizers=tokenizers,
         scheduler=scheduler, index=index, root=path.parent, files=(path,),
     )  # fmt: skip
 

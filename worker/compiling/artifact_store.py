@@ -14,15 +14,15 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from worker.compiling.regions import Bundle, Code, Signature
-from worker.compiling.shape_counts import Wish
-from worker.compiling.tracing import Recipe, Traced
+from worker.compiling.regions import Code, CompiledArtifact, Signature
+from worker.compiling.shape_counts import ShapeRequest
+from worker.compiling.tracing import NetworkSpec, Traced
 
 #: Seconds after which a folder that nobody finished was left by a process that was killed.
-LEFT = 86_400
+STALE_SECONDS = 86_400
 
 #: Bundles kept of all models together; the ones that were not read for longest go first.
-KEPT = 128
+MAX_ARTIFACTS = 128
 SIGNATURES = "signatures.json"
 
 #: Writes a graph's compiled code to a file; reads it from there.
@@ -30,9 +30,9 @@ Write = Callable[[Traced, Path], None]
 Read = Callable[[Path], Code]
 
 
-def place(root: Path, recipe: Recipe, wish: Wish) -> Path:
+def artifact_folder(root: Path, spec: NetworkSpec, request: ShapeRequest) -> Path:
     """Where the bundle of that wish is."""
-    return root / recipe.build() / f"{wish.bucket}-{hashlib.sha256(wish.shape.encode()).hexdigest()[:16]}"
+    return root / spec.fingerprint() / f"{request.bucket}-{hashlib.sha256(request.shape.encode()).hexdigest()[:16]}"
 
 
 def save(folder: Path, traced: Sequence[Traced], write: Write) -> None:
@@ -79,22 +79,22 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def load(folder: Path, read: Read) -> Bundle:
+def load(folder: Path, read: Read) -> CompiledArtifact:
     """What `save` kept. Raises OSError, KeyError, ValueError, or whatever the compiler's reader does."""
     told = json.loads((folder / SIGNATURES).read_text("utf-8"))
-    bundle = [(Signature.from_dict(one), read(folder / f"{number}.bin")) for number, one in enumerate(told)]
+    artifact = [(Signature.from_dict(one), read(folder / f"{number}.bin")) for number, one in enumerate(told)]
     folder.touch()
-    return bundle
+    return artifact
 
 
 def prune(root: Path) -> None:
-    """Removes the bundles beyond `KEPT`, and halves of some; another worker may remove some meanwhile."""
+    """Removes the bundles beyond `MAX_ARTIFACTS`, and halves of some; another worker may remove some meanwhile."""
     with contextlib.suppress(FileNotFoundError):
         found = sorted(root.glob(f"*/*/{SIGNATURES}"), key=lambda path: path.parent.stat().st_mtime, reverse=True)
-        for old in found[KEPT:]:
+        for old in found[MAX_ARTIFACTS:]:
             discard(old.parent)
         for half in root.glob("*/.*.*"):
-            if half.stat().st_mtime < time.time() - LEFT:
+            if half.stat().st_mtime < time.time() - STALE_SECONDS:
                 discard(half)
 
 

@@ -6,11 +6,11 @@ import threading
 from core.events import Cancel, Catalogue, Pause, Resume, Submit
 
 
-class Drop:
+class ConnectionLost:
     """The connection is gone: nobody waits for these jobs any more."""
 
 
-class Arrived:
+class LoadEnded:
     """A model that was loading is there, or will not come."""
 
 
@@ -22,7 +22,7 @@ class Stop:
     """Leave the loop."""
 
 
-Order = Submit | Pause | Resume | Cancel | Catalogue | Arrived | Compiled | Drop | Stop
+Order = Submit | Pause | Resume | Cancel | Catalogue | LoadEnded | Compiled | ConnectionLost | Stop
 
 
 class Inbox:

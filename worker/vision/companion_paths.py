@@ -19,7 +19,7 @@ _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class CompanionPaths:
     """Files, folders or hub paths; empty: nothing. `adapter`: its file, or a folder that holds only one."""
 
     adapter: str = ""
@@ -28,7 +28,7 @@ class Places:
     describer: str = ""
 
     @classmethod
-    def beside(cls, folder: Path) -> "Places":
+    def in_folder(cls, folder: Path) -> "CompanionPaths":
         """What a checkpoint's own folder holds, by these names."""
 
         def found(name: str) -> str:
@@ -40,20 +40,20 @@ class Places:
         )  # fmt: skip
 
     @classmethod
-    def named(cls, place: ModelPlace) -> "Places":
+    def of_entry(cls, place: ModelPlace) -> "CompanionPaths":
         """What the catalogue names."""
         return cls(adapter=place.adapter, upscaler=place.upscaler, classifier=place.classifier)
 
-    def over(self, other: "Places") -> "Places":
+    def with_defaults(self, other: "CompanionPaths") -> "CompanionPaths":
         """These, and `other`'s where there are none."""
-        return Places(**{one.name: getattr(self, one.name) or getattr(other, one.name) for one in fields(self)})
+        return CompanionPaths(**{one.name: getattr(self, one.name) or getattr(other, one.name) for one in fields(self)})
 
 
 #: No companions.
-NONE = Places()
+NO_COMPANIONS = CompanionPaths()
 
 
-def find(place: str) -> Path:
+def locate_companion(place: str) -> Path:
     """A place on the disk, fetched from a hub where it is none. Raises CannotOpen."""
     path = existing(place)
     if path is not None:

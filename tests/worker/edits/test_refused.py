@@ -11,15 +11,15 @@ from PIL import Image
 
 from core.events import Submit
 from core.job import Canvas, House, Input, Kind, Request, Role, Upscale
-from tests.worker.edits.drawing import Easel, grey
+from tests.worker.edits.drawing import EditDriver, grey
 from tests.worker.engine_driver import request
-from worker.checkpoints.loader import Loaded
-from worker.edits import Desk, check_from_words, prepare
-from worker.edits.inputs import Brought, decode, read
+from worker.checkpoints.loader import LoadedCheckpoint
+from worker.edits import PrepareContext, check_text_only, prepare
+from worker.edits.inputs import Inputs, decode, read_inputs
 from worker.engine.image_encoding import png
 from worker.errors import CannotCompute
 from worker.interfaces import Pixels
-from worker.vision.companions import Tools
+from worker.vision.companions import Companions
 
 SIDE = 64
 PIXELS: Pixels = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
@@ -28,7 +28,7 @@ MASK = Input(role=Role.MASK, of="mask")
 PROMPT, STYLE = Input(role=Role.PROMPT, of="a/0"), Input(role=Role.STYLE, of="a/0")
 
 
-class Untouched:
+class UntouchedFamily:
     """A family that nobody may ask for anything."""
 
     def __getattr__(self, name: str) -> Any:
@@ -37,18 +37,18 @@ class Untouched:
 
 def refusal(wish: Request, **more: Any) -> str:
     """The sentence."""
-    tools: Any = more.pop("tools", Tools())
+    companions: Any = more.pop("companions", Companions())
     order = Submit(job="a", attempt=1, request=wish, indices=(0,), **more)
-    family: Any = Untouched()
+    family: Any = UntouchedFamily()
     with pytest.raises(CannotCompute) as refused:
-        list(prepare(order, Desk(family=family, tools=tools, text=family)))
+        list(prepare(order, PrepareContext(family=family, companions=companions, text=family)))
     sentence = str(refused.value)
     assert sentence[0].isupper() and sentence.endswith(".") and "\n" not in sentence
     return sentence
 
 
-WITH_ADAPTER: Any = Tools(adapter=Untouched(), describer=Untouched())  # type: ignore[arg-type]
-WITH_UPSCALER: Any = Tools(upscaler=Untouched(), adapter=Untouched())  # type: ignore[arg-type]
+WITH_ADAPTER: Any = Companions(adapter=UntouchedFamily(), describer=UntouchedFamily())  # type: ignore[arg-type]
+WITH_UPSCALER: Any = Companions(upscaler=UntouchedFamily(), adapter=UntouchedFamily())  # type: ignore[arg-type]
 TWICE = {"upscale": Upscale(factor=2), "width": 128, "height": 128}
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
@@ -127,9 +127,9 @@ def test_is_refused_in_one_sentence_before_anything_is_computed(case: str) -> No
     assert words in refusal(request(**{"count": 1, **changes}), **more)
 
 
-def brought(wish: Request, **more: Any) -> tuple[int, Brought]:
+def read_all(wish: Request, **more: Any) -> tuple[int, Inputs]:
     """In how many pieces the order's pictures were read, and what they are."""
-    work = read(Submit(job="a", attempt=1, request=wish, indices=(0,), **more), WITH_ADAPTER)
+    work = read_inputs(Submit(job="a", attempt=1, request=wish, indices=(0,), **more), WITH_ADAPTER)
     for pieces in itertools.count():
         try:
             next(work)
@@ -141,11 +141,11 @@ def brought(wish: Request, **more: Any) -> tuple[int, Brought]:
 def test_each_picture_is_read_in_a_piece_of_its_own_and_what_is_only_looked_at_becomes_small(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("worker.edits.inputs.SEEN_PIXELS", 32 * 24)
+    monkeypatch.setattr("worker.edits.inputs.MAX_REFERENCE_PIXELS", 32 * 24)
     wide, photo = np.full((SIDE, 2 * SIDE, 3), 90, dtype=np.uint8), BytesIO()
     Image.fromarray(wide).save(photo, "JPEG")
     wish = request(inputs=(PROMPT, STYLE, STYLE), strength=0.5, count=1)
-    pieces, found = brought(wish, source=PNG, pictures=(PNG, png(wide), photo.getvalue()))
+    pieces, found = read_all(wish, source=PNG, pictures=(PNG, png(wide), photo.getvalue()))
     assert pieces == 4
     assert found.source is not None and found.source.shape == PIXELS.shape
     for one, ratio in zip(found.references, (1, 2, 2), strict=True):
@@ -159,7 +159,7 @@ def test_a_mask_painted_on_nothing_is_white_only_where_it_was_painted() -> None:
     painted, file = np.zeros((SIDE, SIDE, 4), dtype=np.uint8), BytesIO()
     painted[8:24, 8:40] = 255
     Image.fromarray(painted).save(file, "PNG")
-    _pieces, found = brought(request(inputs=(MASK,), count=1), source=PNG, pictures=(file.getvalue(),))
+    _pieces, found = read_all(request(inputs=(MASK,), count=1), source=PNG, pictures=(file.getvalue(),))
     assert found.mask is not None and np.array_equal(found.mask, painted[..., 3])
 
 
@@ -177,7 +177,7 @@ def test_a_picture_held_sideways_is_turned_upright(kind: str) -> None:
 
 
 def test_a_picture_of_too_many_pixels_is_not_even_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.edits.inputs.MOST_PIXELS", SIDE * SIDE - 1)
+    monkeypatch.setattr("worker.edits.inputs.MAX_PIXELS", SIDE * SIDE - 1)
     assert "too many to be read" in refusal(request(strength=0.5, count=1), source=PNG)
 
 
@@ -191,7 +191,7 @@ def test_what_the_numbers_tell_is_told_before_any_picture_is_decoded(monkeypatch
         assert words in refusal(request(**{"count": 1, **changes}), **more)
 
 
-def test_transparent_pictures_lie_on_white_and_photographs_work_too(loaded: Loaded) -> None:
+def test_transparent_pictures_lie_on_white_and_photographs_work_too(loaded: LoadedCheckpoint) -> None:
     clear, photo, deep = BytesIO(), BytesIO(), BytesIO()
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(clear, "PNG")
     Image.fromarray(PIXELS).save(photo, "JPEG")
@@ -202,7 +202,7 @@ def test_transparent_pictures_lie_on_white_and_photographs_work_too(loaded: Load
     deep.seek(0)
     Image.fromarray(np.array([[0, 0x8001, 0x8000]], dtype=np.uint16)).save(deep, "PNG", transparency=0x8000)
     assert decode(deep.getvalue(), "It")[..., 0].tolist() == [[0, 128, 255]], "one grey is transparent"
-    assert len(Easel(loaded).draw(request(strength=0.5, count=1, steps=2), PIXELS)) == 1
+    assert len(EditDriver(loaded).draw(request(strength=0.5, count=1, steps=2), PIXELS)) == 1
 
 
 @pytest.mark.parametrize(
@@ -212,5 +212,5 @@ def test_transparent_pictures_lie_on_white_and_photographs_work_too(loaded: Load
 def test_a_model_that_draws_from_words_alone_refuses_the_rest(changes: Any, more: Any) -> None:
     order = Submit(job="a", attempt=1, request=request(**changes), indices=(0,), **more)
     with pytest.raises(CannotCompute, match="from words alone"):
-        check_from_words(order)
-    check_from_words(replace(order, request=request(), source=b"", pictures=()))
+        check_text_only(order)
+    check_text_only(replace(order, request=request(), source=b"", pictures=()))

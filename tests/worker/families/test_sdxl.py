@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from tests.worker.checkpoint_families import make_sdxl
-from tests.worker.engine_driver import Bed, pixels, request
+from tests.worker.engine_driver import EngineDriver, pixels, request
 from tests.worker.families.compared import distance, ours, plain, with_sampler
-from worker.checkpoints.loader import Loaded, load
-from worker.device import choose
+from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.device import choose_device
 
-CPU = choose("cpu", "float32", 0)
-Pair = tuple[Loaded, Any]
+CPU = choose_device("cpu", "float32", 0)
+Pair = tuple[LoadedCheckpoint, Any]
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def test_few_steps_without_guidance_cost_one_forward_and_are_right(pairs: Callab
     loaded, pipeline = pairs(timestep_spacing="trailing")
     wish = request(steps=2, guidance=1.0, sampler="euler_a")
     forwards: list[int] = []
-    bed = Bed(loaded)
+    driver = EngineDriver(loaded)
     hook = loaded.family.parts["unet"].register_forward_hook(lambda _m, given, _out: forwards.append(len(given[0])))
-    picture = pixels(bed.render(wish, indices=(0,))[0])
+    picture = pixels(driver.render(wish, indices=(0,))[0])
     hook.remove()
     assert forwards == [1, 1]
     assert distance(picture, plain(with_sampler(pipeline, loaded, "euler_a"), wish)) <= 2
@@ -97,7 +97,7 @@ def test_names_of_distilled_models_bring_few_steps(tmp_path: Path) -> None:
 
 
 def test_the_autoencoder_that_overflows_in_half_precision_stays_whole(tmp_path: Path) -> None:
-    family = load(str(make_sdxl(tmp_path / "xl")), choose("cpu", "float16", 0)).family
+    family = load(str(make_sdxl(tmp_path / "xl")), choose_device("cpu", "float16", 0)).family
     assert {name: next(part.parameters()).dtype for name, part in family.parts.items()} == {
         "text_encoder": torch.float16, "text_encoder_2": torch.float16, "unet": torch.float16, "vae": torch.float32,
     }  # fmt: skip
