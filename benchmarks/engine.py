@@ -219,7 +219,9 @@ def measure(options: argparse.Namespace) -> tuple[list[Goal], dict[str, Any]]:
     together = [second_job(runner, request, number) for number in range(options.pairs)]
     runner.stop()
     grid = statistics.median([*ours, whole])
-    house = sum(event.gpu_ms for _, event in runner.said if isinstance(event, HouseTime) and event.cause == "preview")
+    overhead = sum(
+        event.gpu_ms for _, event in runner.said if isinstance(event, HouseTime) and event.cause == "preview"
+    )
     goals = [
         Goal("a grid, against plain diffusers", ratio_of(ours, plain), "times", RATIO_GOAL),
         Goal("first preview", (previews[0][0] - began) / whole, "of the grid's time", FIRST_PREVIEW_GOAL),
@@ -229,7 +231,7 @@ def measure(options: argparse.Namespace) -> tuple[list[Goal], dict[str, Any]]:
         Goal("second job's first preview", max(seen for _, seen in together), "steps", SECOND_STEPS_GOAL),
         Goal("both jobs", statistics.median(t for t, _ in together) / (2 * grid), "times two grids", TOGETHER_GOAL),
         Goal("steps with rows of both", len(shared.lines) / options.pairs, "a pair", 1, at_least=True),
-        Goal("previews", house / runner.meter.busy_ms, "of the device's time", PREVIEW_COST_GOAL),
+        Goal("previews", overhead / runner.meter.busy_ms, "of the device's time", PREVIEW_COST_GOAL),
     ]
     about = {
         "model": info.name, "digest": info.digest, "side": side, "steps": request.steps, "sampler": request.sampler,

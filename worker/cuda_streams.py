@@ -22,7 +22,7 @@ class HostCopy(Protocol):
 
 
 class SideStream(Protocol):
-    """A second line of work on a device."""
+    """Where work is ordered beside the loop's own, on the same device."""
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -39,24 +39,20 @@ class FinishedCopy:
         self._tensor = tensor
 
     def done(self) -> bool:
-        """It is."""
         return True
 
     def wait(self) -> Tensor:
-        """At once."""
         return self._tensor
 
 
 class SameStream:
-    """No second line: work is done in turn."""
+    """The loop's own stream: work is done in turn."""
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """At once."""
         yield
 
     def to_host(self, tensor: Tensor) -> HostCopy:
-        """At once."""
         return FinishedCopy(tensor.cpu())
 
 
@@ -67,7 +63,7 @@ class _PendingCopy:
         self._source, self._target, self._event = source, target, event
 
     def done(self) -> bool:
-        """As the device says."""
+        """True once the device has passed the event."""
         return bool(self._event.query())
 
     def wait(self) -> Tensor:
@@ -77,7 +73,7 @@ class _PendingCopy:
 
 
 class CudaSideStream:
-    """A stream of its own."""
+    """A second CUDA stream."""
 
     def __init__(self, device: torch.device) -> None:
         cuda: Any = torch.cuda
@@ -92,7 +88,7 @@ class CudaSideStream:
             yield
 
     def to_host(self, tensor: Tensor) -> HostCopy:
-        """On the stream that is current."""
+        """Begins to copy on the stream that is current."""
         target = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         target.copy_(tensor, non_blocking=True)
         event = self._cuda.Event()
@@ -100,12 +96,11 @@ class CudaSideStream:
         return _PendingCopy(tensor, target, event)
 
 
-#: Work is done in turn, where memory or the device leaves no other way.
+#: Where memory or the device allows no work beside the loop's.
 SAME_STREAM = SameStream()
 
 
 def side_stream(device: torch.device) -> SideStream:
-    """For a device."""
     return CudaSideStream(device) if device.type == "cuda" else SAME_STREAM
 
 

@@ -139,7 +139,7 @@ def without_traceback(error: Exception) -> Exception:
 
 
 def synchronize(device: Device) -> None:
-    """Waits for all that was ordered. What is let go afterwards is read by nobody: not by a stream beside the steps."""
+    """Waits for all that was ordered. What is freed afterwards is in nobody's use, not even of a side stream."""
     if device.torch_device.type == "cuda":
         torch.cuda.synchronize(device.torch_device)
 

@@ -38,7 +38,7 @@ class Guidance(StrEnum):
 class Adaptation:
     """What is changed in a model for the rows of one batch: LoRAs as (name, weight), and edges that meet.
 
-    `files`: for each LoRA the state of its file that counts (`loras.states`); none: what is there at the switch.
+    `files`: for each LoRA the state of its file that counts (`lora_switcher.file_states`); none: what is there then.
     """
 
     loras: tuple[tuple[str, float], ...] = ()
@@ -59,7 +59,7 @@ class Model(Protocol):
     #: (0 … 1) where the model needs it, as those with `rescale_betas_zero_snr` do.
     scheduler: Mapping[str, Any]
     guidance: Guidance
-    edits: tuple[Edit, ...]  # what it can do by itself, without an adapter or another network beside it
+    edits: tuple[Edit, ...]  # what it can do by itself, without an adapter or another companion
     parts: Mapping[str, nn.Module]  # its networks by diffusers' names: what memory is counted, moved and compiled by
 
     def adapt(self, adaptation: Adaptation) -> None:

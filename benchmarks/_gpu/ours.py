@@ -1,4 +1,4 @@
-"""Our loop on the same networks: a grid with previews, four members' grids at once, and what the house paid."""
+"""Our loop on the same networks: a grid with previews, four members' grids at once, and overhead."""
 
 import tempfile
 import threading
@@ -36,7 +36,7 @@ class InMemory:
         self._graphs: dict[str, Any] = {}
 
     def make(self, spec: NetworkSpec, request: ShapeRequest, folder: Path, idle_signal: IdleSignal) -> None:
-        """See `compiling.MakeArtifact`."""
+        """See `background_compiler.MakeArtifact`."""
         with torch.inference_mode(False):
             artifact_store.save(folder, trace(spec, request.bucket, request.shape), self._write)
 
@@ -45,7 +45,7 @@ class InMemory:
         path.write_text(name)
 
     def read(self, path: Path) -> Any:
-        """The reverse."""
+        """The graph that `make` left there."""
         return self._graphs[path.read_text()]
 
 
@@ -112,7 +112,7 @@ class Loop:
         return True
 
     def mark(self) -> tuple[int, int]:
-        """Milliseconds so far: of the device, and of previews by what the house was told to pay."""
+        """Milliseconds so far: of the device, and of previews by what was booked to overhead."""
         paid = [event for _, event in self.runner.said if isinstance(event, HouseTime) and event.cause == "preview"]
         return self.runner.meter.busy_ms, sum(event.gpu_ms for event in paid)
 

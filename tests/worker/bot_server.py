@@ -1,4 +1,4 @@
-"""A door for workers, small enough for a test: listens, challenges, keeps what is said, gives orders."""
+"""A bot as workers see it, small enough for a test: listens, challenges, keeps what is said, gives orders."""
 
 import os
 import queue
@@ -95,7 +95,7 @@ class BotServer:
     """Listens on a Unix socket."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="door")
+        self._folder = tempfile.TemporaryDirectory(prefix="bot")
         self.path = Path(self._folder.name) / "s"
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._sock.bind(str(self.path))

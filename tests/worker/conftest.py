@@ -1,4 +1,4 @@
-"""The tiny checkpoint, loaded once, and beds for engines on it."""
+"""The tiny checkpoint, loaded once, and drivers of engines on it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

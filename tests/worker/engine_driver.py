@@ -1,4 +1,4 @@
-"""A bed for the engine: orders in, events in a list, turns taken one by one by the test itself."""
+"""Drives an engine: orders in, events in a list, turns taken one by one by the test itself."""
 
 import io
 import threading
@@ -46,7 +46,7 @@ _fitted: dict[tuple[object, ...], LatentPreview] = {}
 
 
 def fit_once(family: Any) -> LatentPreview:
-    """The map of previews of an autoencoder: hundreds of beds stand on a few, and fitting costs as much as a grid."""
+    """The map of previews of an autoencoder: hundreds of drivers use a few, and fitting costs as much as a grid."""
     vae = family.parts.get("vae")
     if vae is None:
         return _fit(family)
@@ -86,12 +86,12 @@ class EngineDriver:
             self.events.append(event)
             self._news.notify_all()
 
-    def submit(self, job: str, wish: Request, attempt: int = 1, **more: Any) -> None:
+    def submit(self, job: str, wanted: Request, attempt: int = 1, **more: Any) -> None:
         """Orders a job; where there is one model, of that."""
         if self._only:
-            wish = replace(wish, model=self._only)
-        indices = more.pop("indices", tuple(range(wish.count)))
-        self.engine.inbox.put(Submit(job=job, attempt=attempt, request=wish, indices=indices, **more))
+            wanted = replace(wanted, model=self._only)
+        indices = more.pop("indices", tuple(range(wanted.count)))
+        self.engine.inbox.put(Submit(job=job, attempt=attempt, request=wanted, indices=indices, **more))
 
     def cancel(self, job: str, attempt: int = 1) -> None:
         """Orders its end."""
@@ -136,12 +136,12 @@ class EngineDriver:
         return [event for event in self.of(job) if isinstance(event, Progress) and event.preview]
 
     def overhead_ms(self) -> int:
-        """All that the house was told to pay."""
+        """All that was booked to overhead."""
         return sum(event.gpu_ms for event in self.events if isinstance(event, HouseTime))
 
-    def render(self, wish: Request, job: str = "a", **more: Any) -> list[bytes]:
+    def render(self, wanted: Request, job: str = "a", **more: Any) -> list[bytes]:
         """One job alone, to its end: its pictures."""
-        self.submit(job, wish, **more)
+        self.submit(job, wanted, **more)
         self.finish(job)
         assert isinstance(self.last(job), Done), self.last(job)
         return self.pictures(job)

@@ -91,7 +91,7 @@ class FakeFamily:
 
 
 class FakeRun:
-    """A run of a pipeline of its own; see `base.Run`."""
+    """A run of a pipeline of its own; see `interfaces.GenerationRun`."""
 
     def __init__(self, steps: int, count: int, rows: int, fails: int) -> None:
         self.steps, self.done, self._count, self.fails = steps, 0, count, fails

@@ -1,6 +1,6 @@
 """python -m tests.worker.faulty_worker: the real worker with faults, for tests only. Arguments are the worker's own.
 
-FAULT_LOAD_SECONDS makes loading that slow; words in a prompt make its forwards fail (`faults.MARKS`).
+FAULT_LOAD_SECONDS makes loading that slow; words in a prompt make its forwards fail (`faulty_family.MARKS`).
 """
 
 import os

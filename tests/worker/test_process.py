@@ -65,7 +65,7 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
 
 @pytest.fixture(scope="module")
 def reconnecting(folder: Path, fork: Fork) -> Iterator[tuple[BotServer, ForkedProcess]]:
-    """A worker that dials again whenever a test has ended its visit, and its door."""
+    """A worker that dials again whenever a test has ended its connection, and its bot."""
     server = BotServer()
     with fork("--connect", server.address, "--model", str(folder), module="tests.worker.faulty_worker") as process:
         yield server, process

@@ -1,6 +1,7 @@
 """Which checkpoints are computed step by step: by the pipeline that a `model_index.json` names, what lies in it.
 
-A table and its reader; loads nothing. Every other pipeline that makes pictures from words runs whole (families/any.py).
+A table and its reader; loads nothing. Every other pipeline that makes pictures from words runs whole
+(families/generic_pipeline.py).
 """
 
 import json

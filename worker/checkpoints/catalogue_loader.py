@@ -1,4 +1,4 @@
-"""Opens what a request's model name means: the catalogue's entry, with its files and with what lies beside it.
+"""Loads what a request's model name means: the catalogue's entry, with its files and its companions.
 
 The bot sends the catalogue; before that, and beside it, there is the model that the worker was started with. Knows
 nothing of memory and of jobs.
@@ -22,7 +22,7 @@ from worker.vision.companion_paths import NO_COMPANIONS, CompanionPaths
 
 
 class LoadFiles(Protocol):
-    """`models.load`."""
+    """What loads a checkpoint: `loader.load`, or what compiles for it too."""
 
     def __call__(
         self, model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles, vae: str = "",

@@ -84,7 +84,6 @@ def guidance_rescale_of(config: Mapping[str, Any]) -> dict[str, float]:
 
 
 def read_tokenizers(folder: Path, kind: PipelineKind) -> dict[str, Any]:
-    """By folder."""
     return {
         name: class_of(class_name).from_pretrained(folder / name, local_files_only=True)
         for name, class_name in kind.tokenizers.items()
@@ -120,7 +119,7 @@ def prepare_network(network: Any) -> Any:
 
 
 def build_family(components: Components, device: Device, loras: LoraFiles | None, *, compiled: bool = False) -> Family:
-    """The family that computes with these parts."""
+    """The family that computes with these components."""
     more: dict[str, Any] = {}
     if components.kind.family == "sdxl":
         more["zeros_for_empty"] = bool(components.index.get("force_zeros_for_empty_prompt", True))

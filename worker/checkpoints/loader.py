@@ -42,14 +42,14 @@ _OWN_SAMPLERS = {"EulerAncestralDiscreteScheduler": "euler_a", "LCMScheduler": "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedCheckpoint:
-    """A model ready to compute, and what it says about itself. A `base.PipelineModel` shares no forwards."""
+    """A model ready to compute, and what it says about itself. A `PipelineModel` shares no forwards."""
 
     family: Family | PipelineModel
     info: ModelInfo
     memory_mb: int  # of its parameters, on the device
     plan: OffloadPlan = FULLY_RESIDENT  # how it lies there
     compiled_model: CompiledModel | None = None  # compiled code, where there may be some
-    companions: Companions = field(default_factory=Companions)  # what lies beside it
+    companions: Companions = field(default_factory=Companions)  # networks that lie beside it
     loras: LoraFiles | None = None  # where its LoRAs are
 
 
@@ -72,12 +72,12 @@ def load(
 ) -> LoadedCheckpoint:  # fmt: skip
     """Loads `model` onto the device. `loras`: where LoRAs are; `weights`: full, or fp8 for the denoiser's.
 
-    `compiled`: somebody will compile the networks as they are, LoRAs and all (`forward.py` compiles them without).
+    `compiled`: somebody will compile the networks as they are, LoRAs and all (`CompiledForward` does without).
 
-    `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. `companions`: what else is to lie
-    beside it, before what its folder holds. `reserved`: who has a part of the device's memory, other programs left out.
+    `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. `companions`: where they are,
+    before what its folder holds. `reserved`: what others have of the device's memory, other programs left out.
 
-    Raises NoRoom when models of that company had better go first, else CannotLoad.
+    Raises NoRoom when other models of this worker had better go first, else CannotLoad.
     """
     silence_libraries()
     try:
@@ -132,7 +132,7 @@ def _load(model: str, device: Device, progress: Callable[[], None], how: _LoadOp
 
 
 def _placed(family: Family | PipelineModel, info: ModelInfo, device: Device, how: _LoadOptions) -> LoadedCheckpoint:
-    """On the device, as far as it fits there, with what lies beside it."""
+    """On the device, as far as it fits there, with its companions."""
     reserved = replace(how.reserved, companions=companions_mb(how.companions, device.dtype.itemsize))
     plan = plan_for_model(family, device, how.weights, info.name, reserved)
     log.info("%s: %s.", info.name, plan.sentence())
@@ -167,7 +167,7 @@ def _load_pipeline(model: str, folder: Path, device: Device, how: _LoadOptions) 
 
 
 def add_companions(loaded: LoadedCheckpoint, paths: CompanionPaths, device: Device) -> LoadedCheckpoint:
-    """The model with what lies in these places beside it, in the place of what it had of the kind."""
+    """The model with the companions at these paths, in the place of what it had of the kind."""
     if paths == NO_COMPANIONS:
         return loaded
     companions = open_companions(paths, loaded.family.parts, device.torch_device, device.dtype)

@@ -24,7 +24,7 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 
 
 def _nothing() -> None:
-    """Nobody wants to know."""
+    """Where nobody asks for progress."""
 
 
 def is_location(model: str) -> bool:

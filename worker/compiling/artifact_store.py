@@ -21,7 +21,7 @@ from worker.compiling.tracing import NetworkSpec, Traced
 #: Seconds after which a folder that nobody finished was left by a process that was killed.
 STALE_SECONDS = 86_400
 
-#: Bundles kept of all models together; the ones that were not read for longest go first.
+#: Artifacts kept of all models together; the ones that were not read for longest go first.
 MAX_ARTIFACTS = 128
 SIGNATURES = "signatures.json"
 
@@ -31,7 +31,7 @@ Read = Callable[[Path], Code]
 
 
 def artifact_folder(root: Path, spec: NetworkSpec, request: ShapeRequest) -> Path:
-    """Where the bundle of that wish is."""
+    """Where the artifact for a shape is kept."""
     return root / spec.fingerprint() / f"{request.bucket}-{hashlib.sha256(request.shape.encode()).hexdigest()[:16]}"
 
 
@@ -53,7 +53,7 @@ def save(folder: Path, traced: Sequence[Traced], write: Write) -> None:
 
 
 def _put(fresh: Path, folder: Path) -> None:
-    """Where another worker was first, its bundle is as good. Raises OSError."""
+    """Where another worker was first, its artifact is as good. Raises OSError."""
     try:
         fresh.replace(folder)
     except OSError:
@@ -73,7 +73,7 @@ def _to_disk(path: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """A bundle that is of no use; the signatures go first, so that what is left of it counts for nothing."""
+    """Removes an artifact that is of no use; the signatures go first, so that what is left of it counts for nothing."""
     with contextlib.suppress(OSError):
         (folder / SIGNATURES).unlink()
     shutil.rmtree(folder, ignore_errors=True)
@@ -88,7 +88,7 @@ def load(folder: Path, read: Read) -> CompiledArtifact:
 
 
 def prune(root: Path) -> None:
-    """Removes the bundles beyond `MAX_ARTIFACTS`, and halves of some; another worker may remove some meanwhile."""
+    """Removes the artifacts beyond `MAX_ARTIFACTS`, and halves of some; another worker may remove some meanwhile."""
     with contextlib.suppress(FileNotFoundError):
         found = sorted(root.glob(f"*/*/{SIGNATURES}"), key=lambda path: path.parent.stat().st_mtime, reverse=True)
         for old in found[MAX_ARTIFACTS:]:
@@ -99,7 +99,7 @@ def prune(root: Path) -> None:
 
 
 def write_compiled(traced: Traced, path: Path) -> None:
-    """By torch's inductor."""
+    """Compiles a graph by torch's inductor, into a file."""
     from torch._inductor import standalone_compile
 
     artifact = standalone_compile(traced.graph, list(traced.examples), dynamic_shapes="from_graph")
@@ -107,7 +107,7 @@ def write_compiled(traced: Traced, path: Path) -> None:
 
 
 def read_compiled(path: Path) -> Code:
-    """The reverse."""
+    """What `write_compiled` wrote."""
     from torch._inductor.standalone_compile import CompiledArtifact
 
     return CompiledArtifact.load(path=str(path), format="binary")

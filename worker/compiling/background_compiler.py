@@ -53,7 +53,7 @@ class CompileFailed(Exception):
 
 
 class IdleSignal:
-    """Whether the device has work, as the loop tells, and whether all is over. `idle` may be shared by compilers."""
+    """Whether the device has work, as the engine says, and whether all is over. `idle` may be shared by compilers."""
 
     def __init__(self, idle: threading.Event | None = None) -> None:
         self._idle = idle or threading.Event()
@@ -79,13 +79,13 @@ class IdleSignal:
             pass
 
 
-#: Makes the bundle of a wish at a folder. Raises CompileFailed, or whatever a compiler does.
+#: Makes the artifact for a shape in a folder. Raises CompileFailed, or whatever a compiler does.
 MakeArtifact = Callable[[NetworkSpec, ShapeRequest, Path, IdleSignal], None]
 
 
 @dataclass(slots=True, kw_only=True, weakref_slot=True)
 class BackgroundCompiler:
-    """Works through the wishes of a loaded model. `wake_loop` wakes the loop when something can be adopted."""
+    """Works through the shapes that a model is asked for. `wake_loop` wakes the loop when something can be adopted."""
 
     targets: Sequence[CompileTarget]
     root: Path
@@ -108,7 +108,7 @@ class BackgroundCompiler:
         self.targets[0].forward.counts.wake()
 
     def serve_next(self) -> bool:
-        """Serves the first wish that is not served; False when there is none."""
+        """Compiles for the first shape that has no code yet; False when there is none."""
         found = self.next_request()
         if found is None:
             return False
@@ -118,7 +118,7 @@ class BackgroundCompiler:
         return True
 
     def next_request(self) -> tuple[int, ShapeRequest, NetworkSpec, Path] | None:
-        """The first wish that is not served, with what making its bundle takes."""
+        """The first shape that has no code yet, with what compiling for it takes."""
         for number, target in enumerate(self.targets):
             target.forward.counts.save()
             for request in target.forward.counts.most_used()[:MAX_SHAPES]:
@@ -153,7 +153,7 @@ class BackgroundCompiler:
 def _serve_requests(
     compiler_ref: "weakref.ref[BackgroundCompiler]", idle_signal: IdleSignal, counts: ShapeCounts, root: Path
 ) -> None:
-    """Serves one wish after the other while the model is there."""
+    """Compiles for one shape after the other while the model is there."""
     while not idle_signal.stopped.is_set():
         compiler = compiler_ref()
         found = compiler.next_request() if compiler is not None else None
@@ -172,7 +172,7 @@ def _serve_requests(
 def ensure_artifact(
     make: MakeArtifact | None, spec: NetworkSpec, request: ShapeRequest, folder: Path, idle_signal: IdleSignal
 ) -> Exception | None:
-    """Sees to it that the bundle is there; what went wrong, if anything did."""
+    """Compiles unless the artifact is there; what went wrong, if anything did."""
     if (folder / artifact_store.SIGNATURES).is_file():
         return None
     try:
@@ -232,6 +232,6 @@ def _environment(spare: bool) -> dict[str, str]:
 
 
 def set_torch_cache_folders(root: Path) -> None:
-    """torch's own caches lie beside the bundles, for this process and those that it starts."""
+    """torch's own caches lie beside the artifacts, for this process and those that it starts."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(root / "inductor"))
     os.environ.setdefault("TRITON_CACHE_DIR", str(root / "triton"))

@@ -1,7 +1,7 @@
-"""python -m worker.compiling.compile_process NICE: compiles one bundle, as ordered on stdin, and leaves it on disk.
+"""python -m worker.compiling.compile_process NICE: compiles one artifact, as ordered on stdin, and leaves it on disk.
 
 A process, because the compiler keeps Python's one lock for minutes and would hold up every step of the loop; and it can
-be stopped and let go on at any moment. It needs neither the model's weights nor memory for them.
+be stopped and continued at any moment. It needs neither the model's weights nor memory for them.
 """
 
 import json
@@ -17,7 +17,7 @@ from worker.compiling.tracing import NetworkSpec
 
 
 def encode_order(spec: NetworkSpec, request: ShapeRequest, folder: Path) -> str:
-    """What the process reads."""
+    """The JSON that the process reads from stdin."""
     return json.dumps(
         {"recipe": asdict(spec), "bucket": request.bucket, "shape": request.shape, "folder": str(folder)}, default=list
     )
@@ -38,7 +38,7 @@ def run_order(given: Mapping[str, Any]) -> None:
 
 
 def main() -> int:
-    """0 when the bundle is there."""
+    """0 when the artifact is there."""
     from worker.process_exit import die_with_parent
 
     die_with_parent()

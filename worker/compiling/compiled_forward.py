@@ -22,7 +22,7 @@ from worker.device import is_out_of_memory
 
 log = logging.getLogger("darkroom.compiling")
 
-#: Under steady load a bundle that is ready waits so long for a quiet moment, then takes a busy one: about a second,
+#: Under steady load an artifact that is ready waits so long for an idle moment, then takes a busy one: about a second,
 #: which the next grids give back.
 OVERDUE_SECONDS = 60.0
 #: Compiled code may round differently, by so much of the output's own size.
@@ -33,7 +33,7 @@ _A_TIME = 500.0  # some timestep
 class CompiledForward:
     """`plain` is False while the model is not as it was loaded (LoRAs, tiling): then all is eager.
 
-    Where the model leaves the device, `leave` comes before and `restore` after; both from the thread that moves it,
+    Where the model leaves the device, `release` comes before and `restore` after; both from the thread that moves it,
     while nothing else uses the model.
     """
 
@@ -117,7 +117,7 @@ class CompiledForward:
             self._release_memory()
 
     def _release_memory(self) -> None:
-        """Of all that holds the device's memory; the code itself is offered anew."""
+        """Frees all that holds the device's memory; the code itself is offered anew."""
         self._ready.clear()
         self._weights.drop_joined()
         with self._lock:
@@ -145,7 +145,7 @@ class CompiledForward:
             self._discards[request] = discard or _nothing
 
     def has(self, request: ShapeRequest) -> bool:
-        """True when that wish is served by compiled code, or is about to be, or never will be."""
+        """True when that shape is served by compiled code, or is about to be, or never will be."""
         with self._lock:
             known = self._refused | self._proven.keys()
             return request in known or any(request == mine for mine, *_ in self._offers)
@@ -190,10 +190,10 @@ class CompiledForward:
 
     def suspend(self, seconds: float) -> bool:
         """The same while the model stays: eager for so long, and then tried again. False when it frees no memory."""
-        held = bool(self._ready)
+        had_code = bool(self._ready)
         self._release_memory()
         self._suspended_until = max(self._suspended_until, self._clock() + seconds)
-        return held
+        return had_code
 
     def _verified(self, request: ShapeRequest, artifact: CompiledArtifact) -> RunForward:
         table = bind(artifact, self._module, self._weights)
@@ -237,7 +237,7 @@ class CompiledForward:
 
 
 def _nothing() -> None:
-    """There is nothing to discard."""
+    """Where there is nothing to discard."""
 
 
 def _listed(answer: Any) -> tuple[Tensor, ...]:

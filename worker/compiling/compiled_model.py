@@ -42,12 +42,12 @@ class CompiledModel:
         return any(forward.may_adopt(idle=idle) for forward in self._forwards)
 
     def adopt(self, *, idle: bool) -> None:
-        """Tries one."""
+        """Tries one piece of code that waits; there must be one."""
         next(forward for forward in self._forwards if forward.may_adopt(idle=idle)).adopt()
 
     @property
     def padding(self) -> int:
-        """Rows of the last step that nobody ordered."""
+        """Rows of the last step that nobody ordered, of the denoiser."""
         return self._forwards[0].padding
 
     def is_settled(self) -> bool:

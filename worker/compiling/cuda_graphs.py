@@ -18,7 +18,7 @@ class GraphRecorder(Protocol):
 
 
 def no_recording(run: RunForward, tensors: Sequence[Tensor]) -> RunForward:
-    """As it is."""
+    """The forward as it is."""
     return run
 
 
@@ -59,5 +59,5 @@ class CudaGraphRecorder:
 
 
 def graph_recorder(device: torch.device) -> GraphRecorder:
-    """What pays on this device."""
+    """CUDA graphs where there are some."""
     return CudaGraphRecorder() if device.type == "cuda" else no_recording

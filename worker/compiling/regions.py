@@ -40,7 +40,7 @@ class Signature:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Signature":
-        """The reverse. Raises KeyError or TypeError."""
+        """What `to_dict` gave. Raises KeyError or TypeError."""
         return cls(region=data["region"], shape=data["shape"], inputs=tuple(data["inputs"]), single=data["single"])
 
 
@@ -79,7 +79,7 @@ class WeightLookup:
         return tuple(map(Tensor.data_ptr, [owner[name] for owner, name in self._locations.values()]))
 
     def drop_joined(self) -> None:
-        """Lets go of what was made of them."""
+        """Frees the joined copies."""
         self._joined.clear()
 
     def _own(self, whole: str) -> Tensor:

@@ -18,14 +18,14 @@ MAX_SHAPES = 64
 
 @dataclass(frozen=True, slots=True, order=True)
 class ShapeRequest:
-    """A forward that was asked for: rows in it, and the text of its arguments (`shapes.Call.shape`)."""
+    """A forward that was asked for: rows in it, and the text of its arguments (`call_signature.Call.shape`)."""
 
     bucket: int
     shape: str
 
 
 class ShapeCounts:
-    """Counts. Written by the loop, read by the thread that compiles; `path` None keeps nothing."""
+    """The counts. Written by the loop, read by the thread that compiles; `path` None keeps nothing."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -75,7 +75,7 @@ class ShapeCounts:
 
 
 def _rows(path: Path | None) -> list[tuple[str, int, float]]:
-    """What stands on disk; nothing when that is not a tally."""
+    """What stands on disk; nothing when those are no counts."""
     try:
         rows = json.loads(path.read_text("utf-8")) if path else []
         return [(str(shape), int(bucket), float(count)) for shape, bucket, count in rows]

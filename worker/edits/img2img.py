@@ -64,7 +64,7 @@ def prepare_pictures(order: Submit, inputs: Inputs, context: PrepareContext) -> 
     """One row for each picture that is ordered."""
     request, family = order.request, context.family
     start = _start_image(request, inputs, adapts=context.companions.adapter is not None)
-    # What comes of words alone, and edges that meet, are drawn as large as they are: `tasks.check` saw to it.
+    # What comes of words alone, and edges that meet, are drawn as large as they are: `task.check_request` saw to it.
     exact = inputs.source is None or request.tile
     size = start.size if exact else round_up_to_grid(start.size, grid_of(family))
     latents = mask = None

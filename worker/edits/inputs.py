@@ -22,7 +22,7 @@ from worker.vision.companions import Companions
 Mask = NDArray[np.uint8]  # [height, width]: 255 = to be made anew
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-#: Pixels of a picture that is brought, and of one that is enlarged.
+#: Pixels of a picture that an order brings, and of one that is enlarged.
 MAX_PIXELS = 64 << 20
 #: Pixels of a picture that is only looked at: no network sees more of it, and a job may bring many.
 MAX_REFERENCE_PIXELS = 4 << 20

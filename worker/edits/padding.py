@@ -36,5 +36,5 @@ def pad_to(pixels: Bytes, size: Size) -> Bytes:
 
 
 def crop_to(pixels: Bytes, size: Size) -> Bytes:
-    """The reverse of `pad_to`."""
+    """The part of `size` in the upper left corner: what `pad_to` was given."""
     return pixels[: size[1], : size[0]]  # type: ignore[return-value]

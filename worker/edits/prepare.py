@@ -34,7 +34,7 @@ def prepare(order: Submit, context: PrepareContext) -> Generator[None, None, Pre
     """
     inputs = yield from read_inputs(order, context.companions)
     if order.kind is Kind.DESCRIBE:
-        assert inputs.source is not None and context.companions.describer is not None  # read() saw to it
+        assert inputs.source is not None and context.companions.describer is not None  # read_inputs() saw to it
         return Prepared(words=context.companions.describer.describe(inputs.source))
     if order.request.upscale is not None:
         return (yield from prepare_upscale(order, inputs, context))

@@ -22,7 +22,7 @@ class EncodeText(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareContext:
-    """What preparing a job needs: the loaded model, what lies beside it, and its texts' encodings (cached)."""
+    """What preparing a job needs: the loaded model, its companions, and its texts' encodings (cached)."""
 
     family: Family
     companions: Companions

@@ -1,4 +1,4 @@
-"""What a picture is told: its words with the house's style on them, and chaos, which leads each picture another way.
+"""What a picture is told: its words with the house style on them, and chaos, which leads each picture another way.
 
 Everything is decided by the request and the picture's index. Knows no samplers and no pictures.
 """

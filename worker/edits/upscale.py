@@ -35,7 +35,7 @@ EASE = 0.5
 def prepare_upscale(order: Submit, inputs: Inputs, context: PrepareContext) -> Generator[None, None, Prepared]:
     """The picture larger by the request's factor; one tile of the upscaler at a time."""
     upscale, source = order.request.upscale, inputs.source
-    assert upscale is not None and source is not None  # brought.read() saw to it
+    assert upscale is not None and source is not None  # read_inputs() saw to it
     if context.companions.upscaler is not None:
         larger = yield from context.companions.upscaler.enlarge(source, upscale.factor)
     else:

@@ -27,8 +27,8 @@ class Row:
     """One picture: what decides it, and how far it is.
 
     `x0` is the model's present idea of the finished latents, `unguided_x0` the same before guidance: early on guidance
-    overshoots by far what any picture holds, and the draft is nearer to the end. Pictures are decoded from x0,
-    previews are drawn from the draft. `past_x0` holds the x0s of the steps before, the latest first.
+    overshoots by far what any picture holds, and this is nearer to the end. Pictures are decoded from `x0`, previews
+    from `unguided_x0`. `past_x0` holds the x0s of the steps before, the latest first.
     """
 
     job: str

@@ -7,14 +7,14 @@ import logging
 
 from worker.device import Device, free_cache
 
-log = logging.getLogger("darkroom.room")
+log = logging.getLogger("darkroom.batch")
 
-#: After this many forwards without trouble a room that was halved for want of memory may double again.
+#: After this many forwards without trouble a limit that was halved for want of memory may double again.
 FORWARDS_BEFORE_GROWTH = 200
 
 
 class BatchLimit:
-    """`rows` is the present answer."""
+    """`rows`: how many a forward may have now."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -35,6 +35,6 @@ class BatchLimit:
                 self.rows, self._successes = min(self._device.max_rows, self.rows * 2), 0
 
     def reset(self) -> None:
-        """It was one job alone that was too large: the others may have all the room again."""
+        """It was one job alone that was too large: the others may have the whole limit again."""
         free_cache(self._device)
         self.rows = self._device.max_rows

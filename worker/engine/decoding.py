@@ -84,5 +84,5 @@ def _tried(row: Row | PipelineRow, model: LoadedModel) -> list[Tensor] | Excepti
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        # Bare: its frames would keep all that the try had in memory, while the next one looks for room.
+        # Without its traceback: its frames would keep what the try had in memory, while the next looks for some.
         return without_traceback(error)

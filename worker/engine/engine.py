@@ -1,8 +1,9 @@
-"""The loop over rows: admit, step, emit. Does what it is told and decides no policy.
+"""The loop over rows: prepare, step, emit. Does what it is told and decides no policy.
 
-A row is one picture. Rows of several jobs take their steps in one forward when they may (`admit.py` says when); others
-take turns, whatever their model; jobs are prepared, and pictures decoded, one short piece at a time between the steps,
-so that nobody's step waits for more than one of each. Knows nothing of sockets, models' insides, or who may run what.
+A row is one picture. Rows of several jobs take their steps in one forward when they may (`prepare_job.py` says when);
+others take turns, whatever their model; jobs are prepared, and pictures decoded, one short piece at a time between the
+steps, so that nobody's step waits for more than one of each. Knows nothing of sockets, models' insides, or who may run
+what.
 """
 
 import logging
@@ -75,7 +76,7 @@ class Engine:
         self._decoding: deque[PendingDecode] = deque()
         self._idle, self._idle_event = True, idle_event or threading.Event()
         # A GPU steps on while a model is read from the disk. On a CPU the load would take the cores that the steps
-        # need, and members would pay for it: there the rows wait, and the time is the house's.
+        # need, and members would pay for it: there the rows wait, and the time is overhead.
         self._steps_beside_loads = device.torch_device.type == "cuda"
         cache.on_load_ended = lambda: inbox.put(LoadEnded())
         heartbeat.watch(
@@ -127,7 +128,7 @@ class Engine:
             self._handle(order)
 
     def _wait(self) -> Order | None:
-        """For the next order; while a model loads, that is the house's time."""
+        """For the next order; while a model loads, that is overhead."""
         if self._cache.loading is None:
             self._idle_event.set()
             order = self.inbox.get(block=True)
@@ -198,7 +199,7 @@ class Engine:
         assert model is not None  # a model that rows are at work with does not go
         return model
 
-    # --- admit -----------------------------------------------------------------------------------------------------
+    # --- prepare -----------------------------------------------------------------------------------------------------
 
     def _prepare(self, task: Task) -> None:
         """One piece of what comes before a job's first step: an encode, a tile. After the last its rows are here."""
@@ -226,7 +227,7 @@ class Engine:
             self._results.write_end(task, self._remove(task))
 
     def _report_cost(self, task: Task) -> None:
-        """Before the first step too: the lanes' shares hang on it, and an upscale is all preparation."""
+        """Before the first step too: what the lanes have used hangs on it, and an upscale is all preparation."""
         self._meter.settle(keep=1)
         if (now := self._clock()) - task.reported_at >= PROGRESS_SECONDS:
             task.reported_at = now
@@ -367,7 +368,7 @@ class Engine:
         return self._meter.close(task.id)
 
     def _report_overhead(self) -> None:
-        """Tells what the house pays."""
+        """Tells what nobody pays."""
         self._meter.settle(keep=1 if self._queue.rows else 0)
         for cause, gpu_ms in self._meter.take_overhead().items():
             self._send(HouseTime(cause=cause, gpu_ms=gpu_ms))

@@ -1,7 +1,7 @@
-"""Device time: measures it, and books every nanosecond to a job or to the house.
+"""Device time: measures it, and books every nanosecond to a job or to overhead, which nobody pays.
 
-At all times Σ jobs + Σ house = Σ busy, exactly, in nanoseconds; what is said outside is whole milliseconds, and a job's
-fraction of one goes to the house when it ends. Knows nothing of rows or of what was computed.
+At all times Σ jobs + Σ overhead = Σ busy, exactly, in nanoseconds; what is said outside is whole milliseconds, and a
+job's fraction of one becomes overhead when it ends. Knows nothing of rows or of what was computed.
 """
 
 import time
@@ -14,7 +14,7 @@ import torch
 
 NS_PER_MS = 1_000_000
 ROUNDING = "rounding"
-#: The house's share of a forward; no job has this name.
+#: The overhead's share of a forward; no job has this name.
 PADDING = ""
 
 
@@ -37,11 +37,10 @@ class WallSpan:
         self._to = self._from
 
     def end(self) -> None:
-        """Reads the clock."""
         self._to = self._clock_ns()
 
     def ns(self, wait: bool) -> int:
-        """Always known."""
+        """Its length, which is always known."""
         return self._to - self._from
 
 
@@ -111,7 +110,7 @@ class GpuMeter:
 
     @contextmanager
     def measure(self, *, overlapped: bool = False) -> Iterator[Measurement]:
-        """Measures the block, also when it raises; unless told whose it is, it is the house's.
+        """Measures the block, also when it raises; unless told whose it is, it is overhead.
 
         `overlapped`: the device computes it beside the steps, and no step waits for it.
         """
@@ -143,12 +142,12 @@ class GpuMeter:
         return self._jobs.get(key, 0) // NS_PER_MS
 
     def write_off(self, key: str, cause: str) -> None:
-        """What is booked to a job so far is the house's: it has to begin anew, through no fault of its member."""
+        """Books a job's cost so far to overhead: it has to begin anew, through no fault of its member."""
         self.settle()
         self._add_overhead(cause, self._jobs.pop(key, 0))
 
     def close(self, key: str) -> int:
-        """The job's last number: whole milliseconds, after waiting for all its blocks. The rest is the house's."""
+        """The job's last number: whole milliseconds, after waiting for all its blocks. The rest is overhead."""
         self.settle()
         ns = self._jobs.pop(key, 0)
         ms = ns // NS_PER_MS

@@ -17,7 +17,7 @@ from worker.cuda_streams import HostCopy
 from worker.families.latent_preview import preview_sheet
 from worker.interfaces import Pixels
 
-log = logging.getLogger("darkroom.pictures")
+log = logging.getLogger("darkroom.images")
 
 Work = Callable[[], None]
 
@@ -43,7 +43,7 @@ def to_pixels(image: Tensor) -> Pixels:
 
 
 def to_bytes(image: Tensor) -> Tensor:
-    """The same, still on the device."""
+    """float [3, h, w] in 0 … 1 as uint8 [h, w, 3], still on the device."""
     return image.mul(255).round_().permute(1, 2, 0).to(torch.uint8).contiguous()
 
 
@@ -55,7 +55,7 @@ class SerialExecutor:
         threading.Thread(target=self._run, name="pictures", daemon=True).start()
 
     def put(self, work: Work) -> None:
-        """After all that was put before."""
+        """Runs it after all that was put before."""
         self._queue.put(work)
 
     def _run(self) -> None:
@@ -64,7 +64,7 @@ class SerialExecutor:
 
 
 class PreviewWriter:
-    """Makes JPEGs of sketches; of a job's sketches only the newest one counts."""
+    """Makes JPEGs of previews; of a job's previews only the newest one counts."""
 
     def __init__(self, send: Callable[[str, int, bytes], None]) -> None:
         self._send = send

@@ -41,7 +41,7 @@ class LoadedModel:
 
     loaded: LoadedCheckpoint
     schedules: Schedules
-    latent_preview: LatentPreview | None  # None for models that draw their own drafts
+    latent_preview: LatentPreview | None  # None for models that make their own previews
     made_with: MadeWith
     _adapted: Adaptation = field(default_factory=Adaptation)
     _texts: OrderedDict[tuple[object, ...], Conditions] = field(default_factory=OrderedDict, repr=False)
@@ -81,7 +81,7 @@ class LoadedModel:
 
     @property
     def family(self) -> Family:
-        """What computes rows. `admit.py` lets no job through to a `PipelineModel` that would need any."""
+        """What computes rows. `prepare_job.py` lets no job through to a `PipelineModel` that would need any."""
         return cast("Family", self.loaded.family)
 
     def adapt(self, adaptation: Adaptation) -> None:
@@ -97,18 +97,18 @@ class LoadedModel:
     def adapt_decoder(self, adaptation: Adaptation) -> None:
         """Before each decode: whether edges meet, and nothing else.
 
-        LoRAs are not the decoder's, and their weights may be in use by a forward beside it.
+        LoRAs are not the decoder's, and their weights may be in use by a forward at the same time.
         """
         self.adapt(replace(self._adapted, tile=adaptation.tile))
 
     def release_device_memory(self) -> None:
-        """Before its networks leave the device: nothing that was worked out of them stays there."""
+        """Before its networks are moved off the device: nothing that was worked out of them stays there."""
         self._texts.clear()
         if self.loaded.compiled_model is not None:
             self.loaded.compiled_model.release()
 
     def restore(self) -> None:
-        """Once its networks are there again."""
+        """Once its networks are on the device again."""
         if self.loaded.compiled_model is not None:
             self.loaded.compiled_model.restore()
 
@@ -118,7 +118,7 @@ class LoadedModel:
         return self.loaded.compiled_model.padding if self.loaded.compiled_model is not None else 0
 
     def preview_latents(self, task: Task) -> Tensor | None:
-        """The drafts of a job's rows as they are now, [n, channels, h, w]: the next step writes over the rows' own."""
+        """What a job's preview is made of, [n, channels, h, w]; a copy, for the next step writes over the rows' own."""
         rows = [row.unguided_x0 for row in task.rows if isinstance(row, Row)]
         return torch.stack(rows) if rows else None
 
@@ -142,7 +142,7 @@ class LoadedModel:
         return PrepareContext(family=self.family, companions=self.loaded.companions, text=text)
 
     def _text(self, words: str, negative: bool, adaptation: Adaptation) -> Conditions:
-        """Each text alone, so that it does not depend on its company. Raises CannotCompute."""
+        """Each text alone, so that it does not depend on others. Raises CannotCompute."""
         key = words, negative, adaptation.loras, adaptation.files
         known = self._texts.get(key)
         if known is not None:

@@ -1,8 +1,8 @@
-"""The models in memory: as many as fit. The least recently used goes first, and none before its successor is there.
+"""The models in memory: as many as fit. The least recently used is evicted first, and none before the next is loaded.
 
-Loading takes long, so a thread does it; all else is called from the loop's thread. Where a new model needs room, idle
-ones move to the host's memory while it loads: they are let go when it is there and has been tried out, and come back
-when it fails. Knows nothing of jobs and rows; which models are at work is told by whoever asks.
+Loading takes long, so a thread does it; all else is called from the loop's thread. Where a new model needs memory,
+idle ones are offloaded to the host's while it loads: they are evicted once it is loaded and has been tried out, and
+restored when it fails. Knows nothing of jobs and rows; which models are at work is told by whoever asks.
 """
 
 import gc
@@ -33,17 +33,17 @@ from worker.errors import NoRoom
 from worker.memory.offload_plan import ReservedMemory
 from worker.memory.placement import HOST, move_networks
 
-log = logging.getLogger("darkroom.shelf")
+log = logging.getLogger("darkroom.cache")
 
 #: For so long compiled code takes no memory after there was too little: tried at once, it would only fill it again.
 SUSPEND_SECONDS = 600.0
 
 
 class ModelSource(Protocol):
-    """Where models come from, by the names in requests (`opener.py`)."""
+    """Where models come from, by the names in requests (`catalogue_loader.py`)."""
 
     def set_catalogue(self, catalogue: Catalogue) -> None:
-        """From now on these are the models."""
+        """The models from now on."""
 
     def load(self, name: str, reserved: ReservedMemory) -> LoadedCheckpoint:
         """In a thread of its own. Raises NoRoom when others had better go first, or DarkroomError with a sentence."""
@@ -69,7 +69,7 @@ class _LoadAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What came of a load: the model is on the shelf, or `sentence` says why not."""
+    """What came of a load: the model is in the cache, or `sentence` says why not."""
 
     name: str
     sentence: str = ""
@@ -93,7 +93,7 @@ class ModelCache:
 
     @property
     def loading(self) -> str | None:
-        """The model on its way."""
+        """The name of the model that is being loaded."""
         return self._attempt.name if self._attempt else None
 
     def add(self, model: LoadedModel) -> None:
@@ -111,7 +111,7 @@ class ModelCache:
         return name in self._models and not self._source.is_current(name)
 
     def evict_stale(self, busy: Collection[str]) -> bool:
-        """Lets go of what is stale and idle; False when there is nothing."""
+        """Evicts what is stale and idle; False when there is nothing."""
         stale = [name for name in self._models if name not in busy and self.is_stale(name)]
         for name in stale:
             self._evict(name)
@@ -162,7 +162,7 @@ class ModelCache:
         return LoadResult(name=attempt.name, sentence=_sentence(attempt.name, attempt.error))
 
     def free_memory(self, busy: Collection[str]) -> bool:
-        """Lets go of all models that are not at work or, where there are none, of what those at work can do without.
+        """Evicts all models that are not at work or, where there are none, frees what those at work can do without.
 
         False when there is nothing.
         """
@@ -181,7 +181,7 @@ class ModelCache:
         return any(suspended)
 
     def compiled_models(self) -> Iterator[CompiledModel]:
-        """Of the models that are compiled for."""
+        """The compiled code of all models that have some."""
         found = (model.loaded.compiled_model for model in self._models.values())
         return (one for one in found if one is not None)
 
@@ -190,7 +190,7 @@ class ModelCache:
         return Models(loaded=tuple(self._models), known=tuple(self._known.values()))
 
     def _to_evict(self, name: str, busy: Collection[str]) -> list[LoadedModel] | None:
-        """The idle models that have to go for this one; None when they are not enough."""
+        """The idle models that have to be evicted for this one; None when they are not enough."""
         known = self._sizes.get(name, self._source.size_mb(name))
         if name in self._too_large_beside_others:
             known = self._budget_mb
@@ -204,7 +204,7 @@ class ModelCache:
         return evicting if missing <= 0 or len(evicting) == len(self._models) else None
 
     def _reserved_by_others(self) -> ReservedMemory:
-        """Those that are there, with all that they may come to hold."""
+        """What the models that stay have of the memory, with all that they may come to hold."""
         loaded = [model.loaded for model in self._models.values()]
         return ReservedMemory(models=sum(one.memory_mb + one.plan.compiled_mb for one in loaded))
 
@@ -212,7 +212,7 @@ class ModelCache:
         return self._budget_mb - other_programs_mb(self._device) - sum(self._sizes[name] for name in self._models)
 
     def _evict_over_budget(self, new: str, busy: Collection[str]) -> None:
-        """How large a model is shows when it is there: then others may have to go after all."""
+        """How large a model is shows when it is there: then others may have to be evicted after all."""
         for name in [name for name in self._models if name != new and name not in busy]:
             if self._free_mb() < 0:
                 self._evict(name)

@@ -1,6 +1,6 @@
 """A job whose model shares its forwards with nobody, in a row's place: it takes turns like one, and steps by itself.
 
-Here is also what a turn does with either. Knows nothing of pipelines; `families/base.py` says what a run is.
+Here is also what a turn does with either. Knows nothing of pipelines; `interfaces.py` says what a run is.
 """
 
 from collections.abc import Hashable, Sequence
@@ -36,7 +36,7 @@ class PipelineRow:
 
 
 def advance(rows: Sequence[Row | PipelineRow], family: Family) -> None:
-    """One step of rows that share a key. Solos share theirs with nobody."""
+    """One step of rows that share a key. A `PipelineRow` shares its own with nobody."""
     if isinstance(rows[0], PipelineRow):
         rows[0].run.advance()
     else:

@@ -1,7 +1,7 @@
 """When a computation raises: what is tried again, in which other way, and which job is past help.
 
 Nobody hears of full memory before all that can be given back was, and nobody pays for what was lost on the way. Decides
-nothing of what a failed job's member is told (`failures.py`).
+nothing of what a failed job's member is told (`failure_messages.py`).
 """
 
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger("darkroom.recovery")
 
 
 class Recovery:
-    """Used by the loop's thread alone. `models_changed` is called when models have left.
+    """Used by the loop's thread alone. `models_changed` is called when models were evicted.
 
     Each method takes what was computed and the exception, and returns the job that has to fail, or None: then the loop
     goes on, and comes by what failed again.
@@ -71,12 +71,12 @@ class Recovery:
 
     def after_failed_decode(self, row: Row | PipelineRow, error: Exception) -> Task | None:
         """A finished row's decode, which has tried tiles already."""
-        # In line it counts as work, so that its own model is not what goes.
+        # In the queue it counts as work, so that its own model is not what is evicted.
         self._queue.finished.appendleft(row)
         return None if self.free_memory(error) else self._queue.tasks[row.job]
 
     def free_memory(self, error: Exception) -> bool:
-        """Memory is full while something lies in it that nobody needs now: it goes."""
+        """Frees what nobody needs now, where memory is full; False when there is nothing."""
         freed = is_out_of_memory(error) and self._cache.free_memory(self._queue.busy_models())
         if freed:
             self._models_changed()

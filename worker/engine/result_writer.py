@@ -12,7 +12,7 @@ from worker.engine.task import Task
 from worker.interfaces import Pixels
 from worker.transport.progress_reporter import ProgressReporter
 
-log = logging.getLogger("darkroom.delivery")
+log = logging.getLogger("darkroom.results")
 
 
 class ResultWriter:

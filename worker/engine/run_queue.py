@@ -1,4 +1,4 @@
-"""The jobs in the worker's hands, and whose turn it is: the ones that wait, their rows in the loop, what is finished.
+"""The jobs that the worker has, and whose turn it is: the ones that wait, their rows in the loop, what is finished.
 
 The longest waiting row decides which rows take the next step, and so keys and models take turns. Knows no device and
 computes nothing.
@@ -57,10 +57,10 @@ class RunQueue:
         return begun | {self.tasks[row.job].model for row in self.finished}
 
     def next_waiting(self) -> Task | None:
-        """The first job in line whose model is there; has the other models loaded.
+        """The first waiting job whose model is there; has the other models loaded.
 
-        Where one of them has to wait for room, nobody who came later begins, or it would wait for ever. And none takes
-        the room of a model that somebody who came earlier is about to use.
+        Where one of them has to wait for memory, nobody who came later begins, or it would wait for ever. And none
+        takes the memory of a model that somebody who came earlier is about to use.
         """
         for task in [task for task in self.tasks.values() if self._is_lost(task)]:
             self.restart(task)
@@ -96,7 +96,7 @@ class RunQueue:
         self.rows.extend(task.rows)
 
     def next_batch(self, limit: int) -> list[Row | PipelineRow]:
-        """The next step's rows: those that fit with the one that waited longest. They go to the end of the line."""
+        """The next step's rows: those that fit with the one that waited longest. They go to the end of the queue."""
         batch = list(self._compatible(limit))
         chosen = set(map(id, batch))
         self.rows = deque(row for row in self.rows if id(row) not in chosen)
@@ -113,7 +113,7 @@ class RunQueue:
         return self.finished.popleft() if self.finished else None
 
     def _limit_of(self, task: Task, limit: int) -> int:
-        """The model's own memory may leave less."""
+        """Fewer where the model's own offload plan allows no more."""
         model = self._cache.get(task.model)
         return min(limit, model.loaded.plan.rows) if model is not None else limit
 

@@ -1,4 +1,4 @@
-"""A job in the worker's hands: its order, its rows, what is finished. Knows nothing of how rows are computed."""
+"""A job that the worker has: its order, its rows, what is finished. Knows nothing of how rows are computed."""
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field

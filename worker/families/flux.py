@@ -22,7 +22,7 @@ DEV_TOKENS, SCHNELL_TOKENS = 512, 256
 
 
 class Flux:
-    """See `base.Family`. Both sides of a picture must be multiples of `multiple`: patches are two latents wide."""
+    """See `interfaces.Family`. Both sides of a picture must be multiples of `multiple`: patches are two latents."""
 
     name = "flux"
 
@@ -72,7 +72,7 @@ class Flux:
         return ids.to(self.device)
 
     def pad_to_longest(self, texts: Sequence[Conditions]) -> list[Conditions]:
-        """They are of one length."""
+        """They are of one length already."""
         return list(texts)
 
     def encode_picture(self, pixels: Pixels) -> Tensor:

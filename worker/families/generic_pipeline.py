@@ -1,7 +1,7 @@
 """Every other pipeline of diffusers that makes pictures from words: computed as it is, one step at a time.
 
-The loop can pause it, stop it and serve others between its steps, as it does with rows (`running.py`); only the sharing
-of forwards is missing. Knows nothing of jobs.
+The loop can pause it, stop it and serve others between its steps, as it does with rows (`pipeline_run.py`); only the
+sharing of forwards is missing. Knows nothing of jobs.
 """
 
 import copy
@@ -33,7 +33,7 @@ PIXELS = 16  # sides that networks without an autoencoder take: they halve them 
 
 
 class GenericPipeline:
-    """See `base.PipelineModel`."""
+    """See `interfaces.PipelineModel`."""
 
     name = "any"
     guidance: Guidance = Guidance.NONE
@@ -122,7 +122,6 @@ class GenericPipeline:
         return "negative_prompt" in self._takes
 
     def begin(self, request: Request, indices: Sequence[int], rows: int) -> PipelineRun:
-        """See `base.PipelineModel`."""
         if request.strength < 1 or request.loras or request.inputs or request.canvas:
             raise ValueError("This model makes pictures from words alone.")
         if request.width % self.multiple or request.height % self.multiple:
@@ -163,7 +162,7 @@ class GenericPipeline:
 
 
 def _prompts_with_style(request: Request) -> tuple[str, str]:
-    """The prompt and the negative prompt with the house's style, of which more is said the more it counts."""
+    """The prompt and the negative prompt with the house style, of which more is said the more it counts."""
     house = request.house
     if house is None:
         return request.prompt, request.negative

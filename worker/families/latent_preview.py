@@ -2,7 +2,7 @@
 
 Each latent becomes 2×2 pixels by a map that is linear in the latent, its eight neighbours and a hundred fixed random
 bends of it (colours do not lie straight in latents), fitted once at load by least squares through the model's own
-autoencoder on synthetic fields. The JPEG is made elsewhere (`pictures.py`). Knows nothing of jobs.
+autoencoder on synthetic fields. The JPEG is made elsewhere (`engine/image_encoding.py`). Knows nothing of jobs.
 """
 
 import math

@@ -143,7 +143,7 @@ class LoraSlot:
         self._counts = False
 
     def fill(self, loras: Sequence[tuple[Mapping[str, tuple[Tensor, Tensor]], float]]) -> None:
-        """With the sum of these, each by its weight."""
+        """Puts the sum of these into it, each by its weight."""
         loras = [(layers, weight) for layers, weight in loras if layers]
         names = {name for layers, _ in loras for name in layers}
         sums = {name: sum(len(layers[name][0]) for layers, _ in loras if name in layers) for name in names}

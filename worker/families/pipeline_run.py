@@ -1,7 +1,7 @@
-"""One request on its way through a diffusers pipeline, step by step: `base.Run`.
+"""One request on its way through a diffusers pipeline, step by step: `interfaces.GenerationRun`.
 
 The pipeline runs in a thread of its own, which waits after each step until it is asked for the next; the thread that
-asks waits in the meantime, so that the two never compute at once. Drafts come from the latents, carried on in a
+asks waits in the meantime, so that the two never compute at once. Previews come from the latents, carried on in a
 straight line to where the noise ends. Knows nothing of jobs or of what the pipeline is.
 """
 
@@ -28,7 +28,7 @@ class RunStopped(BaseException):
 
 
 class PipelineRun(GenerationRun):
-    """See `base.Run`. The thread that computes and the one that asks never run at the same time."""
+    """See `interfaces.GenerationRun`. The thread that computes and the one that asks never run at the same time."""
 
     def __init__(
         self, pipeline: Any, calls: Sequence[Mapping[str, Any]], steps: int, preview: Callable[[Tensor], Tensor | None],
@@ -46,7 +46,6 @@ class PipelineRun(GenerationRun):
         self._before: tuple[Tensor, float] | None = None
 
     def advance(self) -> None:
-        """See `base.Run`."""
         if self._ended:
             return
         if self._thread is None:
@@ -63,18 +62,15 @@ class PipelineRun(GenerationRun):
                 del error
 
     def preview(self) -> Tensor | None:
-        """See `base.Run`."""
         if self._latents is None:
             return None
         with torch.inference_mode():
             return self._preview(record_stream(self._latents))
 
     def pictures(self) -> list[Tensor]:
-        """See `base.Run`."""
         return list(self._pictures)
 
     def close(self) -> None:
-        """See `base.Run`."""
         self._stopping = True
         if self._thread is not None and self._thread is not threading.current_thread():
             self._resume.release()

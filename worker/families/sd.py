@@ -25,7 +25,7 @@ EDITS = (
 
 
 class StableDiffusion:
-    """The components of a checkpoint, ready on one device; see `base.Family`."""
+    """The components of a checkpoint, ready on one device; see `interfaces.Family`."""
 
     name = "sd"
 

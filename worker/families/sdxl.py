@@ -17,7 +17,7 @@ from worker.interfaces import Conditions
 
 
 class StableDiffusionXL(StableDiffusion):
-    """See `base.Family`. `zeros_for_empty`: a negative prompt without words is zeros, not an empty text's states."""
+    """`zeros_for_empty`: a negative prompt without words is zeros, not an empty text's states."""
 
     name = "sdxl"
 

@@ -1,6 +1,6 @@
 """How a model lies in the device's memory: what stays there, what comes and goes, how many rows a forward may have.
 
-Pure planning, from sizes and from what others have of the memory to a plan that says itself in one line; `placing.py`
+Pure planning, from sizes and from what others have of the memory to a plan that says itself in one line; `placement.py`
 does what it says. Knows no torch.
 """
 
@@ -64,7 +64,7 @@ class ReservedMemory:
 
     @property
     def mb(self) -> int:
-        """All that is spoken for."""
+        """All of it together."""
         return self.programs + self.models + self.companions
 
 
@@ -79,12 +79,12 @@ class OffloadPlan:
     tiled: bool
     rows: int
     fp8: bool = False
-    compiler: bool = True  # there is room for a process that compiles, and one that does
+    compiler: bool = True  # there is memory for a process that compiles, and one that does
     overlaps_decode: bool = False  # a picture may be decoded while others step
     cuda_graphs: bool = False  # forwards as CUDA graphs
     joined: bool = False  # projections joined in compiled code
     reserved: ReservedMemory = NOTHING_RESERVED
-    peak_mb: int = 0  # company and reserve included
+    peak_mb: int = 0  # what others have and the reserve included
     compiled_mb: int = 0  # what compiled code will hold on the device, beside the weights
     memory_mb: int = 0
 
@@ -113,7 +113,7 @@ class OffloadPlan:
         return (self.rows >= FEW_ROWS, *quick, -place, not self.tiled, enough, *extras, self.rows)
 
     def sentence(self) -> str:
-        """For the log and the doctor."""
+        """The plan in words, for the log and the doctor."""
         how = {
             OffloadPolicy.RESIDENT: "everything stays on the device",
             OffloadPolicy.TEXT_ON_HOST: "text encoders wait in the host's memory",

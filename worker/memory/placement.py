@@ -34,7 +34,7 @@ FULL, FP8 = "full", "fp8"
 def plan_for_model(
     family: Model, device: Device, weights: str, name: str, reserved: ReservedMemory = NOTHING_RESERVED
 ) -> OffloadPlan:
-    """How the model will lie in the device's memory, with that company and what other programs have by now.
+    """How the model will lie in the device's memory, with what is reserved and what other programs have by now.
 
     Raises NoRoom when other models of this worker had better go first, CannotLoad when it does not fit in any way.
     """

@@ -35,7 +35,7 @@ from core.events import (
 from core.worker_auth import prove
 from worker.transport.inbox import ConnectionLost, Inbox
 
-log = logging.getLogger("darkroom.link")
+log = logging.getLogger("darkroom.connection")
 
 HANDSHAKE_SECONDS = 15.0
 CONNECT_SECONDS = 10.0

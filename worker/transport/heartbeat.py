@@ -1,4 +1,4 @@
-"""The worker's pulse: what the loop is doing and for how long nothing has come of it, said from a thread of its own.
+"""Heartbeats: what the loop is doing and for how long nothing has come of it, said from a thread of its own.
 
 A loop that hangs cannot say so; this thread can. Knows nothing of models or of the wire.
 """

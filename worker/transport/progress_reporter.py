@@ -1,6 +1,6 @@
 """What is said about jobs, in the right order: progress never runs backwards, and nothing follows a job's last word.
 
-Several threads speak (the loop, the makers of previews and pictures). Knows nothing of what is computed.
+Several threads report (the loop, the writers of previews and results). Knows nothing of what is computed.
 """
 
 import threading

@@ -20,7 +20,7 @@ from worker.vision.describe import Describer, LabelDescriber, open_describer
 from worker.vision.ip_adapter import IPAdapter, install
 from worker.vision.upscale import Upscaler, open_upscaler
 
-log = logging.getLogger("darkroom.tools")
+log = logging.getLogger("darkroom.companions")
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
 """IP-Adapter for UNets: pictures as tokens that every cross attention hears beside the text, with a scale per row.
 
 Loads the published format (one safetensors file with `image_proj.*` and `ip_adapter.N.*`; plain projection or "plus"
-resampler) and a CLIP vision encoder's folder. Its tokens are conditions like any others (`base.Conditions`):
+resampler) and a CLIP vision encoder's folder. Its tokens are conditions like any others (`interfaces.Conditions`):
 
     image        [tokens, features]     all references', one after the other
     image_scale  [tokens, layers]       how much each token counts in each cross attention; 0 = unheard there
@@ -79,7 +79,7 @@ class Projection(nn.Module):
         self._blocks = len({name.split(".")[1] for name in weights if name.startswith("layers.")})
 
     def forward(self, seen: Tensor) -> Tensor:
-        """The tokens."""
+        """[1, features] or [1, patches, features] as tokens."""
         return self._resampled(seen) if self.wants_patches else self._plain(seen)
 
     def _plain(self, seen: Tensor) -> Tensor:

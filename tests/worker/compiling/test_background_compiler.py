@@ -92,7 +92,7 @@ def test_a_compiler_that_fails_is_told_of_once_and_eager_stays(
 
 
 def spoil(folder: Path, how: str) -> None:
-    """As a power cut, a full disk or a newer library leaves a bundle."""
+    """As a power cut, a full disk or a newer library leaves an artifact."""
     if how == "no code":
         (folder / "0.bin").unlink()
     elif how == "half a file":
@@ -102,7 +102,7 @@ def spoil(folder: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["no code", "half a file", "other code"])
-def test_a_damaged_bundle_is_tried_once_in_a_start_and_made_anew_in_the_next(tmp_path: Path, how: str) -> None:
+def test_a_damaged_artifact_is_tried_once_in_a_start_and_made_anew_in_the_next(tmp_path: Path, how: str) -> None:
     fake_compiler, served = FakeCompiler(), []
     fake_compiler.code["other code"] = lambda *given: [given[0].sum()]
     for life in range(3):
@@ -119,7 +119,7 @@ def test_a_damaged_bundle_is_tried_once_in_a_start_and_made_anew_in_the_next(tmp
     assert served == [True, False, True] and fake_compiler.made == [4, 4]
 
 
-def test_a_bundle_that_found_no_memory_for_its_trial_is_kept_for_the_next_start(
+def test_an_artifact_that_found_no_memory_for_its_trial_is_kept_for_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*given: object) -> None:
@@ -145,7 +145,7 @@ def test_code_of_other_libraries_is_of_another_build(monkeypatch: pytest.MonkeyP
     assert len(builds) == 3 and spec.fingerprint() in builds
 
 
-def test_bundles_that_another_worker_removes_or_makes_meanwhile_stop_nobody(
+def test_artifacts_that_another_worker_removes_or_makes_meanwhile_stop_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "build" / "one"
@@ -166,7 +166,7 @@ def test_bundles_that_another_worker_removes_or_makes_meanwhile_stop_nobody(
     artifact_store.prune(tmp_path)
 
 
-def test_a_bundle_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_artifact_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, early = tmp_path / "build" / "one", []
 
     def sync(path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_bundle_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypa
     assert {"0.bin", artifact_store.SIGNATURES} < set(early)
 
 
-def test_only_the_bundles_that_were_used_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_artifacts_that_were_used_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifact_store, "MAX_ARTIFACTS", 2)
     for age, name in enumerate(["new", "old", "older"]):
         artifact_store.save(tmp_path / "build" / name, [], lambda *_: None)

@@ -97,7 +97,7 @@ def test_a_job_waits_to_begin_until_its_rows_are_there_unless_it_is_paused(loade
     assert not queue.has_waiting()
 
 
-def test_padding_is_the_houses_and_the_books_balance(traced_model: TracedModel) -> None:
+def test_padding_is_overhead_and_the_books_balance(traced_model: TracedModel) -> None:
     driver = EngineDriver(traced_model.loaded)
     driver.render(request(count=2), "four forwards")
     compile_all(traced_model)

@@ -91,12 +91,12 @@ def test_the_most_used_shape_comes_first_also_after_a_restart(tmp_path: Path) ->
     )
 
 
-def test_a_tally_that_cannot_be_read_is_an_empty_one(tmp_path: Path) -> None:
+def test_counts_that_cannot_be_read_are_empty(tmp_path: Path) -> None:
     (tmp_path / "tally.json").write_text("{broken")
     assert ShapeCounts(tmp_path / "tally.json").most_used() == []
 
 
-def test_a_tally_stays_small() -> None:
+def test_counts_stay_few() -> None:
     counts = ShapeCounts()
     for number in range(200):
         counts.count(1, str(number))

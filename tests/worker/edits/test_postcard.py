@@ -26,7 +26,7 @@ from worker.vision.companions import Companions
 BOAT = "a red boat on the sea on a sunny day"
 
 
-def wish(**changes: object) -> Request:
+def edit_request(**changes: object) -> Request:
     """One picture of a red boat in few steps."""
     return postcard_request(**{"prompt": BOAT, "steps": 10, "count": 1, **changes})
 
@@ -40,7 +40,7 @@ def driver(postcard: LoadedCheckpoint) -> EditDriver:
 @pytest.fixture(scope="module")
 def parent(driver: EditDriver) -> Pixels:
     """A red boat."""
-    return driver.draw(wish())[0]
+    return driver.draw(edit_request())[0]
 
 
 def red(picture: Pixels) -> float:
@@ -63,7 +63,7 @@ def apart(one: Pixels, other: Pixels) -> float:
 def test_a_variation_of_a_red_boat_is_a_red_boat_and_a_strong_one_differs_more(
     driver: EditDriver, parent: Pixels
 ) -> None:
-    subtle, strong = (driver.draw(wish(strength=share, seed=50, count=2), parent) for share in (SUBTLE, STRONG))
+    subtle, strong = (driver.draw(edit_request(strength=share, seed=50, count=2), parent) for share in (SUBTLE, STRONG))
     assert all(0.5 * red(parent) < red(picture) < 2 * red(parent) for picture in (*subtle, *strong))
     far = {
         name: float(np.mean([apart(one, parent) for one in found])) for name, found in (("s", subtle), ("S", strong))
@@ -76,7 +76,7 @@ def test_a_variation_in_very_few_steps_still_knows_its_parent(
     driver: EditDriver, parent: Pixels, steps: int, sampler: str
 ) -> None:
     near, other = (
-        driver.draw(wish(strength=STRONG, seed=50, steps=steps, sampler=sampler), source)[0]
+        driver.draw(edit_request(strength=STRONG, seed=50, steps=steps, sampler=sampler), source)[0]
         for source in (parent, 255 - parent)
     )
     assert apart(near, other) > 8, "another parent makes another picture"
@@ -86,7 +86,9 @@ def test_a_variation_in_very_few_steps_still_knows_its_parent(
 def test_outside_the_mask_nothing_changes_and_inside_is_what_was_asked(driver: EditDriver, parent: Pixels) -> None:
     mask = np.zeros((256, 256), dtype=np.uint8)
     mask[50:210, 40:220] = 255
-    star = wish(prompt="a yellow star on the sea on a sunny day", seed=60, inputs=(Input(role=Role.MASK, of="mask"),))
+    star = edit_request(
+        prompt="a yellow star on the sea on a sunny day", seed=60, inputs=(Input(role=Role.MASK, of="mask"),)
+    )
     for sampler in ("euler", "euler_a"):
         out = driver.draw(replace(star, sampler=sampler), parent, (mask,))[0]
         assert np.array_equal(out[mask == 0], parent[mask == 0]), "the largest difference is 0"
@@ -100,7 +102,9 @@ def test_outside_the_mask_nothing_changes_and_inside_is_what_was_asked(driver: E
 def test_a_small_region_is_made_anew_too(driver: EditDriver, parent: Pixels, area: tuple[slice, slice]) -> None:
     mask = np.zeros((256, 256), dtype=np.uint8)
     mask[area] = 255
-    star = wish(prompt="a yellow star in the desert at night", seed=60, inputs=(Input(role=Role.MASK, of="mask"),))
+    star = edit_request(
+        prompt="a yellow star in the desert at night", seed=60, inputs=(Input(role=Role.MASK, of="mask"),)
+    )
     out = driver.draw(replace(star, steps=6), parent, (mask,))[0]
     assert np.array_equal(out[mask == 0], parent[mask == 0]), "the largest difference is 0"
     assert apart(out[mask == 255], parent[mask == 255]) > 4
@@ -109,7 +113,7 @@ def test_a_small_region_is_made_anew_too(driver: EditDriver, parent: Pixels, are
 @pytest.mark.parametrize("direction", Direction)
 def test_a_panned_picture_keeps_the_old_part_in_place(driver: EditDriver, parent: Pixels, direction: Direction) -> None:
     size, canvas = pan((256, 256), direction, multiple=32, most=1 << 20)
-    out = driver.draw(wish(width=size[0], height=size[1], canvas=canvas, seed=51, steps=6), parent)[0]
+    out = driver.draw(edit_request(width=size[0], height=size[1], canvas=canvas, seed=51, steps=6), parent)[0]
     old = out[canvas.top : canvas.top + 256, canvas.left : canvas.left + 256]
     reach = round(256 * OVERLAP)
     changed = np.abs(old.astype(int) - parent).max(axis=2) > 0
@@ -123,7 +127,7 @@ def test_a_panned_picture_keeps_the_old_part_in_place(driver: EditDriver, parent
 
 def test_new_canvas_goes_on_with_sky_and_sea(driver: EditDriver, parent: Pixels) -> None:
     size, canvas = pan((256, 256), Direction.RIGHT, multiple=32, most=1 << 20)
-    out = driver.draw(wish(width=size[0], height=size[1], canvas=canvas, seed=51), parent)[0].astype(int)
+    out = driver.draw(edit_request(width=size[0], height=size[1], canvas=canvas, seed=51), parent)[0].astype(int)
     for rows in (slice(0, 40), slice(216, 256)):
         old, new = out[rows, :256].reshape(-1, 3), out[rows, 288:].reshape(-1, 3)
         assert np.abs(np.median(old, axis=0) - np.median(new, axis=0)).max() < 32
@@ -135,7 +139,7 @@ def test_a_zoom_and_a_square_keep_what_they_surround(driver: EditDriver, parent:
         (parent, zoom_out((256, 256), 1.5)),
         (tall, square((192, 256), multiple=32, most=1 << 20)),
     ):
-        out = driver.draw(wish(width=size[0], height=size[1], canvas=canvas, seed=52, steps=4), source)[0]
+        out = driver.draw(edit_request(width=size[0], height=size[1], canvas=canvas, seed=52, steps=4), source)[0]
         assert out.shape == (size[1], size[0], 3)
         reach = round(min(canvas.width, canvas.height) * OVERLAP)
         inner = Canvas(
@@ -155,7 +159,7 @@ def spread(pictures: list[Pixels]) -> float:
 
 
 def test_chaos_spreads_a_grid(driver: EditDriver) -> None:
-    star = wish(prompt="a yellow star in the desert at night", steps=5, seed=9, count=4)
+    star = edit_request(prompt="a yellow star in the desert at night", steps=5, seed=9, count=4)
     grids = {chaos: driver.draw(replace(star, chaos=chaos)) for chaos in (0, 50, 100)}
     spreads = [spread(grid) for grid in grids.values()]
     assert spreads == sorted(spreads) and spreads[-1] > 1.15 * spreads[0], spreads
@@ -163,19 +167,19 @@ def test_chaos_spreads_a_grid(driver: EditDriver) -> None:
 
 
 def test_a_chaotic_picture_is_decided_by_the_request_and_its_index(driver: EditDriver) -> None:
-    grid = driver.draw(wish(steps=3, count=3, chaos=80))
-    alone = driver.draw(wish(steps=3, count=3, chaos=80), indices=(2,))[0]
+    grid = driver.draw(edit_request(steps=3, count=3, chaos=80))
+    alone = driver.draw(edit_request(steps=3, count=3, chaos=80), indices=(2,))[0]
     assert np.abs(grid[2].astype(int) - alone).max() <= 1
 
 
 def test_a_picture_that_stops_early_is_on_its_way(driver: EditDriver, parent: Pixels) -> None:
-    left = [apart(driver.draw(wish(stop=stop))[0], parent) for stop in (20, 60, 100)]
+    left = [apart(driver.draw(edit_request(stop=stop))[0], parent) for stop in (20, 60, 100)]
     assert 40 > left[0] > 1.5 * left[1] > 0
     assert left[2] == 0
 
 
-def test_the_houses_words_count_by_their_weight(driver: EditDriver) -> None:
-    plain = wish(prompt="a boat on the sea", steps=6)
+def test_the_house_styles_words_count_by_their_weight(driver: EditDriver) -> None:
+    plain = edit_request(prompt="a boat on the sea", steps=6)
     warm = [
         red(driver.draw(replace(plain, house=House(positive="red, at sunset", negative="blue", weight=weight)))[0])
         for weight in (0.0, 1.0)
@@ -186,13 +190,13 @@ def test_the_houses_words_count_by_their_weight(driver: EditDriver) -> None:
 
 
 def test_one_image_prompt_without_an_adapter_is_where_the_picture_starts(driver: EditDriver, parent: Pixels) -> None:
-    seen = wish(prompt="a boat", seed=77, inputs=(Input(role=Role.PROMPT, of="a/0", weight=2.0),))
+    seen = edit_request(prompt="a boat", seed=77, inputs=(Input(role=Role.PROMPT, of="a/0", weight=2.0),))
     near, far = driver.draw(seen, None, (parent,))[0], driver.draw(replace(seen, inputs=()))[0]
     assert apart(near, parent) < 0.6 * apart(far, parent)
 
 
 def test_a_creative_upscale_keeps_the_picture_and_has_no_seams(driver: EditDriver, parent: Pixels) -> None:
-    larger = wish(width=512, height=512, upscale=Upscale(factor=2, creative=True), strength=CREATIVE, seed=70)
+    larger = edit_request(width=512, height=512, upscale=Upscale(factor=2, creative=True), strength=CREATIVE, seed=70)
     out = driver.draw(larger, parent)[0]
     plain = np.asarray(Image.fromarray(parent).resize((512, 512), Image.Resampling.LANCZOS))
     assert out.shape == (512, 512, 3)
@@ -225,7 +229,7 @@ def test_tiles_that_do_not_fade_would_be_seen(
         return weight
 
     monkeypatch.setattr("worker.vision.tiles.TileBlender._ramp", ramp)
-    larger = wish(width=512, height=512, upscale=Upscale(factor=2, creative=True), strength=CREATIVE, seed=70)
+    larger = edit_request(width=512, height=512, upscale=Upscale(factor=2, creative=True), strength=CREATIVE, seed=70)
     out = driver.draw(larger, parent)[0]
     plain = np.asarray(Image.fromarray(parent).resize((512, 512), Image.Resampling.LANCZOS))
     assert seams(out, plain).max() > 2.3, "in columns"
@@ -234,7 +238,9 @@ def test_tiles_that_do_not_fade_would_be_seen(
 
 def test_the_edges_of_a_tiled_picture_meet(postcard: LoadedCheckpoint) -> None:
     tiled, plain = (
-        pixels(EngineDriver(postcard).render(wish(prompt="a red boat in a meadow at noon", tile=tile, steps=8))[0])
+        pixels(
+            EngineDriver(postcard).render(edit_request(prompt="a red boat in a meadow at noon", tile=tile, steps=8))[0]
+        )
         for tile in (True, False)
     )
 

@@ -35,10 +35,10 @@ class UntouchedFamily:
         raise AssertionError(f"{name} was needed before the order was refused")
 
 
-def refusal(wish: Request, **more: Any) -> str:
+def refusal(wanted: Request, **more: Any) -> str:
     """The sentence."""
     companions: Any = more.pop("companions", Companions())
-    order = Submit(job="a", attempt=1, request=wish, indices=(0,), **more)
+    order = Submit(job="a", attempt=1, request=wanted, indices=(0,), **more)
     family: Any = UntouchedFamily()
     with pytest.raises(CannotCompute) as refused:
         list(prepare(order, PrepareContext(family=family, companions=companions, text=family)))
@@ -127,9 +127,9 @@ def test_is_refused_in_one_sentence_before_anything_is_computed(case: str) -> No
     assert words in refusal(request(**{"count": 1, **changes}), **more)
 
 
-def read_all(wish: Request, **more: Any) -> tuple[int, Inputs]:
+def read_all(wanted: Request, **more: Any) -> tuple[int, Inputs]:
     """In how many pieces the order's pictures were read, and what they are."""
-    work = read_inputs(Submit(job="a", attempt=1, request=wish, indices=(0,), **more), WITH_ADAPTER)
+    work = read_inputs(Submit(job="a", attempt=1, request=wanted, indices=(0,), **more), WITH_ADAPTER)
     for pieces in itertools.count():
         try:
             next(work)
@@ -144,8 +144,8 @@ def test_each_picture_is_read_in_a_piece_of_its_own_and_what_is_only_looked_at_b
     monkeypatch.setattr("worker.edits.inputs.MAX_REFERENCE_PIXELS", 32 * 24)
     wide, photo = np.full((SIDE, 2 * SIDE, 3), 90, dtype=np.uint8), BytesIO()
     Image.fromarray(wide).save(photo, "JPEG")
-    wish = request(inputs=(PROMPT, STYLE, STYLE), strength=0.5, count=1)
-    pieces, found = read_all(wish, source=PNG, pictures=(PNG, png(wide), photo.getvalue()))
+    wanted = request(inputs=(PROMPT, STYLE, STYLE), strength=0.5, count=1)
+    pieces, found = read_all(wanted, source=PNG, pictures=(PNG, png(wide), photo.getvalue()))
     assert pieces == 4
     assert found.source is not None and found.source.shape == PIXELS.shape
     for one, ratio in zip(found.references, (1, 2, 2), strict=True):

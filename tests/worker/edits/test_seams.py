@@ -10,7 +10,7 @@ from core.canvas import Direction, pan, square, zoom_out
 from core.edits import ANEW, ONWARD
 from core.job import Canvas, Input, Role
 from tests.worker.edits.drawing import EditDriver
-from tests.worker.edits.test_postcard import BOAT, red, wish
+from tests.worker.edits.test_postcard import BOAT, edit_request, red
 from worker.checkpoints.loader import LoadedCheckpoint
 from worker.edits.color_match import match_colors
 from worker.edits.masks import OVERLAP, feathered, paste, within
@@ -41,7 +41,7 @@ def driver(postcard: LoadedCheckpoint) -> EditDriver:
 @pytest.fixture(scope="module")
 def parents(driver: EditDriver) -> dict[str, Pixels]:
     """A picture of each scene."""
-    return {words: driver.draw(wish(prompt=words))[0] for words in (BOAT, NIGHT)}
+    return {words: driver.draw(edit_request(prompt=words))[0] for words in (BOAT, NIGHT)}
 
 
 def widened(driver: EditDriver, parent: Pixels, words: str, kind: str, strength: float) -> Pixels:
@@ -49,7 +49,7 @@ def widened(driver: EditDriver, parent: Pixels, words: str, kind: str, strength:
     size, canvas = KINDS[kind]
     source = parent[:, 32:224] if kind == "make square" else parent
     return driver.draw(
-        wish(prompt=words, width=size[0], height=size[1], canvas=canvas, seed=51, strength=strength), source
+        edit_request(prompt=words, width=size[0], height=size[1], canvas=canvas, seed=51, strength=strength), source
     )[0]
 
 
@@ -110,7 +110,7 @@ def test_a_region_of_a_picture_whose_colours_the_model_cannot_meet_has_none_eith
     source = synthetic_fields(np.random.default_rng(1), 5, 256)[4]  # nothing that it was trained on
     mask = np.zeros((256, 256), dtype=np.uint8)
     mask[:, 128:] = 255
-    order = driver.order(wish(prompt="", steps=4, inputs=(Input(role=Role.MASK, of="mask"),)), source, (mask,))
+    order = driver.order(edit_request(prompt="", steps=4, inputs=(Input(role=Role.MASK, of="mask"),)), source, (mask,))
     prepared = driver.prepare(order)
     # The model's own idea of the whole picture, as if it had made anew what was there.
     made = np.clip(source + np.array([24, -16, 12]), 0, 255).astype(np.uint8)

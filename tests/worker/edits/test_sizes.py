@@ -17,7 +17,7 @@ from models.postcard.world import Scene, Thing
 from tests.worker.checkpoint_families import make_flux
 from tests.worker.companions import make_upscaler
 from tests.worker.edits.drawing import EditDriver
-from tests.worker.edits.test_postcard import apart, red, wish
+from tests.worker.edits.test_postcard import apart, edit_request, red
 from tests.worker.engine_driver import EngineDriver, pixels
 from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.device import choose_device
@@ -39,7 +39,7 @@ def upload() -> Pixels:
 
 def enlarged(factor: int, *, creative: bool, steps: int) -> Request:
     """An upscale of it."""
-    return wish(
+    return edit_request(
         width=WIDTH * factor, height=HEIGHT * factor, steps=steps, strength=CREATIVE if creative else 1.0,
         upscale=Upscale(factor=factor, creative=creative),
     )  # fmt: skip
@@ -81,7 +81,7 @@ def test_an_upscale_shows_the_picture_up_to_its_edges(
 
 
 def test_a_variation_keeps_the_pictures_size(postcard: LoadedCheckpoint, upload: Pixels) -> None:
-    out = draw(postcard, wish(width=WIDTH, height=HEIGHT, strength=SUBTLE, seed=50, steps=8), upload)
+    out = draw(postcard, edit_request(width=WIDTH, height=HEIGHT, strength=SUBTLE, seed=50, steps=8), upload)
     assert out.shape == upload.shape
     assert 0.5 < red(out) / red(upload) < 2
     assert apart(out[-8:], upload[-8:]) < 40
@@ -92,7 +92,7 @@ def test_a_region_changes_nothing_outside_it_whatever_the_pictures_size(
 ) -> None:
     mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     mask[90:, 120:] = 255  # up to two edges
-    region = wish(width=WIDTH, height=HEIGHT, steps=6, inputs=(Input(role=Role.MASK, of="mask"),))
+    region = edit_request(width=WIDTH, height=HEIGHT, steps=6, inputs=(Input(role=Role.MASK, of="mask"),))
     out = draw(postcard, region, upload, pictures=(png(np.repeat(mask[..., None], 3, axis=2)),))
     assert np.array_equal(out[mask == 0], upload[mask == 0]), "the largest difference is 0"
     assert apart(out[mask == 255][None], upload[mask == 255][None]) > 1
@@ -100,11 +100,11 @@ def test_a_region_changes_nothing_outside_it_whatever_the_pictures_size(
 
 def test_a_zoom_and_a_pan_take_the_pictures_own_size(postcard: LoadedCheckpoint, upload: Pixels) -> None:
     size, canvas = zoom_out((WIDTH, HEIGHT), 1.5)
-    out = draw(postcard, wish(width=size[0], height=size[1], canvas=canvas, strength=ONWARD, steps=4), upload)
+    out = draw(postcard, edit_request(width=size[0], height=size[1], canvas=canvas, strength=ONWARD, steps=4), upload)
     assert out.shape == upload.shape
     size, canvas = pan((WIDTH, HEIGHT), Direction.LEFT, multiple=1, most=1 << 20)
     assert size == (375, HEIGHT)
-    out = draw(postcard, wish(width=375, height=HEIGHT, canvas=canvas, strength=ONWARD, steps=4), upload)
+    out = draw(postcard, edit_request(width=375, height=HEIGHT, canvas=canvas, strength=ONWARD, steps=4), upload)
     assert out.shape == (HEIGHT, 375, 3)
     assert np.array_equal(out[:, -200:], upload[:, -200:]), "off the model's grid nothing has to be shrunk"
 
@@ -112,7 +112,7 @@ def test_a_zoom_and_a_pan_take_the_pictures_own_size(postcard: LoadedCheckpoint,
 def test_so_it_is_with_a_transformer_that_looks_at_patches(tmp_path: Path) -> None:
     flux = load(str(make_flux(tmp_path / "flux", guided=False)), choose_device("cpu", "float32", 0))
     source = np.random.default_rng(1).integers(0, 256, (40, 72, 3), dtype=np.uint8)  # whole latents, but half patches
-    plain = wish(width=72, height=40, steps=2, strength=0.5, sampler="flow_euler")
+    plain = edit_request(width=72, height=40, steps=2, strength=0.5, sampler="flow_euler")
     assert draw(flux, plain, source).shape == source.shape
     fine = replace(plain, width=144, height=80, upscale=Upscale(factor=2, creative=True))
     assert draw(flux, fine, source).shape == (80, 144, 3)
@@ -120,7 +120,7 @@ def test_so_it_is_with_a_transformer_that_looks_at_patches(tmp_path: Path) -> No
 
 def test_words_alone_and_edges_that_meet_still_need_whole_latents(loaded: LoadedCheckpoint) -> None:
     driver = EngineDriver(loaded)
-    odd = replace(wish(steps=2), width=60, height=64)
+    odd = replace(edit_request(steps=2), width=60, height=64)
     driver.submit("words", odd)
     driver.submit("tile", replace(odd, tile=True, strength=0.5), source=png(np.zeros((64, 60, 3), dtype=np.uint8)))
     driver.finish("words", "tile")
@@ -132,7 +132,7 @@ def test_words_alone_and_edges_that_meet_still_need_whole_latents(loaded: Loaded
 
 def test_edges_that_meet_are_drawn_as_large_as_they_are(loaded: LoadedCheckpoint) -> None:
     source = np.random.default_rng(1).integers(0, 256, (72, 88, 3), dtype=np.uint8)
-    odd = wish(width=88, height=72, steps=1, strength=0.5)
+    odd = edit_request(width=88, height=72, steps=1, strength=0.5)
     sizes = {
         tile: EditDriver(loaded).prepare(EditDriver(loaded).order(replace(odd, tile=tile), source)).starts[0].size
         for tile in (True, False)
@@ -142,7 +142,7 @@ def test_edges_that_meet_are_drawn_as_large_as_they_are(loaded: LoadedCheckpoint
 
 def test_a_transformer_refuses_words_for_half_a_patch_before_its_first_step(tmp_path: Path) -> None:
     driver = EngineDriver(load(str(make_flux(tmp_path / "flux", guided=False)), choose_device("cpu", "float32", 0)))
-    driver.submit("words", wish(width=72, height=40, steps=1, sampler="flow_euler"))
+    driver.submit("words", edit_request(width=72, height=40, steps=1, sampler="flow_euler"))
     driver.finish("words")
     assert driver.failure("words").kind is FailureKind.INVALID
     assert "both sides must be multiples of 16 pixels" in driver.failure("words").sentence
@@ -153,7 +153,7 @@ def test_an_upscale_to_more_pixels_than_can_be_held_is_refused(
 ) -> None:
     monkeypatch.setattr("worker.edits.inputs.MAX_PIXELS", 100 * 100)
     driver = EngineDriver(loaded)
-    larger = replace(wish(), width=120, height=120, upscale=Upscale(factor=2, creative=True), strength=CREATIVE)
+    larger = replace(edit_request(), width=120, height=120, upscale=Upscale(factor=2, creative=True), strength=CREATIVE)
     driver.submit("large", larger, source=png(np.zeros((60, 60, 3), dtype=np.uint8)), kind=Kind.UPSCALE)
     driver.finish("large")
     assert "120×120 pixels are too many" in driver.failure("large").sentence

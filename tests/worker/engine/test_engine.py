@@ -16,7 +16,7 @@ from worker.transport.inbox import ConnectionLost
 
 
 def faulty_driver(loaded: LoadedCheckpoint, rows: int = 8, **how: Any) -> tuple[EngineDriver, FaultyFamily]:
-    """A bed on a family with faults, and that family."""
+    """A driver of an engine on a family with faults, and that family."""
     wrapped = faulty(loaded, **how)
     assert isinstance(wrapped.family, FaultyFamily)
     return EngineDriver(wrapped, rows=rows), wrapped.family
@@ -277,7 +277,7 @@ def test_nobody_watching_means_no_previews(driver: EngineDriver) -> None:
     assert not driver.previews("a")
 
 
-def test_the_pulse_names_what_is_computed_and_grows_while_the_loop_hangs(loaded: LoadedCheckpoint) -> None:
+def test_the_heartbeat_names_what_is_computed_and_grows_while_the_loop_hangs(loaded: LoadedCheckpoint) -> None:
     driver, family = faulty_driver(loaded)
     inside, go = threading.Event(), threading.Event()
     family.before = lambda _: (inside.set(), go.wait(60))
@@ -298,7 +298,7 @@ def test_the_pulse_names_what_is_computed_and_grows_while_the_loop_hangs(loaded:
     assert driver.heartbeat.beat().jobs == ()
 
 
-def test_a_job_is_named_by_the_pulse_from_its_order_on(driver: EngineDriver) -> None:
+def test_a_job_is_named_by_heartbeats_from_its_order_on(driver: EngineDriver) -> None:
     driver.submit("a", request(steps=30))
     driver.ticks(1)
     driver.submit("b", request())

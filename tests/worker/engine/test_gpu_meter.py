@@ -1,4 +1,4 @@
-"""Every nanosecond of device time is booked once, to a job or to the house."""
+"""Every nanosecond of device time is booked once, to a job or to overhead."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,7 +34,7 @@ class Clock:
 ACTIONS = st.one_of(
     st.tuples(st.just("work"), st.dictionaries(KEYS, st.integers(1, 9), max_size=4), st.integers(0, 10**8)),
     st.tuples(st.just("close"), KEYS, st.just(0)),
-    st.tuples(st.just("house"), st.sampled_from(["load", "preview", "oom"]), st.integers(0, 10**8)),
+    st.tuples(st.just("overhead"), st.sampled_from(["load", "preview", "oom"]), st.integers(0, 10**8)),
     st.tuples(st.just("take"), st.just(""), st.just(0)),
     st.tuples(st.just("forgive"), KEYS, st.just(0)),
 )
@@ -42,7 +42,7 @@ ACTIONS = st.one_of(
 
 @CALM
 @given(st.lists(ACTIONS, max_size=40))
-def test_jobs_and_house_together_are_all_that_was_busy(actions: list[tuple[str, object, int]]) -> None:
+def test_jobs_and_overhead_together_are_all_that_was_busy(actions: list[tuple[str, object, int]]) -> None:
     clock = Clock()
     meter = GpuMeter(lambda: WallSpan(clock))
     said = 0
@@ -72,7 +72,7 @@ class LateSpan:
         self.reached = False
 
     def end(self) -> None:
-        """Nothing to do."""
+        """Its end is reached later."""
 
     def ns(self, wait: bool) -> int | None:
         """Waiting gets there."""
@@ -93,7 +93,7 @@ def test_a_device_may_run_behind_by_the_spans_that_are_kept() -> None:
     assert meter.close("a") == 9, "the last number waits for all"
 
 
-def test_a_block_that_raises_is_the_houses() -> None:
+def test_a_block_that_raises_is_overhead() -> None:
     clock = Clock()
     meter = GpuMeter(lambda: WallSpan(clock))
     with pytest.raises(ValueError), meter.measure():
@@ -134,7 +134,7 @@ def test_no_step_waits_for_what_is_computed_aside_but_the_jobs_last_word_does() 
     assert busy == booked == 9_000_000
 
 
-def test_padding_is_booked_to_the_house_by_its_rows() -> None:
+def test_padding_is_booked_to_overhead_by_its_rows() -> None:
     clock = Clock()
     meter = GpuMeter(lambda: WallSpan(clock))
     with meter.measure() as measured:

@@ -30,16 +30,16 @@ def pipeline(folder: Path, kind: type) -> Any:
     return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
 
 
-def plain(folder: Path, kind: type, wish: Request, **more: object) -> list[np.ndarray]:
+def plain(folder: Path, kind: type, wanted: Request, **more: object) -> list[np.ndarray]:
     """What diffusers' own pipeline makes of a request."""
     loaded = pipeline(folder, kind)
     pipe = kind(**loaded.components)
-    pipe.scheduler = diffusers_scheduler(wish.sampler, loaded.scheduler.config)
+    pipe.scheduler = diffusers_scheduler(wanted.sampler, loaded.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
-    generators = [torch.Generator().manual_seed((wish.seed + index) % 2**32) for index in range(wish.count)]
+    generators = [torch.Generator().manual_seed((wanted.seed + index) % 2**32) for index in range(wanted.count)]
     made = pipe(
-        [wish.prompt] * wish.count, negative_prompt=[wish.negative] * wish.count, guidance_scale=wish.guidance,
-        num_inference_steps=wish.steps, generator=generators, output_type="np", **more,
+        [wanted.prompt] * wanted.count, negative_prompt=[wanted.negative] * wanted.count,
+        guidance_scale=wanted.guidance, num_inference_steps=wanted.steps, generator=generators, output_type="np", **more,
     )  # fmt: skip
     return [(image * 255).round().astype(int) for image in made.images]
 
@@ -57,10 +57,10 @@ def furthest(some: list[bytes], others: list[bytes] | list[np.ndarray]) -> int:
 def test_a_grid_is_what_plain_diffusers_makes(
     driver: EngineDriver, folder: Path, sampler: str, guidance: float
 ) -> None:
-    wish = request(sampler=sampler, guidance=guidance, negative="blue", seed=2**32 - 1)
-    expected = plain(folder, StableDiffusionPipeline, wish, width=64, height=64)
+    wanted = request(sampler=sampler, guidance=guidance, negative="blue", seed=2**32 - 1)
+    expected = plain(folder, StableDiffusionPipeline, wanted, width=64, height=64)
     assert np.std(expected[0]) > 5, "the pictures say nothing"
-    assert furthest(driver.render(wish), expected) <= 2
+    assert furthest(driver.render(wanted), expected) <= 2
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +73,9 @@ def velocity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LoadedChec
 @pytest.mark.parametrize("sampler", HERE)
 def test_v_prediction_is_what_plain_diffusers_makes(velocity: tuple[Path, LoadedCheckpoint], sampler: str) -> None:
     folder, loaded = velocity
-    wish = request(sampler=sampler)
-    expected = plain(folder, StableDiffusionPipeline, wish, width=64, height=64)
-    assert furthest(EngineDriver(loaded).render(wish), expected) <= 2
+    wanted = request(sampler=sampler)
+    expected = plain(folder, StableDiffusionPipeline, wanted, width=64, height=64)
+    assert furthest(EngineDriver(loaded).render(wanted), expected) <= 2
 
 
 @pytest.mark.parametrize("sampler", HERE)
@@ -83,20 +83,20 @@ def test_a_variation_starts_near_its_source_as_plain_diffusers_does(
     driver: EngineDriver, folder: Path, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = png(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    wish = request(sampler=sampler, strength=0.5, steps=8)
+    wanted = request(sampler=sampler, strength=0.5, steps=8)
     # The pipeline draws from the encoder's distribution; here the mean counts, so that a row's noise is its own.
     monkeypatch.setattr(
         "diffusers.models.autoencoders.vae.DiagonalGaussianDistribution.sample", lambda it, _=None: it.mean
     )
     image = Image.fromarray(pixels(source).astype(np.uint8))
-    expected = plain(folder, StableDiffusionImg2ImgPipeline, wish, image=[image] * wish.count, strength=0.5)
-    assert furthest(driver.render(wish, source=source), expected) <= 2
+    expected = plain(folder, StableDiffusionImg2ImgPipeline, wanted, image=[image] * wanted.count, strength=0.5)
+    assert furthest(driver.render(wanted, source=source), expected) <= 2
 
 
 @pytest.mark.parametrize("sampler", HERE)
 def test_same_job_gives_the_same_bytes_alone(drivers: Callable[..., EngineDriver], sampler: str) -> None:
-    wish = request(sampler=sampler, count=3, steps=4)
-    assert drivers().render(wish) == drivers().render(wish)
+    wanted = request(sampler=sampler, count=3, steps=4)
+    assert drivers().render(wanted) == drivers().render(wanted)
 
 
 def test_same_job_gives_the_same_bytes_after_others_and_with_texts_known(driver: EngineDriver) -> None:
@@ -107,12 +107,12 @@ def test_same_job_gives_the_same_bytes_after_others_and_with_texts_known(driver:
 
 @pytest.mark.parametrize("sampler", HERE)
 def test_same_job_in_company_is_within_one_of_255(drivers: Callable[..., EngineDriver], sampler: str) -> None:
-    wish = request(sampler=sampler, count=2, steps=7)
-    alone = drivers().render(wish)
+    wanted = request(sampler=sampler, count=2, steps=7)
+    alone = drivers().render(wanted)
     driver = drivers()
     driver.submit("early", request(sampler="euler_a", steps=6, guidance=1.0, seed=99, count=1))
     driver.ticks(3)
-    driver.submit("it", wish)
+    driver.submit("it", wanted)
     driver.submit("late", request(sampler="dpmpp_2m", steps=5, guidance=9.0, prompt="another", seed=5))
     driver.finish("early", "it", "late")
     assert furthest(driver.pictures("it"), alone) <= 1

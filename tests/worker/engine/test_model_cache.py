@@ -41,7 +41,7 @@ def out_of_memory() -> CannotLoad:
 
 
 class CacheDriver:
-    """A shelf of 250 MB with some models on it, and what loads others."""
+    """A cache of 250 MB with some models in it, and what loads others."""
 
     def __init__(self, *there: Any, **loads: Any) -> None:
         self.loads = FakeSource(**loads)
@@ -91,7 +91,7 @@ def test_the_one_that_was_not_used_for_longest_goes_and_only_as_many_as_have_to(
     assert driver.there == ("one", "three")
 
 
-def test_who_leaves_waits_in_the_hosts_memory_until_the_new_one_has_been_tried_out() -> None:
+def test_what_is_offloaded_waits_in_the_hosts_memory_until_the_new_one_has_been_tried_out() -> None:
     one = fake_model("one", 200)
     driver = CacheDriver(one, two=fake_model("two", 200))
     driver.sizes["two"] = 200
@@ -273,7 +273,7 @@ def test_the_device_is_what_they_come_back_to() -> None:
 
 
 class FakeCompiledModel:
-    """Compiled code of a model, as far as a shelf knows it: its ways go into the model's own list of moves."""
+    """Compiled code of a model, as far as a cache knows it: its moves go into the model's own list of moves."""
 
     def __init__(self, ways: list[str]) -> None:
         self.release, self.restore = lambda: ways.append("code gone"), lambda: ways.append("code back")
@@ -287,7 +287,7 @@ class FakeCompiledModel:
         """Nothing here is compiled."""
 
 
-def test_compiled_code_leaves_before_its_model_and_returns_after_it() -> None:
+def test_compiled_code_is_released_before_its_model_and_restored_after_it() -> None:
     one = fake_model("one", 200)
     driver = CacheDriver(replace(one, compiled_model=FakeCompiledModel(moves(one))), two=CannotLoad("Broken."))
     driver.sizes["two"] = 200

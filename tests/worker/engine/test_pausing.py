@@ -38,9 +38,9 @@ def test_a_paused_job_waits_while_others_step_and_goes_on_from_its_step(driver: 
 
 @pytest.mark.parametrize("sampler", ["euler", "euler_a", "dpmpp_2m"])
 def test_a_pause_changes_no_byte_of_the_pictures(driver: EngineDriver, loaded: LoadedCheckpoint, sampler: str) -> None:
-    wish = request(sampler=sampler)
-    alone = EngineDriver(loaded).render(wish)
-    driver.submit("a", wish)
+    wanted = request(sampler=sampler)
+    alone = EngineDriver(loaded).render(wanted)
+    driver.submit("a", wanted)
     driver.ticks(2)
     pause(driver, "a")
     driver.render(request(seed=1, steps=3), "b")

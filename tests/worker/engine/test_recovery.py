@@ -1,4 +1,4 @@
-"""Full memory reaches no member while there is something left to try, and what was lost on the way is the house's."""
+"""Full memory reaches no member while there is something left to try, and what was lost on the way is overhead."""
 
 import gc
 import weakref
@@ -69,7 +69,7 @@ def test_one_that_never_finds_any_fails_alone_with_its_sentence(
     assert isinstance(beside.last("other"), Done)
 
 
-def test_a_decode_that_found_no_memory_is_the_houses() -> None:
+def test_a_decode_that_found_no_memory_is_overhead() -> None:
     class Tight(FakeFamily):
         def decode(self, latents: torch.Tensor) -> torch.Tensor:
             found: torch.Tensor = full(self, latents)
@@ -84,7 +84,7 @@ def test_a_decode_that_found_no_memory_is_the_houses() -> None:
     assert any(isinstance(event, HouseTime) and event.cause == "oom" for event in driver.events)
 
 
-def test_that_a_jobs_cost_is_forgiven_is_said_at_once(loaded: LoadedCheckpoint) -> None:
+def test_that_a_jobs_cost_is_written_off_is_said_at_once(loaded: LoadedCheckpoint) -> None:
     driver = EngineDriver(loaded)
     driver.submit("a", request(steps=9))
     driver.ticks(5)

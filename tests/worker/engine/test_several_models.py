@@ -36,13 +36,13 @@ CPU = choose_device("cpu", "float32", 0)
 
 
 def driver_of(*there: Any, budget_mb: int = 1000, sizes: Any = None, **loads: Any) -> tuple[EngineDriver, FakeSource]:
-    """A bed on these models, and what loads others."""
+    """A driver of an engine on these models, and what loads others."""
     loader = FakeSource(**loads)
     loader.sizes = sizes or {}
     return EngineDriver(*there, cache=ModelCache(loader, CPU, budget_mb)), loader
 
 
-def wish(model: str, **changes: Any) -> Any:
+def request_for(model: str, **changes: Any) -> Any:
     return request(model=model, **changes)
 
 
@@ -62,8 +62,8 @@ def told(driver: EngineDriver) -> list[tuple[str, ...]]:
 def test_rows_of_two_models_take_turns() -> None:
     one, two = fake_model("one"), fake_model("two")
     driver, _ = driver_of(one, two)
-    driver.submit("a", wish("one", steps=20))
-    driver.submit("b", wish("two", steps=4))
+    driver.submit("a", request_for("one", steps=20))
+    driver.submit("b", request_for("two", steps=4))
     driver.ticks(9)
     assert len(forwards(one)) <= 6, "the other model must have had every other turn"
     driver.finish("a", "b")
@@ -71,9 +71,9 @@ def test_rows_of_two_models_take_turns() -> None:
     assert forwards(one) == [4] * 20 and forwards(two) == [4] * 4
 
 
-def test_a_model_that_is_not_there_is_loaded_for_its_job_and_the_house_pays() -> None:
+def test_a_model_that_is_not_there_is_loaded_for_its_job_and_nobody_pays() -> None:
     driver, loads = driver_of(fake_model("one"), two=fake_model("two"))
-    driver.submit("a", wish("two"))
+    driver.submit("a", request_for("two"))
     driver.finish("a")
     assert isinstance(driver.last("a"), Done) and loads.asked == ["two"]
     assert told(driver) == [("one", "two")]
@@ -87,10 +87,10 @@ def test_while_a_model_loads_on_a_cpu_rows_wait_and_on_a_gpu_they_go_on() -> Non
         one, seen = fake_model("one"), []
         driver, loads = driver_of(one, two=fake_model("two"))
         driver.engine._steps_beside_loads = on_gpu
-        driver.submit("a", wish("one", steps=30))
+        driver.submit("a", request_for("one", steps=30))
         driver.ticks(2)
         loads.gates["two"] = gate = threading.Event()
-        driver.submit("b", wish("two"))
+        driver.submit("b", request_for("two"))
         driver.ticks(1)
         if on_gpu:
             driver.ticks(5)
@@ -101,11 +101,11 @@ def test_while_a_model_loads_on_a_cpu_rows_wait_and_on_a_gpu_they_go_on() -> Non
         assert before == (8 if on_gpu else 2)
 
 
-def test_the_pulse_says_loading_while_the_loop_has_nothing_else_to_do() -> None:
+def test_the_heartbeat_says_loading_while_the_loop_has_nothing_else_to_do() -> None:
     driver, loads = driver_of(fake_model("one"), two=fake_model("two"))
     phases: list[Phase] = []
     driver.engine.inbox = Listening(driver.engine.inbox, lambda: phases.append(driver.heartbeat.beat().phase))
-    driver.submit("a", wish("two"))
+    driver.submit("a", request_for("two"))
     driver.finish("a")
     assert Phase.LOADING in phases
     assert loads.asked == ["two"]
@@ -131,11 +131,11 @@ def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_one_sentence_and_no_o
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     driver, loads = driver_of(fake_model("one"), two=error)
-    driver.submit("good", wish("one", steps=12))
+    driver.submit("good", request_for("one", steps=12))
     driver.ticks(2)
-    driver.submit("bad", wish("two"))
-    driver.submit("too", wish("two"))
-    driver.submit("fine", wish("one"))
+    driver.submit("bad", request_for("two"))
+    driver.submit("too", request_for("two"))
+    driver.submit("fine", request_for("one"))
     driver.finish("good", "bad", "too", "fine")
     for job in ("bad", "too"):
         assert driver.failure(job).kind is FailureKind.INVALID
@@ -144,7 +144,7 @@ def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_one_sentence_and_no_o
     assert str(error) in caplog.text
     assert isinstance(driver.last("good"), Done) and isinstance(driver.last("fine"), Done)
     loads.models["two"] = fake_model("two")
-    driver.submit("again", wish("two"))
+    driver.submit("again", request_for("two"))
     driver.finish("again")
     assert isinstance(driver.last("again"), Done), "a later job may find it mended"
 
@@ -152,10 +152,10 @@ def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_one_sentence_and_no_o
 def test_a_job_can_be_cancelled_while_its_model_loads() -> None:
     driver, loads = driver_of(fake_model("one"), two=fake_model("two"))
     loads.before = lambda _: driver.cancel("a")
-    driver.submit("a", wish("two"))
+    driver.submit("a", request_for("two"))
     driver.finish("a")
     assert isinstance(driver.last("a"), Cancelled)
-    driver.submit("b", wish("two"))
+    driver.submit("b", request_for("two"))
     driver.finish("b")
     assert isinstance(driver.last("b"), Done) and loads.asked == ["two"]
 
@@ -165,11 +165,11 @@ def test_a_model_that_waits_for_room_is_not_kept_waiting_by_jobs_that_came_later
     driver, loads = driver_of(
         fake_model("one", 200), budget_mb=250, sizes=sizes, one=fake_model("one", 200), two=fake_model("two", 200)
     )
-    driver.submit("first", wish("one", steps=8))
+    driver.submit("first", request_for("one", steps=8))
     driver.ticks(2)
-    driver.submit("other", wish("two", steps=4))
+    driver.submit("other", request_for("two", steps=4))
     for number in range(3):
-        driver.submit(f"later{number}", wish("one", steps=4))
+        driver.submit(f"later{number}", request_for("one", steps=4))
     driver.finish("first", "other", "later0", "later1", "later2")
     assert word_order(driver, Started) == ["first", "other", "later0", "later1", "later2"]
     assert loads.asked == ["two", "one"], "one swap there and one back"
@@ -178,15 +178,15 @@ def test_a_model_that_waits_for_room_is_not_kept_waiting_by_jobs_that_came_later
 
 def test_paused_rows_let_their_model_go_and_go_on_where_they_were_when_it_is_back() -> None:
     sizes = {"one": 200, "two": 200}
-    expected = driver_of(fake_model("one"))[0].render(wish("one", steps=10), "a")
+    expected = driver_of(fake_model("one"))[0].render(request_for("one", steps=10), "a")
     driver, loads = driver_of(
         fake_model("one", 200), budget_mb=250, sizes=sizes, one=fake_model("one", 200), two=fake_model("two", 200)
     )
-    driver.submit("a", wish("one", steps=10))
+    driver.submit("a", request_for("one", steps=10))
     driver.ticks(4)
     task = driver.engine._queue.tasks["a"]
     driver.engine.inbox.put(Pause(job="a", attempt=1))
-    driver.submit("b", wish("two", steps=3))
+    driver.submit("b", request_for("two", steps=3))
     driver.finish("b")
     assert told(driver) == [("two",)] and task.step == 4
     driver.engine.inbox.put(Resume(job="a", attempt=1))
@@ -201,11 +201,11 @@ def test_a_paused_pipeline_lets_its_model_go_too_and_begins_again_when_it_is_bac
         own, budget_mb=250, sizes={"own": 200, "two": 200}, own=fake_model("own", 200, family=FakePipelineModel()),
         two=fake_model("two", 200),
     )  # fmt: skip
-    driver.submit("a", wish("own", steps=6))
+    driver.submit("a", request_for("own", steps=6))
     driver.ticks(3)
     run = own.family.run
     driver.engine.inbox.put(Pause(job="a", attempt=1))
-    driver.submit("b", wish("two", steps=3))
+    driver.submit("b", request_for("two", steps=3))
     driver.finish("b")
     assert run.closed and driver.last("a") is None
     assert driver.meter.job_ms("a") == 0, "what it lost with the model is not its member's"
@@ -220,7 +220,7 @@ def test_a_paused_job_whose_model_comes_back_as_another_one_begins_anew_and_says
     other = fake_model("one", family=family())
     other = replace(other, info=replace(other.info, digest="digest of its other files"))
     driver, loads = driver_of(fake_model("one", family=family()), one=other)
-    driver.submit("a", wish("one", steps=6))
+    driver.submit("a", request_for("one", steps=6))
     driver.ticks(3)
     driver.engine.inbox.put(Pause(job="a", attempt=1))
     loads.current = lambda _: False
@@ -242,7 +242,7 @@ def test_memory_that_is_full_costs_the_idle_models_their_place_before_any_job_it
     one = fake_model("one")
     driver, _ = driver_of(one, fake_model("two"))
     one.family.full = 1
-    driver.submit("a", wish("one", count=4))
+    driver.submit("a", request_for("one", count=4))
     driver.finish("a")
     assert isinstance(driver.last("a"), Done)
     assert forwards(one) == [8] * 6, "no forward had to be halved"
@@ -252,8 +252,8 @@ def test_memory_that_is_full_costs_the_idle_models_their_place_before_any_job_it
 def test_what_a_model_cannot_be_made_to_do_is_said_before_any_step() -> None:
     one = fake_model("one")
     driver, _ = driver_of(one)
-    driver.submit("a", wish("one", loras=(Lora(name="missing"),)))
-    driver.submit("b", wish("one", prompt="weightless::x"))
+    driver.submit("a", request_for("one", loras=(Lora(name="missing"),)))
+    driver.submit("b", request_for("one", prompt="weightless::x"))
     driver.finish("a", "b")
     assert driver.failure("a").sentence == "There is no LoRA named missing."
     assert driver.failure("b").sentence == "A weight must be a number."
@@ -264,10 +264,10 @@ def test_each_forward_and_each_decode_follows_its_own_adaptation_and_shares_it_w
     log: list[str] = []
     one = fake_model("one", log=log.append)
     driver, _ = driver_of(one)
-    driver.submit("plain", wish("one", count=1, steps=3))
-    driver.submit("styled", wish("one", count=1, steps=3, loras=(Lora(name="ink", weight=0.8),)))
-    driver.submit("same", wish("one", count=1, steps=3, loras=(Lora(name="ink", weight=0.8),)))
-    driver.submit("tiled", wish("one", count=1, steps=3, tile=True))
+    driver.submit("plain", request_for("one", count=1, steps=3))
+    driver.submit("styled", request_for("one", count=1, steps=3, loras=(Lora(name="ink", weight=0.8),)))
+    driver.submit("same", request_for("one", count=1, steps=3, loras=(Lora(name="ink", weight=0.8),)))
+    driver.submit("tiled", request_for("one", count=1, steps=3, tile=True))
     driver.ticks(4)
     driver.finish("plain", "styled", "same", "tiled")
     ink = Adaptation(loras=(("ink", 0.8),))
@@ -291,8 +291,8 @@ def test_texts_of_other_lengths_do_not_share_a_forward() -> None:
 
     one = fake_model("one", family=Long())
     driver, _ = driver_of(one)
-    driver.submit("a", wish("one", count=1, steps=3))
-    driver.submit("b", wish("one", count=1, steps=3, prompt="a long one"))
+    driver.submit("a", request_for("one", count=1, steps=3))
+    driver.submit("b", request_for("one", count=1, steps=3, prompt="a long one"))
     driver.finish("a", "b")
     assert forwards(one) == [2] * 6
 
@@ -302,8 +302,8 @@ def test_a_model_with_a_pipeline_of_its_own_takes_turns_with_rows() -> None:
     driver, _ = driver_of(one, own)
     now = iter(range(1000))
     driver.engine._clock = lambda: float(next(now))
-    driver.submit("a", wish("one", steps=8))
-    driver.submit("b", wish("own", steps=8, count=3), indices=(0, 2, 3))
+    driver.submit("a", request_for("one", steps=8))
+    driver.submit("b", request_for("own", steps=8, count=3), indices=(0, 2, 3))
     driver.ticks(8)
     assert 3 <= len(forwards(one)) <= 5
     driver.finish("a", "b")
@@ -316,8 +316,8 @@ def test_a_model_with_a_pipeline_of_its_own_takes_turns_with_rows() -> None:
 def test_a_pipeline_of_its_own_is_refused_stopped_and_tried_again_like_others() -> None:
     own = fake_model("own", family=FakePipelineModel())
     driver, _ = driver_of(own, fake_model("idle"))
-    driver.submit("no", wish("own", loras=(Lora(name="ink"),)))
-    driver.submit("stop", wish("own", steps=50))
+    driver.submit("no", request_for("own", loras=(Lora(name="ink"),)))
+    driver.submit("stop", request_for("own", steps=50))
     driver.ticks(4)
     run = own.family.run
     driver.cancel("stop")
@@ -325,7 +325,7 @@ def test_a_pipeline_of_its_own_is_refused_stopped_and_tried_again_like_others() 
     assert "words alone" in driver.failure("no").sentence
     assert isinstance(driver.last("stop"), Cancelled) and run.closed
     own.family.fails = 1
-    driver.submit("full", wish("own"))
+    driver.submit("full", request_for("own"))
     driver.finish("full")
     assert isinstance(driver.last("full"), Done), "the idle model went, and its run began again"
     assert sum(isinstance(event, Started) for event in driver.of("full")) == 1
@@ -338,9 +338,9 @@ def test_words_end_a_job_without_a_step() -> None:
 
     one = fake_model("one")
     driver, _ = driver_of(replace(one, companions=Companions(describer=Describer())))
-    source = png(pixels(driver.render(wish("one", count=1), "it")[0]).astype("uint8"))
+    source = png(pixels(driver.render(request_for("one", count=1), "it")[0]).astype("uint8"))
     before = len(forwards(one))
-    driver.submit("a", wish("one"), source=source, kind=Kind.DESCRIBE)
+    driver.submit("a", request_for("one"), source=source, kind=Kind.DESCRIBE)
     driver.finish("a")
     said = [event for event in driver.of("a") if not isinstance(event, Progress)]
     assert [type(event) for event in said] == [Started, Described, Done]
@@ -359,8 +359,8 @@ def test_jobs_are_prepared_a_piece_at_a_time_in_turns(monkeypatch: pytest.Monkey
     monkeypatch.setattr("worker.engine.prepare_job.prepare", pieces)
     one = fake_model("one", log=log.append)
     driver, _ = driver_of(one)
-    driver.submit("a", wish("one"))
-    driver.submit("b", wish("one"))
+    driver.submit("a", request_for("one"))
+    driver.submit("b", request_for("one"))
     driver.finish("a", "b")
     assert [line for line in log if line[0] in "ab"] == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
@@ -378,8 +378,8 @@ def test_a_picture_that_cannot_be_finished_fails_its_job_and_the_next_one_is_mad
 
     monkeypatch.setattr(prepare_job, "prepare", breaks)
     driver, _ = driver_of(fake_model("one"))
-    driver.submit("bad", wish("one"))
-    driver.submit("good", wish("one"))
+    driver.submit("bad", request_for("one"))
+    driver.submit("good", request_for("one"))
     driver.finish("bad", "good")
     assert "could not be finished" in driver.failure("bad").sentence and driver.failure("bad").gpu_ms >= 0
     assert len(driver.pictures("good")) == 2

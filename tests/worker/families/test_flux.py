@@ -32,16 +32,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[LoadedChec
     return found
 
 
-def stepped(loaded: LoadedCheckpoint, pipeline: Any, wish: Request) -> np.ndarray:
+def stepped(loaded: LoadedCheckpoint, pipeline: Any, wanted: Request) -> np.ndarray:
     """The picture by our family, with the straight steps that the pipeline's scheduler has just taken."""
     family = loaded.family
-    shape = (family.channels, wish.height // family.factor, wish.width // family.factor)
-    latents = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(wish.seed))[None]
-    conditions = {name: value[None] for name, value in family.encode_prompt(wish.prompt).items()}
+    shape = (family.channels, wanted.height // family.factor, wanted.width // family.factor)
+    latents = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(wanted.seed))[None]
+    conditions = {name: value[None] for name, value in family.encode_prompt(wanted.prompt).items()}
     sigmas = pipeline.scheduler.sigmas
     with torch.inference_mode():
         for here, there in pairwise(sigmas):
-            out = family.denoise(latents, here[None] * 1000, conditions, torch.tensor([wish.guidance]))
+            out = family.denoise(latents, here[None] * 1000, conditions, torch.tensor([wanted.guidance]))
             latents = latents + (there - here) * out
         image = family.decode(latents[0])
     return np.round(image.permute(1, 2, 0).numpy() * 255).astype(int)
@@ -53,18 +53,18 @@ def test_flux_draws_what_plain_diffusers_draws(
     made: dict[str, tuple[LoadedCheckpoint, Any]], kind: str, size: tuple[int, int]
 ) -> None:
     loaded, pipeline = made[kind]
-    wish = request(width=size[0], height=size[1], steps=4, guidance=3.5)
+    wanted = request(width=size[0], height=size[1], steps=4, guidance=3.5)
     tokens = 512 if kind == "dev" else 256
-    expected = plain(pipeline, wish, max_sequence_length=tokens)
-    assert distance(stepped(loaded, pipeline, wish), expected) <= 2
+    expected = plain(pipeline, wanted, max_sequence_length=tokens)
+    assert distance(stepped(loaded, pipeline, wanted), expected) <= 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_so_it_does_in_the_engines_loop(made: dict[str, tuple[LoadedCheckpoint, Any]], kind: str) -> None:
     loaded, pipeline = made[kind]
-    wish = request(width=96, steps=4, guidance=3.5, sampler="flow_euler", count=1)
-    expected = plain(pipeline, wish, max_sequence_length=512 if kind == "dev" else 256)
-    assert distance(ours(loaded, wish), expected) <= 2
+    wanted = request(width=96, steps=4, guidance=3.5, sampler="flow_euler", count=1)
+    expected = plain(pipeline, wanted, max_sequence_length=512 if kind == "dev" else 256)
+    assert distance(ours(loaded, wanted), expected) <= 2
 
 
 def test_rows_at_different_times_and_scales_share_a_forward(made: dict[str, tuple[LoadedCheckpoint, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""A pipeline without a family of its own runs whole, step by step: the same pictures, drafts, turns, and an end."""
+"""A pipeline without a family of its own runs whole, step by step: the same pictures, previews, turns, and an end."""
 
 import json
 import shutil
@@ -57,11 +57,11 @@ def finished(run: GenerationRun) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("negative", ["", "a yellow star"])
 def test_it_makes_what_the_pipeline_makes(whole: PipelineModel, tiny: Path, negative: str) -> None:
-    wish = request(negative=negative, steps=4)
+    wanted = request(negative=negative, steps=4)
     pipeline = diffusers.StableDiffusion3Pipeline.from_pretrained(tiny)
-    pictures = finished(whole.begin(wish, (0, 1, 3), 2))
+    pictures = finished(whole.begin(wanted, (0, 1, 3), 2))
     for index, picture in zip((0, 1, 3), pictures, strict=True):
-        assert distance(picture, plain(pipeline, wish, index)) <= 2
+        assert distance(picture, plain(pipeline, wanted, index)) <= 2
     assert distance(pictures[0], pictures[1]) > 8
 
 
@@ -82,28 +82,28 @@ def test_each_step_is_one_turn(whole: PipelineModel) -> None:
 
 def test_runs_take_turns_and_do_not_mix(whole: PipelineModel) -> None:
     one, other = request(steps=3), request(steps=5, prompt="a yellow star", seed=9)
-    alone = [finished(whole.begin(wish, (0,), 2))[0] for wish in (one, other)]
-    runs = [whole.begin(wish, (0,), 2) for wish in (one, other)]
+    alone = [finished(whole.begin(wanted, (0,), 2))[0] for wanted in (one, other)]
+    runs = [whole.begin(wanted, (0,), 2) for wanted in (one, other)]
     for _ in range(3):
         for run in runs:
             run.advance()
     assert [distance(finished(run)[0], picture) for run, picture in zip(runs, alone, strict=True)] == [0, 0]
 
 
-def test_a_draft_is_a_small_picture_of_each_from_the_second_step_on(whole: PipelineModel) -> None:
+def test_a_preview_is_a_small_picture_of_each_from_the_second_step_on(whole: PipelineModel) -> None:
     run = whole.begin(request(steps=4), (0, 1), 2)
     assert run.preview() is None
     run.advance()
     assert run.preview() is None, "a straight line needs two points"
     run.advance()
-    draft = run.preview()
-    assert draft is not None
-    assert (draft.shape, draft.dtype) == ((2, 16, 16, 3), torch.uint8)
+    preview = run.preview()
+    assert preview is not None
+    assert (preview.shape, preview.dtype) == ((2, 16, 16, 3), torch.uint8)
     finished(run)
     assert run.preview() is None, "the pictures themselves are there"
 
 
-def test_what_a_draft_is_drawn_from_comes_ever_nearer_to_the_picture(
+def test_what_a_preview_is_drawn_from_comes_ever_nearer_to_the_picture(
     whole: PipelineModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(whole._drafter, "draw", lambda latents, size: latents)
@@ -197,8 +197,8 @@ def test_a_scheduler_that_takes_more_steps_than_asked_gets_to_the_pictures_all_t
     assert len(run.pictures()) == count
     assert len(counts) == 7 * -(-count // 2), "each of its steps is a turn"
     assert counts == sorted(counts)
-    wish = request(steps=4, sampler="own", count=count)
-    assert len(EngineDriver(loaded, rows=2).render(wish)) == count
+    wanted = request(steps=4, sampler="own", count=count)
+    assert len(EngineDriver(loaded, rows=2).render(wanted)) == count
 
 
 def test_a_pipeline_that_takes_fewer_steps_than_asked_is_done_when_its_pictures_are_there(
@@ -357,7 +357,7 @@ def test_full_memory_makes_a_pipeline_take_fewer_pictures_at_once_and_then_tiles
     while narrow.engine._room.rows > 1:
         narrow.engine.tick()
         spent.append(narrow.meter.job_ms("a"))
-    assert max(spent) > 0 and spent[-1] == 0, "what a try cost that led to nothing is forgiven"
+    assert max(spent) > 0 and spent[-1] == 0, "what a try cost that led to nothing is written off"
     narrow.finish("a")
     assert isinstance(narrow.last("a"), Done), narrow.last("a")
     assert len(narrow.pictures("a")) == 4

@@ -49,11 +49,11 @@ def test_half_precision_is_as_near_to_full_as_the_pipelines_own(name: str, place
     full = load(str(folder), choose_device(place, "float32", 0))
     half = load(str(folder), choose_device(place, "bfloat16", 0))
     side = min(full.info.native, SIDE)
-    wish = request(sampler=sampler, steps=8, count=1, width=side, height=side)
-    truth = ours(full, wish)
+    wanted = request(sampler=sampler, steps=8, count=1, width=side, height=side)
+    truth = ours(full, wanted)
     pipeline = pipeline_class.from_pretrained(folder, dtype=torch.bfloat16).to(place)
     if sampler != "own":
         pipeline = with_sampler(pipeline, full, sampler)
-    own, theirs = psnr(ours(half, wish), truth), psnr(plain(pipeline, wish), truth)
+    own, theirs = psnr(ours(half, wanted), truth), psnr(plain(pipeline, wanted), truth)
     assert own >= floor, f"{own:.1f} dB"
     assert own >= theirs - ROOM, f"{own:.1f} dB against {theirs:.1f}"

@@ -12,7 +12,7 @@ from worker.engine.image_encoding import PreviewWriter, png, to_pixels
 from worker.families.latent_preview import MAX_SIDE, LatentPreview, preview_sheet, synthetic_fields
 
 
-def test_a_sketch_is_near_the_decoders_picture_on_fields_that_were_not_fitted(loaded: LoadedCheckpoint) -> None:
+def test_a_preview_is_near_the_decoders_picture_on_fields_that_were_not_fitted(loaded: LoadedCheckpoint) -> None:
     family = loaded.family
     with torch.inference_mode():
         latent_preview = LatentPreview.fit(family)
@@ -46,7 +46,7 @@ def test_a_preview_that_cannot_be_written_is_left_out_and_the_next_one_comes() -
     assert said.wait(PATIENCE)
 
 
-def test_the_newest_sketch_of_a_job_wins_while_the_maker_is_busy() -> None:
+def test_the_newest_preview_of_a_job_wins_while_the_writer_is_busy() -> None:
     first_is_out, go, all_said = threading.Event(), threading.Event(), threading.Event()
     said: list[tuple[str, int]] = []
 

@@ -20,7 +20,7 @@ from worker.device import choose_device
 from worker.families import lora_switcher as module
 from worker.families.lora_switcher import LoraSwitcher, file_states
 
-WISH = request(loras=(Lora(name="ink"),), steps=5)
+REQUEST = request(loras=(Lora(name="ink"),), steps=5)
 BOTH = ("unet", "text_encoder")
 
 
@@ -61,16 +61,16 @@ def drawn(driver: EngineDriver, job: str) -> np.ndarray:
 
 
 def alone(lora_folder: LoraFolder) -> np.ndarray:
-    """The wish, on a model that was loaded just now."""
+    """The request, on a model that was loaded just now."""
     driver = EngineDriver(lora_folder.load())
-    driver.render(WISH)
+    driver.render(REQUEST)
     return drawn(driver, "a")
 
 
 @pytest.mark.parametrize("how", ["as long, but younger", "as old, but longer"])
 def test_the_next_job_takes_the_file_that_is_there_then(lora_folder: LoraFolder, how: str) -> None:
     driver = EngineDriver(lora_folder.load())
-    driver.render(WISH, "before")
+    driver.render(REQUEST, "before")
     before = lora_folder.ink.stat()
     if how == "as long, but younger":
         lora_folder.put(seed=2)
@@ -78,7 +78,7 @@ def test_the_next_job_takes_the_file_that_is_there_then(lora_folder: LoraFolder,
     else:
         lora_folder.put(seed=2, note="another")
         os.utime(lora_folder.ink, ns=(before.st_atime_ns, before.st_mtime_ns))
-    driver.render(WISH, "after")
+    driver.render(REQUEST, "after")
     assert np.array_equal(drawn(driver, "after"), alone(lora_folder)), "its words are encoded with the new one, too"
     assert np.abs(drawn(driver, "after") - drawn(driver, "before")).max() > 8
 
@@ -88,10 +88,10 @@ def test_a_job_under_way_ends_with_the_file_that_it_began_with_and_shares_no_for
 ) -> None:
     old = alone(lora_folder)
     driver = EngineDriver(lora_folder.load())
-    driver.submit("first", WISH)
+    driver.submit("first", REQUEST)
     driver.ticks(3)
     lora_folder.put(seed=2)
-    driver.submit("second", WISH)
+    driver.submit("second", REQUEST)
     driver.ticks(2)
     keys = {row.job: row.key for row in driver.engine._queue.rows}
     assert keys["first"] != keys["second"]
@@ -103,7 +103,7 @@ def test_a_job_under_way_ends_with_the_file_that_it_began_with_and_shares_no_for
 def test_jobs_with_the_same_file_share_their_forwards(lora_folder: LoraFolder) -> None:
     driver = EngineDriver(lora_folder.load())
     for job in ("first", "second"):
-        driver.submit(job, WISH)
+        driver.submit(job, REQUEST)
     driver.ticks(2)
     assert len({row.key for row in driver.engine._queue.rows}) == 1
     driver.finish("first", "second")

@@ -45,16 +45,16 @@ def lora_model(tmp_path_factory: pytest.TempPathFactory) -> LoraModel:
 
 def picture(family: Family, *loras: tuple[str, float], tile: bool = False) -> np.ndarray:
     """The request's first picture under these LoRAs, in integers."""
-    wish = request()
+    wanted = request()
     with torch.inference_mode():
         family.adapt(Adaptation(loras=loras, tile=tile))
         text, negative = family.pad_to_longest(
-            [family.encode_prompt(wish.prompt), family.encode_prompt("", negative=True)]
+            [family.encode_prompt(wanted.prompt), family.encode_prompt("", negative=True)]
         )
+        schedule = Schedules(family.scheduler).schedule("euler", wanted.steps, 1.0, 100)
         row = new_row(
-            family, job="a", index=0, key="", plan=Schedules(family.scheduler).plan("euler", wish.steps, 1.0, 100),
-            guidance=wish.guidance, seed=wish.seed, size=(wish.width, wish.height), text=text, negative=negative,
-            source=None,
+            family, job="a", index=0, key="", schedule=schedule, guidance=wanted.guidance, seed=wanted.seed,
+            size=(wanted.width, wanted.height), text=text, negative=negative, source=None,
         )  # fmt: skip
         while not row.is_done:
             Batch.of([row]).advance(family)

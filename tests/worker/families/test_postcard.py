@@ -33,8 +33,8 @@ def test_a_red_boat_is_red(postcard: LoadedCheckpoint) -> None:
     driver = EngineDriver(postcard)
     red = {}
     for colour in ("red", "blue", "green"):
-        wish = postcard_request(prompt=f"a {colour} boat on the sea on a sunny day", steps=12)
-        red[colour] = share_of(np.stack([pixels(picture) for picture in driver.render(wish, colour)]), 0)
+        wanted = postcard_request(prompt=f"a {colour} boat on the sea on a sunny day", steps=12)
+        red[colour] = share_of(np.stack([pixels(picture) for picture in driver.render(wanted, colour)]), 0)
     assert red["red"] > 0.02, red
     assert red["red"] > 3 * max(red["blue"], red["green"]), red
 
@@ -57,18 +57,18 @@ def test_company_changes_a_picture_by_one_of_255_at_most(postcard: LoadedCheckpo
 
 @pytest.mark.parametrize("sampler", HERE)
 def test_the_shipped_model_draws_what_plain_diffusers_draws(postcard: LoadedCheckpoint, sampler: str) -> None:
-    wish = postcard_request(sampler=sampler, steps=5, count=1)
-    expected = plain(Path(ROOT / POSTCARD.path), StableDiffusionPipeline, wish, width=256, height=256)
-    assert furthest(EngineDriver(postcard).render(wish), expected) <= 2
+    wanted = postcard_request(sampler=sampler, steps=5, count=1)
+    expected = plain(Path(ROOT / POSTCARD.path), StableDiffusionPipeline, wanted, width=256, height=256)
+    assert furthest(EngineDriver(postcard).render(wanted), expected) <= 2
 
 
 def test_previews_tell_what_will_come(postcard: LoadedCheckpoint) -> None:
     driver = EngineDriver(postcard)
     now = iter(range(1000))
     driver.engine._clock = lambda: float(next(now))
-    wish = postcard_request(prompt="a red boat on the sea at sunset", steps=16, count=1)
-    final = pixels(driver.render(wish)[0])
-    other = pixels(driver.render(replace(wish, prompt="a yellow star in the desert at night"), "b")[0])
+    wanted = postcard_request(prompt="a red boat on the sea at sunset", steps=16, count=1)
+    final = pixels(driver.render(wanted)[0])
+    other = pixels(driver.render(replace(wanted, prompt="a yellow star in the desert at night"), "b")[0])
     shown = [pixels(event.preview) for event in driver.previews("a")]
     apart = [float(np.abs(preview - final).mean()) for preview in shown]
     assert apart[0] < FIRST and apart[-1] < LATE
@@ -84,5 +84,5 @@ def test_every_size_of_its_catalogue_works(postcard: LoadedCheckpoint) -> None:
 
 
 def test_words_that_it_never_saw_and_emoji_do_not_break_it(postcard: LoadedCheckpoint) -> None:
-    wish = postcard_request(prompt="🦄 zyxwv \u0000 ß " + "long " * 200, steps=1, count=1)
-    assert pixels(EngineDriver(postcard).render(wish)[0]).std() > 1
+    wanted = postcard_request(prompt="🦄 zyxwv \u0000 ß " + "long " * 200, steps=1, count=1)
+    assert pixels(EngineDriver(postcard).render(wanted)[0]).std() > 1

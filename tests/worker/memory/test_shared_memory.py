@@ -56,7 +56,7 @@ def test_a_plan_leaves_everybody_what_is_theirs(
 
 
 @given(sizes=SIZES, memory=MEMORY, reserved=COMPANIES, less=PARTS)
-def test_less_company_never_gives_a_worse_plan(
+def test_less_reserved_memory_never_gives_a_worse_plan(
     sizes: ModelSizes, memory: int, reserved: ReservedMemory, less: int
 ) -> None:
     crowded = tried(sizes, memory, reserved)

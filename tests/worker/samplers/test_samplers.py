@@ -32,7 +32,7 @@ def float32_noise() -> Iterator[None]:
         yield
 
 
-WISHES = st.builds(
+SPECS = st.builds(
     RowSpec,
     sampler=st.sampled_from(list(SAMPLERS)),
     steps=st.integers(1, 12),
@@ -48,9 +48,9 @@ WISHES = st.builds(
 def mixed_rows(draw: Any) -> tuple[dict[str, Any], list[RowSpec]]:
     """A model's scheduler config, and rows with samplers that it may use."""
     config = draw(st.sampled_from(CONFIGS))
-    spec = WISHES.filter(lambda spec: spec.sampler in samplers_for(config))
+    spec = SPECS.filter(lambda spec: spec.sampler in samplers_for(config))
     if samplers_for(config) == ("flow_euler",):
-        spec = WISHES.map(lambda spec: RowSpec(**{**vars(spec), "sampler": "flow_euler"}))
+        spec = SPECS.map(lambda spec: RowSpec(**{**vars(spec), "sampler": "flow_euler"}))
     return config, draw(st.lists(spec, min_size=1, max_size=5))
 
 

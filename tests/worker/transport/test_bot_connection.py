@@ -101,7 +101,7 @@ def test_a_bot_that_dies_with_words_unread_ends_the_connection_like_any_other(se
     session = server.accept()
     session.welcome()
     session.pause()
-    for _ in range(3):  # the door may still be at one reading; the others stay unread, and closing over them resets
+    for _ in range(3):  # the server may still be at one reading; the others stay unread, and closing over them resets
         connection.send(Done(job="a", attempt=1, gpu_ms=1))
         assert connection.flush(60)
     session.close()

@@ -183,7 +183,7 @@ def test_what_cannot_be_opened_is_left_out_with_a_word(tmp_path: Path, caplog: p
     empty = tmp_path / "none.pth"
     empty.write_bytes(b"")
     places = CompanionPaths(adapter=str(tmp_path), upscaler=str(empty), classifier=str(tmp_path / "nowhere"))
-    with caplog.at_level(logging.WARNING, "darkroom.tools"):
+    with caplog.at_level(logging.WARNING, "darkroom.companions"):
         companions = open_companions(places, {}, CPU, FLOAT)
     assert companions.edits == () and companions.check is None
     said = caplog.text
