@@ -118,14 +118,14 @@ def prepare_network(network: Any) -> Any:
     return network
 
 
-def build_family(components: Components, device: Device, loras: LoraFiles | None, *, compiled: bool = False) -> Family:
+def build_family(components: Components, device: Device, loras: LoraFiles | None) -> Family:
     """The family that computes with these components."""
     more: dict[str, Any] = {}
     if components.kind.family == "sdxl":
         more["zeros_for_empty"] = bool(components.index.get("force_zeros_for_empty_prompt", True))
     if loras is not None:
         taking = {name: network for name, network in components.networks.items() if name != "vae"}
-        more["loras"] = LoraSwitcher(class_of(components.kind.pipeline), taking, loras, compiled=compiled)
+        more["loras"] = LoraSwitcher(class_of(components.kind.pipeline), taking, loras)
     family = FAMILIES[components.kind.family]
     return family(
         **components.networks,

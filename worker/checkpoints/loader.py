@@ -58,7 +58,6 @@ class _LoadOptions:
     """What `load` is told beside the model and the device."""
 
     loras: LoraFiles | None
-    compiled: bool
     weights: str
     vae: str
     companions: CompanionPaths
@@ -67,12 +66,10 @@ class _LoadOptions:
 
 def load(
     model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
-    compiled: bool = False, weights: str = FULL, vae: str = "", companions: CompanionPaths = NO_COMPANIONS,
+    weights: str = FULL, vae: str = "", companions: CompanionPaths = NO_COMPANIONS,
     reserved: ReservedMemory = NOTHING_RESERVED,
 ) -> LoadedCheckpoint:  # fmt: skip
     """Loads `model` onto the device. `loras`: where LoRAs are; `weights`: full, or fp8 for the denoiser's.
-
-    `compiled`: somebody will compile the networks as they are, LoRAs and all (`CompiledForward` does without).
 
     `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. `companions`: where they are,
     before what its folder holds. `reserved`: what others have of the device's memory, other programs left out.
@@ -81,9 +78,7 @@ def load(
     """
     silence_libraries()
     try:
-        how = _LoadOptions(
-            loras=loras, compiled=compiled, weights=weights, vae=vae, companions=companions, reserved=reserved
-        )
+        how = _LoadOptions(loras=loras, weights=weights, vae=vae, companions=companions, reserved=reserved)
         return _load(model, device, progress, how)
     except CannotLoad:
         raise
@@ -123,7 +118,7 @@ def _load(model: str, device: Device, progress: Callable[[], None], how: _LoadOp
             return _load_pipeline(model, where, device, how)
         other = read_vae(vae, kind.family, device) if vae else None
         components = read_folder(where, kind, index, device, progress, None if other is None else other.network)
-    family = build_family(components, device, how.loras, compiled=how.compiled)
+    family = build_family(components, device, how.loras)
     info = _info(model, components, family, device)
     if other is not None:
         info = replace(info, digest=combined(info.digest, other.digest))

@@ -61,13 +61,6 @@ class IdleSignal:
             self._idle.set()
         self.stopped = threading.Event()
 
-    def set_idle(self, *, idle: bool) -> None:
-        """Whenever it changes."""
-        if idle:
-            self._idle.set()
-        else:
-            self._idle.clear()
-
     @property
     def idle(self) -> bool:
         """True while the device has no work."""
@@ -106,16 +99,6 @@ class BackgroundCompiler:
         """Ends soon, with the compiler's process."""
         self.idle_signal.stopped.set()
         self.targets[0].forward.counts.wake()
-
-    def serve_next(self) -> bool:
-        """Compiles for the first shape that has no code yet; False when there is none."""
-        found = self.next_request()
-        if found is None:
-            return False
-        number, request, spec, folder = found
-        error = ensure_artifact(self.make, spec, request, folder, self.idle_signal)
-        self.offer_result(number, request, folder, error)
-        return True
 
     def next_request(self) -> tuple[int, ShapeRequest, NetworkSpec, Path] | None:
         """The first shape that has no code yet, with what compiling for it takes."""

@@ -36,12 +36,6 @@ def jpeg(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def to_pixels(image: Tensor) -> Pixels:
-    """float [3, h, w] in 0 … 1 as uint8 [h, w, 3] on the host."""
-    host: Pixels = to_bytes(image).cpu().numpy()
-    return host
-
-
 def to_bytes(image: Tensor) -> Tensor:
     """float [3, h, w] in 0 … 1 as uint8 [h, w, 3], still on the device."""
     return image.mul(255).round_().permute(1, 2, 0).to(torch.uint8).contiguous()

@@ -26,23 +26,19 @@ log = logging.getLogger("darkroom.loras")
 LoraFiles = Path | Callable[[], Mapping[str, Path]]
 
 MAX_KEPT = 8
-#: A slot grows by these ranks; where the network will be compiled it is as wide as this from the start.
-RANKS, WIDE = 16, 128
+#: A slot grows by these ranks.
+RANKS = 16
 _SLOT = "slot"
 
 
 class LoraSwitcher:
-    """`pipeline`: the class of diffusers that knows the model's LoRAs; `networks`: those that take them, by its names.
-
-    `compiled`: the networks will be compiled, and again for every slot that widens.
-    """
+    """`pipeline`: diffusers' class, which knows the model's LoRAs; `networks`: those that take them, by its names."""
 
     def __init__(
-        self, pipeline: Any, networks: Mapping[str, nn.Module], source: LoraFiles, *, keep: int = MAX_KEPT,
-        compiled: bool = False,
-    ) -> None:  # fmt: skip
+        self, pipeline: Any, networks: Mapping[str, nn.Module], source: LoraFiles, *, keep: int = MAX_KEPT
+    ) -> None:
         self._pipeline, self._networks, self._source, self._keep = pipeline, networks, source, keep
-        self._slots = {name: LoraSlot(network, WIDE if compiled else 0) for name, network in networks.items()}
+        self._slots = {name: LoraSlot(network) for name, network in networks.items()}
         self._read: OrderedDict[str, Layers] = OrderedDict()  # by state
 
     def switch_to(self, wanted: Sequence[tuple[str, float]], files: Sequence[str] = ()) -> None:
@@ -137,8 +133,8 @@ def is_group_offloaded(network: nn.Module) -> bool:
 class LoraSlot:
     """What is added to one network's layers, all LoRAs together: an adapter of peft's, filled anew at each switch."""
 
-    def __init__(self, network: nn.Module, rank: int) -> None:
-        self._network, self._rank = network, rank
+    def __init__(self, network: nn.Module) -> None:
+        self._network, self._rank = network, 0
         self._layers: dict[str, Any] = {}  # those that it covers, as peft's wrappers
         self._counts = False
 

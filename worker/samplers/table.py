@@ -37,11 +37,6 @@ class StepSchedule:
         return len(self.table)
 
     @property
-    def draws_noise(self) -> bool:
-        """True when its steps need noise of their own."""
-        return bool(self.table[:, NOISE].any())
-
-    @property
     def lookback(self) -> int:
         """How many earlier x0 its steps look at: 0, 1 or 2."""
         return 2 if self.table[:, EARLIER].any() else int(self.table[:, BEFORE].any())

@@ -32,9 +32,9 @@ MAPS = Path("/proc/self/maps")
 WRITTEN_OVER = """
 import sys
 from pathlib import Path
-from worker.device import choose
+from worker.device import choose_device
 from worker.checkpoints.loader import load
-loaded = load(sys.argv[1], choose("cpu", "float32", 0))
+loaded = load(sys.argv[1], choose_device("cpu", "float32", 0))
 for path in Path(sys.argv[1]).rglob("*.safetensors"):
     open(path, "w").close()
 for part in loaded.family.parts.values():

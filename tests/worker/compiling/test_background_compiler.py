@@ -17,7 +17,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from tests.worker.compiling.traced_networks import FakeCompiler, TracedNetwork, unet, unet_call
+from tests.worker.compiling.traced_networks import FakeCompiler, TracedNetwork, serve_next, unet, unet_call
 from worker.compiling import artifact_store, background_compiler, call_signature, compile_process, tracing
 from worker.compiling.background_compiler import BackgroundCompiler, CompileTarget, IdleSignal, compile_in_process
 from worker.compiling.shape_counts import ShapeRequest
@@ -30,7 +30,9 @@ def inference() -> Iterator[None]:
         yield
 
 
-def compiler(network: TracedNetwork, fake_compiler: FakeCompiler, root: Path, wakes: list[int]) -> BackgroundCompiler:
+def compiler_of(
+    network: TracedNetwork, fake_compiler: FakeCompiler, root: Path, wakes: list[int]
+) -> BackgroundCompiler:
     target = CompileTarget(network.forward, network.spec)
     return BackgroundCompiler(
         targets=[target], root=root, wake_loop=lambda: wakes.append(1), make=fake_compiler.make, read=fake_compiler.read
@@ -41,8 +43,8 @@ def test_the_most_used_size_is_compiled_first_and_then_the_others(tmp_path: Path
     network, fake_compiler, wakes = TracedNetwork(unet(), unet_call), FakeCompiler(), []  # type: ignore[var-annotated]
     for rows in (1, 4, 4, 2, 4, 2):
         network.answer(rows)
-    thread = compiler(network, fake_compiler, tmp_path, wakes)
-    while thread.serve_next():
+    compiler = compiler_of(network, fake_compiler, tmp_path, wakes)
+    while serve_next(compiler):
         pass
     assert fake_compiler.made == [4, 2, 1] and len(wakes) == 3
     while network.forward.may_adopt(idle=True):
@@ -71,8 +73,8 @@ def test_what_was_compiled_is_not_compiled_again_after_a_restart(tmp_path: Path)
     for life in range(2):
         network = TracedNetwork(unet(), unet_call)
         network.answer(4)
-        thread = compiler(network, fake_compiler, tmp_path, [])
-        assert thread.serve_next() and not thread.serve_next()
+        compiler = compiler_of(network, fake_compiler, tmp_path, [])
+        assert serve_next(compiler) and not serve_next(compiler)
         assert network.forward.adopt(), life
     assert fake_compiler.made == [4]
 
@@ -81,10 +83,10 @@ def test_a_compiler_that_fails_is_told_of_once_and_eager_stays(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     network, fake_compiler = TracedNetwork(unet(), unet_call), FakeCompiler(fail=True)
-    thread = compiler(network, fake_compiler, tmp_path, [])
+    compiler = compiler_of(network, fake_compiler, tmp_path, [])
     for _ in range(3):
         network.answer(4)
-        thread.serve_next()
+        serve_next(compiler)
     assert fake_compiler.made == [4]
     assert caplog.text.count("no such instruction") == 1
     assert torch.equal(network.answer(4), network.expected(4))
@@ -108,13 +110,13 @@ def test_a_damaged_artifact_is_tried_once_in_a_start_and_made_anew_in_the_next(t
     for life in range(3):
         network = TracedNetwork(unet(), unet_call)
         network.answer(4)
-        thread = compiler(network, fake_compiler, tmp_path, [])
+        compiler = compiler_of(network, fake_compiler, tmp_path, [])
         if life == 1:
             (found,) = tmp_path.glob(f"*/*/{artifact_store.SIGNATURES}")
             spoil(found.parent, how)
-        assert thread.serve_next()
+        assert serve_next(compiler)
         served.append(network.forward.may_adopt(idle=True) and network.forward.adopt())
-        assert not thread.serve_next(), "once is enough"
+        assert not serve_next(compiler), "once is enough"
         assert torch.allclose(network.answer(4), network.expected(4), atol=1e-5)
     assert served == [True, False, True] and fake_compiler.made == [4, 4]
 
@@ -127,7 +129,7 @@ def test_an_artifact_that_found_no_memory_for_its_trial_is_kept_for_the_next_sta
 
     network, fake_compiler = TracedNetwork(unet(), unet_call), FakeCompiler()
     network.answer(4)
-    compiler(network, fake_compiler, tmp_path, []).serve_next()
+    serve_next(compiler_of(network, fake_compiler, tmp_path, []))
     monkeypatch.setattr(network.forward, "_verified", full)
     assert not network.forward.adopt()
     assert len(list(tmp_path.glob(f"*/*/{artifact_store.SIGNATURES}"))) == 1
@@ -211,8 +213,8 @@ def test_the_compilers_process_stands_still_while_there_is_work(monkeypatch: pyt
         [sys.executable, "-c", "import sys; sys.stdin.read(); import time; time.sleep(60)"], text=True,
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
-    idle_signal = IdleSignal()
-    idle_signal.set_idle(idle=False)
+    idle = threading.Event()
+    idle_signal = IdleSignal(idle)
     seen: list[str] = []
 
     def until(letters: str) -> None:
@@ -224,7 +226,7 @@ def test_the_compilers_process_stands_still_while_there_is_work(monkeypatch: pyt
 
     def play() -> None:
         until("T")
-        idle_signal.set_idle(idle=True)
+        idle.set()
         until("SR")
         idle_signal.stopped.set()
 

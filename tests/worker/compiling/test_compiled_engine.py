@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from core.events import Done, HouseTime, Submit
-from tests.worker.compiling.traced_networks import FakeCompiler
+from tests.worker.compiling.traced_networks import FakeCompiler, serve_next
 from tests.worker.engine_driver import EngineDriver, pixels, request
 from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.compiling.compiled_model import ModelCompiler
@@ -51,7 +51,7 @@ def traced_model(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def compile_all(traced_model: TracedModel) -> None:
     with torch.inference_mode(False), torch.no_grad():
-        while traced_model.compiled_model._compiler.serve_next():
+        while serve_next(traced_model.compiled_model._compiler):
             pass
 
 

@@ -8,7 +8,7 @@ from diffusers import FluxTransformer2DModel, UNet2DConditionModel
 from torch import Tensor
 
 from worker.compiling import artifact_store, call_signature
-from worker.compiling.background_compiler import CompileFailed, IdleSignal
+from worker.compiling.background_compiler import BackgroundCompiler, CompileFailed, IdleSignal, ensure_artifact
 from worker.compiling.compiled_forward import CompiledForward
 from worker.compiling.shape_counts import ShapeCounts, ShapeRequest
 from worker.compiling.tracing import NetworkSpec, Traced, trace
@@ -134,3 +134,14 @@ class FakeCompiler:
 
     def read(self, path: Path) -> Any:
         return self.code[path.read_text()]
+
+
+def serve_next(compiler: BackgroundCompiler) -> bool:
+    """Compiles for the first shape that has no code yet, as its thread does; False when there is none."""
+    found = compiler.next_request()
+    if found is None:
+        return False
+    number, request, spec, folder = found
+    error = ensure_artifact(compiler.make, spec, request, folder, compiler.idle_signal)
+    compiler.offer_result(number, request, folder, error)
+    return True

@@ -13,7 +13,7 @@ from core.job import Request
 from worker.checkpoints.loader import LoadedCheckpoint
 from worker.edits import PrepareContext, Prepared, prepare
 from worker.engine.batch import Batch, Row, new_row
-from worker.engine.image_encoding import png, to_pixels
+from worker.engine.image_encoding import png, to_bytes
 from worker.interfaces import Conditions, Pixels
 from worker.samplers import Schedules
 from worker.vision.companions import Companions
@@ -67,7 +67,7 @@ class EditDriver:
         while rows and not rows[0].is_done:
             Batch.of(rows).advance(self.family)
         for place, row in enumerate(rows):
-            picture = prepared.finish(place, to_pixels(self.family.decode(row.x0)))
+            picture = prepared.finish(place, to_bytes(self.family.decode(row.x0)).numpy())
             if picture is not None:
                 done.append(picture)
         return done

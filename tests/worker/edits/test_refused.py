@@ -55,7 +55,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "broken source": ({"strength": 0.5}, {"source": b"\x89PNG broken"}, "picture to start from cannot be read"),
     "no source": ({"strength": 0.5}, {}, "brings none"),
     "cut off reference": (
-        {"inputs": (PROMPT,)}, {"pictures": (PNG[:200],), "tools": WITH_ADAPTER}, "Picture 1 cannot be read"
+        {"inputs": (PROMPT,)}, {"pictures": (PNG[:200],), "companions": WITH_ADAPTER}, "Picture 1 cannot be read"
     ),
     "fewer pictures than named": ({"inputs": (PROMPT, PROMPT)}, {"pictures": (PNG,)}, "names 2 pictures, but brings 1"),
     "mask of another size": (
@@ -75,11 +75,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "canvas without a picture": ({"canvas": Canvas(left=0, top=0, width=32, height=64)}, {}, "no picture to lay"),
     "six to blend": (
-        {"inputs": (PROMPT,) * 6, "prompt": ""}, {"pictures": (PNG,) * 6, "tools": WITH_ADAPTER},
+        {"inputs": (PROMPT,) * 6, "prompt": ""}, {"pictures": (PNG,) * 6, "companions": WITH_ADAPTER},
         "5 image prompts at most, not 6",
     ),
     "six styles": (
-        {"inputs": (STYLE,) * 6}, {"pictures": (PNG,) * 6, "tools": WITH_ADAPTER}, "5 style references at most, not 6"
+        {"inputs": (STYLE,) * 6}, {"pictures": (PNG,) * 6, "companions": WITH_ADAPTER},
+        "5 style references at most, not 6",
     ),
     "blend without an adapter": ({"inputs": (PROMPT, PROMPT)}, {"pictures": (PNG, PNG)}, "no image adapter"),
     "style without an adapter": ({"inputs": (STYLE,)}, {"pictures": (PNG,)}, "no image adapter"),
@@ -93,7 +94,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"upscale": Upscale(factor=3), "width": 192, "height": 192}, {"source": PNG}, "2 or 4 times as large, not 3"
     ),
     "upscale to another size": (
-        {"upscale": Upscale(factor=2), "width": 192, "height": 128}, {"source": PNG, "tools": WITH_UPSCALER},
+        {"upscale": Upscale(factor=2), "width": 192, "height": 128}, {"source": PNG, "companions": WITH_UPSCALER},
         "is 128×128, not 192×128",
     ),
     "upscale of nothing": ({"upscale": Upscale(factor=2)}, {}, "no picture to enlarge"),
@@ -101,20 +102,21 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"upscale": Upscale(factor=2), "width": 128, "height": 128}, {"source": PNG}, "no upscaler beside this model"
     ),
     "upscale with a mask": (
-        {**TWICE, "inputs": (MASK,)}, {"source": PNG, "pictures": (PNG,), "tools": WITH_UPSCALER}, "the picture alone"
+        {**TWICE, "inputs": (MASK,)}, {"source": PNG, "pictures": (PNG,), "companions": WITH_UPSCALER},
+        "the picture alone",
     ),
     "upscale with a style": (
         {**TWICE, "inputs": (STYLE,)},
-        {"source": PNG, "pictures": (PNG,), "tools": WITH_UPSCALER}, "the picture alone",
+        {"source": PNG, "pictures": (PNG,), "companions": WITH_UPSCALER}, "the picture alone",
     ),
     "upscale on a wider canvas": (
         {**TWICE, "canvas": Canvas(left=0, top=0, width=64, height=128)},
-        {"source": PNG, "tools": WITH_UPSCALER}, "the picture alone",
+        {"source": PNG, "companions": WITH_UPSCALER}, "the picture alone",
     ),
     "creative at full strength": (
         {"upscale": Upscale(factor=2, creative=True), "width": 128, "height": 128}, {"source": PNG}, "below 1"
     ),
-    "description of nothing": ({}, {"kind": Kind.DESCRIBE, "tools": WITH_ADAPTER}, "no picture to describe"),
+    "description of nothing": ({}, {"kind": Kind.DESCRIBE, "companions": WITH_ADAPTER}, "no picture to describe"),
     "nobody describes": ({}, {"kind": Kind.DESCRIBE, "source": PNG}, "nothing that describes pictures"),
     "chaos": ({"chaos": 101}, {}, "between 0 and 100"),
     "house": ({"house": House(positive="sunset", weight=1.5)}, {}, "between 0 and 1"),

@@ -11,7 +11,7 @@ from tests.worker.checkpoint import SCHEDULER
 from tests.worker.toy_family import FLOWS, RowSpec, ToyFamily, row_of, toy_output
 from worker.engine.batch import Batch, Row
 from worker.interfaces import Guidance
-from worker.samplers import INPUT, TIME, X0_OUT, X0_X
+from worker.samplers import INPUT, NOISE, TIME, X0_OUT, X0_X
 
 FLOW = {"prediction_type": "flow_prediction", **FLOWS[0]}
 ALL = [(name, FLOW if name == "flow_euler" else SCHEDULER) for name in SAMPLERS]
@@ -45,7 +45,7 @@ def test_what_is_kept_lies_at_each_steps_level_with_the_rows_own_noise_and_ends_
         out = (KEEP - here[X0_X] * row.latents) / here[X0_OUT]
         alpha, sigma = level(here, config)
         expected = KEEP * alpha + noise * sigma
-        if not row.schedule.draws_noise:
+        if not row.schedule.table[:, NOISE].any():
             assert (row.latents - expected)[:, :, left].abs().max() <= 2e-6 * float(expected.abs().max())
         assert out.isfinite().all()
         Batch.of([row]).advance(ToyFamily())

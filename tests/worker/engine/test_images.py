@@ -39,7 +39,8 @@ def plain(folder: Path, kind: type, wanted: Request, **more: object) -> list[np.
     generators = [torch.Generator().manual_seed((wanted.seed + index) % 2**32) for index in range(wanted.count)]
     made = pipe(
         [wanted.prompt] * wanted.count, negative_prompt=[wanted.negative] * wanted.count,
-        guidance_scale=wanted.guidance, num_inference_steps=wanted.steps, generator=generators, output_type="np", **more,
+        guidance_scale=wanted.guidance, num_inference_steps=wanted.steps, generator=generators, output_type="np",
+        **more,
     )  # fmt: skip
     return [(image * 255).round().astype(int) for image in made.images]
 

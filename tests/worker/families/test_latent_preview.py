@@ -8,7 +8,7 @@ import torch
 from tests.worker.engine_driver import PATIENCE, pixels
 from worker.checkpoints.loader import LoadedCheckpoint
 from worker.cuda_streams import FinishedCopy
-from worker.engine.image_encoding import PreviewWriter, png, to_pixels
+from worker.engine.image_encoding import PreviewWriter, png, to_bytes
 from worker.families.latent_preview import MAX_SIDE, LatentPreview, preview_sheet, synthetic_fields
 
 
@@ -19,7 +19,7 @@ def test_a_preview_is_near_the_decoders_picture_on_fields_that_were_not_fitted(l
         errors, spreads = [], []
         for field in synthetic_fields(np.random.default_rng(99), 3, 64):
             latents = family.encode_picture(field)
-            exact = to_pixels(family.decode(latents)).astype(int)
+            exact = to_bytes(family.decode(latents)).numpy().astype(int)
             rough = latent_preview.preview(latents[None])[0].numpy().repeat(4, 0).repeat(4, 1).astype(int)
             errors.append(np.abs(rough - exact).mean())
             spreads.append(np.abs(exact - exact.mean((0, 1))).mean())

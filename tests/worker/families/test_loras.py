@@ -153,7 +153,7 @@ def test_one_whose_numbers_are_none_spoils_no_other_one_after_it() -> None:
     def lora(layer: str, rank: int, number: float) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         return {layer: (torch.full((rank, 4), number), torch.full((4, rank), number))}
 
-    slot = LoraSlot(network, 0)
+    slot = LoraSlot(network)
     with torch.no_grad():
         slot.fill([({**lora("0", 8, torch.nan), **lora("1", 8, torch.inf)}, 1.0)])
         assert not network(seen).isfinite().any()
@@ -192,7 +192,7 @@ def test_other_families_take_them_too(
 
 
 def test_switching_does_not_compile_again(tmp_path: Path) -> None:
-    loaded = load(str(make(tmp_path / "tiny")), CPU, loras=tmp_path / "loras", compiled=True)
+    loaded = load(str(make(tmp_path / "tiny")), CPU, loras=tmp_path / "loras")
     family = loaded.family
     block: Any = family.parts["unet"].get_submodule("mid_block.attentions.0")  # stands for all, for all take long
     for name, seed in (("a", 1), ("b", 2)):

@@ -164,7 +164,7 @@ def make_writer(folder: Path) -> Path:
     return folder
 
 
-def test_tools_say_what_they_add(folder: Path, tmp_path: Path) -> None:
+def test_companions_say_what_they_add(folder: Path, tmp_path: Path) -> None:
     unet = UNet2DConditionModel.from_pretrained(folder / "unet")
     places = CompanionPaths(
         adapter=str(make_adapter(tmp_path / "adapter", unet)),
