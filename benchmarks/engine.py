@@ -26,7 +26,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.events import Done, Event, Failed, HouseTime, Picture, Progress, Submit
+from core.events import Done, Event, Failed, OverheadTime, Picture, Progress, Submit
 from core.job import Request
 from worker import samplers
 from worker.checkpoints.catalogue_loader import CatalogueLoader
@@ -220,7 +220,7 @@ def measure(options: argparse.Namespace) -> tuple[list[Goal], dict[str, Any]]:
     runner.stop()
     grid = statistics.median([*ours, whole])
     overhead = sum(
-        event.gpu_ms for _, event in runner.said if isinstance(event, HouseTime) and event.cause == "preview"
+        event.gpu_ms for _, event in runner.said if isinstance(event, OverheadTime) and event.cause == "preview"
     )
     goals = [
         Goal("a grid, against plain diffusers", ratio_of(ours, plain), "times", RATIO_GOAL),

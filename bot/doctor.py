@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import importlib.util
 import os
-import shutil
 import sqlite3
 import time
 from asyncio.subprocess import DEVNULL, PIPE
@@ -19,12 +18,11 @@ from typing import Any
 import aiohttp
 
 from bot import database
-from bot.catalogue import catalogue_files, locations
-from bot.catalogue.locations import State
-from bot.config.config import ROOT, Config
-from bot.interactions.api_endpoint import DISCORD
-from bot.workers import tcp_listener
-from bot.workers.local_process import PLAIN_COMMAND, environment, options
+from bot.catalogue import State, catalogue_files, locations
+from bot.config import ROOT, Config
+from bot.file_storage import free_bytes, nearest_folder
+from bot.interactions import DISCORD
+from bot.workers import PLAIN_COMMAND, tcp_listener, worker_environment, worker_options
 from core.catalogue import POSTCARD
 from core.catalogue_file import is_path, read
 from core.errors import AlreadyRunning, ConfigError
@@ -99,19 +97,13 @@ def _model(config: Config) -> Finding:
 
 
 def _folder(data: Path) -> Finding:
-    there = data
-    while not there.exists():
-        there = there.parent
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not os.access(nearest_folder(data), os.W_OK | os.X_OK):
         return Finding(False, f"{data} cannot be written. Give this user the folder, or set DARKROOM_DATA to another.")
     return Finding(True, f"The data folder is {data}.")
 
 
 def _room(config: Config) -> Finding:
-    there = config.data
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free // _MB
+    free = free_bytes(config.data) // _MB
     if free < config.disk_free_mb:
         return Finding(
             False,
@@ -171,8 +163,10 @@ async def _port(host: str, port: int, *, runs: bool) -> Finding:
 
 async def _tried(config: Config) -> AsyncIterator[Finding]:
     """What the worker's own doctor says. A model that lies on the hub is not fetched for it; Postcard stands in."""
-    command = [*PLAIN_COMMAND, "doctor", *options(config, _at_hand(config))]
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=DEVNULL, cwd=ROOT, env=environment())
+    command = [*PLAIN_COMMAND, "doctor", *worker_options(config, _at_hand(config))]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=PIPE, stderr=DEVNULL, cwd=ROOT, env=worker_environment()
+    )
     try:
         async with asyncio.timeout(_WORKER_SECONDS):
             lines = (await process.communicate())[0].decode(errors="replace").splitlines()

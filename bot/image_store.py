@@ -5,15 +5,16 @@ missing or damaged counts as pruned: whoever needs it has it rendered again from
 """
 
 import asyncio
-import contextlib
 import hashlib
+import io
 import logging
-import os
-import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
+from bot.file_storage import UNFINISHED, free_bytes, sync_folders, write_atomically
 from core.errors import DiskFull
 from core.job import Job, Kind, Source
 from storage.database import Database
@@ -36,7 +37,7 @@ class Written:
     sha256: str
 
 
-class Pictures:
+class ImageStore:
     """`limit_bytes`: kept at most, oldest use goes first. `free_bytes`: with less free disk nothing new is taken."""
 
     def __init__(
@@ -57,7 +58,7 @@ class Pictures:
 
     async def keep(self, pictures: Collection[Written]) -> None:
         """Notes a job's written pictures, all of them or none; again after pruning is fine."""
-        await asyncio.to_thread(_sync_folders, {(self._folder / picture.file).parent for picture in pictures})
+        await asyncio.to_thread(sync_folders, {(self._folder / picture.file).parent for picture in pictures})
         async with self._db.transaction() as tx:
             for it in pictures:
                 await self._results.add(it.job, it.index, it.file, it.bytes, it.sha256, tx=tx)
@@ -124,7 +125,7 @@ class Pictures:
 
     async def check_room(self) -> None:
         """Raises DiskFull while the disk has less free space than the configuration asks for."""
-        free = await asyncio.to_thread(_free_bytes, self._folder)
+        free = await asyncio.to_thread(free_bytes, self._folder)
         if free < self._free_bytes:
             raise DiskFull(
                 f"The disk is nearly full ({free // _MB} MB free), so no new job is taken. "
@@ -146,28 +147,8 @@ class Pictures:
 
 def _write(path: Path, png: bytes) -> str:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    half = path.with_suffix(".half")
-    try:
-        with half.open("wb") as file:
-            file.write(png)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            half.unlink(missing_ok=True)
-        raise
+    write_atomically(path, png)
     return hashlib.sha256(png).hexdigest()
-
-
-def _sync_folders(folders: Collection[Path]) -> None:
-    """Until its folder is synced, a power cut may take a new file's name with it."""
-    for folder in folders:
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
 
 
 def _read(path: Path, sha256: str) -> bytes | None:
@@ -178,12 +159,16 @@ def _read(path: Path, sha256: str) -> bytes | None:
     return png if hashlib.sha256(png).hexdigest() == sha256 else None
 
 
-def _free_bytes(folder: Path) -> int:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
 def _sweep(folder: Path) -> None:
-    for half in folder.glob("*/*.half"):
-        half.unlink(missing_ok=True)
+    for unfinished in folder.glob(f"*/*{UNFINISHED}"):
+        unfinished.unlink(missing_ok=True)
+
+
+def is_png(data: bytes) -> bool:
+    """Whether it is a whole PNG: its chunks are there to the last, and their sums are right. Decodes no pixel."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            picture.verify()
+    except Exception:  # pillow raises of all kinds for what is none
+        return False
+    return True

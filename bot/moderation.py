@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable
 
-from bot.config.config import Config
+from bot.config import Config
 from bot.text import first_of
 from core import prompt_weights
 from core.errors import NotAllowed

@@ -1,18 +1,16 @@
 """Message apps on a job's message."""
 
 import discord
-from discord import Interaction, app_commands
+from discord import app_commands
 from discord.ext import commands
 
-from bot import presses
-from bot.interactions.client import DarkroomBot
-from bot.messages.components import buttons_in
-from bot.messages.job_card import Verb
+from bot.interactions import ClientBase, DarkroomBot, Interaction, cancel, check_may_manage
+from bot.messages import Verb, components_in
 from core.errors import Gone
 from core.job import Job
 
 
-class Jobs(commands.Cog):
+class MessageApps(commands.Cog):
     """Context menus cannot be methods of a cog, so it adds and removes them itself."""
 
     def __init__(self, bot: DarkroomBot) -> None:
@@ -28,26 +26,26 @@ class Jobs(commands.Cog):
         self._bot.tree.remove_command(self._menu.name, type=self._menu.type)
 
 
-async def _cancel_job(interaction: Interaction[DarkroomBot], message: discord.Message) -> None:
+async def _cancel_job(interaction: Interaction, message: discord.Message) -> None:
     job = await _job_in(interaction.client, message)
     if job is None:
         raise Gone("There is no job in that message.")
-    presses.check_may_manage(interaction, job)
-    sentence = await presses.cancel(interaction.client, job)
+    check_may_manage(interaction, job)
+    sentence = await cancel(interaction.client.services, job)
     await interaction.response.send_message(sentence, ephemeral=True)
 
 
-async def _job_in(bot: DarkroomBot, message: discord.Message) -> Job | None:
+async def _job_in(bot: ClientBase, message: discord.Message) -> Job | None:
     """By the buttons, which name the job before its row knows the message. A crop's "Vary" names another job."""
     if bot.user is None or message.author.id != bot.user.id:
         return None
     for name in (Verb.CANCEL, Verb.INFO):
-        for button in buttons_in(message):
-            if button["verb"] == name:
-                return await bot.services.jobs.get(button["job"])
+        for component in components_in(message):
+            if component.verb == name and component.job is not None:
+                return await bot.services.jobs.get(component.job)
     return await bot.services.jobs.by_message(str(message.id))
 
 
 async def setup(bot: DarkroomBot) -> None:
     """Called by discord.py."""
-    await bot.add_cog(Jobs(bot))
+    await bot.add_cog(MessageApps(bot))

@@ -1,9 +1,9 @@
 """/worker pause and resume, for the bot's owners."""
 
-from discord import Interaction, app_commands
+from discord import app_commands
 from discord.ext import commands
 
-from bot.interactions.client import DarkroomBot
+from bot.interactions import DarkroomBot, Interaction
 from core.errors import NotAllowed
 
 
@@ -11,7 +11,7 @@ class Worker(commands.GroupCog, group_name="worker", group_description="The GPU,
     """Takes the GPU from the queue and gives it back."""
 
     @app_commands.command()
-    async def pause(self, interaction: Interaction[DarkroomBot]) -> None:
+    async def pause(self, interaction: Interaction) -> None:
         """Start no more jobs: the GPU is yours. Jobs are still accepted and wait"""
         _check_owner(interaction)
         await interaction.client.services.scheduler.pause()
@@ -20,14 +20,14 @@ class Worker(commands.GroupCog, group_name="worker", group_description="The GPU,
         )
 
     @app_commands.command()
-    async def resume(self, interaction: Interaction[DarkroomBot]) -> None:
+    async def resume(self, interaction: Interaction) -> None:
         """Give the GPU back to the queue"""
         _check_owner(interaction)
         await interaction.client.services.scheduler.resume()
         await interaction.response.send_message("Jobs start again.", ephemeral=True)
 
 
-def _check_owner(interaction: Interaction[DarkroomBot]) -> None:
+def _check_owner(interaction: Interaction) -> None:
     if not interaction.client.services.moderation.is_owner(str(interaction.user.id)):
         raise NotAllowed("That is for the bot's owners (DARKROOM_OWNERS).", rule="owner")
 

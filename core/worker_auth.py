@@ -4,11 +4,11 @@ import hashlib
 import hmac
 
 
-def prove(key: str, nonce: str) -> str:
+def make_proof(key: str, nonce: str) -> str:
     """HMAC-SHA256 in hex of the challenge's nonce (hex) under the shared key. Raises ValueError for another nonce."""
     return hmac.new(key.encode(), bytes.fromhex(nonce), hashlib.sha256).hexdigest()
 
 
-def proves(key: str, nonce: str, proof: str) -> bool:
+def verify_proof(key: str, nonce: str, proof: str) -> bool:
     """True when `proof` answers `nonce`; takes the same time whatever is wrong with it."""
-    return hmac.compare_digest(prove(key, nonce).encode(), proof.encode())
+    return hmac.compare_digest(make_proof(key, nonce).encode(), proof.encode())

@@ -6,7 +6,7 @@ Usage: python -m scripts.tables
 import re
 from pathlib import Path
 
-from bot.config.config import VARIABLES
+from bot.config import VARIABLES
 from core import parameters
 
 DOCS = Path(__file__).parents[1] / "docs"

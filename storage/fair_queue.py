@@ -7,9 +7,9 @@ import json
 import sqlite3
 from collections.abc import Awaitable, Callable
 
-from core.fairness import CREDIT, RELAX_SHARE, Scope, Service, Updates, Waiting, arrive, correct
+from core.fairness import CREDIT, RELAX_SHARE, Scope, Service, Updates, WaitingJob, arrive, correct
 from core.job import Lane
-from core.preemption import Entry, Room, enter
+from core.preemption import Capacity, Entry, enter
 from storage.database import Params, Tx
 from storage.rows import waiting_of
 
@@ -53,26 +53,27 @@ _SERVED = """
 _LANES = "SELECT scope, lane, name, ms FROM service WHERE scope IN ('lane', 'credit')"
 
 
-class Turns:
+class FairQueue:
     """See the module. `share`: relax's guaranteed share of GPU time."""
 
     def __init__(self, share: float = RELAX_SHARE) -> None:
         self.share = share
 
-    async def next(self, tx: Tx, room: Room) -> Entry | None:
+    async def next(self, tx: Tx, capacity: Capacity) -> Entry | None:
         """Who enters of the heads of the queue; accounts at their cap of running jobs are passed over."""
-        params = {"cap": room.running_per_account, "resting": json.dumps(sorted(room.resting))}
+        params = {"cap": capacity.running_per_account, "resting": json.dumps(sorted(capacity.resting))}
         heads, service = await self._load(tx.execute, _HEADS, params)
-        if heads and room.crew:
-            crew = {"lane": room.crew[0].lane, "accounts": json.dumps(sorted({job.account for job in room.crew}))}
-            service = {**_service_of(await tx.execute(_SERVED, crew)), **service}
-        return enter(heads, service, room)
+        if heads and (running := capacity.running):
+            accounts = json.dumps(sorted({job.account for job in running}))
+            served = await tx.execute(_SERVED, {"lane": running[0].lane, "accounts": accounts})
+            service = {**_service_of(served), **service}
+        return enter(heads, service, capacity)
 
-    async def queue(self, fetch: Fetch) -> tuple[list[Waiting], Service]:
+    async def queue(self, fetch: Fetch) -> tuple[list[WaitingJob], Service]:
         """All waiting jobs and the counters that decide their order."""
         return await self._load(fetch, _QUEUE, {})
 
-    async def arrived(self, tx: Tx, waiting: Waiting) -> None:
+    async def arrived(self, tx: Tx, waiting: WaitingJob) -> None:
         """A job joined its lane; its row is already there."""
         live = await tx.execute(
             "SELECT DISTINCT batch_key FROM job WHERE account = :account AND lane = :lane AND id <> :job"
@@ -103,8 +104,8 @@ class Turns:
                 {"updates": json.dumps([[*counter, ms] for counter, ms in updates.items()])},
             )
 
-    async def _load(self, fetch: Fetch, sql: str, params: Params) -> tuple[list[Waiting], Service]:
-        waiting: list[Waiting] = []
+    async def _load(self, fetch: Fetch, sql: str, params: Params) -> tuple[list[WaitingJob], Service]:
+        waiting: list[WaitingJob] = []
         service: dict[tuple[Scope, Lane, str], float] = {}
         for row in await fetch(sql, params):
             waiting.append(waiting_of(row))
@@ -113,7 +114,7 @@ class Turns:
             service[key] = row["key_ms"] or 0.0
         return waiting, service | _service_of(await fetch(_LANES, None))
 
-    async def _counters(self, tx: Tx, waiting: Waiting) -> Service:
+    async def _counters(self, tx: Tx, waiting: WaitingJob) -> Service:
         """The lanes' counters, the account's in this lane, and those of all its batch keys."""
         rows = await tx.execute(
             f"{_LANES} UNION ALL SELECT scope, lane, name, ms FROM service"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from core.fairness import in_order
 from core.job import Account, Job, Lane
 from storage.database import Database, Params, Tx
-from storage.fair_queue import Turns
+from storage.fair_queue import FairQueue
 from storage.rows import job_of
 
 _RANK = "CASE {}.lane WHEN 'turbo' THEN 0 WHEN 'fast' THEN 1 ELSE 2 END"
@@ -30,12 +30,12 @@ class Place:
     estimate_ms: int
 
 
-class Lookups:
+class JobQueries:
     """See the module."""
 
-    def __init__(self, db: Database, turns: Turns) -> None:
+    def __init__(self, db: Database, fair_queue: FairQueue) -> None:
         self._db = db
-        self._turns = turns
+        self._fair_queue = fair_queue
 
     async def get(self, job: str, *, tx: Tx | None = None) -> Job | None:
         """A job by id."""
@@ -45,29 +45,13 @@ class Lookups:
         """The job that a message shows."""
         return await self._one("message = :message ORDER BY seq DESC", {"message": message})
 
-    async def by_interaction(self, interaction: str) -> Job | None:
-        """The first job that an interaction asked for."""
-        return await self._one("interaction = :interaction ORDER BY ordinal", {"interaction": interaction})
-
     async def live_of(self, account: Account) -> list[Job]:
         """An account's jobs that wait or run, oldest first."""
         return await self._many(f"account = :account AND {_LIVE} ORDER BY seq", {"account": account.key()})
 
-    async def recent_of(self, user: str, limit: int = 20) -> list[Job]:
-        """What a person asked for last, newest first."""
-        return await self._many("user = :user ORDER BY seq DESC LIMIT :limit", {"user": user, "limit": limit})
-
-    async def running(self) -> list[Job]:
-        """All running jobs, oldest first."""
-        return await self._many("state = 'running' ORDER BY seq", {})
-
     async def live(self) -> list[Job]:
         """All jobs that wait or run, oldest first: what a start finds to go on with."""
         return await self._many(f"{_LIVE} ORDER BY seq", {})
-
-    async def children(self, parent: str) -> list[Job]:
-        """The jobs made from a job's pictures, oldest first."""
-        return await self._many("source_job = :parent ORDER BY seq", {"parent": parent})
 
     async def counts(self, account: Account, *, tx: Tx | None = None) -> Counts:
         """How many jobs of an account wait and run; inside a transaction, as that sees it."""
@@ -97,14 +81,14 @@ class Lookups:
 
     async def credit(self) -> float:
         """Relax's credit, as it was kept last."""
-        return await self._turns.credit(self._db.read)
+        return await self._fair_queue.credit(self._db.read)
 
     async def places(self) -> dict[str, Place]:
         """Every waiting job's place in the order in which jobs would be served if no other came."""
-        waiting, service = await self._turns.queue(self._db.read)
+        waiting, service = await self._fair_queue.queue(self._db.read)
         places: dict[str, Place] = {}
         ahead = dict.fromkeys(Lane, 0)
-        for place, job in enumerate(in_order(waiting, service, share=self._turns.share), start=1):
+        for place, job in enumerate(in_order(waiting, service, share=self._fair_queue.share), start=1):
             places[job.job] = Place(place=place, lane=job.lane, ahead_ms=ahead[job.lane], estimate_ms=job.estimate_ms)
             ahead[job.lane] += job.estimate_ms
         return places

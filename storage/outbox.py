@@ -14,7 +14,7 @@ from storage.database import Database, Tx
 LONGEST_BACKOFF_SECONDS = 300.0
 
 
-class Tell(StrEnum):
+class DeliveryKind(StrEnum):
     """What is to be told."""
 
     RESULT = "result"
@@ -29,7 +29,7 @@ class Way(StrEnum):
     NEW = "new"
 
 
-class Outcome(StrEnum):
+class DeliveryState(StrEnum):
     """Where a delivery stands."""
 
     PENDING = "pending"
@@ -42,8 +42,8 @@ class Delivery:
     """One row of the outbox."""
 
     job: str
-    kind: Tell
-    state: Outcome
+    kind: DeliveryKind
+    state: DeliveryState
     way: Way | None
     tries: int
     next_try_at: float
@@ -53,13 +53,13 @@ class Delivery:
     told_message: str | None = None
 
 
-class Deliveries:
+class Outbox:
     """See the module. A method that returns False or None found nothing pending: it is settled already."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def put(self, tx: Tx, job: str, kind: Tell) -> None:
+    async def put(self, tx: Tx, job: str, kind: DeliveryKind) -> None:
         """Puts a job's end into the outbox, in the transaction that ends the job."""
         await tx.execute(
             "INSERT INTO delivery (job, kind, next_try_at, created_at) VALUES (:job, :kind, :now, :now)",
@@ -159,8 +159,8 @@ class Deliveries:
 def _delivery(row: sqlite3.Row) -> Delivery:
     return Delivery(
         job=row["job"],
-        kind=Tell(row["kind"]),
-        state=Outcome(row["state"]),
+        kind=DeliveryKind(row["kind"]),
+        state=DeliveryState(row["state"]),
         way=None if row["way"] is None else Way(row["way"]),
         tries=row["tries"],
         next_try_at=row["next_try_at"],

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from core.catalogue import Edit
+from core.catalogue import Capability
 from core.job import Request
 
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
@@ -59,7 +59,7 @@ class Model(Protocol):
     #: (0 … 1) where the model needs it, as those with `rescale_betas_zero_snr` do.
     scheduler: Mapping[str, Any]
     guidance: Guidance
-    edits: tuple[Edit, ...]  # what it can do by itself, without an adapter or another companion
+    edits: tuple[Capability, ...]  # what it can do by itself, without an adapter or another companion
     parts: Mapping[str, nn.Module]  # its networks by diffusers' names: what memory is counted, moved and compiled by
 
     def adapt(self, adaptation: Adaptation) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks._gpu.configs import Subject
 from benchmarks.engine import Runner
-from core.events import HouseTime, ModelInfo
+from core.events import ModelInfo, OverheadTime
 from worker.checkpoints.components import Components, build_family
 from worker.checkpoints.loader import LoadedCheckpoint, memory_mb
 from worker.compiling import artifact_store
@@ -113,7 +113,7 @@ class Loop:
 
     def mark(self) -> tuple[int, int]:
         """Milliseconds so far: of the device, and of previews by what was booked to overhead."""
-        paid = [event for _, event in self.runner.said if isinstance(event, HouseTime) and event.cause == "preview"]
+        paid = [event for _, event in self.runner.said if isinstance(event, OverheadTime) and event.cause == "preview"]
         return self.runner.meter.busy_ms, sum(event.gpu_ms for event in paid)
 
     def stop(self) -> None:

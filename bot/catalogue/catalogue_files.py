@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.catalogue import checkpoint_files
-from bot.config import value_parsers
-from bot.config.config import ROOT, Config
+from bot.config import ROOT, Config, value_parsers
 from core.catalogue import POSTCARD, SD15, Model, name_of
 from core.catalogue_file import Document, Entries
 from core.errors import ConfigError

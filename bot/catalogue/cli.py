@@ -14,11 +14,11 @@ from pathlib import Path
 
 from bot.catalogue import catalogue_files, checkpoint_files, hub_download, hub_file_selection, locations
 from bot.catalogue.checkpoint_files import gigabytes
-from bot.catalogue.folder_watcher import Folders
+from bot.catalogue.folder_watcher import FolderWatcher
 from bot.catalogue.hub_download import Hub, HuggingFace, Origin
 from bot.catalogue.hub_file_selection import NoModel, Repository
 from bot.catalogue.locations import Place, State
-from bot.config.config import Config
+from bot.config import Config
 from core.catalogue import FAMILIES, POSTCARD, LoraFile, Model, name_of
 from core.catalogue_file import hub_id, is_path, read
 from core.errors import ConfigError
@@ -55,7 +55,7 @@ def _all(config: Config) -> tuple[dict[str, Model], str]:
     """Entries, what lies in the models folder, and the default's name."""
     entries = read(catalogue_files.documents(config))
     default = catalogue_files.default_of(config, entries)
-    folders = Folders(config.data / "models", config.data / "loras")
+    folders = FolderWatcher(config.data / "models", config.data / "loras")
     folders.look(float("inf"))
     return {**folders.models, **entries.models, default.name: default}, default.name
 
@@ -146,7 +146,7 @@ def _licence(model: Model, place: Place) -> str:
 
 def _loras(config: Config) -> dict[str, LoraFile]:
     """Those that the catalogue names, and those of the folder, which win."""
-    folders = Folders(config.data / "models", config.data / "loras")
+    folders = FolderWatcher(config.data / "models", config.data / "loras")
     folders.look(float("inf"))
     found = {}
     for lora in read(catalogue_files.documents(config)).loras.values():

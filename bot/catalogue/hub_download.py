@@ -6,7 +6,6 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import BinaryIO, Protocol
 
 from bot.catalogue.checkpoint_files import gigabytes
 from bot.catalogue.hub_file_selection import RemoteFile, Repository
+from bot.file_storage import free_bytes, nearest_folder
 from core.errors import ConfigError
 
 _CHUNK = 1 << 22
@@ -107,9 +107,7 @@ def gated(name: str, *, has_token: bool) -> str:
 
 def check_room(folder: Path, needed: int, spare: int) -> None:
     """Raises ConfigError unless the disk holds `needed` bytes more and keeps `spare` free."""
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    folder, free = nearest_folder(folder), free_bytes(folder)
     if free < needed + spare:
         raise ConfigError(
             f"{gigabytes(needed)} are to be fetched, and {gigabytes(free)} are free on the disk of {folder}, of which "

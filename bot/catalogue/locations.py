@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bot.catalogue import checkpoint_files, hub_download
 from bot.catalogue.hub_download import Origin
-from bot.config.config import ROOT
+from bot.config import ROOT
 from core.catalogue import POSTCARD, Model, name_of
 from core.catalogue_file import is_path
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from bot.catalogue import catalogue_files, checkpoint_files, locations
 from bot.catalogue.catalogue_files import expected
-from bot.catalogue.folder_watcher import Folders, Stamp, Stamps, stamp_of
+from bot.catalogue.folder_watcher import FileStamps, FolderWatcher, Stamp, stamp_of
 from bot.catalogue.locations import Place, State
-from bot.config.config import Config
+from bot.config import Config
 from core import events
 from core.catalogue import FAMILIES, POSTCARD, Choices, LoraFile, Model, name_of
 from core.catalogue_file import Entries, is_path, read
@@ -34,7 +34,7 @@ _BY_FILES = (
     *("steps", "guidance", "sampler", "samplers"),
 )
 
-__all__ = ["Shelf", "expected"]
+__all__ = ["ModelRegistry", "expected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class _Found:
     stamps: Mapping[str, str] = field(default_factory=dict)
 
 
-class Shelf:
+class ModelRegistry:
     """`choices` is a value that changes as a whole; `changed` is called after each change of it.
 
     `launch`: where a worker of this machine finds the default model, as an option of its command.
@@ -63,13 +63,13 @@ class Shelf:
         self._config = config
         self._settings = settings
         self._clock = clock
-        self._folders = Folders(config.data / "models", config.data / "loras")
+        self._watcher = FolderWatcher(config.data / "models", config.data / "loras")
         self._facts: dict[str, Any] = {}  # by name: the place it was loaded from, and what was said
         self._unkept = False
         self._spoken: set[str] = set()  # those of which a worker has spoken since this start
         self._brought: dict[str, Model] = {}  # what workers have and no catalogue names
         self._judged: dict[Model, tuple[Stamp, Place, Model]] = {}
-        self._stamps = Stamps()
+        self._stamps = FileStamps()
         self._stamped: dict[str, str] = {}  # by model, as workers were told last
         default = catalogue_files.default_of(config, read(catalogue_files.documents(config)))
         self._found = _Found({}, {default.name: default}, {}, default.name, default.path)
@@ -82,7 +82,7 @@ class Shelf:
 
     @property
     def launch(self) -> str:
-        """As above."""
+        """The path or hub id of the model that a local worker starts with."""
         return self._found.launch
 
     def get(self, name: str) -> Model | None:
@@ -108,7 +108,7 @@ class Shelf:
         try:
             self._found = await asyncio.to_thread(self._look)
         except ConfigError as error:
-            self._folders.say_once(f"{error.sentence} Until then the catalogue stays as it was.")
+            self._watcher.say_once(f"{error.sentence} Until then the catalogue stays as it was.")
             return
         except Exception:  # whatever lies in a folder, the bot goes on
             log.exception("The catalogue could not be looked at; it stays as it was.")
@@ -130,7 +130,7 @@ class Shelf:
         self._spoken -= set(replaced)
         return replaced
 
-    async def heard(self, info: events.ModelInfo) -> None:
+    async def told(self, info: events.ModelInfo) -> None:
         """A worker has loaded this model."""
         model = self.get(info.name) or self._alias(info.name)
         if model is None:
@@ -191,7 +191,7 @@ class Shelf:
             info = events.ModelInfo(**{**facts["info"], **lists})
         except (KeyError, TypeError, AttributeError):
             return model
-        told = model.told(info)
+        told = model.refined_by(info)
         return told if model.name in self._spoken else replace(told, digest="")
 
     # --- looking, in a thread ---------------------------------------------------------------------------------------
@@ -204,16 +204,16 @@ class Shelf:
         origins = {**entries.models, default.name: default}
         # Without a worker here the disk tells nothing: what the owner wrote down is where the workers are.
         elsewhere = catalogue_files.names_in(documents[1:]) if self._config.worker == "none" else frozenset()
-        self._folders.look(self._clock())
+        self._watcher.look(self._clock())
         models: dict[str, Model] = {}
         for entry in origins.values():
             place, model = self._judge(entry)
             if place.state is State.HERE or entry.name == default.name or entry.name in elsewhere:
                 models[entry.name] = model
-        for model in self._folders.models.values():
+        for model in self._watcher.models.values():
             used = models.setdefault(model.name, model)
             if used.path != model.path:
-                self._folders.say_once(f"{model.path} is not used: the catalogue has {model.name} at {used.path}.")
+                self._watcher.say_once(f"{model.path} is not used: the catalogue has {model.name} at {used.path}.")
         at_home = is_path(default.path) or models[default.name].path == str(
             locations.home_of(default, self._config.data)
         )
@@ -261,20 +261,20 @@ class Shelf:
             return where
         path = Path(where).expanduser()
         if not path.exists():
-            self._folders.say_once(f"The model {entry.name} goes without its {key}: there is no {path}.")
+            self._watcher.say_once(f"The model {entry.name} goes without its {key}: there is no {path}.")
             return ""
         return str(path)
 
     def _loras(self, entries: Entries) -> dict[str, LoraFile]:
         """Those of the folder, and those that the catalogue names elsewhere."""
-        found = dict(self._folders.loras)
+        found = dict(self._watcher.loras)
         for lora in entries.loras.values():
             used = found.get(lora.name)
             if used is not None:
-                self._folders.say_once(f"{lora.path} is not used: {used.path} has the same name, {lora.name}.")
+                self._watcher.say_once(f"{lora.path} is not used: {used.path} has the same name, {lora.name}.")
                 continue
             try:
                 found[lora.name] = replace(checkpoint_files.lora_at(Path(lora.path).expanduser()), name=lora.name)
             except checkpoint_files.Unusable as error:
-                self._folders.say_once(f"The LoRA {lora.name} cannot be used. {error}")
+                self._watcher.say_once(f"The LoRA {lora.name} cannot be used. {error}")
         return found

@@ -9,6 +9,7 @@ from typing import Self
 from bot.config import dotenv_file, unknown_settings
 from bot.config import value_parsers as parse
 from core.errors import ConfigError
+from core.setting_parsers import WORKER_SETTINGS, Parser, number, one_of, whole
 
 #: The folder that the program lies in.
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -25,12 +26,18 @@ class Variable:
     name: str
     default: str
     help: str
-    read: parse.Reader
+    read: Parser
     advanced: bool = False
 
 
 def _text(_name: str, text: str) -> str:
     return text
+
+
+def _worker_variable(name: str, does: str, *, advanced: bool = False) -> Variable:
+    """One that a worker of its own reads, too."""
+    setting = WORKER_SETTINGS[name]
+    return Variable(name, setting.default, does, setting.parse, advanced)
 
 
 _path = parse.path(ROOT)
@@ -46,13 +53,8 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("DARKROOM_CATALOGUE", "", "Your own models.toml. Empty: models.toml in the data folder.", _path),
     Variable("HF_TOKEN", "", "Token of the Hugging Face hub, for models that ask for one.", parse.token),
-    Variable("DARKROOM_DEVICE", "auto", "auto, cpu, cuda, or cuda:N.", parse.device),
-    Variable(
-        "DARKROOM_DTYPE",
-        "auto",
-        "auto, float32, bfloat16 or float16.",
-        parse.one_of(("auto", "float32", "bfloat16", "float16")),
-    ),
+    _worker_variable("DARKROOM_DEVICE", "auto, cpu, cuda, or cuda:N."),
+    _worker_variable("DARKROOM_DTYPE", "auto, float32, bfloat16 or float16."),
     Variable(
         "DARKROOM_OWNERS",
         "",
@@ -72,50 +74,37 @@ VARIABLES: tuple[Variable, ...] = (
         "DARKROOM_FAST_MINUTES",
         "200",
         "Fast GPU minutes a member has each month. More counts at once, less from the next month.",
-        parse.number(0, 1e6),
+        number(0, 1e6),
     ),
-    Variable("DARKROOM_RUNNING", "3", "Jobs of one member computed at once.", parse.whole(1, 100)),
-    Variable("DARKROOM_WAITING", "10", "Jobs of one member waiting at once.", parse.whole(1, 1000)),
-    Variable("DARKROOM_QUEUE", "200", "Jobs waiting at once, everybody's together.", parse.whole(1, 100_000)),
-    Variable("DARKROOM_MAX_WORK", "400", "Largest job: megapixels × steps × pictures.", parse.number(0.01, 1e6)),
-    Variable("DARKROOM_RELAX_SHARE", "0.1", "Share of the GPU that relaxed jobs are sure of.", parse.number(0, 0.9)),
+    Variable("DARKROOM_RUNNING", "3", "Jobs of one member computed at once.", whole(1, 100)),
+    Variable("DARKROOM_WAITING", "10", "Jobs of one member waiting at once.", whole(1, 1000)),
+    Variable("DARKROOM_QUEUE", "200", "Jobs waiting at once, everybody's together.", whole(1, 100_000)),
+    Variable("DARKROOM_MAX_WORK", "400", "Largest job: megapixels × steps × pictures.", number(0.01, 1e6)),
+    Variable("DARKROOM_RELAX_SHARE", "0.1", "Share of the GPU that relaxed jobs are sure of.", number(0, 0.9)),
     Variable(
         "DARKROOM_DISK_GB",
         "20",
         "Pictures kept, in GB; older ones are rendered again.",
-        parse.number(0.001, 1e6),
+        number(0.001, 1e6),
     ),
-    Variable("DARKROOM_DISK_FREE_MB", "500", "With less free disk than this, no job is taken.", parse.whole(0, 10**9)),
+    Variable("DARKROOM_DISK_FREE_MB", "500", "With less free disk than this, no job is taken.", whole(0, 10**9)),
     Variable(
         "DARKROOM_WORKER",
         "local",
         "local: start a worker here. none: wait for workers.",
-        parse.one_of(("local", "none")),
+        one_of(("local", "none")),
     ),
     Variable("DARKROOM_WORKER_LISTEN", "", "host:port for workers on other machines. Empty: none.", parse.listen),
     Variable("DARKROOM_WORKER_KEY", "", "Secret that workers prove. Empty: one is made in the data folder.", _text),
-    Variable("DARKROOM_THREADS", "0", "CPU threads of the worker. 0: it chooses.", parse.whole(0, 1024)),
-    Variable("DARKROOM_ROWS", "0", "Pictures the worker computes at once. 0: it chooses.", parse.whole(0, 1024)),
-    Variable(
-        "DARKROOM_COMPILE",
-        "auto",
-        "auto: on a GPU the worker compiles its models behind the work. off: never.",
-        parse.one_of(("auto", "off")),
+    _worker_variable("DARKROOM_THREADS", "CPU threads of the worker. 0: it chooses."),
+    _worker_variable("DARKROOM_ROWS", "Pictures the worker computes at once. 0: it chooses."),
+    _worker_variable("DARKROOM_COMPILE", "auto: on a GPU the worker compiles its models behind the work. off: never."),
+    _worker_variable(
+        "DARKROOM_WEIGHTS", "full, or fp8: half the memory for the largest part of a model, a little slower."
     ),
-    Variable(
-        "DARKROOM_WEIGHTS",
-        "full",
-        "full, or fp8: half the memory for the largest part of a model, a little slower.",
-        parse.one_of(("full", "fp8")),
-    ),
-    Variable("DARKROOM_GPU_MB", "0", "GPU memory that the worker may use, in MB. 0: all.", parse.whole(0, 10**7)),
-    Variable("DARKROOM_PORT", "8800", "Port of the sandbox's page.", parse.whole(0, 65535)),
-    Variable(
-        "DARKROOM_LOG",
-        "info",
-        "debug, info, warning or error.",
-        parse.one_of(("debug", "info", "warning", "error")),
-    ),
+    _worker_variable("DARKROOM_GPU_MB", "GPU memory that the worker may use, in MB. 0: all."),
+    Variable("DARKROOM_PORT", "8800", "Port of the sandbox's page.", whole(0, 65535)),
+    _worker_variable("DARKROOM_LOG", "debug, info, warning or error."),
     Variable(
         "DISCORD_API_URL",
         "",
@@ -127,36 +116,32 @@ VARIABLES: tuple[Variable, ...] = (
         "DARKROOM_EDITS_PER_SECOND",
         "4",
         "Message edits a second, all messages together.",
-        parse.number(0.1, 50),
+        number(0.1, 50),
         advanced=True,
     ),
     Variable(
         "DARKROOM_TOKEN_SECONDS",
         "900",
         "How long an interaction's token is used.",
-        parse.number(1, 900),
+        number(1, 900),
         advanced=True,
     ),
     Variable(
         "DARKROOM_NEW_MESSAGE_AFTER",
         "60",
         "Seconds after which a result comes as a new message with a mention.",
-        parse.number(0, 1e6),
+        number(0, 1e6),
         advanced=True,
     ),
     Variable(
         "DARKROOM_STOP_SECONDS",
         "20",
         "Seconds that a stop may take, running jobs included.",
-        parse.number(8, 3600),
+        number(8, 3600),
         advanced=True,
     ),
-    Variable(
-        "DARKROOM_NICE",
-        "10",
-        "How far the worker stands back for the other programs of its machine, 0 to 19.",
-        parse.whole(0, 19),
-        advanced=True,
+    _worker_variable(
+        "DARKROOM_NICE", "How far the worker stands back for the other programs of its machine, 0 to 19.", advanced=True
     ),
     Variable(
         "DARKROOM_WORKER_COMMAND",
@@ -221,17 +206,17 @@ class Config:
         Raises ConfigError, which names the setting and what would be right.
         """
         environ = os.environ if environ is None else environ
-        file = dotenv_file.read(dotenv if dotenv is not None else ROOT / ".env")
+        file = dotenv_file.read_dotenv(dotenv if dotenv is not None else ROOT / ".env")
         found = {**file.values, **environ}
         read = {v.name: v.read(v.name, found.get(v.name, "").strip() or v.default) for v in VARIABLES}
-        read["DARKROOM_BLOCKED"] = (*read["DARKROOM_BLOCKED"], *read.pop("DARKROOM_BLOCKED_FILE"))  # type: ignore[misc]
+        read["DARKROOM_BLOCKED"] = (*read["DARKROOM_BLOCKED"], *read.pop("DARKROOM_BLOCKED_FILE"))
         values = {
             name.removeprefix("DARKROOM_").removeprefix("DISCORD_").lower(): value for name, value in read.items()
         }
         if values["api_url"] and not values["token"]:
             values["token"] = _SANDBOX_TOKEN
         notes = unknown_settings.notes(file.broken, found, {variable.name for variable in VARIABLES})
-        return cls(**values, notes=notes)  # type: ignore[arg-type]
+        return cls(**values, notes=notes)
 
     def need_token(self) -> None:
         """Raises ConfigError when there is nothing to log in with."""

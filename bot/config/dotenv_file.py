@@ -26,7 +26,7 @@ class EnvFile:
     broken: tuple[int, ...] = ()
 
 
-def read(path: Path) -> EnvFile:
+def read_dotenv(path: Path) -> EnvFile:
     """What the file says; one that is not there says nothing. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -1,59 +1,17 @@
-"""Reads one setting's text as a value, or says what is wrong and what would be right. Knows no setting by name."""
+"""Reads the settings that only the bot has: Discord's ids and tokens, addresses, words, files. Knows none by name.
+
+Numbers, words and devices, which workers read too, are the matter of `core.setting_parsers`.
+"""
 
 import ipaddress
 import re
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.errors import ConfigError
-
-Reader = Callable[[str, str], object]
-
-
-def whole(low: int, high: int) -> Callable[[str, str], int]:
-    """A whole number from `low` to `high`."""
-
-    def read(name: str, text: str) -> int:
-        if not re.fullmatch(r"-?[0-9]{1,18}", text) or not low <= int(text) <= high:
-            raise ConfigError(f"{name} is “{text}”. It has to be a whole number from {low} to {high}.")
-        return int(text)
-
-    return read
-
-
-def number(low: float, high: float) -> Callable[[str, str], float]:
-    """A number from `low` to `high`, with a point for fractions."""
-
-    def read(name: str, text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:
-            raise ConfigError(f"{name} is “{text}”. It has to be a number from {low:.15g} to {high:.15g}.")
-        return value
-
-    return read
-
-
-def one_of(choices: Collection[str]) -> Callable[[str, str], str]:
-    """One of some words; capitals do not matter."""
-
-    def read(name: str, text: str) -> str:
-        if text.lower() not in choices:
-            raise ConfigError(f"{name} is “{text}”. It has to be one of: {', '.join(choices)}.")
-        return text.lower()
-
-    return read
-
-
-def device(name: str, text: str) -> str:
-    """auto, cpu, cuda or cuda:N."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text.lower()):
-        raise ConfigError(f"{name} is “{text}”. It has to be auto, cpu, cuda, or cuda:0 for the first of several GPUs.")
-    return text.lower()
+from core.setting_parsers import host_and_port
 
 
 def url(name: str, text: str) -> str:
@@ -150,10 +108,10 @@ def listen(name: str, text: str) -> tuple[str, int] | None:
     """host:port as a pair; empty as None."""
     if not text:
         return None
-    host, _, port = text.rpartition(":")
-    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-        raise ConfigError(f"{name} is “{text}”. It has to be host:port, such as 0.0.0.0:8801, or empty.")
-    return host.strip("[]"), int(port)
+    try:
+        return host_and_port(text)
+    except ValueError:
+        raise ConfigError(f"{name} is “{text}”. It has to be host:port, such as 0.0.0.0:8801, or empty.") from None
 
 
 def is_loopback(host: str) -> bool:

@@ -5,40 +5,76 @@ import hashlib
 import json
 import logging
 import secrets
+import time
 import traceback
+from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.interactions import submission
-from bot.interactions.home_server import Homes
-from bot.interactions.interaction_deadline import Lateness
-from bot.messages.api_errors import REQUEST_ERRORS
-from bot.messages.attachments import Parcel
-from bot.messages.components import AskButton, JobButton, refusal_view
-from bot.messages.edit_rate_limiter import Budget
-from bot.messages.grid_image import UPLOAD_BYTES
-from bot.messages.job_card import Button, JobView
-from bot.messages.message_api import Doors
-from bot.messages.pending_responses import Answers
-from bot.messages.progress_editor import Editor
-from bot.messages.result_delivery import DeliveryLoop, Patience
+from bot.config import ROOT
+from bot.interactions.client_base import ClientBase, Interaction
+from bot.interactions.home_server import HomeServers
+from bot.interactions.registry import ComponentItem, Registry, view_of
+from bot.messages import (
+    REQUEST_ERRORS,
+    UPLOAD_BYTES,
+    Card,
+    ComponentId,
+    DeliveryTimes,
+    EditRateLimiter,
+    JobCards,
+    JobView,
+    MessageApi,
+    PendingResponses,
+    ProgressEditor,
+    Refusal,
+    ResultDelivery,
+    ResultFiles,
+    refusal_of,
+)
 from bot.services import Services
 from bot.storage_retry import until_stored
-from bot.text import code_block
-from core.errors import DarkroomError, QuotaSpent, Refused
+from core.errors import ConfigError, DarkroomError
 from core.events import Progress
 from core.job import Job
-from core.prompt import MAX_TYPED
 
 log = logging.getLogger(__name__)
 
-COGS = ("cogs.imagine", "cogs.lanes", "cogs.context_menus", "cogs.help", "cogs.worker_admin")
+#: Every file in it is a feature and is loaded at start.
+COGS = ROOT / "cogs"
 _CLOSING_SECONDS = 3.0
+#: Delay in seconds after which no answer can arrive in time.
+TOO_LATE_SECONDS = 2.8
+_WINDOW_SECONDS = 60.0
 _HASH = "commands:hash"
+
+
+class InteractionDeadline:
+    """Tells whether an interaction is worth answering: Discord waits three seconds.
+
+    Our clock may differ from Discord's by minutes and may jump, so time is taken from one that only goes on, and only
+    what is over the smallest difference of the last minute counts as delay. `monotonic` is in seconds, from anywhere.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._seen: deque[tuple[float, float]] = deque()
+
+    def too_late(self, created_at: float) -> bool:
+        """`created_at`: Discord's time of the interaction, seconds since the epoch."""
+        now = self._monotonic()
+        apart = now - created_at
+        while self._seen and self._seen[0][0] < now - _WINDOW_SECONDS:
+            self._seen.popleft()
+        while self._seen and self._seen[-1][1] >= apart:  # kept rising, so the first one is the smallest
+            self._seen.pop()
+        self._seen.append((now, apart))
+        return apart - self._seen[0][1] > TOO_LATE_SECONDS
 
 
 class Tree(app_commands.CommandTree["DarkroomBot"]):
@@ -55,7 +91,7 @@ class Tree(app_commands.CommandTree["DarkroomBot"]):
         await self.client.explain(interaction, error)
 
 
-class DarkroomBot(commands.Bot):
+class DarkroomBot(ClientBase):
     """Runs with `start(token)` and `background()` side by side."""
 
     def __init__(self, services: Services) -> None:
@@ -71,24 +107,28 @@ class DarkroomBot(commands.Bot):
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=False),
         )
         self.services = services
-        self.log = log
-        self.lateness = Lateness()
-        self.answers = Answers()
-        self.doors = Doors(self, services.clock)
-        self.homes = Homes(self, services.config.guilds)
-        budget = Budget(services.config.edits_per_second)
-        self.editor = Editor(services.hub, self.doors, budget, self.look, clock=services.clock)
-        self.delivery = DeliveryLoop(
+        self.cards = JobCards()
+        self.registry = Registry(self.cards)
+        self.deadline = InteractionDeadline()
+        self.pending = PendingResponses()
+        self.message_api = MessageApi(self, services.clock, view_of)
+        self.home_servers = HomeServers(self, services.config.guilds)
+        limiter = EditRateLimiter(services.config.edits_per_second)
+        self.editor = ProgressEditor(
+            services.bus, self.message_api, limiter, self.cards, self.job_view, clock=services.clock
+        )
+        self.delivery = ResultDelivery(
             self,
             services.jobs,
-            services.deliveries,
-            Parcel(services.pictures, self._upload_limit),
-            services.hub,
-            self.doors,
+            services.outbox,
+            ResultFiles(services.images, self._upload_limit),
+            services.bus,
+            self.message_api,
             self.editor,
-            self.answers,
-            budget,
-            Patience(new_after=services.config.new_message_after),
+            self.pending,
+            limiter,
+            self.cards,
+            DeliveryTimes(new_after=services.config.new_message_after),
             clock=services.clock,
         )
         self._logged_in = asyncio.Event()
@@ -96,11 +136,22 @@ class DarkroomBot(commands.Bot):
     async def setup_hook(self) -> None:
         """After login, before the gateway: everything that may happen only once."""
         self.services.owners.update(self._owners_of_application())
-        for cog in COGS:
-            await self.load_extension(cog)
-        self.add_dynamic_items(JobButton, AskButton)
+        for feature in sorted(await asyncio.to_thread(_features)):
+            await self._load(feature)
+        self.add_dynamic_items(ComponentItem)
         await self._register_commands()
         self._logged_in.set()
+
+    async def _load(self, feature: str) -> None:
+        try:
+            await self.load_extension(f"{COGS.name}.{feature}")
+        except commands.ExtensionError as error:
+            cause = getattr(error, "original", error)
+            log.error("A feature cannot be loaded:\n%s", "".join(traceback.format_exception(cause)))
+            raise ConfigError(
+                f"{COGS.name}/{feature}.py cannot be loaded: {type(cause).__name__}: {cause}. "
+                "Mend the file, or take it out of that folder."
+            ) from error
 
     async def background(self) -> None:
         """Keeps messages up to date and posts results, from login until it is cancelled."""
@@ -113,7 +164,7 @@ class DarkroomBot(commands.Bot):
 
     async def close(self) -> None:
         """Lets answers under way arrive first."""
-        await self.answers.all_settled(_CLOSING_SECONDS)
+        await self.pending.all_settled(_CLOSING_SECONDS)
         await super().close()
 
     async def on_ready(self) -> None:
@@ -123,17 +174,16 @@ class DarkroomBot(commands.Bot):
     async def on_message(self, message: discord.Message, /) -> None:
         """Nothing is read in channels: there are only commands, buttons and modals."""
 
-    async def on_interaction(self, interaction: discord.Interaction["DarkroomBot"]) -> None:
-        """Modals, by their custom id: discord.py knows only those that it opened since its last start."""
-        if interaction.type is not discord.InteractionType.modal_submit or self.too_late(interaction):
-            return
-        try:
-            if cast("dict[str, Any]", interaction.data or {}).get("custom_id") == submission.MODAL:
-                await submission.submitted(interaction)
-        except Exception as error:
-            await self.explain(interaction, error)
+    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
+        """Forms, by their custom id: discord.py knows only those that it opened since its last start."""
+        if interaction.type is discord.InteractionType.modal_submit:
+            await self.registry.submitted(interaction)
 
-    async def look(self, job: Job, progress: Progress | None) -> JobView:
+    def view_of(self, card: Card) -> discord.ui.View:
+        """A card's components for discord.py."""
+        return view_of(card)
+
+    async def job_view(self, job: Job, progress: Progress | None) -> JobView:
         """The job with its place in line and its times as they are now."""
         estimate = await self.services.scheduler.estimate(job)
         now = self.services.clock()
@@ -150,13 +200,13 @@ class DarkroomBot(commands.Bot):
 
     def too_late(self, interaction: discord.Interaction[Any]) -> bool:
         """Whether nobody waits for an answer any more."""
-        late = self.lateness.too_late(interaction.created_at.timestamp())
+        late = self.deadline.too_late(interaction.created_at.timestamp())
         if late:
             log.warning("An interaction came too late to be answered.", extra={"interaction": interaction.id})
         return late
 
     async def explain(
-        self, interaction: discord.Interaction["DarkroomBot"], error: BaseException, *, pressed: Button | None = None
+        self, interaction: Interaction, error: BaseException, *, pressed: ComponentId | None = None
     ) -> None:
         """Tells one person, privately, what went wrong and what would be right."""
         cause = getattr(error, "original", error)
@@ -164,7 +214,7 @@ class DarkroomBot(commands.Bot):
             log.info("An interaction was left unanswered at the stop.", extra={"interaction": interaction.id})
             return
         if isinstance(cause, DarkroomError):
-            await self._say(interaction, cause.sentence, *_correction(cause, pressed))
+            await self._say(interaction, refusal_of(cause, pressed))
             return
         word = secrets.token_hex(2)
         if isinstance(cause, REQUEST_ERRORS):
@@ -176,25 +226,20 @@ class DarkroomBot(commands.Bot):
                 "".join(traceback.format_exception(cause)),
                 extra={"interaction": interaction.id},
             )
-        await self._say(interaction, f"Something went wrong on my side. Please try again. Trace: `{word}`", None, None)
+        sentence = f"Something went wrong on my side. Please try again. Trace: `{word}`"
+        await self._say(interaction, Refusal(card=Card(content=sentence)))
 
-    async def _say(
-        self,
-        interaction: discord.Interaction["DarkroomBot"],
-        sentence: str,
-        embed: discord.Embed | None,
-        view: discord.ui.View | None,
-    ) -> None:
+    async def _say(self, interaction: Interaction, refusal: Refusal) -> None:
         more: dict[str, Any] = {"ephemeral": True}
-        if embed is not None:
-            more["embed"] = embed
-        if view is not None:
-            more["view"] = view
+        if refusal.prompt is not None:
+            more["embed"] = discord.Embed(description=refusal.prompt)
+        if refusal.card.rows:
+            more["view"] = view_of(refusal.card)
         try:
             if interaction.response.is_done():
-                await interaction.followup.send(sentence, **more)
+                await interaction.followup.send(refusal.card.content, **more)
             else:
-                await interaction.response.send_message(sentence, **more)
+                await interaction.response.send_message(refusal.card.content, **more)
         except REQUEST_ERRORS as error:
             log.info("A sentence could not be said: %s", error, extra={"interaction": interaction.id})
 
@@ -223,7 +268,7 @@ class DarkroomBot(commands.Bot):
         """Goes on with the messages of jobs that were alive when the bot stopped."""
         for job in await until_stored(self.services.jobs.live, "read the jobs that go on"):
             try:
-                message = job.where.message or await self.doors.original(job.where)
+                message = job.where.message or await self.message_api.original(job.where)
             except REQUEST_ERRORS as error:
                 log.info("A message could not be found again: %s", error, extra={"job": job.id})
                 continue
@@ -238,16 +283,9 @@ class DarkroomBot(commands.Bot):
         return max(UPLOAD_BYTES, guild.filesize_limit) if guild is not None else UPLOAD_BYTES
 
 
-def _correction(error: DarkroomError, pressed: Button | None) -> tuple[discord.Embed | None, discord.ui.View | None]:
-    """The prompt and the buttons that stand beside a refusal."""
-    if not isinstance(error, Refused) or error.prompt is None:
-        return None, None
-    spent = isinstance(error, QuotaSpent)
-    relax = replace(pressed, relax=True, label="Run it in relax", emoji=None) if spent and pressed is not None else None
-    view = refusal_view(relax=relax, relax_prompt=spent)
-    if not error.prompt:  # only blanks were typed: there is nothing to show, and still something to correct
-        return None, view
-    return discord.Embed(description=code_block(error.prompt[:MAX_TYPED])), view
+def _features() -> list[str]:
+    """The names of the files in cogs/; what begins with an underscore is none."""
+    return [path.stem for path in COGS.glob("*.py") if not path.name.startswith("_")]
 
 
 def _type_of(command: Any) -> discord.AppCommandType:

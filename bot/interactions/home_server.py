@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import discord
 
-from bot.messages.api_errors import REQUEST_ERRORS
+from bot.messages import REQUEST_ERRORS
 from core.errors import NotAllowed
 
 _FRESH_SECONDS = 600.0
@@ -18,7 +18,7 @@ _ASK_SECONDS = 1.5  # the first answer has to come within three
 _ASKED_AT_ONCE = 10  # Discord takes fifty requests a second from a bot, and results need some of them
 
 
-class Homes:
+class HomeServers:
     """`served`: server ids, None for all that the bot is in. `monotonic` ages what was learned."""
 
     def __init__(

@@ -1,77 +1,46 @@
-"""From a person's wish to a job's first answer: read it, admit it, answer, watch. Knows Discord's interactions.
+"""From a parsed request to a job's first answer: admit it, answer, watch. Knows Discord's interactions, and no feature.
 
-A refused prompt travels inside the refusal's own message, so its buttons work after any restart; so does a modal, which
-is recognised by its custom id and not by an object in memory.
+A refused prompt travels inside the refusal's own message, so its buttons work after any restart.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
 
 import discord
 
-from bot.admission import Pressed, Wish
-from bot.messages.api_errors import REQUEST_ERRORS, Trouble, already_answered, trouble
-from bot.messages.components import view_of
-from bot.messages.job_card import Card, JobView, render_job
-from bot.messages.message_api import token_end
-from bot.text import first_of, from_code_block, link
+from bot.admission import JobRequest, PressedButton
+from bot.interactions.client_base import ClientBase, Interaction
+from bot.messages import REQUEST_ERRORS, Card, ErrorKind, JobView, already_answered, error_kind, token_end
+from bot.text import link
 from core.errors import NotAllowed, Refused
 from core.job import Job, Kind, Lane, Request, Source, Where
-from core.prompt import MAX_TYPED, Defaults, clean, parse
-
-if TYPE_CHECKING:
-    from bot.interactions.client import DarkroomBot
-
-    Interaction = discord.Interaction[DarkroomBot]
 
 log = logging.getLogger(__name__)
 
-MODAL = "ask:prompt"
-_MODAL_SECONDS = 900.0
 _LINK_SECONDS = 1.0
-_MOST_IGNORED = 8
-
-
-async def imagine(
-    interaction: "Interaction", typed: str, *, lane: Lane | None = None, pressed: Pressed | None = None
-) -> None:
-    """A prompt, as typed. `lane` overrules what it says."""
-    services = interaction.client.services
-    typed = clean(typed)
-    with carrying(typed):
-        parsed = parse(typed, choices=services.shelf.choices, defaults=Defaults(), seed=services.new_seed())
-        services.moderation.check_text(*parsed.unread)  # the rest is a part of the request, which admission checks
-        chosen, notes = lane or parsed.lane, (*_ignored(parsed.ignored), *parsed.notes)
-        await run(interaction, Kind.GRID, typed, parsed.request, lane=chosen, pressed=pressed, notes=notes)
-
-
-def _ignored(names: tuple[str, ...]) -> tuple[str, ...]:
-    """One small line of names alone: what stood behind them is nobody's to read, and there may be much of it."""
-    return (f"Ignored: {first_of(names, _MOST_IGNORED)}",) if names else ()
 
 
 async def run(
-    interaction: "Interaction",
+    interaction: Interaction,
     kind: Kind,
     typed: str,
     request: Request,
     *,
     lane: Lane | None = None,
     source: Source | None = None,
-    pressed: Pressed | None = None,
+    pressed: PressedButton | None = None,
     notes: tuple[str, ...] = (),
 ) -> None:
-    """Admits a wish and answers with its job's message."""
+    """Admits a request and answers with its job's message."""
     services = interaction.client.services
     user = str(interaction.user.id)
     with carrying(typed):
         where = where_of(interaction)
         payer = await server_that_pays(interaction.client, interaction.user.id, where.guild)
-        wish = Wish(
+        job_request = JobRequest(
             kind=kind,
             lane=lane or await usual_lane(interaction.client, user),
             user=user,
@@ -83,22 +52,22 @@ async def run(
             pressed=pressed,
             notes=notes,
         )
-        with interaction.client.answers.pending(where.interaction):
-            job = await services.admission.submit(wish)
+        with interaction.client.pending.open(where.interaction):
+            job = await services.admission.submit(job_request)
             await answer(interaction, job)
 
 
-async def _link_soon(bot: "DarkroomBot", job: Job) -> str | None:
+async def _link_soon(bot: ClientBase, job: Job) -> str | None:
     """The job's message; of two clicks at once, the second waits a moment for the first one's."""
     if job.where.message is None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINK_SECONDS):
-                await bot.answers.settled(job.where.interaction)
+                await bot.pending.settled(job.where.interaction)
         job = await bot.services.jobs.get(job.id) or job
     return link(job)
 
 
-async def answer(interaction: "Interaction", job: Job) -> None:
+async def answer(interaction: Interaction, job: Job) -> None:
     """The first answer, which becomes the job's message. When it fails, the result still comes, as a new message."""
     bot = interaction.client
     if job.where.interaction != str(interaction.id):
@@ -106,7 +75,7 @@ async def answer(interaction: "Interaction", job: Job) -> None:
         said = f"That is under way already: {there}" if there else "That is under way already. It appears in a moment."
         await interaction.response.send_message(said, ephemeral=True)
         return
-    card = first_card(await bot.look(job, None))
+    card = _first_card(bot, await bot.job_view(job, None))
     message = await _say_first(interaction, job, card)
     if message is None:
         return
@@ -114,46 +83,47 @@ async def answer(interaction: "Interaction", job: Job) -> None:
     bot.editor.follow(replace(job, where=replace(job.where, message=message)), card)
 
 
-async def _say_first(interaction: "Interaction", job: Job, card: Card) -> str | None:
+async def _say_first(interaction: Interaction, job: Job, card: Card) -> str | None:
     """The id of the answer's message; None when it did not arrive, or when nobody can say."""
     try:
-        response = await interaction.response.send_message(card.content, view=view_of(card))
+        response = await interaction.response.send_message(card.content, view=interaction.client.view_of(card))
         if response.message_id:
             return str(response.message_id)
     except REQUEST_ERRORS as error:
         if not already_answered(error):
             log.warning("A first answer failed (%s).", error, extra={"job": job.id})
-        if trouble(error) is Trouble.TOKEN_DEAD:
+        if error_kind(error) is ErrorKind.TOKEN_DEAD:
             return None
     try:
-        return await interaction.client.doors.original(job.where)  # it may have arrived although we did not hear so
+        # It may have arrived although we did not hear so.
+        return await interaction.client.message_api.original(job.where)
     except REQUEST_ERRORS:
         return None
 
 
-def first_card(view: JobView) -> Card:
+def _first_card(bot: ClientBase, view: JobView) -> Card:
     """What the first answer shows. A job that is done at once has no picture yet: it comes with the next edit."""
-    card = render_job(view)
+    card = bot.cards.render(view)
     return Card(content=card.content) if view.job.is_final else card
 
 
-async def usual_lane(bot: "DarkroomBot", user: str) -> Lane:
+async def usual_lane(bot: ClientBase, user: str) -> Lane:
     """The lane that this person has chosen with /turbo, /fast or /relax."""
     chosen = (await bot.services.settings.member(user)).get("lane")
     return Lane(chosen) if chosen in set(Lane) else Lane.FAST
 
 
-async def server_that_pays(bot: "DarkroomBot", user: int, guild: str | None) -> str | None:
+async def server_that_pays(bot: ClientBase, user: int, guild: str | None) -> str | None:
     """Whose plan this person uses there; None is the owner's own. Raises NotAllowed for strangers."""
     if guild is not None:
         return guild
-    home = await bot.homes.of(user)
+    home = await bot.home_servers.of(user)
     if home is None and not bot.services.moderation.is_owner(str(user)):
         raise NotAllowed("In direct messages I work for members of the servers that I serve.", rule="place")
     return home
 
 
-def where_of(interaction: "Interaction") -> Where:
+def where_of(interaction: Interaction) -> Where:
     """Where a job of this interaction belongs. Raises NotAllowed where we do not serve or cannot post later."""
     bot = interaction.client
     guild = str(interaction.guild_id) if interaction.guild_id else None
@@ -186,44 +156,3 @@ def carrying(typed: str) -> Iterator[None]:
     except Refused as error:
         error.prompt = typed if error.prompt is None else error.prompt
         raise
-
-
-async def press(interaction: "Interaction", verb: str) -> None:
-    """A button of a refusal."""
-    typed = _refused_prompt(interaction)
-    if verb == "relax":
-        refusal = str(interaction.message.id) if interaction.message else str(interaction.id)
-        await imagine(interaction, typed, lane=Lane.RELAX, pressed=Pressed(parent=refusal, verb=verb))
-    else:
-        await interaction.response.send_modal(_modal(typed))
-
-
-async def submitted(interaction: "Interaction") -> None:
-    """A corrected prompt comes back."""
-    data = cast("Mapping[str, Any]", interaction.data or {})
-    await imagine(interaction, _value(data.get("components", ())) or "")
-
-
-def _refused_prompt(interaction: "Interaction") -> str:
-    embeds: Sequence[discord.Embed] = interaction.message.embeds if interaction.message else ()
-    return from_code_block(embeds[0].description or "") if embeds else ""
-
-
-def _modal(typed: str) -> discord.ui.Modal:
-    modal = discord.ui.Modal(title="Fix and run", timeout=_MODAL_SECONDS, custom_id=MODAL)
-    field: discord.ui.TextInput[discord.ui.Modal] = discord.ui.TextInput(
-        style=discord.TextStyle.paragraph, default=typed[:MAX_TYPED], max_length=MAX_TYPED, custom_id="prompt"
-    )
-    modal.add_item(discord.ui.Label(text="Prompt", description="Words first, then --parameters.", component=field))
-    return modal
-
-
-def _value(components: Any) -> str | None:
-    """The prompt's text somewhere in a modal's answer."""
-    for component in components:
-        if component.get("custom_id") == "prompt":
-            return str(component.get("value", ""))
-        inner = [component["component"]] if "component" in component else component.get("components", ())
-        if (found := _value(inner)) is not None:
-            return found
-    return None

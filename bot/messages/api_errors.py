@@ -17,7 +17,7 @@ _OLD_EDITS = 30046
 _ARCHIVED = 50083
 
 
-class Trouble(Enum):
+class ErrorKind(Enum):
     """What went wrong, by what helps."""
 
     MESSAGE_GONE = auto()  # somebody deleted it: post anew
@@ -30,25 +30,25 @@ class Trouble(Enum):
     REFUSED = auto()  # this request can never pass
 
 
-def trouble(error: Exception) -> Trouble:
+def error_kind(error: Exception) -> ErrorKind:
     """The sort of trouble that one of REQUEST_ERRORS is."""
     if not isinstance(error, discord.HTTPException):
-        return Trouble.LATER
+        return ErrorKind.LATER
     if error.code in _TOO_LARGE or error.status == 413:
-        return Trouble.TOO_LARGE
+        return ErrorKind.TOO_LARGE
     if error.code in _TOKEN_DEAD or error.status == 401:
-        return Trouble.TOKEN_DEAD
+        return ErrorKind.TOKEN_DEAD
     if error.code in _MESSAGE_GONE:
-        return Trouble.MESSAGE_GONE
+        return ErrorKind.MESSAGE_GONE
     if error.code == _ARCHIVED:
-        return Trouble.ARCHIVED
+        return ErrorKind.ARCHIVED
     if error.code in _CHANNEL_GONE or error.status == 404:
-        return Trouble.CHANNEL_GONE
+        return ErrorKind.CHANNEL_GONE
     if error.status == 403:
-        return Trouble.FORBIDDEN
+        return ErrorKind.FORBIDDEN
     if error.status == 429 or error.status >= 500 or error.code == _OLD_EDITS:
-        return Trouble.LATER
-    return Trouble.REFUSED
+        return ErrorKind.LATER
+    return ErrorKind.REFUSED
 
 
 def already_answered(error: Exception) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 
 import discord
 
-from bot.image_store import Pictures
-from bot.messages.grid_image import LADDER, UPLOAD_BYTES, encode
+from bot.image_store import ImageStore
+from bot.messages.grid_image import ENCODINGS, UPLOAD_BYTES, encode
 from bot.messages.message_api import FileMaker
 from bot.text import file_name
 from core.job import Job, State
@@ -26,30 +26,30 @@ class Try:
         self.refused = True
 
 
-class Parcel:
+class ResultFiles:
     """`limit_of` says how many bytes a server takes: a hint, since Discord's own answer decides."""
 
-    def __init__(self, pictures: Pictures, limit_of: Callable[[Job], int] = lambda _: UPLOAD_BYTES) -> None:
-        self._pictures = pictures
+    def __init__(self, images: ImageStore, limit_of: Callable[[Job], int] = lambda _: UPLOAD_BYTES) -> None:
+        self._images = images
         self._limit_of = limit_of
 
     async def complete(self, job: Job) -> bool:
         """Whether all that the job's message has to show is there."""
-        return job.state is not State.DONE or await self._pictures.results(job) is not None
+        return job.state is not State.DONE or await self._images.results(job) is not None
 
     async def tries(self, job: Job) -> AsyncIterator[Try]:
         """Sets of files to try in turn, until one is taken; at least one. An unfinished job has no files."""
-        pictures = await self._pictures.results(job) if job.state is State.DONE else None
+        pictures = await self._images.results(job) if job.state is State.DONE else None
         if not pictures:
             yield Try([], 0)
             return
         limit = self._limit_of(job)
-        for rung in LADDER:
-            data = await asyncio.to_thread(encode, pictures, rung)
-            last = rung is LADDER[-1]
+        for encoding in ENCODINGS:
+            data = await asyncio.to_thread(encode, pictures, encoding)
+            last = encoding is ENCODINGS[-1]
             if len(data) > limit and not last:
                 continue
-            attempt = Try([_maker(data, file_name(job, rung.ending))], len(data))
+            attempt = Try([_maker(data, file_name(job, encoding.ending))], len(data))
             yield attempt
             if attempt.refused:
                 limit = min(limit, len(data) - 1)

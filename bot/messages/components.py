@@ -1,126 +1,136 @@
-"""Turns a card's buttons into Discord's, and finds their meaning again in a press, after any restart.
+"""Components of messages as data, and the one codec of their custom ids. Knows no handlers, no jobs and no discord.
 
-A button holds an id and a verb; everything else is in the job's row. Decides nothing: see bot/presses.py.
+A component holds a verb and what it is about; everything else is in the job's row or in the message, so that it works
+after any restart. Ids that stand in posted messages stay readable for ever.
 """
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
 
-import discord
-
-from bot.messages.job_card import Button, Card, Style, Verb
-
-if TYPE_CHECKING:
-    from bot.interactions.client import DarkroomBot
-
-    Interaction = discord.Interaction[DarkroomBot]
-
-_STYLES = {
-    Style.QUIET: discord.ButtonStyle.secondary,
-    Style.MAIN: discord.ButtonStyle.primary,
-    Style.DANGER: discord.ButtonStyle.danger,
-}
-
+#: Discord's longest custom id.
+MAX_CUSTOM_ID = 100
 
 _JOB = re.compile(
-    r"job:(?P<job>[0-9a-z]{1,20}):(?P<verb>u|v|again|info|cancel|delete)(?::(?P<index>[0-9]{1,2}))?(?P<relax>:relax)?"
+    r"job:(?P<job>[0-9a-z]{1,20}):(?P<verb>[a-z][a-z0-9-]{0,31})(?::(?P<index>[0-9]{1,2}))?(?P<relax>:relax)?"
 )
+_OTHER = re.compile(r"ask:(?P<verb>[a-z][a-z0-9-]{0,31})(?::(?P<argument>[\w.-]{1,60}))?", re.ASCII)
 
 
-class _Ours(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"never"):
-    """What both kinds share: the one error handler. (discord.py only logs what a dynamic item raises.)"""
+class Verb(StrEnum):
+    """What the components do that every job has; features may declare others."""
 
-    pressed: Button | None = None
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Answers a press."""
-        try:
-            if not interaction.client.too_late(interaction):
-                await self.press(interaction)
-        except Exception as error:
-            await interaction.client.explain(interaction, error, pressed=self.pressed)
-
-    async def press(self, interaction: "Interaction") -> None:
-        """What the button does."""
-        raise NotImplementedError
+    UPSCALE = "u"
+    VARY = "v"
+    AGAIN = "again"
+    INFO = "info"
+    CANCEL = "cancel"
+    DELETE = "delete"
 
 
-class JobButton(_Ours, template=_JOB):
-    """A button of a job: `job:<id>:<verb>[:<index>][:relax]`."""
+class Style(StrEnum):
+    """The colour of a button."""
 
-    def __init__(self, button: Button) -> None:
-        super().__init__(
-            discord.ui.Button(
-                label=button.label, emoji=button.emoji, style=_STYLES[button.style], custom_id=button.custom_id
-            )
-        )
-        self.pressed: Button = button
-
-    @classmethod
-    async def from_custom_id(cls, _: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str]) -> Self:
-        """From what stands in the message."""
-        index = int(match["index"]) if match["index"] is not None else None
-        label = item.label if isinstance(item, discord.ui.Button) else None
-        verb = Verb(match["verb"])
-        return cls(
-            Button(job=match["job"], verb=verb, index=index, relax=match["relax"] is not None, label=label or "-")
-        )
-
-    async def press(self, interaction: "Interaction") -> None:
-        """Does what the verb says."""
-        from bot import presses
-
-        await presses.press(interaction, self.pressed)
+    QUIET = "secondary"
+    MAIN = "primary"
+    DANGER = "danger"
 
 
-class AskButton(_Ours, template=r"ask:(?P<verb>fix|relax)"):
-    """A button of a refusal; the prompt that was refused stands in the refusal itself."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentId:
+    """`job:<job>:<verb>[:<index>][:relax]`, or `ask:<verb>[:<argument>]` for what is about no job.
 
-    def __init__(self, verb: str) -> None:
-        label = {"fix": "Fix and run", "relax": "Run it in relax"}[verb]
-        style = discord.ButtonStyle.primary if verb == "fix" else discord.ButtonStyle.secondary
-        super().__init__(discord.ui.Button(label=label, style=style, custom_id=f"ask:{verb}"))
-        self.verb = verb
+    `index` is a picture, 0-based. `relax`: the same again in the relax lane.
+    """
+
+    verb: str
+    job: str | None = None
+    index: int | None = None
+    relax: bool = False
+    argument: str = ""
+
+    def __str__(self) -> str:
+        if self.job is None:
+            return ":".join(("ask", self.verb, *((self.argument,) if self.argument else ())))
+        index = () if self.index is None else (str(self.index),)
+        return ":".join(("job", self.job, self.verb, *index, *(("relax",) if self.relax else ())))
 
     @classmethod
-    async def from_custom_id(cls, _: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str]) -> Self:
-        """From what stands in the message."""
-        return cls(match["verb"])
-
-    async def press(self, interaction: "Interaction") -> None:
-        """Opens the prompt for correction, or runs it in the relax lane."""
-        from bot.interactions import submission
-
-        await submission.press(interaction, self.verb)
-
-
-def buttons_in(message: discord.Message) -> Iterator[re.Match[str]]:
-    """The job buttons in a message of ours, as their parts: `job`, `verb`, `index`, `relax`."""
-    for row in message.components:
-        for item in getattr(row, "children", ()):
-            if match := _JOB.fullmatch(getattr(item, "custom_id", None) or ""):
-                yield match
+    def parse(cls, custom_id: str) -> Self | None:
+        """None for what is none of ours."""
+        if match := _JOB.fullmatch(custom_id):
+            index = None if match["index"] is None else int(match["index"])
+            return cls(verb=match["verb"], job=match["job"], index=index, relax=match["relax"] is not None)
+        if match := _OTHER.fullmatch(custom_id):
+            return cls(verb=match["verb"], argument=match["argument"] or "")
+        return None
 
 
-def refusal_view(*, relax: Button | None, relax_prompt: bool) -> discord.ui.View:
-    """The buttons of a refusal: correct it, or do without fast time. `relax` repeats a press, in the relax lane."""
-    view = discord.ui.View(timeout=None)
-    view.add_item(AskButton("fix"))
-    if relax is not None:
-        view.add_item(JobButton(relax))
-    elif relax_prompt:
-        view.add_item(AskButton("relax"))
-    return view
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """A button that works for ever."""
+
+    id: ComponentId
+    label: str | None = None
+    emoji: str | None = None
+    style: Style = Style.QUIET
 
 
-def view_of(card: Card) -> discord.ui.View:
-    """A fresh view. Never edit a message with a view that it was given before, and never mix these with other buttons:
-    discord.py would then forget the class for the whole client."""
-    view = discord.ui.View(timeout=None)
-    for row, buttons in enumerate(card.rows):
-        for button in buttons:
-            item = JobButton(button)
-            item.row = row
-            view.add_item(item)
-    return view
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One choice of a select: `value` is what a press carries."""
+
+    value: str
+    label: str
+    description: str | None = None
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Select:
+    """A menu that works for ever; it fills a row of its own. 1 to 25 options."""
+
+    id: ComponentId
+    options: tuple[Option, ...]
+    placeholder: str | None = None
+    least: int = 1
+    most: int = 1
+
+
+Component = Button | Select
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What a message shows: text and rows of components. The files come from elsewhere."""
+
+    content: str
+    rows: tuple[tuple[Component, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One text field of a form. `long`: several lines."""
+
+    name: str
+    label: str
+    description: str | None = None
+    value: str = ""
+    long: bool = False
+    required: bool = True
+    max_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """A form that a press opens; submitting it carries `id`, so that it works after a restart in between."""
+
+    id: ComponentId
+    title: str
+    fields: tuple[Field, ...]
+
+
+def job_component(job: str, verb: str, index: int | None = None) -> ComponentId:
+    """The id of a job's component."""
+    return ComponentId(verb=verb, job=job, index=index)

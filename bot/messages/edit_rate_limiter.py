@@ -18,7 +18,7 @@ class Weight(IntEnum):
     PREVIEW = 3
 
 
-class Budget:
+class EditRateLimiter:
     """`per_second` turns, handed out by weight, then by age."""
 
     def __init__(self, per_second: float) -> None:

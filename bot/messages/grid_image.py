@@ -15,7 +15,7 @@ UPLOAD_BYTES = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class Encoding:
     """One way to write a picture; `scale` shrinks both sides."""
 
     ending: str
@@ -23,26 +23,16 @@ class Rung:
     scale: float = 1.0
 
 
-#: The ladder: lossless as long as it fits, then smaller and smaller. The kept pictures stay as they are.
-LADDER: tuple[Rung, ...] = (
-    Rung(".png", {"format": "PNG", "optimize": False}),
-    Rung(".webp", {"format": "WEBP", "lossless": True, "quality": 50}),
-    Rung(".webp", {"format": "WEBP", "quality": 92}),
-    Rung(".webp", {"format": "WEBP", "quality": 75}),
-    Rung(".jpg", {"format": "JPEG", "quality": 70}),
-    Rung(".jpg", {"format": "JPEG", "quality": 70}, scale=0.5),
-    Rung(".jpg", {"format": "JPEG", "quality": 60}, scale=0.25),
+#: Lossless as long as it fits, then smaller and smaller. The kept pictures stay as they are.
+ENCODINGS: tuple[Encoding, ...] = (
+    Encoding(".png", {"format": "PNG", "optimize": False}),
+    Encoding(".webp", {"format": "WEBP", "lossless": True, "quality": 50}),
+    Encoding(".webp", {"format": "WEBP", "quality": 92}),
+    Encoding(".webp", {"format": "WEBP", "quality": 75}),
+    Encoding(".jpg", {"format": "JPEG", "quality": 70}),
+    Encoding(".jpg", {"format": "JPEG", "quality": 70}, scale=0.5),
+    Encoding(".jpg", {"format": "JPEG", "quality": 60}, scale=0.25),
 )
-
-
-def is_png(data: bytes) -> bool:
-    """Whether it is a whole PNG: its chunks are there to the last, and their sums are right. Decodes no pixel."""
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            picture.verify()
-    except Exception:  # pillow raises of all kinds for what is none
-        return False
-    return True
 
 
 def columns(count: int) -> int:
@@ -50,16 +40,16 @@ def columns(count: int) -> int:
     return 2 if count == 4 else count
 
 
-def encode(pictures: Sequence[bytes], rung: Rung) -> bytes:
-    """The pictures (PNG) as one file on that rung. A single PNG is handed on byte for byte."""
-    if len(pictures) == 1 and rung is LADDER[0]:
+def encode(pictures: Sequence[bytes], encoding: Encoding) -> bytes:
+    """The pictures (PNG) as one file in that encoding. A single PNG is handed on byte for byte."""
+    if len(pictures) == 1 and encoding is ENCODINGS[0]:
         return pictures[0]
     sheet = _sheet(pictures)
-    if rung.scale != 1.0:
-        size = (max(1, round(sheet.width * rung.scale)), max(1, round(sheet.height * rung.scale)))
+    if encoding.scale != 1.0:
+        size = (max(1, round(sheet.width * encoding.scale)), max(1, round(sheet.height * encoding.scale)))
         sheet = sheet.resize(size, Image.Resampling.LANCZOS)
     out = io.BytesIO()
-    sheet.save(out, **rung.options)
+    sheet.save(out, **encoding.options)
     return out.getvalue()
 
 

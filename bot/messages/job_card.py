@@ -1,12 +1,16 @@
-"""Job -> card: the text and the buttons that its message has now. Pure: knows no discord, no storage and no clock."""
+"""Job -> card: the text and the buttons that its message has now. Pure: knows no discord, no storage and no clock.
 
+Which buttons there are is a table that features fill (`JobCards.add`).
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from bot.event_bus import Status, WorkerState
-from bot.text import gpu_time, harmless, link, place_in_line, settings, shortened, when
-from core.catalogue import SAMPLERS
-from core.job import Job, Kind, Lane, State
+from bot.messages.components import Button, Card, ComponentId, Style, job_component
+from bot.text import harmless, place_in_line, settings, shortened, when
+from core.job import Job, Kind, State
+from core.parameters import MAX_COUNT
 
 #: Discord's limit for a message is 2,000; delivery may add a line of its own. The prompt has what the rest leaves.
 _ROOM = 1900
@@ -22,50 +26,45 @@ LOST_GRID = "Its pictures were deleted before they could be shown. U draws one a
 LOST_CROP = "This picture was deleted before it could be shown."
 
 
-class Verb(StrEnum):
-    """What a job's button does; stands in its custom id."""
-
-    UPSCALE = "u"
-    VARY = "v"
-    AGAIN = "again"
-    INFO = "info"
-    CANCEL = "cancel"
-    DELETE = "delete"
-
-
-class Style(StrEnum):
-    """The colour of a button."""
-
-    QUIET = "secondary"
-    MAIN = "primary"
-    DANGER = "danger"
+ALL_KINDS = frozenset(Kind)
+#: Discord's limits for the components of a message.
+_MOST_ROWS, _MOST_IN_ROW = 5, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Button:
-    """A button that works for ever: all that it knows is a job's id and a verb. `index` is a picture, 0-based."""
+class JobButton:
+    """Where a button stands: on which kinds of jobs, in which states, in which row (0-based).
 
-    job: str
-    verb: Verb
-    index: int | None = None
-    relax: bool = False
+    `order`: its place among the row's buttons, smallest first. `each`: one for each picture, numbered behind its label.
+    `of_source`: it is about the picture that the job came from.
+    """
+
+    verb: str
+    states: frozenset[State]
+    row: int
+    kinds: frozenset[Kind] = ALL_KINDS
+    order: int = 0
     label: str | None = None
     emoji: str | None = None
     style: Style = Style.QUIET
+    each: bool = False
+    of_source: bool = False
 
-    @property
-    def custom_id(self) -> str:
-        """`job:<id>:<verb>[:<index>][:relax]`."""
-        index = () if self.index is None else (str(self.index),)
-        return ":".join(("job", self.job, self.verb, *index, *(("relax",) if self.relax else ())))
+    def on(self, job: Job) -> tuple[Button, ...]:
+        """The buttons that it makes under this job."""
+        if job.kind not in self.kinds or job.state not in self.states:
+            return ()
+        if self.of_source:
+            if job.source is None:
+                return ()
+            return (self._button(job_component(job.source.job, self.verb, job.source.index), self.label),)
+        if self.each:
+            count = range(job.request.count)
+            return tuple(self._button(job_component(job.id, self.verb, i), f"{self.label}{i + 1}") for i in count)
+        return (self._button(job_component(job.id, self.verb), self.label),)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """What a message shows: the files come from elsewhere."""
-
-    content: str
-    rows: tuple[tuple[Button, ...], ...] = ()
+    def _button(self, component_id: ComponentId, label: str | None) -> Button:
+        return Button(id=component_id, label=label, emoji=self.emoji, style=self.style)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,37 +82,44 @@ class JobView:
     pictures_kept: bool = True
 
 
-def render_job(view: JobView) -> Card:
-    """The card of a job in any state."""
-    job = view.job
-    lines = [f"-# {settings(job.request)} · {job.lane}"]
-    if job.notes:
-        lines.append(shortened("\n".join(f"-# {note}" for note in job.notes), _NOTES_ROOM))
-    if not view.pictures_kept:
-        lines.append(LOST_CROP if job.kind is Kind.CROP else LOST_GRID)
-    lines += filter(None, [_state(view)])
-    return Card(content=_headed(job, _about(job), lines), rows=_rows(job))
+class JobCards:
+    """The cards of all jobs, with the buttons that features have declared for them."""
+
+    def __init__(self, buttons: Iterable[JobButton] = ()) -> None:
+        self._buttons: list[JobButton] = []
+        for button in buttons:
+            self.add(button)
+
+    def add(self, button: JobButton) -> None:
+        """Raises ValueError where a message could not hold it."""
+        buttons = sorted([*self._buttons, button], key=lambda one: (one.row, one.order))
+        for kind in button.kinds:
+            for state in button.states:
+                beside = [one for one in buttons if one.row == button.row and kind in one.kinds and state in one.states]
+                if sum(MAX_COUNT if one.each else 1 for one in beside) > _MOST_IN_ROW or button.row >= _MOST_ROWS:
+                    verbs = ", ".join(one.verb for one in beside)
+                    raise ValueError(f"Row {button.row} of a {kind} that is {state} has no room for all of: {verbs}.")
+        self._buttons = buttons
+
+    def render(self, view: JobView) -> Card:
+        """The card of a job in any state."""
+        job = view.job
+        lines = [f"-# {settings(job.request)} · {job.lane}"]
+        if job.notes:
+            lines.append(shortened("\n".join(f"-# {note}" for note in job.notes), _NOTES_ROOM))
+        if not view.pictures_kept:
+            lines.append(LOST_CROP if job.kind is Kind.CROP else LOST_GRID)
+        lines += filter(None, [_state(view)])
+        return Card(content=card_text(job, _about(job), lines), rows=self._rows(job))
+
+    def _rows(self, job: Job) -> tuple[tuple[Button, ...], ...]:
+        rows: dict[int, list[Button]] = {}
+        for spec in self._buttons:
+            rows.setdefault(spec.row, []).extend(spec.on(job))
+        return tuple(tuple(buttons) for _, buttons in sorted(rows.items()) if buttons)
 
 
-def render_info(job: Job, parent: Job | None, *, may_delete: bool) -> Card:
-    """The private card behind ⓘ: every number that made the picture."""
-    request = job.request
-    lines = [
-        settings(request),
-        f"cfg {request.guidance:g} · {SAMPLERS.get(request.sampler, request.sampler)} · {job.lane} lane",
-        _made(job),
-        f"Asked for by <@{job.user}> {when(job.created_at)}",
-    ]
-    if parent is not None and job.source is not None:
-        address = link(parent)
-        name = f"picture {job.source.index + 1} of {address or 'a job whose message is gone'}"
-        lines.append(f"From {name}")
-    lines.append(f"-# job {job.id}")
-    delete = Button(job=job.id, verb=Verb.DELETE, label="Delete", style=Style.DANGER)
-    return Card(content=_headed(job, "", [line for line in lines if line]), rows=((delete,),) if may_delete else ())
-
-
-def _headed(job: Job, about: str, lines: list[str]) -> str:
+def card_text(job: Job, about: str, lines: list[str]) -> str:
     """The prompt in bold, with as much of it as there is room for, then the lines."""
     rest = "\n".join([about, *lines])
     return f"**{harmless(job.request.prompt, min(_PROMPT_ROOM, _ROOM - len(rest) - 4))}**{rest}"
@@ -157,7 +163,7 @@ def _waiting(view: JobView) -> str:
 
 
 def _running(view: JobView) -> str:
-    if view.job.unwanted:
+    if view.job.cancel_requested:
         return "Stopping"
     done = ""
     if view.ends_at is not None:
@@ -170,35 +176,3 @@ def _running(view: JobView) -> str:
 def _steady(at: float) -> float:
     """Rounded, so that an estimate that hardly moved costs no edit."""
     return round(at / _STEADY_SECONDS) * _STEADY_SECONDS
-
-
-def _rows(job: Job) -> tuple[tuple[Button, ...], ...]:
-    if not job.is_final:
-        return ((Button(job=job.id, verb=Verb.CANCEL, label="Cancel"),),)
-    info = Button(job=job.id, verb=Verb.INFO, label="ⓘ")
-    again = Button(job=job.id, verb=Verb.AGAIN, emoji="🔄")
-    if job.state is not State.DONE:
-        return ((again, info),)
-    if job.kind is Kind.CROP and job.source is not None:
-        vary = Button(job=job.source.job, verb=Verb.VARY, index=job.source.index, label="Vary")
-        return ((vary, info),)
-    return (
-        (*_numbered(job, Verb.UPSCALE, "U"), again),
-        (*_numbered(job, Verb.VARY, "V"), info),
-    )
-
-
-def _numbered(job: Job, verb: Verb, letter: str) -> list[Button]:
-    return [Button(job=job.id, verb=verb, index=i, label=f"{letter}{i + 1}") for i in range(job.request.count)]
-
-
-def _made(job: Job) -> str:
-    time = f"{gpu_time(job.gpu_ms)} of GPU time" if job.gpu_ms is not None else ""
-    charged = (
-        f", {gpu_time(job.charged_ms)} charged" if job.charged_ms is not None and job.lane is not Lane.RELAX else ""
-    )
-    made = job.made_with
-    weights = (
-        f" · {harmless(made.model, 60)} {made.digest[:8]}, {made.dtype} on {harmless(made.device, 40)}" if made else ""
-    )
-    return f"{time}{charged}{weights}".removeprefix(" · ")

@@ -3,16 +3,15 @@
 Raises what discord.py raises (see bot/messages/api_errors.py). Knows nothing of when and why a message changes.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import discord
 
-from bot.messages.api_errors import REQUEST_ERRORS, Trouble, trouble
-from bot.messages.components import buttons_in, view_of
-from bot.messages.job_card import Card, Verb
+from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, error_kind
+from bot.messages.components import Card, ComponentId, Verb
 from core.job import Job, Where
 
 #: Makes a file anew for each try: a discord.File is read once.
@@ -37,12 +36,15 @@ class Found:
     result: str | None = None
 
 
-class Doors:
-    """Both doors. `clock` is seconds since the epoch."""
+class MessageApi:
+    """Both ways. `clock` is seconds since the epoch; `view_of` makes a card's components, anew for each use."""
 
-    def __init__(self, client: discord.Client, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, client: discord.Client, clock: Callable[[], float], view_of: Callable[[Card], discord.ui.View]
+    ) -> None:
         self._client = client
         self._clock = clock
+        self._view_of = view_of
         self._dead: dict[str, None] = {}  # interactions whose token was refused, oldest first
 
     async def edit(self, where: Where, card: Card, files: Sequence[FileMaker] | None = None) -> None:
@@ -51,10 +53,10 @@ class Doors:
         message = int(where.message)
 
         async def through_webhook(webhook: discord.Webhook) -> None:
-            await webhook.edit_message(message, **_shown(card, files))
+            await webhook.edit_message(message, **self._shown(card, files))
 
         async def through_channel(channel: discord.PartialMessageable) -> None:
-            await channel.get_partial_message(message).edit(**_shown(card, files))
+            await channel.get_partial_message(message).edit(**self._shown(card, files))
 
         await self._through(where, through_webhook, through_channel)
 
@@ -65,7 +67,7 @@ class Doors:
             try:
                 await webhook.delete_message(int(message))
             except discord.NotFound as error:
-                if trouble(error) is not Trouble.MESSAGE_GONE:
+                if error_kind(error) is not ErrorKind.MESSAGE_GONE:
                     raise
                 # A webhook knows its own messages only; a result that came as a new one is not among them.
                 await through_channel(self.channel(where))
@@ -101,7 +103,7 @@ class Doors:
         message = await channel.send(
             card.content,
             files=[make() for make in files],
-            view=view_of(card),
+            view=self._view_of(card),
             nonce=nonce,
             allowed_mentions=_only(mention),
             **more,
@@ -116,7 +118,7 @@ class Doors:
         try:
             message = await webhook.fetch_message("@original")  # type: ignore[arg-type]
         except discord.HTTPException as error:
-            if trouble(error) is Trouble.LATER:
+            if error_kind(error) is ErrorKind.LATER:
                 raise
             return None
         return str(message.id)
@@ -137,7 +139,7 @@ class Doors:
 
     async def _search(self, job: Job, found: Found, *, after: int, limit: int) -> Found:
         async for message in self._ours(job.where, after, limit):
-            verbs = {button["verb"] for button in buttons_in(message) if button["job"] == job.id}
+            verbs = {found.verb for found in components_in(message) if found.job == job.id}
             if Verb.INFO in verbs:
                 return Found(progress=found.progress, result=str(message.id))
             if Verb.CANCEL in verbs:
@@ -162,10 +164,20 @@ class Doors:
                 await by_webhook(webhook)
                 return
             except REQUEST_ERRORS as error:
-                if trouble(error) is not Trouble.TOKEN_DEAD:
+                if error_kind(error) is not ErrorKind.TOKEN_DEAD:
                     raise
                 self._remember_dead(where)
         await by_channel(self.channel(where))
+
+    def _shown(self, card: Card, files: Sequence[FileMaker] | None) -> dict[str, Any]:
+        shown: dict[str, Any] = {
+            "content": card.content,
+            "view": self._view_of(card),
+            "allowed_mentions": discord.AllowedMentions.none(),
+        }
+        if files is not None:
+            shown["attachments"] = [make() for make in files]
+        return shown
 
     def _webhook(self, where: Where) -> discord.Webhook | None:
         application = self._client.application_id
@@ -196,12 +208,9 @@ def token_end(created_at: float, token_seconds: float) -> float:
     return created_at + token_seconds * (1 - TOKEN_MARGIN)
 
 
-def _shown(card: Card, files: Sequence[FileMaker] | None) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "content": card.content,
-        "view": view_of(card),
-        "allowed_mentions": discord.AllowedMentions.none(),
-    }
-    if files is not None:
-        shown["attachments"] = [make() for make in files]
-    return shown
+def components_in(message: discord.Message) -> Iterator[ComponentId]:
+    """What the components in a message of ours say."""
+    for row in message.components:
+        for item in getattr(row, "children", ()):
+            if found := ComponentId.parse(getattr(item, "custom_id", None) or ""):
+                yield found

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Answers:
+class PendingResponses:
     """By interaction id."""
 
     def __init__(self) -> None:
         self._open: dict[str, asyncio.Event] = {}
 
     @contextmanager
-    def pending(self, interaction: str) -> Iterator[None]:
+    def open(self, interaction: str) -> Iterator[None]:
         """From before a job exists until its first answer has arrived or failed."""
         event = self._open[interaction] = asyncio.Event()
         try:

@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import discord
 
-from bot.event_bus import Hub, WorkerState
-from bot.messages.api_errors import REQUEST_ERRORS, Trouble, trouble
-from bot.messages.edit_rate_limiter import Budget, Weight
-from bot.messages.job_card import Card, JobView, render_job
-from bot.messages.message_api import Doors, FileMaker
+from bot.event_bus import EventBus, WorkerState
+from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, error_kind
+from bot.messages.components import Card
+from bot.messages.edit_rate_limiter import EditRateLimiter, Weight
+from bot.messages.job_card import JobCards, JobView
+from bot.messages.message_api import FileMaker, MessageApi
 from core.events import Progress
 from core.job import Job, State
 
@@ -28,11 +29,11 @@ _AFTER_TROUBLE_SECONDS = 5.0
 _STOP_SECONDS = 5.0
 _REMEMBERED = 2000
 _FINAL_TROUBLE = (
-    Trouble.MESSAGE_GONE,
-    Trouble.ARCHIVED,
-    Trouble.CHANNEL_GONE,
-    Trouble.FORBIDDEN,
-    Trouble.REFUSED,
+    ErrorKind.MESSAGE_GONE,
+    ErrorKind.ARCHIVED,
+    ErrorKind.CHANNEL_GONE,
+    ErrorKind.FORBIDDEN,
+    ErrorKind.REFUSED,
 )
 
 #: Adds place and times, as they are now, to a job.
@@ -63,7 +64,7 @@ class _Live:
         self.news.set()
 
 
-class Editor:
+class ProgressEditor:
     """`pause`: seconds between two edits of a message. `refresh`: seconds after which a place in line is looked up.
 
     `patience`: seconds for which a first preview is waited for, so that both it and the start are one edit.
@@ -71,9 +72,10 @@ class Editor:
 
     def __init__(
         self,
-        hub: Hub,
-        doors: Doors,
-        budget: Budget,
+        bus: EventBus,
+        message_api: MessageApi,
+        limiter: EditRateLimiter,
+        cards: JobCards,
         look: Look,
         *,
         clock: Callable[[], float],
@@ -81,24 +83,25 @@ class Editor:
         refresh: float = 20.0,
         patience: float = 1.0,
     ) -> None:
-        self._hub = hub
-        self._doors = doors
-        self._budget = budget
+        self._bus = bus
+        self._message_api = message_api
+        self._limiter = limiter
+        self._cards = cards
         self._look = look
         self._clock = clock
         self.pause = pause
         self.refresh = refresh
         self._patience = patience
         self._lives: dict[str, _Live] = {}
-        self._heard: dict[str, Job] = {}  # the last news of jobs, oldest first
+        self._latest: dict[str, Job] = {}  # the last news of jobs, oldest first
 
     def follow(self, job: Job, card: Card | None) -> None:
         """Keeps the job's message up to date from now on; `card` is what it shows already, None when nobody knows."""
-        newest = self._heard.get(job.id, job)  # it may have started, or ended, while its first answer was on its way
+        newest = self._latest.get(job.id, job)  # it may have started, or ended, while its first answer was on its way
         if job.id in self._lives or newest.is_final or job.where.message is None:
             return
         live = _Live(replace(newest, where=job.where), card)
-        live.progress = self._hub.latest(job.id)
+        live.progress = self._bus.latest(job.id)
         if card is None or newest.state is not job.state or live.progress is not None:
             live.tell(Weight.CHANGE)
         live.task = asyncio.create_task(self._keep(live), name=f"edit-{job.id}")
@@ -113,7 +116,7 @@ class Editor:
             live.task.cancel()
         await asyncio.wait([live.task])
 
-    async def last_words(self) -> None:
+    async def show_requeued(self) -> None:
         """At a stop: whatever ran until now and goes on later says so, at once. Returns when that is shown."""
         await asyncio.sleep(0)  # the last news are handed out first
         stale = [live for live in self._lives.values() if live.job.state is State.QUEUED and live.ran]
@@ -124,9 +127,9 @@ class Editor:
         await self._show(live)
 
     async def run(self) -> None:
-        """Hands the hub's news to the messages' tasks; ends them when it is cancelled."""
+        """Hands the bus's news to the messages' tasks; ends them when it is cancelled."""
         try:
-            with self._hub.watch() as news:
+            with self._bus.watch() as news:
                 async for item in news:
                     self._hand_out(item)
         finally:
@@ -154,17 +157,17 @@ class Editor:
             watched.tell(Weight.CHANGE)
 
     def _remember(self, job: Job) -> None:
-        self._heard.pop(job.id, None)
-        self._heard[job.id] = job
-        if len(self._heard) > _REMEMBERED:
-            del self._heard[next(iter(self._heard))]
+        self._latest.pop(job.id, None)
+        self._latest[job.id] = job
+        if len(self._latest) > _REMEMBERED:
+            del self._latest[next(iter(self._latest))]
 
     async def _keep(self, live: _Live) -> None:
         try:
             while not live.over():
                 await self._until_news(live)
                 await _settled(live, self._patience)
-                await self._budget.turn(live.weight if live.weight is not None else Weight.PLACE)
+                await self._limiter.turn(live.weight if live.weight is not None else Weight.PLACE)
                 if live.over():
                     return
                 live.weight = None
@@ -194,17 +197,17 @@ class Editor:
         """Sends what is true now, if that is new. Returns the seconds to rest; None: it cannot be edited any more."""
         job = live.job
         progress = None if self._is_old(job) else live.progress
-        card = render_job(await self._look(job, progress))
+        card = self._cards.render(await self._look(job, progress))
         preview = progress.preview if progress is not None else b""
         if (card == live.shown and preview == live.preview) or live.over():
             return 0.0
         files = None if preview == live.preview else _attached(preview)
         try:
             async with live.sending:
-                await self._doors.edit(job.where, card, files)
+                await self._message_api.edit(job.where, card, files)
         except REQUEST_ERRORS as error:
-            if trouble(error) in _FINAL_TROUBLE:
-                log.info("A job's message cannot be edited any more (%s).", trouble(error).name, extra=_names(live))
+            if error_kind(error) in _FINAL_TROUBLE:
+                log.info("A job's message cannot be edited any more (%s).", error_kind(error).name, extra=_names(live))
                 return None
             live.tell(Weight.CHANGE)
             return _AFTER_TROUBLE_SECONDS

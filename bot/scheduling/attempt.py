@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from bot.scheduling.render_stages import Stage
-from bot.workers.connection import Link
+from bot.workers import WorkerConnection
 from core import events
 from core.job import Job
 
@@ -22,21 +22,21 @@ class Lost:
 
 
 Outcome = events.Done | events.Failed | events.Cancelled | Lost
-Heard = events.Started | events.Picture | Outcome
+AttemptEvent = events.Started | events.Picture | Outcome
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class Attempt:
     """A running job. All moments are monotonic seconds."""
 
     job: Job
-    link: Link
+    connection: WorkerConnection
     lease_until: float
-    inbox: asyncio.Queue[Heard] = field(default_factory=asyncio.Queue)
+    inbox: asyncio.Queue[AttemptEvent] = field(default_factory=asyncio.Queue)
     stage: Stage | None = None
     ordered: bool = False  # the worker has an order of it that it has not answered
     over: bool = False  # no further order will follow: its end is being written down
-    grounded: bool = False  # takes no further order: the bot stops, or the queue is paused
+    stopped: bool = False  # takes no further order: the bot stops, or the queue is paused
     cancel_until: float | None = None  # told to stop; ends here even without an answer
     paused: bool = False  # its rows wait in the worker's memory
     paused_at: float = 0.0  # since when
@@ -44,17 +44,17 @@ class Flight:
     resting: bool = False  # paused, and a heartbeat later than that did not name it as computed
     displaced: bool = False  # paused for another job of its own lane
     progress: events.Progress | None = None
-    stage_ms: int = 0  # heard in this stage
-    house_ms: int = 0  # of stages that were an ancestor's
+    stage_ms: int = 0  # told in this stage
+    restored_ms: int = 0  # of stages that were an ancestor's
 
     @property
     def id(self) -> str:
-        """The job's."""
+        """The id of its job."""
         return self.job.id
 
     @property
     def own_ms(self) -> int:
-        """GPU time of the job itself in this attempt, as far as heard."""
+        """GPU time of the job itself in this attempt, as far as told."""
         return self.stage_ms if self.stage is not None and self.stage.own else 0
 
     @property
@@ -75,7 +75,7 @@ class Flight:
         self.stage, self.ordered, self.stage_ms, self.progress = stage, True, 0, None
         self.resting = False
         self.renew(now)
-        self.link.send(
+        self.connection.send(
             events.Submit(
                 job=self.id,
                 attempt=self.job.attempt,
@@ -87,22 +87,22 @@ class Flight:
             )
         )
         if self.paused:
-            self.link.send(events.Pause(job=self.id, attempt=self.job.attempt))
+            self.connection.send(events.Pause(job=self.id, attempt=self.job.attempt))
 
     def hold(self, now: float) -> None:
         """Its rows wait from the next step on."""
         if not self.paused:
             self.paused, self.paused_at, self.pause_told, self.resting = True, now, False, False
             if self.ordered:
-                self.link.send(events.Pause(job=self.id, attempt=self.job.attempt))
+                self.connection.send(events.Pause(job=self.id, attempt=self.job.attempt))
 
     def go_on(self) -> None:
         """Its rows take their steps again."""
         if self.paused:
             self.paused = self.resting = self.displaced = False
             if self.ordered:
-                self.link.send(events.Resume(job=self.id, attempt=self.job.attempt))
+                self.connection.send(events.Resume(job=self.id, attempt=self.job.attempt))
 
     def recall(self) -> None:
         """Tells the worker to drop it."""
-        self.link.send(events.Cancel(job=self.id, attempt=self.job.attempt))
+        self.connection.send(events.Cancel(job=self.id, attempt=self.job.attempt))

@@ -1,10 +1,9 @@
 """Learns from finished jobs what a job costs and how long it takes. Knows neither queues nor who pays."""
 
 import logging
-from dataclasses import replace
 
-from bot.catalogue.registry import Shelf
-from bot.config.config import Config
+from bot.catalogue import ModelRegistry
+from bot.config import Config
 from core.cost import Calibration, cell_of, default_rate, estimate_ms
 from core.events import Heartbeat, Phase
 from core.job import Job, Request
@@ -19,12 +18,12 @@ _KEEP_EVERY, _DEAR_MS = 10, 10_000
 _PACE_RANGE = (0.5, 10.0)
 
 
-class Rates:
+class CostEstimator:
     """Estimates for every model on the device in use; kept in the settings, one calibration for each pair."""
 
-    def __init__(self, config: Config, settings: Settings, shelf: Shelf) -> None:
+    def __init__(self, config: Config, settings: Settings, model_registry: ModelRegistry) -> None:
         self._settings = settings
-        self._shelf = shelf
+        self._model_registry = model_registry
         self._device = "cpu" if config.device == "auto" else config.device
         self._learned: dict[str, Calibration] = {}
         self._unkept: dict[str, int] = {}  # jobs by model
@@ -48,10 +47,8 @@ class Rates:
         if model not in self._learned:
             await self._load(model)
 
-    def estimate_ms(self, request: Request, count: int | None = None) -> int:
-        """GPU time that the request will hardly exceed; for `count` pictures of it when given."""
-        if count is not None:
-            request = replace(request, count=count)
+    def estimate_ms(self, request: Request) -> int:
+        """GPU time that the request will hardly exceed."""
         return estimate_ms(request, self._of(request.model).rate_for(request))
 
     async def learn(self, job: Job, gpu_ms: int) -> None:
@@ -88,7 +85,7 @@ class Rates:
         """What is known of the model: what was measured, else the first rate of its family."""
         if model in self._learned:
             return self._learned[model]
-        known = self._shelf.get(model)
+        known = self._model_registry.get(model)
         return Calibration(base=default_rate(self._device, known.family if known is not None else ""))
 
     def _name(self, model: str) -> str:
@@ -96,7 +93,7 @@ class Rates:
 
     async def _load_all(self) -> None:
         self._learned.clear()
-        for model in self._shelf.choices.models:
+        for model in self._model_registry.choices.models:
             await self._load(model)
 
     async def _load(self, model: str) -> None:

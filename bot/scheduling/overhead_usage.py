@@ -9,7 +9,7 @@ from storage.ledger import Ledger
 log = logging.getLogger(__name__)
 
 
-class HouseBook:
+class OverheadUsage:
     """Memory between two bookings: one transaction a cause instead of one an event."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -25,7 +25,7 @@ class HouseBook:
         for cause in list(self._spent):
             gpu_ms = self._spent.pop(cause)
             try:
-                await self._ledger.house(cause, gpu_ms)
+                await self._ledger.book_overhead(cause, gpu_ms)
             except PASSING as error:
                 self._spent[cause] += gpu_ms
                 log.error("Could not book GPU time (%s); it is tried again.", error)

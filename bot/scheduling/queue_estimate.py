@@ -22,7 +22,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aloft:
+class RemainingWork:
     """A running job. `left_ms`: GPU time until it is done."""
 
     job: str
@@ -31,8 +31,8 @@ class Aloft:
     paused: bool = False
 
 
-def outlook(
-    aloft: Sequence[Aloft],
+def estimates(
+    remaining: Sequence[RemainingWork],
     places: Mapping[str, Place],
     *,
     pace: float,
@@ -44,7 +44,7 @@ def outlook(
     Lanes follow one another, but for relax's share. The running jobs of a lane share the GPU and so end about together;
     those that wait there follow one by one.
     """
-    line = _Line(aloft, places, share)
+    line = _Line(remaining, places, share)
     second = pace / 1000
 
     def estimate(lane: Lane, place: int, starts_ms: float, ends_ms: float, paused: bool = False) -> Estimate:
@@ -54,7 +54,7 @@ def outlook(
         return Estimate(place=place, starts_in_s=starts_s, ends_in_s=line.until(lane, ends_ms) * second, paused=paused)
 
     found = {}
-    for job in aloft:
+    for job in remaining:
         beside = line.running[job.lane]
         together = min(sum(beside), job.left_ms * len(beside))
         found[job.job] = estimate(job.lane, 0, 0.0, together, job.paused)
@@ -68,8 +68,8 @@ def outlook(
 class _Line:
     """All work that is known, by lane, in GPU milliseconds."""
 
-    def __init__(self, aloft: Sequence[Aloft], places: Mapping[str, Place], share: float) -> None:
-        self.running = {lane: [job.left_ms for job in aloft if job.lane is lane] for lane in Lane}
+    def __init__(self, remaining: Sequence[RemainingWork], places: Mapping[str, Place], share: float) -> None:
+        self.running = {lane: [job.left_ms for job in remaining if job.lane is lane] for lane in Lane}
         self._work = {lane: sum(self.running[lane]) for lane in Lane}
         for place in places.values():
             self._work[place.lane] += place.estimate_ms

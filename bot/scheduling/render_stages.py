@@ -23,7 +23,7 @@ OTHER_MODEL = "It was asked of a model that is not here any more. 🔄 makes it 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Pictures `indices` of job `of`. `own` is False for an ancestor's, whose GPU time is the house's."""
+    """Pictures `indices` of job `of`. `own` is False for an ancestor's, whose GPU time is overhead."""
 
     of: Job
     indices: tuple[int, ...]

@@ -1,37 +1,29 @@
 """The only one who decides: which job goes to which worker, who pauses, who is told to stop.
 
-Knows storage's statements and the door's workers; knows nothing of Discord. The row decides: the memory here holds only
-what a restart may forget. What workers say comes by worker_events.py, what they are told goes by lane_control.py; the
-rules are core's.
+Knows storage's statements and the connected workers; knows nothing of Discord. The row decides: the memory here holds
+only what a restart may forget. What workers say comes by worker_events.py, what they are told goes by lane_control.py;
+the rules are core's.
 """
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
 
-from bot.event_bus import Hub, Status, WorkerState
-from bot.image_store import Pictures
-from bot.scheduling.attempt import LEASE_SECONDS, Flight
-from bot.scheduling.cost_estimator import Rates
-from bot.scheduling.job_runner import Conductor
-from bot.scheduling.lane_control import Lanes
-from bot.scheduling.overhead_usage import HouseBook
-from bot.scheduling.queue_estimate import Aloft, Estimate, outlook
-from bot.scheduling.running_jobs import Fleet
-from bot.scheduling.worker_events import Hearing
+from bot.event_bus import Status, WorkerState
+from bot.resources import Resources
+from bot.scheduling.attempt import LEASE_SECONDS, Attempt
+from bot.scheduling.cost_estimator import CostEstimator
+from bot.scheduling.job_runner import JobRunner
+from bot.scheduling.lane_control import LaneControl
+from bot.scheduling.overhead_usage import OverheadUsage
+from bot.scheduling.queue_estimate import Estimate, RemainingWork, estimates
+from bot.scheduling.running_jobs import RunningJobs
+from bot.scheduling.worker_events import WorkerEventHandler
 from bot.storage_retry import PASSING, until_stored
-from bot.workers.connection import Link
-from bot.workers.server import Door
+from bot.workers import WorkerConnection, WorkerServer
 from core import events
-from core.cost import Plan
-from core.fairness import RELAX_SHARE
 from core.job import Job, Lane
-from storage.jobs import Claim, Jobs
-from storage.ledger import Ledger
-from storage.settings import Settings
+from storage.jobs import Claim
 
 log = logging.getLogger(__name__)
 
@@ -45,83 +37,61 @@ LOOK_SECONDS = 1.0
 _OUTLOOK_SECONDS = 0.5
 _DEAD = 1e12
 
-__all__ = ["Estimate", "Scheduler", "Tools"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What the scheduler works with. `boot` names this start of the bot; `model` hears what a worker has loaded."""
-
-    jobs: Jobs
-    ledger: Ledger
-    settings: Settings
-    pictures: Pictures
-    hub: Hub
-    door: Door
-    rates: Rates
-    plan: Plan
-    boot: str
-    model: Callable[[events.ModelInfo], Awaitable[None]]
-    clock: Callable[[], float]
-    monotonic: Callable[[], float] = field(default=time.monotonic)
-    relax_share: float = RELAX_SHARE
-
 
 class Scheduler:
-    """Is asked by admission and by commands, and told by its hearing."""
+    """Is asked by admission and by commands, and told of workers' events. `boot` names this start of the bot."""
 
-    def __init__(self, tools: Tools) -> None:
-        self._tools = tools
-        self._jobs = tools.jobs
-        self._fleet = Fleet(tools.monotonic)
-        self._unwanted: set[str] = set()  # cancelled between claim and take-off
-        self._house = HouseBook(tools.ledger)
+    def __init__(self, resources: Resources, costs: CostEstimator, worker_server: WorkerServer, *, boot: str) -> None:
+        self._resources = resources
+        self._costs = costs
+        self._worker_server = worker_server
+        self._boot = boot
+        self._jobs = resources.jobs
+        self._running_jobs = RunningJobs(resources.monotonic)
+        self._unwanted: set[str] = set()  # cancelled between its claim and the start of its attempt
+        self._overhead = OverheadUsage(resources.ledger)
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._paused_at: float | None = None  # monotonic
         self._draining = False
         self._seen: tuple[float, dict[str, Estimate]] = (-_DEAD, {})
-        self._lanes = Lanes(
-            self._fleet,
-            share=tools.relax_share,
-            running=tools.plan.running,
+        self._lane_control = LaneControl(
+            self._running_jobs,
+            share=resources.config.relax_share,
+            running=resources.plan.running,
             kick=self.kick,
-            monotonic=tools.monotonic,
+            monotonic=resources.monotonic,
         )
-        self._conductor = Conductor(
-            jobs=tools.jobs,
-            ledger=tools.ledger,
-            pictures=tools.pictures,
-            rates=tools.rates,
-            hub=tools.hub,
-            alive=lambda flight: tools.door.links.get(flight.link.id) is flight.link,
-            coming=lambda flight: self._lanes.steer(flight.link, flight),
-            monotonic=tools.monotonic,
+        self._job_runner = JobRunner(
+            resources,
+            costs,
+            alive=lambda attempt: worker_server.connections.get(attempt.connection.id) is attempt.connection,
+            coming=lambda attempt: self._lane_control.steer(attempt.connection, attempt),
         )
-        tools.door.listener = Hearing(
-            fleet=self._fleet,
-            lanes=self._lanes,
-            house=self._house,
-            rates=tools.rates,
-            hub=tools.hub,
-            door=tools.door,
-            ready=lambda link, models: self._spawn(self._ready(link, models)),
+        worker_server.listener = WorkerEventHandler(
+            running_jobs=self._running_jobs,
+            lane_control=self._lane_control,
+            overhead=self._overhead,
+            costs=costs,
+            bus=resources.bus,
+            worker_server=worker_server,
+            ready=lambda connection, models: self._spawn(self._ready(connection, models)),
             kick=self.kick,
-            weather=self.weather,
+            status_changed=self.status_changed,
             draining=lambda: self._draining,
-            monotonic=tools.monotonic,
+            monotonic=resources.monotonic,
         )
 
     # --- life ------------------------------------------------------------------------------------------------------
 
     async def begin(self) -> list[Job]:
         """Before anything else: takes back what an earlier start left running. Returns those jobs."""
-        if await self._tools.settings.state("worker_paused", False):
-            self._paused_at = self._tools.monotonic()
-        await self._tools.rates.begin()
-        await self._tools.pictures.sweep()
-        self._lanes.credit_ms = self._lanes.kept_ms = await self._jobs.credit()
-        returned = await self._jobs.new_boot(self._tools.boot)
+        if await self._resources.settings.state("worker_paused", False):
+            self._paused_at = self._resources.monotonic()
+        await self._costs.begin()
+        await self._resources.images.sweep()
+        self._lane_control.credit_ms = self._lane_control.kept_ms = await self._jobs.credit()
+        returned = await self._jobs.new_boot(self._boot)
         if returned:
             log.info("%d jobs that an earlier start left running wait again.", len(returned))
         return returned
@@ -131,7 +101,7 @@ class Scheduler:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._tick())
-            tasks.create_task(self._keep_house())
+            tasks.create_task(self._housekeeping())
             self.kick()
             while True:
                 await self._wake.wait()
@@ -141,24 +111,24 @@ class Scheduler:
     async def drain(self, seconds: float) -> None:
         """Takes nothing new. Jobs that can end in time do; the others go back into the queue, uncounted."""
         self._draining = True
-        until = self._tools.monotonic() + seconds
-        while self._fleet and (left := until - self._tools.monotonic()) > 0:
-            for flight in self._fleet.all():
-                if self._ends_in(flight) > left:
-                    self._fleet.recall(flight, "The bot stops.")
-            await self._landing(min(left, TICK_SECONDS))
-        for flight in self._fleet.all():
-            self._fleet.recall(flight, "The bot stops.")
-        until = self._tools.monotonic() + 2.0
-        while self._fleet and (left := until - self._tools.monotonic()) > 0:
-            await self._landing(left)
-        if self._fleet:
-            log.warning("%d jobs could not be put back; the next start does it.", len(self._fleet))
-        self._tools.door.stop()
-        await self._house.book()
+        until = self._resources.monotonic() + seconds
+        while self._running_jobs and (left := until - self._resources.monotonic()) > 0:
+            for attempt in self._running_jobs.all():
+                if self._ends_in(attempt) > left:
+                    self._running_jobs.recall(attempt, "The bot stops.")
+            await self._wait_for_end(min(left, TICK_SECONDS))
+        for attempt in self._running_jobs.all():
+            self._running_jobs.recall(attempt, "The bot stops.")
+        until = self._resources.monotonic() + 2.0
+        while self._running_jobs and (left := until - self._resources.monotonic()) > 0:
+            await self._wait_for_end(left)
+        if self._running_jobs:
+            log.warning("%d jobs could not be put back; the next start does it.", len(self._running_jobs))
+        self._worker_server.stop()
+        await self._overhead.book()
         await self._keep_credit()
         try:
-            await self._tools.rates.keep()
+            await self._costs.keep()
         except PASSING as error:
             log.warning("What was learned from the last jobs is lost (%s).", error)
 
@@ -173,13 +143,13 @@ class Scheduler:
         """A waiting job is cancelled at once; a running one is told to stop, and its row says so when it has."""
         for _ in range(2):  # it may be claimed, or put back, between the two statements
             if job := await self._jobs.cancel_waiting(job_id):
-                self._tools.hub.changed(job)
+                self._resources.bus.changed(job)
                 self.kick()
                 return job
-            if job := await self._jobs.unwant(job_id):
-                self._tools.hub.changed(job)
-                if flight := self._fleet.get(job_id):
-                    self._fleet.stop(flight)
+            if job := await self._jobs.request_cancel(job_id):
+                self._resources.bus.changed(job)
+                if attempt := self._running_jobs.get(job_id):
+                    self._running_jobs.stop(attempt)
                 else:
                     self._unwanted.add(job_id)
                 return job
@@ -187,23 +157,27 @@ class Scheduler:
 
     async def pause(self) -> None:
         """No job starts any more, also after a restart. Running ones may end for a while, then they wait again."""
-        await self._tools.settings.put_state("worker_paused", True)
+        await self._resources.settings.put_state("worker_paused", True)
         if self._paused_at is None:
-            self._paused_at = self._tools.monotonic()
-        self.weather()
+            self._paused_at = self._resources.monotonic()
+        self.status_changed()
 
     async def resume(self) -> None:
         """Jobs start again."""
-        await self._tools.settings.put_state("worker_paused", False)
+        await self._resources.settings.put_state("worker_paused", False)
         self._paused_at = None
-        self.weather()
+        self.status_changed()
         self.kick()
 
     def worker_state(self) -> WorkerState:
         """How the GPU's side stands."""
-        door, paused = self._tools.door, self._paused_at is not None
+        worker_server, paused = self._worker_server, self._paused_at is not None
         return WorkerState(
-            status=door.status, paused=paused, since=door.since, sentence=door.sentence, stopping=self._draining
+            status=worker_server.status,
+            paused=paused,
+            since=worker_server.since,
+            sentence=worker_server.sentence,
+            stopping=self._draining,
         )
 
     async def estimate(self, job: Job) -> Estimate:
@@ -212,101 +186,103 @@ class Scheduler:
             return Estimate(place=0)
         if job.id not in self._seen[1]:
             self._seen = (-_DEAD, {})
-        return (await self.outlook()).get(job.id, Estimate(place=0))
+        return (await self.estimates()).get(job.id, Estimate(place=0))
 
-    async def outlook(self) -> dict[str, Estimate]:
+    async def estimates(self) -> dict[str, Estimate]:
         """Of all waiting and running jobs; at most half a second old."""
-        now = self._tools.monotonic()
+        now = self._resources.monotonic()
         if now - self._seen[0] > _OUTLOOK_SECONDS:
             places = await self._jobs.places()
-            flights = self._fleet.all()
+            attempts = self._running_jobs.all()
             self._seen = (
                 now,
-                outlook(
-                    [self._aloft(flight, now) for flight in flights],
+                estimates(
+                    [self._remaining(attempt, now) for attempt in attempts],
                     places,
-                    share=self._tools.relax_share,
-                    pace=self._tools.rates.pace,
-                    working=self._tools.door.status is Status.ONLINE and self._paused_at is None,
+                    share=self._resources.config.relax_share,
+                    pace=self._costs.pace,
+                    working=self._worker_server.status is Status.ONLINE and self._paused_at is None,
                 ),
             )
         return self._seen[1]
 
-    def weather(self) -> None:
-        """The door's status or the pause changed."""
+    def status_changed(self) -> None:
+        """The worker server's status or the pause changed."""
         self._seen = (-_DEAD, {})
-        self._tools.hub.worker(self.worker_state())
+        self._resources.bus.worker(self.worker_state())
 
     # --- decisions -------------------------------------------------------------------------------------------------
 
     async def _fill(self) -> None:
         """Claims jobs while a worker has room."""
         await self._look_at_queue()
-        for link in list(self._tools.door.links.values()):
+        for connection in list(self._worker_server.connections.values()):
             in_vain: list[Lane] = []
-            while self._may_claim(link) and (room := self._lanes.room(link, in_vain)):
-                claim = await self._jobs.claim(boot=self._tools.boot, worker=link.id, room=room)
+            while self._may_claim(connection) and (capacity := self._lane_control.capacity(connection, in_vain)):
+                claim = await self._jobs.claim(boot=self._boot, worker=connection.id, capacity=capacity)
                 if claim is not None:
-                    self._take_off(claim, link)
+                    self._start_attempt(claim, connection)
                     await self._look_at_queue()
-                elif room.lane is not None:
-                    in_vain.append(room.lane)
-            if link.ready:
-                self._lanes.settled.add(link.id)
-                self._lanes.steer(link)
+                elif capacity.lane is not None:
+                    in_vain.append(capacity.lane)
+            if connection.ready:
+                self._lane_control.settled.add(connection.id)
+                self._lane_control.steer(connection)
 
-    def _may_claim(self, link: Link) -> bool:
-        there = self._tools.door.links.get(link.id) is link  # it may be gone since the last claim for it
-        return there and link.ready and not self._draining and self._paused_at is None
+    def _may_claim(self, connection: WorkerConnection) -> bool:
+        there = (
+            self._worker_server.connections.get(connection.id) is connection
+        )  # it may be gone since the last claim for it
+        return there and connection.ready and not self._draining and self._paused_at is None
 
     async def _look_at_queue(self) -> None:
-        self._lanes.queued = await self._jobs.waiting_lanes(self._tools.plan.running)
+        self._lane_control.queued = await self._jobs.waiting_lanes(self._resources.plan.running)
 
-    def _take_off(self, claim: Claim, link: Link) -> None:
+    def _start_attempt(self, claim: Claim, connection: WorkerConnection) -> None:
         job = claim.job
-        flight = Flight(job=job, link=link, lease_until=self._tools.monotonic() + LEASE_SECONDS)
-        self._fleet.add(flight)
+        attempt = Attempt(job=job, connection=connection, lease_until=self._resources.monotonic() + LEASE_SECONDS)
+        self._running_jobs.add(attempt)
         for displaced in claim.displaced:
-            if (other := self._fleet.get(displaced)) is not None:
+            if (other := self._running_jobs.get(displaced)) is not None:
                 other.displaced = True
         if job.id in self._unwanted:
-            self._fleet.stop(flight)
+            self._running_jobs.stop(attempt)
         self._seen = (-_DEAD, {})
-        log.info("A job goes to worker %s.", link.id, extra={"job": job.id, "attempt": job.attempt})
-        self._tools.hub.changed(job)
-        self._spawn(self._fly(flight))
+        log.info("A job goes to worker %s.", connection.id, extra={"job": job.id, "attempt": job.attempt})
+        self._resources.bus.changed(job)
+        self._spawn(self._run_attempt(attempt))
 
-    async def _fly(self, flight: Flight) -> None:
+    async def _run_attempt(self, attempt: Attempt) -> None:
         try:
-            await self._conductor.run(flight)
+            await self._job_runner.run(attempt)
         finally:
-            self._fleet.remove(flight)
-            self._unwanted.discard(flight.id)
+            self._running_jobs.remove(attempt)
+            self._unwanted.discard(attempt.id)
             self.kick()
 
-    async def _ready(self, link: Link, models: tuple[events.ModelInfo, ...]) -> None:
+    async def _ready(self, connection: WorkerConnection, models: tuple[events.ModelInfo, ...]) -> None:
         for model in models:
-            await until_stored(partial(self._tools.model, model), "remember the model")
-            await until_stored(partial(self._tools.rates.use, model.name, link.device), "load what was learned")
+            await until_stored(partial(self._resources.model_registry.told, model), "remember the model")
+            await until_stored(partial(self._costs.use, model.name, connection.device), "load what was learned")
         self.kick()
 
-    def _aloft(self, flight: Flight, now: float) -> Aloft:
-        left = self._tools.rates.estimate_ms(flight.job.request) * (1.0 - flight.fraction)
-        paused = flight.paused and now - flight.paused_at >= PAUSE_SHOWN_SECONDS
-        return Aloft(job=flight.id, lane=flight.job.lane, left_ms=left, paused=paused)
+    def _remaining(self, attempt: Attempt, now: float) -> RemainingWork:
+        left = self._costs.estimate_ms(attempt.job.request) * (1.0 - attempt.fraction)
+        paused = attempt.paused and now - attempt.paused_at >= PAUSE_SHOWN_SECONDS
+        return RemainingWork(job=attempt.id, lane=attempt.job.lane, left_ms=left, paused=paused)
 
-    def _ends_in(self, flight: Flight) -> float:
-        now = self._tools.monotonic()
-        lefts = {other.id: self._aloft(other, now).left_ms for other in self._fleet.all()}
-        together = sum(lefts.values()) if flight.paused else lefts[flight.id] * len(lefts)
-        return together * self._tools.rates.pace / 1000
+    def _ends_in(self, attempt: Attempt) -> float:
+        now = self._resources.monotonic()
+        lefts = {other.id: self._remaining(other, now).left_ms for other in self._running_jobs.all()}
+        together = sum(lefts.values()) if attempt.paused else lefts[attempt.id] * len(lefts)
+        return together * self._costs.pace / 1000
 
-    async def _landing(self, seconds: float) -> None:
-        """Until a flight ends, or the time is over."""
-        self._fleet.landed.clear()
+    async def _wait_for_end(self, seconds: float) -> None:
+        """Until an attempt ends, or the time is over."""
+        self._running_jobs.ended.clear()
         try:
             async with asyncio.timeout(seconds):
-                await self._fleet.landed.wait()
+                await self._running_jobs.ended.wait()
         except TimeoutError:
             return
 
@@ -320,63 +296,63 @@ class Scheduler:
     # --- clockwork -------------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
-        before = renewed = looked = self._tools.monotonic()
+        before = renewed = looked = self._resources.monotonic()
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            now = self._tools.monotonic()
+            now = self._resources.monotonic()
             late, before = now - before - TICK_SECONDS, now
             if late > 1.0:
                 # We were asleep, not the workers: what they said meanwhile is not read yet.
-                for flight in self._fleet.all():
-                    flight.lease_until += late
+                for attempt in self._running_jobs.all():
+                    attempt.lease_until += late
                 continue
-            self._fleet.look_at_leases(now)
+            self._running_jobs.look_at_leases(now)
             self._tell_of_pauses(now)
             if now - looked > LOOK_SECONDS:
                 looked = now
                 await self._look()
-            if now - renewed > RENEW_SECONDS and self._fleet:
+            if now - renewed > RENEW_SECONDS and self._running_jobs:
                 renewed = now
                 await self._renew()
             if self._paused_at is not None and now - self._paused_at > PAUSE_GRACE_SECONDS:
-                for flight in self._fleet.all():
-                    self._fleet.recall(flight, "The queue is paused.")
+                for attempt in self._running_jobs.all():
+                    self._running_jobs.recall(attempt, "The queue is paused.")
 
     async def _look(self) -> None:
         await self._keep_credit()
-        if self._fleet and self._lanes.queued:
+        if self._running_jobs and self._lane_control.queued:
             self._wake.set()
 
     async def _keep_credit(self) -> None:
-        credit = self._lanes.credit_ms
-        if credit != self._lanes.kept_ms:
+        credit = self._lane_control.credit_ms
+        if credit != self._lane_control.kept_ms:
             try:
                 await self._jobs.keep_credit(credit)
-                self._lanes.kept_ms = credit
+                self._lane_control.kept_ms = credit
             except PASSING as error:
                 log.error("Relax's credit could not be kept (%s); it is tried again.", error)
 
     def _tell_of_pauses(self, now: float) -> None:
         """A pause that lasts is shown; going on shows by itself."""
-        for flight in self._fleet.all():
-            if flight.paused and not flight.pause_told and now - flight.paused_at >= PAUSE_SHOWN_SECONDS:
-                flight.pause_told = True
+        for attempt in self._running_jobs.all():
+            if attempt.paused and not attempt.pause_told and now - attempt.paused_at >= PAUSE_SHOWN_SECONDS:
+                attempt.pause_told = True
                 self._seen = (-_DEAD, {})
-                self._tools.hub.changed(flight.job)
+                self._resources.bus.changed(attempt.job)
 
     async def _renew(self) -> None:
-        heard = [(flight.id, flight.job.attempt, flight.own_ms) for flight in self._fleet.all()]
+        alive = [(attempt.id, attempt.job.attempt, attempt.own_ms) for attempt in self._running_jobs.all()]
         try:
-            await self._jobs.renew(heard)
+            await self._jobs.renew(alive)
         except PASSING as error:
             log.error("Could not note that the jobs are alive (%s).", error)
-        await self._house.book()
+        await self._overhead.book()
 
-    async def _keep_house(self) -> None:
+    async def _housekeeping(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            await self._house.book()
+            await self._overhead.book()
             try:
-                await self._tools.pictures.prune()
+                await self._resources.images.prune()
             except PASSING as error:
                 log.error("Housekeeping failed (%s); it is tried again in a minute.", error)

@@ -9,7 +9,7 @@ from typing import Any
 
 from core import events, wire
 from core.errors import FrameError
-from core.worker_auth import proves
+from core.worker_auth import verify_proof
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +17,8 @@ HANDSHAKE_SECONDS = 10.0
 _CHUNK = 1 << 18
 
 
-class Link:
-    """A connected worker. `heard_at` (monotonic) and `beat` are what the door's watchdog reads."""
+class WorkerConnection:
+    """A connected worker. `heard_at` (monotonic) and `beat` are what the server's watchdog reads."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, local: bool, monotonic: Callable[[], float]
@@ -76,7 +76,7 @@ class Link:
                     return self._refuse("It did not say hello.")
                 if message.protocol != events.PROTOCOL:
                     return self._refuse("It is of another version. Install the same version on both sides.")
-                if not proves(key, nonce, message.proof):
+                if not verify_proof(key, nonce, message.proof):
                     return self._refuse("Its key is wrong. Give it the bot's DARKROOM_WORKER_KEY.")
                 self.hello = message
                 self.id = f"{message.name}-{secrets.token_hex(4)}"
@@ -125,11 +125,11 @@ def models_in(event: events.Ready | events.Models) -> tuple[events.ModelInfo, ..
     return (event.model,) if isinstance(event, events.Ready) else event.known
 
 
-async def receive(link: Link, heard: Callable[[events.Message], None]) -> None:
+async def receive(connection: WorkerConnection, received: Callable[[events.Message], None]) -> None:
     """Reads a link to its end. Whatever a worker sends, it can only end its own connection."""
     try:
-        async for message in link.messages():
-            heard(message)
+        async for message in connection.messages():
+            received(message)
     except FrameError as error:
-        link.why_closed = error.sentence
-        log.warning("The connection of worker %s is closed. %s", link.id, error.sentence)
+        connection.why_closed = error.sentence
+        log.warning("The connection of worker %s is closed. %s", connection.id, error.sentence)

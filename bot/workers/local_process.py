@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from bot.config.config import ROOT, Config
+from bot.config import ROOT, Config
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,10 @@ class LocalWorker:
         """Of the process that runs, if any."""
         return self.process.pid if self.process and self.process.returncode is None else None
 
+    def is_process(self, pid: int) -> bool:
+        """Whether this is the last one that was started; it may have ended since, and its last words come later."""
+        return self.process is not None and self.process.pid == pid
+
     def ready(self) -> None:
         """Its model is loaded: the next end of it is an accident, not a crash loop."""
         self._was_ready = True
@@ -79,7 +83,7 @@ class LocalWorker:
         """Starts the worker, and another one each time it ends, until cancelled or told to stop."""
         wait = FIRST_WAIT_SECONDS
         while not self._stopping.is_set():
-            await self._one_life()
+            await self._run_once()
             if self._stopping.is_set():
                 return
             wait = FIRST_WAIT_SECONDS if self._was_ready else min(LONGEST_WAIT_SECONDS, wait * 2)
@@ -90,7 +94,7 @@ class LocalWorker:
                 log.info("The next worker starts in %.1f s.", pause)
             await asyncio.sleep(pause)
 
-    async def _one_life(self) -> None:
+    async def _run_once(self) -> None:
         self._was_ready = self._load_failed = False
         self.connected.clear()
         try:
@@ -111,16 +115,16 @@ class LocalWorker:
                 _kill_group(self.process.pid)  # what it started would hold the log's pipe open
         finally:
             self.kill()
-            await _buried(self.process)
-        self._bury(code)
+            await _closed(self.process)
+        self._note_end(code)
         self._changed()
 
-    def _bury(self, code: int) -> None:
+    def _note_end(self, code: int) -> None:
         """Says why it ended, and once alone what only a person can change: its own line tells of each later try."""
         before = self.sentence
         self._unfit = code == EXIT_CONFIG and not self._load_failed
         if not self._load_failed:
-            self.sentence = self._epitaph(code)
+            self.sentence = self._end_sentence(code)
         if not self._unfit:
             log.warning("%s", self.sentence)
         elif self.sentence != before:
@@ -133,7 +137,7 @@ class LocalWorker:
             stdout=PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=ROOT,
-            env={**environment(), **self._parent, **self._hub, "DARKROOM_WORKER_KEY": self._key},
+            env={**worker_environment(), **self._parent, **self._hub, "DARKROOM_WORKER_KEY": self._key},
             # A Ctrl+C in the terminal is the bot's: it tells the worker when the running jobs are safe.
             start_new_session=True,
         )
@@ -158,11 +162,11 @@ class LocalWorker:
             if not line:
                 return
             text = line.decode(errors="replace").rstrip()
-            level, said = _heard(text)
+            level, said = _parsed(text)
             self._tail.append(said)
             log.log(level, "worker: %s", said)
 
-    def _epitaph(self, code: int) -> str:
+    def _end_sentence(self, code: int) -> str:
         if code < 0:
             return f"The worker was ended by {signal.Signals(-code).name}."
         if code == 0:
@@ -171,7 +175,7 @@ class LocalWorker:
         return f"The worker ended with code {code}: {said[:200]}"
 
 
-async def _buried(process: Process) -> None:
+async def _closed(process: Process) -> None:
     """Closes a killed process's pipe once it has ended, also when this task is cancelled, which stays cancelled."""
     waiting = asyncio.ensure_future(process.wait())
     try:
@@ -191,10 +195,10 @@ def _kill_group(pid: int) -> None:
 
 def _command(config: Config, address: str, model: str) -> list[str]:
     given = shlex.split(config.worker_command)
-    return (given or PLAIN_COMMAND) + ["--connect", address, "--local", *options(config, model)]
+    return (given or PLAIN_COMMAND) + ["--connect", address, "--local", *worker_options(config, model)]
 
 
-def options(config: Config, model: str) -> list[str]:
+def worker_options(config: Config, model: str) -> list[str]:
     """The worker's options for these settings."""
     chosen = ["--device", config.device, "--dtype", config.dtype, "--model", model, "--nice", str(config.nice)]
     if config.threads:
@@ -207,12 +211,12 @@ def options(config: Config, model: str) -> list[str]:
     return chosen
 
 
-def environment() -> dict[str, str]:
+def worker_environment() -> dict[str, str]:
     """The worker needs no token, so it gets none."""
     return {name: value for name, value in os.environ.items() if name != "DISCORD_TOKEN"}
 
 
-def _heard(line: str) -> tuple[int, str]:
+def _parsed(line: str) -> tuple[int, str]:
     """The level and the sentence of a line of the worker's; whatever else it prints is news of no level."""
     found = _LINE.fullmatch(line)
     return (logging.getLevelNamesMapping()[found[1]], found[2]) if found else (logging.INFO, line)

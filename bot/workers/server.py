@@ -1,4 +1,4 @@
-"""The door that workers dial: who is there, who is silent for too long, who replaces them.
+"""The server that workers dial: who is there, who is silent for too long, who replaces them.
 
 Knows processes, sockets and deadlines; knows nothing of queues or Discord. What a worker says about jobs goes to the
 listener (the scheduler), unread. No worker can take the bot down: the worst that it can do is end its own connection.
@@ -17,11 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from bot.config.config import Config
-from bot.config.value_parsers import is_loopback
+from bot.config import Config, is_loopback
 from bot.event_bus import Status
 from bot.workers import tcp_listener
-from bot.workers.connection import Link, receive
+from bot.workers.connection import WorkerConnection, receive
 from bot.workers.local_process import LocalWorker
 from core import events
 
@@ -40,20 +39,17 @@ _MAX_SOCKET_PATH = 100
 class Listener(Protocol):
     """Who decides. None of these may wait or raise."""
 
-    def joined(self, link: Link) -> None:
-        """A worker is there; its model may still be loading."""
-
-    def heard(self, link: Link, event: events.Message) -> None:
+    def received(self, connection: WorkerConnection, event: events.Message) -> None:
         """It said something about its jobs, its model or its time."""
 
-    def lost(self, link: Link) -> None:
+    def lost(self, connection: WorkerConnection) -> None:
         """It is gone. `link.why_closed` is empty when it hung up by itself or died."""
 
-    def weather(self) -> None:
-        """`Door.status` changed."""
+    def status_changed(self) -> None:
+        """`WorkerServer.status` changed."""
 
 
-class Door:
+class WorkerServer:
     """`status`, `since` (seconds since the epoch) and `sentence` say how the GPU's side stands."""
 
     def __init__(
@@ -67,7 +63,7 @@ class Door:
         deadlines: Mapping[events.Phase, float] = events.PHASE_DEADLINE_SECONDS,
         silent_seconds: float = SILENT_SECONDS,
     ) -> None:
-        self.links: dict[str, Link] = {}
+        self.connections: dict[str, WorkerConnection] = {}
         self.status = Status.AWAY
         self.since = clock()
         self.port: int | None = None  # that far workers dial, once it is open
@@ -106,20 +102,20 @@ class Door:
         self._stopping = True
         if self.local:
             self.local.stop()
-        for link in self.links.values():
-            link.send(events.Shutdown())
+        for connection in self.connections.values():
+            connection.send(events.Shutdown())
 
     def tell_catalogue(self) -> None:
         """Tells every worker what requests may name now."""
-        for link in self.links.values():
-            link.send(self._catalogue(local=link.local))
+        for connection in self.connections.values():
+            connection.send(self._catalogue(local=connection.local))
 
-    def drop(self, link: Link, why: str) -> None:
+    def drop(self, connection: WorkerConnection, why: str) -> None:
         """Ends a worker that cannot be trusted any more; a local one is killed, for it may hold the GPU."""
-        log.warning("Worker %s is dropped. %s", link.id, why)
-        if self.local and link.local and link.pid == self.local.pid:
+        log.warning("Worker %s is dropped. %s", connection.id, why)
+        if self.local and connection.local and connection.pid == self.local.pid:
             self.local.kill()
-        link.close(why)
+        connection.close(why)
 
     @asynccontextmanager
     async def _listening(self, path: Path) -> AsyncIterator[None]:
@@ -150,87 +146,86 @@ class Door:
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
-        link = Link(reader, writer, local=local, monotonic=self._monotonic)
+        connection = WorkerConnection(reader, writer, local=local, monotonic=self._monotonic)
         try:
-            if await link.shake_hands(self._key):
-                await self._converse(link)
+            if await connection.shake_hands(self._key):
+                await self._converse(connection)
         except (OSError, TimeoutError) as error:
             log.warning("A worker's connection broke: %s.", error or type(error).__name__)
         except asyncio.CancelledError:
-            pass  # the bot closes its door; asyncio's server would print a cancelled handler as an error
+            pass  # the bot stops listening; asyncio's server would print a cancelled handler as an error
         except Exception:
             log.exception("A worker's connection ended by a mistake of ours.")
         finally:
-            link.close()
+            connection.close()
             self._open.discard(task)
 
-    async def _converse(self, link: Link) -> None:
-        self.links[link.id] = link
-        if self.local and link.pid == self.local.pid:
+    async def _converse(self, connection: WorkerConnection) -> None:
+        self.connections[connection.id] = connection
+        if self.local and connection.pid == self.local.pid:
             self.local.connected.set()
-        log.info("Worker %s is there.", link.id)
-        link.send(self._catalogue(local=link.local))
-        writing = asyncio.create_task(link.write_out())
+        log.info("Worker %s is there.", connection.id)
+        connection.send(self._catalogue(local=connection.local))
+        writing = asyncio.create_task(connection.write_out())
         try:
-            self._tell("joined", link)
             self._look()
-            await receive(link, partial(self._heard, link))
+            await receive(connection, partial(self._received, connection))
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
-            del self.links[link.id]
-            if self.local and link.local and link.pid == self.local.pid and not self._stopping:
+            del self.connections[connection.id]
+            if self.local and connection.local and connection.pid == self.local.pid and not self._stopping:
                 self.local.kill()  # without its connection it is of no use
-            log.log(logging.INFO if self._stopping else logging.WARNING, "Worker %s is gone.", link.id)
-            self._tell("lost", link)
+            log.log(logging.INFO if self._stopping else logging.WARNING, "Worker %s is gone.", connection.id)
+            self._tell("lost", connection)
             self._look()
 
-    def _heard(self, link: Link, message: events.Message) -> None:
+    def _received(self, connection: WorkerConnection, message: events.Message) -> None:
         if isinstance(message, events.Heartbeat):
-            link.beat = message
+            connection.beat = message
         elif isinstance(message, events.Ready) and not _makes_sense(message.model):
-            self.drop(link, "What it says of its model cannot be.")
+            self.drop(connection, "What it says of its model cannot be.")
             return
         elif isinstance(message, events.Ready):
-            link.model = message.model
-            link.loaded = tuple(dict.fromkeys((*link.loaded, message.model.name)))
-            link.known[message.model.name] = message.model
-            link.beat = events.Heartbeat(phase=events.Phase.IDLE, phase_seconds=0.0)
-            log.info("Worker %s has loaded %s in %.1f s.", link.id, message.model.name, message.load_ms / 1000)
-            if self.local and link.pid == self.local.pid:
+            connection.model = message.model
+            connection.loaded = tuple(dict.fromkeys((*connection.loaded, message.model.name)))
+            connection.known[message.model.name] = message.model
+            connection.beat = events.Heartbeat(phase=events.Phase.IDLE, phase_seconds=0.0)
+            log.info("Worker %s has loaded %s in %.1f s.", connection.id, message.model.name, message.load_ms / 1000)
+            if self.local and connection.pid == self.local.pid:
                 self.local.ready()
             self._look()
         elif isinstance(message, events.Models):
             if not all(_makes_sense(model) for model in message.known):
-                self.drop(link, "What it says of its models cannot be.")
+                self.drop(connection, "What it says of its models cannot be.")
                 return
-            link.known = {model.name: model for model in message.known}
-            link.loaded = message.loaded
+            connection.known = {model.name: model for model in message.known}
+            connection.loaded = message.loaded
         elif isinstance(message, events.LoadFailed):
-            log.error("Worker %s cannot load the model. %s", link.id, message.sentence)
-            if self.local and link.pid == self.local.pid:
+            log.error("Worker %s cannot load the model. %s", connection.id, message.sentence)
+            if self.local and self.local.is_process(connection.pid):
                 self.local.load_failed(message.sentence)
-        self._tell("heard", link, message)
+        self._tell("received", connection, message)
 
-    def _tell(self, what: str, link: Link, *more: events.Message) -> None:
+    def _tell(self, what: str, connection: WorkerConnection, *more: events.Message) -> None:
         if self.listener is not None:
             try:
-                getattr(self.listener, what)(link, *more)
+                getattr(self.listener, what)(connection, *more)
             except Exception:
-                log.exception("What worker %s said could not be handled.", link.id)
+                log.exception("What worker %s said could not be handled.", connection.id)
 
     def _look(self) -> None:
         """Works out the status anew and tells when it changed."""
-        if any(link.ready for link in self.links.values()):
+        if any(connection.ready for connection in self.connections.values()):
             status = Status.ONLINE
-        elif self.links or (self.local and self.local.pid):
+        elif self.connections or (self.local and self.local.pid):
             status = Status.LOADING
         else:
             status = Status.AWAY
         if status is not self.status:
             self.status, self.since = status, self._clock()
             if self.listener is not None:
-                self.listener.weather()
+                self.listener.status_changed()
 
     async def _watch(self) -> None:
         before = self._monotonic()
@@ -241,26 +236,26 @@ class Door:
             before = now
             if late > 1.0:
                 # We were asleep (a stopped process, a suspended machine), not they: give them that time.
-                for link in self.links.values():
-                    link.heard_at += late
+                for connection in self.connections.values():
+                    connection.heard_at += late
                 continue
-            for link in list(self.links.values()):
-                if why := self._hung(link, now):
-                    self.drop(link, why)
+            for connection in list(self.connections.values()):
+                if why := self._hung(connection, now):
+                    self.drop(connection, why)
 
-    def _hung(self, link: Link, now: float) -> str:
-        loading = not link.ready or link.beat.phase in (events.Phase.LOADING, events.Phase.COMPILING)
+    def _hung(self, connection: WorkerConnection, now: float) -> str:
+        loading = not connection.ready or connection.beat.phase in (events.Phase.LOADING, events.Phase.COMPILING)
         allowed = max(SILENT_LOADING_SECONDS, self._silent_seconds) if loading else self._silent_seconds
-        if now - link.heard_at > allowed:
-            return f"It was silent for {now - link.heard_at:.0f} s."
-        if link.beat.phase_seconds > self._deadlines[link.beat.phase] * _patience(link):
-            return f"It made no progress in {link.beat.phase_seconds:.0f} s of {link.beat.phase}."
+        if now - connection.heard_at > allowed:
+            return f"It was silent for {now - connection.heard_at:.0f} s."
+        if connection.beat.phase_seconds > self._deadlines[connection.beat.phase] * _patience(connection):
+            return f"It made no progress in {connection.beat.phase_seconds:.0f} s of {connection.beat.phase}."
         return ""
 
 
-def _patience(link: Link) -> float:
+def _patience(connection: WorkerConnection) -> float:
     """A step of a large model takes seconds on a GPU and minutes on a processor that others use too."""
-    return CPU_PATIENCE if link.hello is not None and link.hello.device.startswith("cpu") else 1.0
+    return CPU_PATIENCE if connection.hello is not None and connection.hello.device.startswith("cpu") else 1.0
 
 
 def _makes_sense(model: events.ModelInfo) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures on the disk: whole or not there, pruned by use, and a disk that fails stops nothing for good."""
+"""ImageStore on the disk: whole or not there, pruned by use, and a disk that fails stops nothing for good."""
 
 import asyncio
 import errno
@@ -18,16 +18,16 @@ async def test_the_longest_unused_pictures_go_first_when_the_limit_is_reached(tm
         for number in range(3):
             now[0] += 1
             job = await bot.until((await bot.imagine(f"boat {number}")).id, State.DONE)
-            await bot.deliveries.posted(job.id, "1")
+            await bot.outbox.posted(job.id, "1")
             jobs.append(job)
         now[0] += 1
-        await bot.pictures.use(jobs[0].id, 0)
+        await bot.images.use(jobs[0].id, 0)
         total = await bot.results.total_bytes()
-        bot.pictures._limit_bytes = total // 2
-        assert await bot.pictures.prune() > 0
+        bot.images._limit_bytes = total // 2
+        assert await bot.images.prune() > 0
         assert await bot.results.total_bytes() <= total // 2
-        assert await bot.pictures.read(jobs[0].id, 0) is not None
-        assert await bot.pictures.read(jobs[0].id, 1) is None
+        assert await bot.images.read(jobs[0].id, 0) is not None
+        assert await bot.images.read(jobs[0].id, 1) is None
         kept = {path.name for path in (tmp_path / "pictures").rglob("*.png")}
         rows = {Path(row.file).name for job in jobs for row in await bot.results.of(job.id) if not row.pruned}
         assert kept == rows
@@ -37,24 +37,24 @@ async def test_a_deleted_picture_that_is_drawn_again_for_another_job_does_not_st
     now = [1.8e9]
     async with headless(tmp_path, build_with={"clock": lambda: now[0]}) as bot:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
-        await bot.deliveries.posted(grid.id, "1")
-        await bot.pictures.forget(grid)
+        await bot.outbox.posted(grid.id, "1")
+        await bot.images.forget(grid)
         source = Source(job=grid.id, index=2)
         near = await bot.until((await bot.imagine(kind=Kind.VARIATION, source=source, strength=0.6)).id, State.DONE)
-        await bot.deliveries.posted(near.id, "2")
-        assert await bot.pictures.prune() == 0
-        assert await bot.pictures.read(grid.id, 2) is not None, "it may be used again in a moment"
+        await bot.outbox.posted(near.id, "2")
+        assert await bot.images.prune() == 0
+        assert await bot.images.read(grid.id, 2) is not None, "it may be used again in a moment"
         now[0] += 3700
-        assert await bot.pictures.prune() == 1
-        assert await bot.pictures.read(grid.id, 2) is None and await bot.pictures.results(near) is not None
+        assert await bot.images.prune() == 1
+        assert await bot.images.read(grid.id, 2) is None and await bot.images.results(near) is not None
 
 
 async def test_a_result_that_is_not_posted_yet_is_never_pruned(tmp_path: Path) -> None:
     async with headless(tmp_path) as bot:
         job = await bot.until((await bot.imagine()).id, State.DONE)
-        bot.pictures._limit_bytes = 0
-        assert await bot.pictures.prune() == 0
-        assert await bot.pictures.results(job) is not None
+        bot.images._limit_bytes = 0
+        assert await bot.images.prune() == 0
+        assert await bot.images.results(job) is not None
 
 
 async def test_a_half_written_picture_is_swept_away_at_start(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ async def test_a_disk_that_is_full_for_a_while_delays_a_job_and_loses_nothing(
     async with headless(tmp_path) as bot:
         done = await bot.until((await bot.imagine()).id, State.DONE)
         assert done.attempt == 1
-        assert len(await bot.pictures.results(done)) == 4
+        assert len(await bot.images.results(done)) == 4
 
 
 async def test_a_locked_database_stops_the_scheduler_only_for_a_while(
@@ -113,4 +113,4 @@ async def test_a_crop_of_a_crop_shows_the_picture_itself(tmp_path: Path) -> None
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=2), count=1)
         again = await bot.imagine(kind=Kind.CROP, source=Source(job=crop.id, index=0), count=1)
         assert again.source == Source(job=grid.id, index=2)
-        assert await bot.pictures.results(again) == await bot.pictures.results(crop)
+        assert await bot.images.results(again) == await bot.images.results(crop)

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-from bot.admission import Purse
+from bot.admission import AccountStatus
 from bot.event_bus import Status, WorkerState
 from bot.scheduling.queue_estimate import Estimate
-from bot.standing import Standing, shown, told
-from core.cost import Plan
+from cogs.info import AccountInfo, info_card, note_told
+from core.cost import AccountPlan
 from core.job import Kind, Lane, Source, State
 from tests.bot.samples import a_job
 
@@ -15,8 +15,8 @@ from tests.bot.samples import a_job
 async def test_info_counts_as_told_only_what_it_showed(tmp_path):
     done = {"state": State.DONE, "finished_at": 1.0, "charged_ms": 0}
     jobs = tuple(a_job(id=f"{number:016d}", **done) for number in range(12))
-    purse = Purse(
-        plan=Plan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1),
+    status = AccountStatus(
+        plan=AccountPlan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1),
         balance_ms=0,
         granted_ms=0,
         renews_at=0.0,
@@ -24,15 +24,15 @@ async def test_info_counts_as_told_only_what_it_showed(tmp_path):
         waiting=10,
     )
     long = a_job(request=replace(a_job().request, prompt="red boats " * 20))
-    standing = Standing(
-        purse=purse,
+    account = AccountInfo(
+        status=status,
         lane=Lane.FAST,
         grids=None,
         jobs=tuple([(long, Estimate(place=number)) for number in range(1, 9)]),
         untold=jobs,
         worker=WorkerState(status=Status.ONLINE, paused=False, since=0.0),
     )
-    card = shown(standing)
+    card = info_card(account)
     text = card.content
     assert len(text) <= 2000 and "8 more" in text
     told_of = []
@@ -41,23 +41,23 @@ async def test_info_counts_as_told_only_what_it_showed(tmp_path):
         async def told(self, job):
             told_of.append(job)
 
-    await told(SimpleNamespace(services=SimpleNamespace(deliveries=Deliveries())), standing)
+    await note_told(SimpleNamespace(services=SimpleNamespace(outbox=Deliveries())), account)
     assert told_of == [job.id for job in jobs[:4]]
-    assert [row[0].job for row in card.rows] == told_of
+    assert [row[0].id.job for row in card.rows] == told_of
 
 
 def untold(*jobs):
-    plan = Plan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1)
-    purse = Purse(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
+    plan = AccountPlan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1)
+    status = AccountStatus(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
     worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
-    return shown(Standing(purse=purse, lane=Lane.FAST, grids=None, jobs=(), untold=jobs, worker=worker))
+    return info_card(AccountInfo(status=status, lane=Lane.FAST, grids=None, jobs=(), untold=jobs, worker=worker))
 
 
 def test_what_could_not_be_posted_comes_by_a_button_for_each_of_its_pictures():
     grid = a_job(state=State.DONE, finished_at=1.0, charged_ms=0)
     card = untold(grid)
     assert "Not posted" in card.content
-    ids = [button.custom_id for row in card.rows for button in row]
+    ids = [str(button.id) for row in card.rows for button in row]
     assert ids == [f"job:{grid.id}:u:{index}" for index in range(grid.request.count)]
 
 
@@ -67,24 +67,30 @@ def test_what_was_not_made_has_no_buttons_and_says_why():
 
 
 def test_info_names_what_a_prompt_may_choose_and_nothing_where_there_is_no_choice():
-    purse = Purse(
-        plan=Plan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1),
+    status = AccountStatus(
+        plan=AccountPlan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1),
         balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0,
     )  # fmt: skip
     worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
-    plain = Standing(purse=purse, lane=Lane.FAST, grids=None, jobs=(), untold=(), worker=worker, models=("postcard",))
-    assert "Models" not in shown(plain).content and "LoRAs" not in shown(plain).content
+    plain = AccountInfo(
+        status=status, lane=Lane.FAST, grids=None, jobs=(), untold=(), worker=worker, models=("postcard",)
+    )
+    assert "Models" not in info_card(plain).content and "LoRAs" not in info_card(plain).content
     many = replace(plain, models=("postcard", *(f"m{number}" for number in range(20))), loras=("ink",))
-    assert "**Models** postcard, m0, m1" in shown(many).content and "and 9 more (`--model`)" in shown(many).content
-    assert "**LoRAs** ink (`--lora`)" in shown(many).content
+    assert (
+        "**Models** postcard, m0, m1" in info_card(many).content and "and 9 more (`--model`)" in info_card(many).content
+    )
+    assert "**LoRAs** ink (`--lora`)" in info_card(many).content
 
 
 def of_jobs(*pairs, **changes):
-    plan = Plan(name="default", fast_ms_per_period=1, running=3, waiting=1000, max_work=1)
-    purse = Purse(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
+    plan = AccountPlan(name="default", fast_ms_per_period=1, running=3, waiting=1000, max_work=1)
+    status = AccountStatus(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
     worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
-    return shown(
-        Standing(purse=purse, lane=Lane.FAST, jobs=pairs, worker=worker, **{"grids": None, "untold": (), **changes})
+    return info_card(
+        AccountInfo(
+            status=status, lane=Lane.FAST, jobs=pairs, worker=worker, **{"grids": None, "untold": (), **changes}
+        )
     )
 
 
@@ -93,7 +99,7 @@ def test_one_picture_that_twice_could_not_be_posted_has_one_button():
     ends = {"state": State.DONE, "finished_at": 1.0, "charged_ms": 0}
     twins = [a_job(id=f"{number:016d}", kind=Kind.CROP, source=source, **ends) for number in range(2)]
     grid = a_job(id="abc", **ends)
-    ids = [button.custom_id for row in untold(*twins, grid).rows for button in row]
+    ids = [str(button.id) for row in untold(*twins, grid).rows for button in row]
     assert len(ids) == len(set(ids)) == grid.request.count
 
 

@@ -25,7 +25,7 @@ from PIL import Image
 from core import events, wire
 from core.catalogue import POSTCARD, SAMPLERS
 from core.job import MadeWith, Request
-from core.worker_auth import prove
+from core.worker_auth import make_proof
 
 log = logging.getLogger("fake_worker")
 FAULTS = ("die", "hang", "freeze", "oom", "error", "spoil")
@@ -93,7 +93,7 @@ class FakeWorker:
             events.Hello(
                 protocol=events.PROTOCOL,
                 version="fake",
-                proof=prove(os.environ.get("DARKROOM_WORKER_KEY", ""), challenge.nonce),
+                proof=make_proof(os.environ.get("DARKROOM_WORKER_KEY", ""), challenge.nonce),
                 name=f"fake-{os.getpid()}",
                 pid=os.getpid(),
                 device="fake",

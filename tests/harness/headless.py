@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bot.admission import Pressed, Wish
+from bot.admission import JobRequest, PressedButton
 from bot.config.config import Config
 from bot.event_bus import Status
 from bot.main import Parts, build
 from core.job import Job, Kind, Lane, Request, Source, State, Where
+from storage.results import Results
 
 FAKE_WORKER = (sys.executable, "-m", "tests.harness.fake_worker")
 DEADLINE_SECONDS = 60.0
@@ -58,15 +59,20 @@ class Headless:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.parts.services, name)
 
+    @property
+    def results(self) -> Results:
+        """What is kept of finished pictures."""
+        return Results(self.parts.services.db)
+
     async def imagine(self, prompt: str = "a red boat", *, user: str = "alice", **changes: Any) -> Job:
         """Admits a job as /imagine does."""
-        return await self.admission.submit(self.wish(prompt, user=user, **changes))
+        return await self.admission.submit(self.job_request(prompt, user=user, **changes))
 
-    def wish(self, prompt: str, *, user: str = "alice", **changes: Any) -> Wish:
+    def job_request(self, prompt: str, *, user: str = "alice", **changes: Any) -> JobRequest:
         """What a person wants."""
         kind, lane = changes.pop("kind", Kind.GRID), changes.pop("lane", Lane.FAST)
         source: Source | None = changes.pop("source", None)
-        pressed: Pressed | None = changes.pop("pressed", None)
+        pressed: PressedButton | None = changes.pop("pressed", None)
         number = next(_numbers)
         where = Where(
             guild="1",
@@ -76,7 +82,7 @@ class Headless:
             token=f"secret-token-{number}",
             token_expires_at=time.time() + 900,
         )
-        return Wish(
+        return JobRequest(
             kind=kind,
             lane=lane,
             user=user,
@@ -100,7 +106,7 @@ class Headless:
         """Waits for a worker with its model loaded."""
 
         async def look() -> bool:
-            return self.parts.door.status is Status.ONLINE
+            return self.parts.worker_server.status is Status.ONLINE
 
         await self.eventually(look, "a worker")
 

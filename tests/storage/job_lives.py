@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from core.job import Job
-from core.preemption import Room
+from core.preemption import Capacity
 from storage.database import Database
 from storage.outbox import Way
 from tests.storage.opened_storage import MADE, Clock, Store, job_maker
@@ -29,7 +29,7 @@ async def submit(store: Store) -> None:
 
 async def compute(store: Store) -> Job:
     """A worker takes it and has begun."""
-    claim = await store.jobs.claim(boot=store.boot, worker="w", room=Room())
+    claim = await store.jobs.claim(boot=store.boot, worker="w", capacity=Capacity())
     assert claim is not None
     job = claim.job
     await store.jobs.started(job.id, job.attempt, MADE)
@@ -77,7 +77,7 @@ async def cancelled(store: Store, discord: Path) -> None:
     await submit(store)
     job = await compute(store)
     await store.jobs.renew([(job.id, job.attempt, COST_MS)])
-    await store.jobs.unwant(job.id)
+    await store.jobs.request_cancel(job.id)
     await store.jobs.cancelled(job.id, job.attempt, COST_MS)
     await deliver(store, discord)
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from core.cost import Plan, price_ms
+from core.cost import AccountPlan, price_ms
 from core.job import Account, Job, Kind, Lane, MadeWith, PayerKind, Request, Source, State, Where
-from core.preemption import Room
+from core.preemption import Capacity
 from storage.database import Database
 from storage.jobs import Dedupe, Jobs
 from storage.ledger import Ledger
-from storage.outbox import Deliveries
+from storage.outbox import Outbox
 from storage.results import Results
 from storage.settings import Settings
 
@@ -78,14 +78,16 @@ class Store:
     clock: Clock
     make: Callable[..., Job]
     boot: str = "boot1"
-    plan: Plan = field(
-        default_factory=lambda: Plan(name="default", fast_ms_per_period=60_000, running=3, waiting=10, max_work=10**12)
+    plan: AccountPlan = field(
+        default_factory=lambda: AccountPlan(
+            name="default", fast_ms_per_period=60_000, running=3, waiting=10, max_work=10**12
+        )
     )
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.db)
         self.jobs = Jobs(self.db, self.ledger)
-        self.outbox = Deliveries(self.db)
+        self.outbox = Outbox(self.db)
         self.results = Results(self.db)
         self.settings = Settings(self.db)
 
@@ -96,9 +98,9 @@ class Store:
             await self.ledger.renew(tx, wanted.account, self.plan, self.clock())
             return await self.jobs.submit(tx, wanted, dedupe=dedupe)
 
-    async def claim(self, room: Room | None = None) -> Job:
+    async def claim(self, capacity: Capacity | None = None) -> Job:
         """The next job; there must be one."""
-        claim = await self.jobs.claim(boot=self.boot, worker="worker1", room=room or Room())
+        claim = await self.jobs.claim(boot=self.boot, worker="worker1", capacity=capacity or Capacity())
         assert claim is not None
         return claim.job
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from core.job import State
-from core.preemption import Room
+from core.preemption import Capacity
 from storage.database import Database
-from storage.outbox import Outcome
+from storage.outbox import DeliveryState
 from tests.storage.job_lives import COST_MS, STORIES, compute, deliver, submit
 from tests.storage.opened_storage import Clock, Store, job_maker
 
@@ -42,10 +42,10 @@ async def check(store, folder):
     assert await store.balance() == 60_000 - COST_MS, folder
     (booked,) = await store.rows("usage", "payer = 'account'")
     assert booked["gpu_ms"] == COST_MS, folder
-    assert [row["state"] for row in await store.rows("delivery")] == [Outcome.POSTED], folder
+    assert [row["state"] for row in await store.rows("delivery")] == [DeliveryState.POSTED], folder
     told = (folder / "discord.txt").read_text().splitlines()
     assert told == [f"{job.id} {'result' if job.state is State.DONE else 'cancelled'}"], folder
-    assert await store.jobs.claim(boot=store.boot, worker="w", room=Room()) is None
+    assert await store.jobs.claim(boot=store.boot, worker="w", capacity=Capacity()) is None
     (served,) = await store.rows("service", "scope = 'account'")
     assert served["ms"] == COST_MS, folder  # the fairness counters followed, too
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from core.fairness import credited
 from core.job import Lane, State
-from core.preemption import Room, Running
+from core.preemption import Capacity, RunningJob
 from storage.database import Database
 from tests.storage.opened_storage import Store, job_maker
 
@@ -90,28 +90,30 @@ async def test_a_member_at_the_cap_of_running_jobs_is_passed_over(store):
     for _ in range(3):
         await store.admit(user="alice")
     late = await store.admit(user="bob")
-    room = Room(running_per_account=2)
-    assert [(await store.claim(room)).user for _ in range(3)] == ["alice", "bob", "alice"]
-    assert await store.jobs.claim(boot="boot1", worker="w", room=room) is None
+    capacity = Capacity(running_per_account=2)
+    assert [(await store.claim(capacity)).user for _ in range(3)] == ["alice", "bob", "alice"]
+    assert await store.jobs.claim(boot="boot1", worker="w", capacity=capacity) is None
     await store.jobs.finish(late.id, 1, 10)
-    assert await store.jobs.claim(boot="boot1", worker="w", room=room) is None  # bob's end frees nothing for alice
+    assert (
+        await store.jobs.claim(boot="boot1", worker="w", capacity=capacity) is None
+    )  # bob's end frees nothing for alice
 
 
 async def test_what_rests_counts_for_no_cap(store):
     for _ in range(3):
         await store.admit(user="alice")
     first = await store.claim()
-    capped = Room(running_per_account=1)
-    assert await store.jobs.claim(boot="boot1", worker="w", room=capped) is None
+    capped = Capacity(running_per_account=1)
+    assert await store.jobs.claim(boot="boot1", worker="w", capacity=capped) is None
     assert (await store.claim(replace(capped, resting=frozenset({first.id})))).user == "alice"
 
 
 async def test_a_lane_whose_members_are_at_their_cap_wants_no_worker(store):
     for lane in (Lane.FAST, Lane.FAST, Lane.RELAX, Lane.RELAX):
         await store.admit(user="alice", lane=lane)
-    await store.claim(Room(lane=Lane.RELAX))
+    await store.claim(Capacity(lane=Lane.RELAX))
     assert await store.jobs.waiting_lanes(1) == {Lane.FAST}, "fast work may pause relax work of the same member"
-    await store.claim(Room(lane=Lane.FAST))
+    await store.claim(Capacity(lane=Lane.FAST))
     assert await store.jobs.waiting_lanes(1) == frozenset()
     await store.admit(user="bob", lane=Lane.RELAX)
     assert await store.jobs.waiting_lanes(1) == {Lane.RELAX}
@@ -121,8 +123,8 @@ async def test_only_a_job_of_the_lane_whose_turn_it_is_is_claimed(store):
     await store.admit(user="alice")
     relaxed = await store.admit(user="bob", lane=Lane.RELAX)
     assert await store.jobs.waiting_lanes() == {Lane.FAST, Lane.RELAX}
-    assert (await store.claim(Room(lane=Lane.RELAX))).id == relaxed.id
-    assert await store.jobs.claim(boot="boot1", worker="w", room=Room(lane=Lane.TURBO)) is None
+    assert (await store.claim(Capacity(lane=Lane.RELAX))).id == relaxed.id
+    assert await store.jobs.claim(boot="boot1", worker="w", capacity=Capacity(lane=Lane.TURBO)) is None
     assert await store.jobs.waiting_lanes() == {Lane.FAST}
 
 
@@ -130,11 +132,11 @@ async def test_a_claim_names_the_jobs_that_give_way_to_it(store):
     await store.admit(user="alice", estimate=9000)
     long = await store.claim()
     await store.admit(user="bob", estimate=1000)
-    crew = Running(job=long.id, lane=Lane.FAST, account=long.account.key(), model="postcard", rows=4, booked_ms=9000)
-    room = Room(rows=0, spare=64, alone=False, lane=Lane.FAST, crew=(replace(crew, measured_ms=900),))
-    assert await store.jobs.claim(boot="boot1", worker="w", room=room) is None
+    job = RunningJob(job=long.id, lane=Lane.FAST, account=long.account.key(), model="postcard", rows=4, booked_ms=9000)
+    capacity = Capacity(rows=0, spare=64, alone=False, lane=Lane.FAST, running=(replace(job, measured_ms=900),))
+    assert await store.jobs.claim(boot="boot1", worker="w", capacity=capacity) is None
     claim = await store.jobs.claim(
-        boot="boot1", worker="w", room=replace(room, crew=(replace(crew, measured_ms=1000),))
+        boot="boot1", worker="w", capacity=replace(capacity, running=(replace(job, measured_ms=1000),))
     )
     assert (claim.job.user, claim.displaced) == ("bob", (long.id,))
 
@@ -144,10 +146,10 @@ async def test_a_job_whose_model_is_loaded_goes_first_within_bounds(store):
         await store.admit(await other_model(store, "alice"))
     for _ in range(4):
         await store.admit(user="bob")
-    room = Room(warm=frozenset({"postcard"}))
+    capacity = Capacity(warm=frozenset({"postcard"}))
     users = []
     for _ in range(4):
-        job = await store.claim(room)
+        job = await store.claim(capacity)
         users.append(job.user)
         await store.jobs.finish(job.id, job.attempt, job.estimate_ms)
     assert users == ["bob", "bob", "alice", "bob"]
@@ -167,15 +169,15 @@ async def test_relaxs_credit_is_kept(store):
 async def test_nobody_overtakes_a_job_that_has_to_wait_for_room(store):
     await store.admit(user="alice", count=4)
     await store.admit(user="bob", count=1)
-    assert await store.jobs.claim(boot="boot1", worker="w", room=Room(rows=2, alone=False)) is None
-    assert (await store.claim(Room(rows=2, alone=True))).user == "alice"  # an idle worker takes it row by row
+    assert await store.jobs.claim(boot="boot1", worker="w", capacity=Capacity(rows=2, alone=False)) is None
+    assert (await store.claim(Capacity(rows=2, alone=True))).user == "alice"  # an idle worker takes it row by row
 
 
 async def test_a_job_that_must_run_alone_waits_for_an_empty_worker(store):
     job = await store.running()
     await store.jobs.requeue(job.id, 1, solo=True)
-    assert await store.jobs.claim(boot="boot1", worker="w", room=Room(alone=False)) is None
-    assert (await store.claim(Room(alone=True))).solo
+    assert await store.jobs.claim(boot="boot1", worker="w", capacity=Capacity(alone=False)) is None
+    assert (await store.claim(Capacity(alone=True))).solo
 
 
 async def test_places_follow_the_order_in_which_jobs_are_served(store):
@@ -185,7 +187,7 @@ async def test_places_follow_the_order_in_which_jobs_are_served(store):
     foretold = sorted(places, key=lambda job: places[job].place)
     assert [places[job].ahead_ms for job in foretold] == [0, 500, 1000, 1500, 2000]
     served = []
-    while (claim := await store.jobs.claim(boot="boot1", worker="w", room=Room())) is not None:
+    while (claim := await store.jobs.claim(boot="boot1", worker="w", capacity=Capacity())) is not None:
         served.append(claim.job.id)
         await store.jobs.finish(claim.job.id, claim.job.attempt, claim.job.estimate_ms)
     assert served == foretold
@@ -201,7 +203,7 @@ async def test_with_two_thousand_jobs_waiting_a_claim_still_takes_milliseconds(s
     took = []
     for _ in range(20):
         begin = time.process_time()  # of all threads: other processes' load does not count
-        job = await store.claim(Room(running_per_account=3))
+        job = await store.claim(Capacity(running_per_account=3))
         took.append(time.process_time() - begin)
         assert job.state is State.RUNNING
     assert sorted(took)[10] < 0.03, took  # about 3 ms

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.outbox import Outcome, Tell, Way
+from storage.outbox import DeliveryKind, DeliveryState, Way
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ async def test_a_delivery_is_due_until_it_is_posted(store, job):
     assert await store.outbox.posted(job.id, "result")
     assert await due(store, 1e9) == []
     delivery = await store.outbox.get(job.id)
-    assert (delivery.kind, delivery.state, delivery.message) == (Tell.RESULT, Outcome.POSTED, "result")
+    assert (delivery.kind, delivery.state, delivery.message) == (DeliveryKind.RESULT, DeliveryState.POSTED, "result")
     assert (await store.jobs.by_message("result")).id == job.id  # its buttons lead back to it
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from core import wire
 from core.events import PROTOCOL, Challenge, Hello, Message, Order, Welcome
-from core.worker_auth import proves
+from core.worker_auth import verify_proof
 from worker.process_exit import die_with_parent
 
 KEY = "a key for tests"
@@ -67,7 +67,7 @@ class WorkerConnection:
         nonce = os.urandom(16).hex()
         self.send(Challenge(protocol=PROTOCOL, nonce=nonce))
         hello = self.receive(Hello)
-        assert proves(key, nonce, hello.proof)
+        assert verify_proof(key, nonce, hello.proof)
         self.send(Welcome(worker=hello.name))
         return hello
 

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import numpy as np
 from PIL import Image
 
-from core.events import Cancel, Done, Event, Failed, HouseTime, JobEvent, Picture, Progress, Submit
+from core.events import Cancel, Done, Event, Failed, JobEvent, OverheadTime, Picture, Progress, Submit
 from core.job import Request
 from tests.worker.fake_models import FakeSource
 from worker.checkpoints.loader import LoadedCheckpoint
@@ -137,7 +137,7 @@ class EngineDriver:
 
     def overhead_ms(self) -> int:
         """All that was booked to overhead."""
-        return sum(event.gpu_ms for event in self.events if isinstance(event, HouseTime))
+        return sum(event.gpu_ms for event in self.events if isinstance(event, OverheadTime))
 
     def render(self, wanted: Request, job: str = "a", **more: Any) -> list[bytes]:
         """One job alone, to its end: its pictures."""

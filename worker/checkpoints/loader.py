@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from core.catalogue import POSTCARD, SAMPLERS, Edit, name_of
+from core.catalogue import POSTCARD, SAMPLERS, Capability, name_of
 from core.events import ModelInfo
 from worker.checkpoint_formats.kinds import PIPELINE_KINDS, PipelineKind, few_step_methods, read_model_index
 from worker.checkpoint_formats.single_file import family_of
@@ -133,7 +133,7 @@ def _placed(family: Family | PipelineModel, info: ModelInfo, device: Device, how
     log.info("%s: %s.", info.name, plan.sentence())
     place_networks(family.parts, plan, device.torch_device, device.dtype)
     if any(is_group_offloaded(network) for name, network in family.parts.items() if name in DENOISERS):
-        info = replace(info, edits=tuple(edit for edit in info.edits if edit != Edit.LORA))
+        info = replace(info, edits=tuple(edit for edit in info.edits if edit != Capability.LORA))
     loaded = LoadedCheckpoint(family=family, info=info, memory_mb=memory_mb(family), plan=plan)
     return add_companions(loaded, how.companions, device)
 

@@ -7,7 +7,6 @@ which shapes are wanted, or of serving.
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import time
 import uuid
@@ -17,6 +16,7 @@ from pathlib import Path
 from worker.compiling.regions import Code, CompiledArtifact, Signature
 from worker.compiling.shape_counts import ShapeRequest
 from worker.compiling.tracing import NetworkSpec, Traced
+from worker.file_storage import sync
 
 #: Seconds after which a folder that nobody finished was left by a process that was killed.
 STALE_SECONDS = 86_400
@@ -45,7 +45,7 @@ def save(folder: Path, traced: Sequence[Traced], write: Write) -> None:
         signatures = [one.signature.to_dict() for one in traced]
         (fresh / SIGNATURES).write_text(json.dumps(signatures), "utf-8")
         for path in (*fresh.iterdir(), fresh):
-            _to_disk(path)
+            sync(path)
         discard(folder)
         _put(fresh, folder)
     finally:
@@ -60,16 +60,7 @@ def _put(fresh: Path, folder: Path) -> None:
         if not (folder / SIGNATURES).is_file():
             raise
     else:
-        _to_disk(folder.parent)
-
-
-def _to_disk(path: Path) -> None:
-    """A name that outlives a power cut while the bytes behind it do not would be damaged code."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(folder.parent)
 
 
 def discard(folder: Path) -> None:

@@ -5,12 +5,12 @@ Knows nothing of tensors or of compiling.
 
 import contextlib
 import json
-import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from worker.compiling import batch_buckets
+from worker.file_storage import write_atomically
 
 #: Shapes remembered; the least used goes first.
 MAX_SHAPES = 64
@@ -68,10 +68,7 @@ class ShapeCounts:
         with self._lock:
             rows = [[request.shape, request.bucket, count] for request, count in self._counts.items()]
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._path.with_suffix(f".{os.getpid()}")
-            fresh.write_text(json.dumps(rows), "utf-8")
-            fresh.replace(self._path)
+            write_atomically(self._path, json.dumps(rows).encode())
 
 
 def _rows(path: Path | None) -> list[tuple[str, int, float]]:

@@ -21,7 +21,7 @@ from core.events import (
     Event,
     Failed,
     FailureKind,
-    HouseTime,
+    OverheadTime,
     Pause,
     Phase,
     Resume,
@@ -371,4 +371,4 @@ class Engine:
         """Tells what nobody pays."""
         self._meter.settle(keep=1 if self._queue.rows else 0)
         for cause, gpu_ms in self._meter.take_overhead().items():
-            self._send(HouseTime(cause=cause, gpu_ms=gpu_ms))
+            self._send(OverheadTime(cause=cause, gpu_ms=gpu_ms))

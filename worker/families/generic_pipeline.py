@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from core.catalogue import Edit
+from core.catalogue import Capability
 from core.folder_format import UNUSED
 from core.job import Request
 from worker.checkpoint_formats.diffusers_folder import with_plain_names
@@ -56,9 +56,9 @@ class GenericPipeline:
         config = getattr(pipeline, "config", {})
         self.distilled = bool(config.get("is_distilled"))  # taught to need few steps
         self._adapter = ModelAdapter(None, ())
-        self.edits: tuple[Edit, ...] = (
-            *([Edit.NEGATIVE] if self._negates else []),
-            *([Edit.PREVIEW] if self._draft_preview.possible else []),
+        self.edits: tuple[Capability, ...] = (
+            *([Capability.NEGATIVE] if self._negates else []),
+            *([Capability.PREVIEW] if self._draft_preview.possible else []),
         )
 
     @classmethod

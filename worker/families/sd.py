@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.catalogue import Edit
+from core.catalogue import Capability
 from worker.families.adaptation import ModelAdapter
 from worker.families.autoencoder import Autoencoder
 from worker.families.clip import PromptEncoder
@@ -19,8 +19,8 @@ from worker.interfaces import Adaptation, Conditions, Guidance, Pixels
 from worker.vision.ip_adapter import ip_adapter_kwargs
 
 EDITS = (
-    Edit.VARIATION, Edit.INPAINT, Edit.OUTPAINT, Edit.TILE, Edit.REFINE, Edit.NEGATIVE, Edit.WEIGHTS, Edit.STOP,
-    Edit.CHAOS, Edit.PREVIEW,
+    Capability.VARIATION, Capability.INPAINT, Capability.OUTPAINT, Capability.TILE, Capability.REFINE,
+    Capability.NEGATIVE, Capability.WEIGHTS, Capability.STOP, Capability.CHAOS, Capability.PREVIEW,
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ class StableDiffusion:
         self.device = device
         self.scheduler = scheduler
         self.parts: Mapping[str, nn.Module] = {"text_encoder": text_encoder, "unet": unet, "vae": vae}
-        self.edits: tuple[Edit, ...] = (*EDITS, Edit.LORA) if loras is not None else EDITS
+        self.edits: tuple[Capability, ...] = (*EDITS, Capability.LORA) if loras is not None else EDITS
         self._prompt_encoder = PromptEncoder(tokenizer, text_encoder, device, penultimate=False)
         self._unet = unet
         self._dtype: torch.dtype = unet.dtype

@@ -1,4 +1,4 @@
-"""The worker's end of the wire: dials the bot, proves the key, carries orders in and events out, dials again.
+"""The worker's end of the wire: dials the bot, verify_proof the key, carries orders in and events out, dials again.
 
 A writer thread owns the sending, so that no large picture and no slow bot ever blocks the loop. Knows nothing of what
 orders mean: they go into `inbox`, and `ConnectionLost` follows when a connection ends.
@@ -32,7 +32,8 @@ from core.events import (
     Submit,
     Welcome,
 )
-from core.worker_auth import prove
+from core.setting_parsers import host_and_port
+from core.worker_auth import make_proof
 from worker.transport.inbox import ConnectionLost, Inbox
 
 log = logging.getLogger("darkroom.connection")
@@ -61,10 +62,13 @@ class Address:
         """Raises ValueError with a sentence."""
         if text.startswith("unix:") and len(text) > len("unix:"):
             return cls(path=text.removeprefix("unix:"))
-        host, colon, port = text.rpartition(":")
-        if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ValueError(f"{text!r} is no address: it must be unix:PATH or HOST:PORT.")
-        return cls(host=host.strip("[]"), port=int(port))
+        try:
+            host, port = host_and_port(text)
+        except ValueError:
+            port = 0
+        if port == 0 or text.startswith("unix:"):
+            raise ValueError(f"“{text}” is no address: it has to be unix:PATH or HOST:PORT.")
+        return cls(host=host, port=port)
 
     def dial(self) -> socket.socket:
         """A connected, blocking socket. Raises OSError."""
@@ -167,7 +171,7 @@ class BotConnection:
             raise WorkerRefused(
                 "The other side is no Darkroom bot of this version; check the address and both versions."
             )
-        sock.sendall(wire.encode(self._hello(prove(self._key, challenge.nonce))))
+        sock.sendall(wire.encode(self._hello(make_proof(self._key, challenge.nonce))))
         try:
             welcome = next(messages, None)
         except ConnectionError:

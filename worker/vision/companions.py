@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from core.catalogue import Edit
+from core.catalogue import Capability
 from worker.errors import CannotOpen
 from worker.vision.check import PictureCheck, open_check
 from worker.vision.companion_paths import CompanionPaths, encoder_of, locate_companion
@@ -46,15 +46,15 @@ class Companions:
         return tuple(dict.fromkeys(found))
 
     @property
-    def edits(self) -> tuple[Edit, ...]:
+    def edits(self) -> tuple[Capability, ...]:
         """What they add to what the model can do by itself."""
-        found: list[Edit] = []
+        found: list[Capability] = []
         if self.adapter is not None:
-            found += [Edit.IMAGE_PROMPT, Edit.STYLE, Edit.CHARACTER]
+            found += [Capability.IMAGE_PROMPT, Capability.STYLE, Capability.CHARACTER]
         if self.upscaler is not None:
-            found.append(Edit.UPSCALE)
+            found.append(Capability.UPSCALE)
         if self.describer is not None:
-            found.append(Edit.DESCRIBE)
+            found.append(Capability.DESCRIBE)
         return tuple(found)
 
 

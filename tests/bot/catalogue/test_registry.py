@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.catalogue import registry as module
-from bot.catalogue.registry import Shelf
+from bot.catalogue.registry import ModelRegistry
 from bot.config.config import ROOT, Config
 from core.catalogue import POSTCARD, SAMPLERS, XL_SIZES
 from core.errors import ConfigError
@@ -38,11 +38,11 @@ def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
 
 
-async def opened(settings: Settings, data: Path, *, now: float = LATER, **environ: str) -> Shelf:
+async def opened(settings: Settings, data: Path, *, now: float = LATER, **environ: str) -> ModelRegistry:
     config = Config.from_env({"DARKROOM_DATA": str(data), **environ}, data / "no.env")
-    shelf = Shelf(config, settings, clock=lambda: now)
-    await shelf.begin()
-    return shelf
+    model_registry = ModelRegistry(config, settings, clock=lambda: now)
+    await model_registry.begin()
+    return model_registry
 
 
 def info(name: str = "postcard", **changes: Any) -> ModelInfo:
@@ -54,29 +54,33 @@ def info(name: str = "postcard", **changes: Any) -> ModelInfo:
 
 
 async def test_the_shipped_model_is_there_and_the_recommended_ones_are_not(settings, data) -> None:
-    shelf = await opened(settings, data)
-    assert set(shelf.choices.models) == {"postcard"}
-    assert shelf.choices.absent == ("flux-schnell", "sd15", "sdxl")
-    assert shelf.model.path == shelf.launch == str(ROOT / POSTCARD.path)
-    assert (shelf.model.native, shelf.model.sizes, shelf.model.shape) == (256, POSTCARD.sizes, "width-128")
+    model_registry = await opened(settings, data)
+    assert set(model_registry.choices.models) == {"postcard"}
+    assert model_registry.choices.absent == ("flux-schnell", "sd15", "sdxl")
+    assert model_registry.model.path == model_registry.launch == str(ROOT / POSTCARD.path)
+    assert (model_registry.model.native, model_registry.model.sizes, model_registry.model.shape) == (
+        256,
+        POSTCARD.sizes,
+        "width-128",
+    )
 
 
 async def test_files_that_are_put_into_the_folders_appear_and_go_again(settings, data) -> None:
-    shelf = await opened(settings, data)
+    model_registry = await opened(settings, data)
     changes: list[set[str]] = []
-    shelf.changed = lambda: changes.append(set(shelf.choices.models))
+    model_registry.changed = lambda: changes.append(set(model_registry.choices.models))
     weight_files.checkpoint(data / "models" / "Own Mix.safetensors", width=2048)
     weight_files.folder(data / "models" / "small")
     weight_files.lora(data / "loras" / "Ink.safetensors", width=2048)
-    await shelf.look()
-    assert set(shelf.choices.models) == {"postcard", "own-mix", "small"}
-    mix, small = shelf.get("own-mix"), shelf.get("small")
+    await model_registry.look()
+    assert set(model_registry.choices.models) == {"postcard", "own-mix", "small"}
+    mix, small = model_registry.get("own-mix"), model_registry.get("small")
     assert (mix.family, mix.native, mix.sizes) == ("sdxl", 1024, XL_SIZES)
     assert (small.family, small.native, small.multiple) == ("sd1", 512, 64)
-    assert shelf.choices.loras["ink"].shape == "sdxl"
+    assert model_registry.choices.loras["ink"].shape == "sdxl"
     (data / "models" / "Own Mix.safetensors").unlink()
-    await shelf.look()
-    await shelf.look()
+    await model_registry.look()
+    await model_registry.look()
     assert changes == [{"postcard", "own-mix", "small"}, {"postcard", "small"}]
 
 
@@ -84,39 +88,39 @@ async def test_a_file_that_still_grows_is_left_until_it_is_still(settings, data)
     path = weight_files.checkpoint(data / "models" / "mine.safetensors")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    shelf = await opened(settings, data, now=path.stat().st_mtime + 1)
-    assert shelf.get("mine") is None
+    model_registry = await opened(settings, data, now=path.stat().st_mtime + 1)
+    assert model_registry.get("mine") is None
     path.write_bytes(whole)
     os.utime(path, ns=(1, path.stat().st_mtime_ns + 10**9))
-    await shelf.look()
-    assert shelf.get("mine") is None, "it changed since the look before"
-    await shelf.look()
-    assert shelf.get("mine") is not None
+    await model_registry.look()
+    assert model_registry.get("mine") is None, "it changed since the look before"
+    await model_registry.look()
+    assert model_registry.get("mine") is not None
 
 
 @pytest.mark.parametrize("still", [True, False], ids=["moved in", "copied in"])
 async def test_a_lora_that_is_replaced_is_looked_at_anew_and_told_of(settings, data, caplog, still: bool) -> None:
     path = weight_files.lora(data / "loras" / "Wash.safetensors", width=768)
     os.utime(path, (1, 1))
-    shelf = await opened(settings, data, now=path.stat().st_mtime + 100)
-    assert shelf.choices.loras["wash"].shape == "sd1"
+    model_registry = await opened(settings, data, now=path.stat().st_mtime + 100)
+    assert model_registry.choices.loras["wash"].shape == "sd1"
     weight_files.lora(path, width=2048)
     if still:
         os.utime(path, (2, 2))
     else:
         os.utime(path, (90, 90))
-        await shelf.look()
-        assert "wash" not in shelf.choices.loras, "it may still be growing"
+        await model_registry.look()
+        assert "wash" not in model_registry.choices.loras, "it may still be growing"
     with caplog.at_level(logging.INFO):
-        await shelf.look()
-        await shelf.look()
-    assert shelf.choices.loras["wash"].shape == "sdxl"
+        await model_registry.look()
+        await model_registry.look()
+    assert model_registry.choices.loras["wash"].shape == "sdxl"
     assert caplog.text.count("The LoRA wash is another file now") == 1
 
 
-def stamps(shelf: Shelf, *, local: bool = True) -> dict[str, str]:
+def stamps(model_registry: ModelRegistry, *, local: bool = True) -> dict[str, str]:
     """What workers are told of each model's files."""
-    return {place.name: place.stamp for place in shelf.order(local=local).models}
+    return {place.name: place.stamp for place in model_registry.order(local=local).models}
 
 
 @pytest.mark.parametrize("where", ["models", "elsewhere"], ids=["dropped", "named"])
@@ -126,59 +130,59 @@ async def test_a_checkpoint_that_is_replaced_is_told_of_once_it_is_still(setting
     data.joinpath("models.toml").write_text(
         '[[model]]\nname = "mine"\nwhere = "./elsewhere/mine.safetensors"\n' if where == "elsewhere" else ""
     )
-    shelf = await opened(settings, data, now=100)
+    model_registry = await opened(settings, data, now=100)
     told: list[str] = []
-    shelf.changed = lambda: told.append(stamps(shelf).get("mine", "growing"))
-    await shelf.heard(info("mine"))
-    first = stamps(shelf)["mine"]
-    assert first and shelf.get("mine").digest == "d"
-    await shelf.look()
+    model_registry.changed = lambda: told.append(stamps(model_registry).get("mine", "growing"))
+    await model_registry.told(info("mine"))
+    first = stamps(model_registry)["mine"]
+    assert first and model_registry.get("mine").digest == "d"
+    await model_registry.look()
     assert told == [], "nothing happened"
     weight_files.checkpoint(path)
     os.utime(path, (90, 90))
     with caplog.at_level(logging.INFO):
-        await shelf.look()
-        assert first == stamps(shelf).get("mine", first), "it may still be growing"
-        await shelf.look()
-        await shelf.look()
-    assert told[-1] == stamps(shelf)["mine"] not in ("", first) and told.count(told[-1]) == 1
-    assert shelf.get("mine").digest == "", "nobody has loaded it yet"
+        await model_registry.look()
+        assert first == stamps(model_registry).get("mine", first), "it may still be growing"
+        await model_registry.look()
+        await model_registry.look()
+    assert told[-1] == stamps(model_registry)["mine"] not in ("", first) and told.count(told[-1]) == 1
+    assert model_registry.get("mine").digest == "", "nobody has loaded it yet"
     assert caplog.text.count("The model mine is other files now") == 1
-    await shelf.heard(info("mine", digest="e"))
-    assert shelf.get("mine").digest == "e"
+    await model_registry.told(info("mine", digest="e"))
+    assert model_registry.get("mine").digest == "e"
 
 
 async def test_a_companion_counts_as_a_models_file_and_a_readme_does_not(settings, data) -> None:
     home = weight_files.folder(data / "elsewhere")
     vae = weight_files.tensors(data / "vae.safetensors", {"x": [4]})
     (data / "models.toml").write_text('[[model]]\nname = "mine"\nwhere = "./elsewhere"\nvae = "./vae.safetensors"\n')
-    shelf = await opened(settings, data)
-    first = stamps(shelf)["mine"]
+    model_registry = await opened(settings, data)
+    first = stamps(model_registry)["mine"]
     (home / "README.md").write_text("Read me.")
-    await shelf.look()
-    assert stamps(shelf)["mine"] == first
+    await model_registry.look()
+    assert stamps(model_registry)["mine"] == first
     os.utime(vae, (7, 7))
-    await shelf.look()
-    assert stamps(shelf)["mine"] != first
+    await model_registry.look()
+    assert stamps(model_registry)["mine"] != first
 
 
 async def test_files_that_go_away_are_no_other_files(settings, data) -> None:
     path = weight_files.checkpoint(data / "elsewhere" / "mine.safetensors")
-    shelf = await opened(settings, data, DARKROOM_MODEL=str(path))
-    first, before = stamps(shelf), path.read_bytes()
+    model_registry = await opened(settings, data, DARKROOM_MODEL=str(path))
+    first, before = stamps(model_registry), path.read_bytes()
     path.unlink()
-    await shelf.look()
-    assert stamps(shelf) == first
+    await model_registry.look()
+    assert stamps(model_registry) == first
     path.write_bytes(before + b" ")
-    await shelf.look()
-    assert stamps(shelf) != first
+    await model_registry.look()
+    assert stamps(model_registry) != first
 
 
 async def test_of_a_far_workers_own_downloads_nothing_is_told(settings, data) -> None:
     weight_files.folder(data / "models" / "sd15")
     weight_files.folder(data / "models" / "shared")
-    shelf = await opened(settings, data)
-    near, far = stamps(shelf), stamps(shelf, local=False)
+    model_registry = await opened(settings, data)
+    near, far = stamps(model_registry), stamps(model_registry, local=False)
     assert near["sd15"] and far["sd15"] == "" and near["shared"] == far["shared"] != ""
 
 
@@ -191,9 +195,9 @@ async def test_what_cannot_be_used_is_said_once_with_its_cure(settings, data, ca
     weight_files.tensors(data / "models" / "flux.safetensors", {"double_blocks.0.img_attn.qkv.weight": [4]})
     weight_files.checkpoint(data / "loras" / "large.safetensors")
     with caplog.at_level(logging.WARNING):
-        shelf = await opened(settings, data)
-        await shelf.look()
-    assert set(shelf.choices.models) == {"postcard"} and "large" not in shelf.choices.loras
+        model_registry = await opened(settings, data)
+        await model_registry.look()
+    assert set(model_registry.choices.models) == {"postcard"} and "large" not in model_registry.choices.loras
     cures = ("only .safetensors files", "is a pickle", "text encoder and VAE", "folder loras", "holds no LoRA")
     for told in (*cures, "Others, FLUX among them, work as a folder"):
         assert caplog.text.count(told) == 1, told
@@ -213,12 +217,12 @@ async def test_what_cannot_be_used_is_said_once_with_its_cure(settings, data, ca
     ],
 )
 async def test_whatever_a_folder_says_of_itself_the_bot_goes_on(settings, data, file, text, caplog) -> None:
-    shelf = await opened(settings, data)
+    model_registry = await opened(settings, data)
     folder = weight_files.folder(data / "models" / "odd")
     (folder / file).write_text(text)
     with caplog.at_level(logging.ERROR):
-        await shelf.look()
-    assert "postcard" in shelf.choices.models
+        await model_registry.look()
+    assert "postcard" in model_registry.choices.models
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
@@ -227,19 +231,19 @@ async def test_of_two_with_one_name_the_log_says_which_is_used(settings, data, c
     weight_files.checkpoint(data / "models" / "Mine.safetensors")
     weight_files.folder(data / "models" / "postcard")
     with caplog.at_level(logging.WARNING):
-        shelf = await opened(settings, data)
-    assert f"mine is not used: {shelf.get('mine').path} has the same name" in caplog.text
+        model_registry = await opened(settings, data)
+    assert f"mine is not used: {model_registry.get('mine').path} has the same name" in caplog.text
     assert f"{data / 'models' / 'postcard'} is not used: the catalogue has postcard at" in caplog.text
-    assert shelf.get("postcard").path == str(ROOT / POSTCARD.path)
+    assert model_registry.get("postcard").path == str(ROOT / POSTCARD.path)
 
 
 async def test_an_entry_of_the_hub_is_used_from_the_models_folder_once_it_is_there(settings, data) -> None:
     weight_files.folder(data / "models" / "sd15")
-    shelf = await opened(settings, data)
-    model = shelf.get("sd15")
+    model_registry = await opened(settings, data)
+    model = model_registry.get("sd15")
     assert model.path == str(data / "models" / "sd15")
     assert (model.steps, model.style.positive != "") == (25, True)
-    near, far = shelf.order(local=True), shelf.order(local=False)
+    near, far = model_registry.order(local=True), model_registry.order(local=False)
     assert {place.name: place.where for place in near.models}["sd15"] == model.path
     assert {place.name: place.where for place in far.models} == {
         "postcard": "postcard",
@@ -253,22 +257,22 @@ async def test_the_owners_file_changes_entries_and_adds_others(settings, data) -
         '[[model]]\nname = "postcard"\nsteps = 30\nadapter = "./nothing"\n'
         '[[model]]\nname = "mine"\nwhere = "./elsewhere"\nguidance = 3\n'
     )
-    shelf = await opened(settings, data, DARKROOM_MODEL="mine")
-    assert shelf.model.name == "mine" and shelf.launch == str(data / "elsewhere")
-    assert (shelf.model.native, shelf.model.guidance) == (768, 3.0)
-    assert (shelf.get("postcard").steps, shelf.get("postcard").adapter) == (30, "")
-    place = next(place for place in shelf.order(local=True).models if place.name == "mine")
+    model_registry = await opened(settings, data, DARKROOM_MODEL="mine")
+    assert model_registry.model.name == "mine" and model_registry.launch == str(data / "elsewhere")
+    assert (model_registry.model.native, model_registry.model.guidance) == (768, 3.0)
+    assert (model_registry.get("postcard").steps, model_registry.get("postcard").adapter) == (30, "")
+    place = next(place for place in model_registry.order(local=True).models if place.name == "mine")
     assert (place.guidance, place.steps, place.native) == (3.0, 0, 0)
 
 
 async def test_a_mistake_in_it_stops_a_start_and_later_changes_nothing(settings, data, caplog) -> None:
-    shelf = await opened(settings, data)
-    before = shelf.choices
+    model_registry = await opened(settings, data)
+    before = model_registry.choices
     (data / "models.toml").write_text('[[model]]\nname = "postcard"\nsteps = "many"')
     with caplog.at_level(logging.WARNING):
-        await shelf.look()
-        await shelf.look()
-    assert shelf.choices == before
+        await model_registry.look()
+        await model_registry.look()
+    assert model_registry.choices == before
     assert caplog.text.count("steps is “many”") == 1
     with pytest.raises(ConfigError, match="steps is “many”"):
         await opened(settings, data)
@@ -280,11 +284,15 @@ async def test_a_mistake_in_it_stops_a_start_and_later_changes_nothing(settings,
 
 
 async def test_a_workers_word_counts_for_its_model_and_is_remembered_without_its_weights(settings, data) -> None:
-    shelf = await opened(settings, data, DARKROOM_MODEL="owner/mine")
-    assert (shelf.model.name, shelf.launch) == ("mine", "owner/mine")
-    await shelf.heard(info("mine"))
-    assert (shelf.model.digest, shelf.model.steps, shelf.model.edits) == ("d", 24, ("tile", "variation"))
-    assert shelf.get("postcard").digest == ""
+    model_registry = await opened(settings, data, DARKROOM_MODEL="owner/mine")
+    assert (model_registry.model.name, model_registry.launch) == ("mine", "owner/mine")
+    await model_registry.told(info("mine"))
+    assert (model_registry.model.digest, model_registry.model.steps, model_registry.model.edits) == (
+        "d",
+        24,
+        ("tile", "variation"),
+    )
+    assert model_registry.get("postcard").digest == ""
     again = await opened(settings, data, DARKROOM_MODEL="owner/mine")
     assert (again.model.digest, again.model.steps, again.model.edits) == ("", 24, ("tile", "variation"))
     other = await opened(settings, data, DARKROOM_MODEL="else/mine")
@@ -294,15 +302,15 @@ async def test_a_workers_word_counts_for_its_model_and_is_remembered_without_its
 async def test_what_is_remembered_may_be_anything(settings, data) -> None:
     for stored in (7, {"postcard": 7}, {"postcard": {"path": str(ROOT / POSTCARD.path), "info": {"name": "x"}}}):
         await settings.put_state("models", stored)
-        shelf = await opened(settings, data)
-        assert shelf.model.steps == POSTCARD.steps
+        model_registry = await opened(settings, data)
+        assert model_registry.model.steps == POSTCARD.steps
 
 
 async def test_a_model_that_a_worker_brings_along_may_be_named(settings, data) -> None:
-    shelf = await opened(settings, data)
-    await shelf.heard(info("theirs", family="sdxl", native=1024))
-    assert shelf.get("theirs").native == 1024
-    assert "theirs" not in {place.name for place in shelf.order(local=True).models}
+    model_registry = await opened(settings, data)
+    await model_registry.told(info("theirs", family="sdxl", native=1024))
+    assert model_registry.get("theirs").native == 1024
+    assert "theirs" not in {place.name for place in model_registry.order(local=True).models}
 
 
 async def test_without_a_worker_here_the_owners_entries_count_as_there(settings, data) -> None:
@@ -314,21 +322,21 @@ async def test_without_a_worker_here_the_owners_entries_count_as_there(settings,
 async def test_loras_may_be_listed_too(settings, data) -> None:
     path = weight_files.lora(data / "elsewhere" / "x.safetensors")
     (data / "models.toml").write_text('[[lora]]\nname = "ink"\nwhere = "./elsewhere/x.safetensors"\n')
-    shelf = await opened(settings, data)
-    assert (shelf.choices.loras["ink"].path, shelf.choices.loras["ink"].shape) == (str(path), "sd1")
+    model_registry = await opened(settings, data)
+    assert (model_registry.choices.loras["ink"].path, model_registry.choices.loras["ink"].shape) == (str(path), "sd1")
 
 
 async def test_it_looks_again_by_itself(settings, data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
-    shelf = await opened(settings, data)
+    model_registry = await opened(settings, data)
     changed = asyncio.Event()
-    shelf.changed = changed.set
-    looking = asyncio.create_task(shelf.run())
+    model_registry.changed = changed.set
+    looking = asyncio.create_task(model_registry.run())
     weight_files.checkpoint(data / "models" / "new.safetensors")
     async with asyncio.timeout(20):
         await changed.wait()
     looking.cancel()
-    assert shelf.get("new") is not None
+    assert model_registry.get("new") is not None
 
 
 def test_files_appear_within_a_minute() -> None:

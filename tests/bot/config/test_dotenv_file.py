@@ -17,15 +17,15 @@ def notes(file: Path, text: str, **environ: str) -> tuple[str, ...]:
 
 
 def test_a_file_that_is_not_there_sets_nothing(tmp_path: Path) -> None:
-    assert dotenv_file.read(tmp_path / ".env") == dotenv_file.EnvFile({})
+    assert dotenv_file.read_dotenv(tmp_path / ".env") == dotenv_file.EnvFile({})
 
 
 def test_a_file_in_another_encoding_or_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes("DARKROOM_BLOCKED=Müll\n".encode("latin-1"))
     with pytest.raises(ConfigError, match="not in UTF-8"):
-        dotenv_file.read(tmp_path / "latin")
+        dotenv_file.read_dotenv(tmp_path / "latin")
     with pytest.raises(ConfigError, match=r"cannot be read: .* this user can read"):
-        dotenv_file.read(tmp_path)
+        dotenv_file.read_dotenv(tmp_path)
 
 
 def test_a_line_that_sets_nothing_is_named_by_its_number_alone(tmp_path: Path, caplog) -> None:
@@ -66,4 +66,4 @@ def test_what_is_known_and_what_is_anothers_is_not_mentioned(tmp_path: Path) -> 
 
 def test_the_mark_that_some_editors_put_before_the_first_name_is_no_part_of_it(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DISCORD_TOKEN=abc\n", encoding="utf-8-sig")
-    assert dotenv_file.read(tmp_path / ".env") == dotenv_file.EnvFile({"DISCORD_TOKEN": "abc"})
+    assert dotenv_file.read_dotenv(tmp_path / ".env") == dotenv_file.EnvFile({"DISCORD_TOKEN": "abc"})

@@ -2,7 +2,7 @@
 
 import time
 
-from bot.interactions.interaction_deadline import Lateness
+from bot.interactions.client import InteractionDeadline
 
 
 class Clocks:
@@ -17,7 +17,7 @@ class Clocks:
 
 
 def lateness(clocks):
-    return Lateness(lambda: clocks.mono)
+    return InteractionDeadline(lambda: clocks.mono)
 
 
 def test_an_interaction_that_lay_too_long_is_not_answered():
@@ -49,7 +49,7 @@ def test_a_clock_of_discord_that_is_corrected_refuses_nobody_for_longer_than_a_m
 
 
 def test_our_own_wall_clock_has_no_say_in_lateness(monkeypatch):
-    guard = Lateness()
+    guard = InteractionDeadline()
     created = time.time()
     assert not guard.too_late(created)
     monkeypatch.setattr(time, "time", lambda: created + 3600)

@@ -9,18 +9,22 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bot.event_bus import Status, WorkerState
-from bot.messages.grid_image import LADDER, encode
-from bot.messages.job_card import PAUSED, JobView, render_info, render_job
+from bot.messages.grid_image import ENCODINGS, encode
+from bot.messages.job_card import PAUSED, JobButton, JobCards, JobView
 from bot.scheduling.job_runner import INCOMPLETE, MISTAKE
 from bot.scheduling.render_stages import LOST_MODEL, OTHER_MODEL
 from bot.text import code_block, first_of, from_code_block, gpu_time, harmless, minutes, place_in_line
+from cogs import job_buttons, job_info
+from cogs.job_info import info_card
 from core.job import Kind, Lane, Lora, MadeWith, Source, State
 from storage.jobs import POISON, UNPREPARED
 from tests.bot.samples import NOW, a_job, a_request
 
+CARDS = JobCards((*job_buttons.BUTTONS, *job_info.BUTTONS))
+
 
 def state_line(job, **view):
-    return render_job(JobView(job=job, **view)).content.splitlines()[-1]
+    return CARDS.render(JobView(job=job, **view)).content.splitlines()[-1]
 
 
 def labels(card):
@@ -64,7 +68,7 @@ def test_at_a_stop_a_waiting_job_says_that_it_goes_on_after_it():
 
 def test_a_paused_job_says_so_in_a_small_line_and_how_far_it_is():
     job = a_job(state=State.RUNNING, attempt=1, lane=Lane.RELAX)
-    said = render_job(JobView(job=job, fraction=0.5, ends_at=NOW + 60, paused=True)).content.splitlines()[-2:]
+    said = CARDS.render(JobView(job=job, fraction=0.5, ends_at=NOW + 60, paused=True)).content.splitlines()[-2:]
     assert said == ["50 % · done <t:1060:R>", PAUSED]
     assert PAUSED.startswith("-# Paused")
 
@@ -81,37 +85,46 @@ def test_a_job_that_was_put_back_says_that_it_starts_again():
 
 
 def test_ends_are_said_with_what_they_cost():
-    failed = render_job(JobView(job=a_job(state=State.FAILED, failure="It does not fit."))).content
+    failed = CARDS.render(JobView(job=a_job(state=State.FAILED, failure="It does not fit."))).content
     assert "Not made: It does not fit." in failed and "Nothing was charged" in failed
     assert state_line(a_job(state=State.CANCELLED)) == "Cancelled."
 
 
 @pytest.mark.parametrize("reason", [POISON, UNPREPARED, INCOMPLETE, MISTAKE, LOST_MODEL, OTHER_MODEL, None])
 def test_a_failure_says_once_that_it_was_free_whatever_its_reason(reason):
-    card = render_job(JobView(job=a_job(state=State.FAILED, failure=reason)))
+    card = CARDS.render(JobView(job=a_job(state=State.FAILED, failure=reason)))
     assert card.content.casefold().count("charged") == 1
 
 
 def test_buttons_follow_the_state_and_the_number_of_pictures():
-    assert labels(render_job(JobView(job=a_job()))) == [["Cancel"]]
-    assert labels(render_job(JobView(job=a_job(state=State.FAILED)))) == [["🔄", "ⓘ"]]
+    assert labels(CARDS.render(JobView(job=a_job()))) == [["Cancel"]]
+    assert labels(CARDS.render(JobView(job=a_job(state=State.FAILED)))) == [["🔄", "ⓘ"]]
     done = a_job(state=State.DONE, request=a_request(count=3))
-    assert labels(render_job(JobView(job=done))) == [["U1", "U2", "U3", "🔄"], ["V1", "V2", "V3", "ⓘ"]]
+    assert labels(CARDS.render(JobView(job=done))) == [["U1", "U2", "U3", "🔄"], ["V1", "V2", "V3", "ⓘ"]]
 
 
 def test_a_single_pictures_vary_button_names_the_job_that_has_the_picture():
     crop = a_job(id="crop", kind=Kind.CROP, state=State.DONE, source=Source(job="grid", index=2))
-    ids = [button.custom_id for row in render_job(JobView(job=crop)).rows for button in row]
+    ids = [str(button.id) for row in CARDS.render(JobView(job=crop)).rows for button in row]
     assert ids == ["job:grid:v:2", "job:crop:info"]
+
+
+def test_a_row_that_could_not_hold_its_buttons_is_refused_when_they_are_declared():
+    more = JobButton(verb="more", states=frozenset({State.DONE}), row=0, label="More")
+    with pytest.raises(ValueError, match=r"Row 0 of a .* that is done has no room for all of: u, more, again\."):
+        CARDS.add(more)
+    JobCards((*job_buttons.BUTTONS, dataclasses.replace(more, row=2)))
+    with pytest.raises(ValueError, match="Row 5"):
+        CARDS.add(dataclasses.replace(more, row=5))
 
 
 def test_info_names_every_number_and_offers_delete_only_to_who_may():
     job = a_job(kind=Kind.VARIATION, source=Source(job="p", index=0), lane=Lane.RELAX, gpu_ms=2500, charged_ms=0)
-    card = render_info(job, a_job(id="p"), may_delete=False)
+    card = info_card(job, a_job(id="p"), may_delete=False)
     for part in ("seed 7", "20 steps", "cfg 5", "Euler", "2.5 s of GPU time", "picture 1 of https://discord.com/"):
         assert part in card.content
     assert "charged" not in card.content and card.rows == ()
-    assert labels(render_info(job, None, may_delete=True)) == [["Delete"]]
+    assert labels(info_card(job, None, may_delete=True)) == [["Delete"]]
 
 
 SIGNS = st.text(alphabet="*_~a ", max_size=1500)
@@ -137,14 +150,14 @@ def test_nothing_makes_a_card_that_discord_would_refuse(prompt, negative, notes,
         failure=failure if state is State.FAILED else None,
         made_with=MadeWith(model="_" * 90, digest="d" * 64, dtype="bfloat16", device="_" * 90, engine="1"),
     )
-    card = render_job(
+    card = CARDS.render(
         JobView(job=job, place=103, starts_at=NOW, ends_at=NOW, fraction=0.5, paused=True, pictures_kept=False)
     )
     assert card.content.startswith("**") and card.content[2] != "…"
     assert len(card.content) <= 1900  # delivery may add a line
     assert len(card.rows) <= 5 and all(len(row) <= 5 for row in card.rows)
-    assert all(len(button.custom_id) <= 100 for row in card.rows for button in row)
-    assert len(render_info(job, dataclasses.replace(job, id="p"), may_delete=True).content) <= 1900
+    assert all(len(str(button.id)) <= 100 for row in card.rows for button in row)
+    assert len(info_card(job, dataclasses.replace(job, id="p"), may_delete=True).content) <= 1900
 
 
 @given(st.text(max_size=300))
@@ -210,7 +223,7 @@ def pictures(count, size=(64, 48)):
 @pytest.mark.parametrize(("count", "size"), [(1, (64, 48)), (2, (128, 48)), (3, (192, 48)), (4, (128, 96))])
 def test_a_grid_puts_every_picture_in_its_place(count, size):
     parts = pictures(count)
-    sheet = Image.open(io.BytesIO(encode(parts, LADDER[0])))
+    sheet = Image.open(io.BytesIO(encode(parts, ENCODINGS[0])))
     assert sheet.size == size
     across = size[0] // 64
     for index, part in enumerate(parts):
@@ -220,12 +233,12 @@ def test_a_grid_puts_every_picture_in_its_place(count, size):
 
 def test_a_single_picture_is_posted_byte_for_byte():
     (only,) = pictures(1)
-    assert encode([only], LADDER[0]) is only
+    assert encode([only], ENCODINGS[0]) is only
 
 
 def test_each_rung_of_the_ladder_opens_and_is_smaller_than_the_one_before():
-    sizes = [len(encode(pictures(4, (128, 128)), rung)) for rung in LADDER]
+    sizes = [len(encode(pictures(4, (128, 128)), encoding)) for encoding in ENCODINGS]
     assert sizes == sorted(sizes, reverse=True)
     parts = pictures(4)
-    lossless = [Image.open(io.BytesIO(encode(parts, rung))).convert("RGB").tobytes() for rung in LADDER[:2]]
+    lossless = [Image.open(io.BytesIO(encode(parts, encoding))).convert("RGB").tobytes() for encoding in ENCODINGS[:2]]
     assert lossless[0] == lossless[1]

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from bot.event_bus import Hub, Status, WorkerState
-from bot.messages.edit_rate_limiter import Budget, Weight
-from bot.messages.job_card import JobView, render_job
-from bot.messages.progress_editor import OLD_SECONDS, Editor
+from bot.event_bus import EventBus, Status, WorkerState
+from bot.messages.edit_rate_limiter import EditRateLimiter, Weight
+from bot.messages.job_card import JobCards, JobView
+from bot.messages.progress_editor import OLD_SECONDS, ProgressEditor
 from core.events import Progress
 from core.job import State
 from tests.bot.samples import a_job
 from tests.harness.darkroom import EDITS, darkroom, eventually
 
 
-class Doors:
+class MessageApi:
     """Records edits; `gate` holds them up as a rate limit would, `error` makes them fail."""
 
     def __init__(self):
@@ -37,12 +37,13 @@ class Stage:
     """An editor with its hub; time is real, pauses are short."""
 
     def __init__(self, *, pause=0.0, refresh=20.0, now=1000.0, per_second=1000.0, patience=0.0):
-        self.hub, self.doors, self.now, self.place = Hub(), Doors(), now, 1
+        self.bus, self.message_api, self.now, self.place = EventBus(), MessageApi(), now, 1
         self.worker = None
-        self.editor = Editor(
-            self.hub,
-            self.doors,
-            Budget(per_second),
+        self.editor = ProgressEditor(
+            self.bus,
+            self.message_api,
+            EditRateLimiter(per_second),
+            JobCards(),
             self.look,
             clock=lambda: self.now,
             pause=pause,
@@ -66,7 +67,7 @@ class Stage:
 
     async def shows(self, text):
         async def shown():
-            return self.doors.edits and text in self.doors.edits[-1][0]
+            return self.message_api.edits and text in self.message_api.edits[-1][0]
 
         await eventually(shown)
 
@@ -80,28 +81,28 @@ async def test_while_an_edit_is_held_up_the_newest_state_wins_and_nobody_waits()
         job = a_job(state=State.RUNNING)
         stage.editor.follow(job, None)
         await stage.shows("Starting")
-        stage.doors.gate.clear()
+        stage.message_api.gate.clear()
         began = time.monotonic()
         for number in range(1, 90):
-            stage.hub.progress(step(job, number))
+            stage.bus.progress(step(job, number))
             await asyncio.sleep(0)
         assert time.monotonic() - began < 1
-        stage.doors.gate.set()
+        stage.message_api.gate.set()
         await stage.shows("89 %")
-        assert len(stage.doors.edits) <= 3
+        assert len(stage.message_api.edits) <= 3
 
 
 async def test_a_preview_is_attached_once_and_kept_until_the_next():
     async with Stage() as stage:
         job = a_job(state=State.RUNNING)
         stage.editor.follow(job, None)
-        stage.hub.progress(step(job, 10, preview=b"one"))
+        stage.bus.progress(step(job, 10, preview=b"one"))
         await stage.shows("10 %")
-        stage.hub.progress(step(job, 11))
+        stage.bus.progress(step(job, 11))
         await stage.shows("11 %")
-        stage.hub.progress(step(job, 12, preview=b"two"))
+        stage.bus.progress(step(job, 12, preview=b"two"))
         await stage.shows("12 %")
-        files = {text[:2]: files for text, files in stage.doors.edits}
+        files = {text[:2]: files for text, files in stage.message_api.edits}
         assert [len(files["10"]), files["11"], len(files["12"])] == [1, None, 1]
 
 
@@ -109,11 +110,11 @@ async def test_a_job_that_waits_again_loses_its_preview():
     async with Stage() as stage:
         job = a_job(state=State.RUNNING)
         stage.editor.follow(job, None)
-        stage.hub.progress(step(job, 10, preview=b"one"))
+        stage.bus.progress(step(job, 10, preview=b"one"))
         await stage.shows("10 %")
-        stage.hub.changed(replace(job, state=State.QUEUED, attempt=1, started_at=None))
+        stage.bus.changed(replace(job, state=State.QUEUED, attempt=1, started_at=None))
         await stage.shows("starts again")
-        assert stage.doors.edits[-1][1] == []
+        assert stage.message_api.edits[-1][1] == []
 
 
 async def test_the_last_words_tell_at_once_whoever_reads_of_a_job_that_runs_no_more():
@@ -121,29 +122,29 @@ async def test_the_last_words_tell_at_once_whoever_reads_of_a_job_that_runs_no_m
         ran, waits = a_job(id="r" * 16, state=State.RUNNING), a_job(id="w" * 16)
         for job in (ran, waits):
             stage.editor.follow(job, None)
-        stage.hub.progress(step(ran, 10, preview=b"one"))
+        stage.bus.progress(step(ran, 10, preview=b"one"))
         await eventually(lambda: _count(stage, 2))
-        stage.hub.changed(replace(ran, state=State.QUEUED, attempt=1, started_at=None))
-        await stage.editor.last_words()
-        text, files = stage.doors.edits[-1]
+        stage.bus.changed(replace(ran, state=State.QUEUED, attempt=1, started_at=None))
+        await stage.editor.show_requeued()
+        text, files = stage.message_api.edits[-1]
         assert "Next in line" in text and files == []
-        assert len(stage.doors.edits) == 3
+        assert len(stage.message_api.edits) == 3
 
 
 async def test_the_last_words_are_also_for_a_job_whose_start_was_never_shown():
     async with Stage(pause=60, patience=60) as stage:
         job = a_job()
-        stage.editor.follow(job, render_job(JobView(job=job, place=1)))
-        stage.hub.changed(replace(job, state=State.RUNNING, attempt=1))
+        stage.editor.follow(job, JobCards().render(JobView(job=job, place=1)))
+        stage.bus.changed(replace(job, state=State.RUNNING, attempt=1))
         await asyncio.sleep(0.01)
-        stage.hub.changed(replace(job, attempt=1))
+        stage.bus.changed(replace(job, attempt=1))
         stage.worker = WorkerState(status=Status.AWAY, paused=False, since=1.0, stopping=True)
-        await stage.editor.last_words()
-        assert "Darkroom restarts" in stage.doors.edits[-1][0]
+        await stage.editor.show_requeued()
+        assert "Darkroom restarts" in stage.message_api.edits[-1][0]
 
 
 async def _count(stage, edits):
-    return len(stage.doors.edits) == edits
+    return len(stage.message_api.edits) == edits
 
 
 async def test_a_quick_job_shows_its_first_preview_instead_of_its_start():
@@ -152,12 +153,12 @@ async def test_a_quick_job_shows_its_first_preview_instead_of_its_start():
         stage.editor.follow(job, None)
         await asyncio.sleep(0.01)
         running = dataclasses.replace(job, state=State.RUNNING, attempt=1)
-        stage.hub.changed(running)
-        stage.hub.progress(step(running, 1))
+        stage.bus.changed(running)
+        stage.bus.progress(step(running, 1))
         await asyncio.sleep(0.01)
-        stage.hub.progress(step(running, 10, preview=b"jpeg"))
+        stage.bus.progress(step(running, 10, preview=b"jpeg"))
         await stage.shows("10 %")
-        assert len(stage.doors.edits) == 1 and stage.doors.edits[0][1]
+        assert len(stage.message_api.edits) == 1 and stage.message_api.edits[0][1]
 
 
 async def test_after_leave_nothing_touches_the_message_even_if_an_edit_was_under_way():
@@ -165,18 +166,18 @@ async def test_after_leave_nothing_touches_the_message_even_if_an_edit_was_under
         job = a_job(state=State.RUNNING)
         stage.editor.follow(job, None)
         await stage.shows("Starting")
-        stage.doors.gate.clear()
-        stage.hub.progress(step(job, 50))
+        stage.message_api.gate.clear()
+        stage.bus.progress(step(job, 50))
         await asyncio.sleep(0.01)
         leaving = asyncio.create_task(stage.editor.leave(job.id))
         await asyncio.sleep(0.01)
         assert not leaving.done(), "an edit under way is waited for: it must not land after the result"
-        stage.doors.gate.set()
+        stage.message_api.gate.set()
         await asyncio.wait_for(leaving, 5)
-        count = len(stage.doors.edits)
-        stage.hub.progress(step(job, 60))
+        count = len(stage.message_api.edits)
+        stage.bus.progress(step(job, 60))
         await asyncio.sleep(0.05)
-        assert len(stage.doors.edits) == count
+        assert len(stage.message_api.edits) == count
 
 
 async def test_a_waiting_jobs_place_is_looked_up_again_and_costs_an_edit_only_when_it_changed():
@@ -185,10 +186,10 @@ async def test_a_waiting_jobs_place_is_looked_up_again_and_costs_an_edit_only_wh
         stage.editor.follow(a_job(state=State.QUEUED), None)
         await stage.shows("Third in line")
         await asyncio.sleep(0.1)
-        assert len(stage.doors.edits) == 1
+        assert len(stage.message_api.edits) == 1
         stage.place = 2
         await stage.shows("Second in line")
-        assert len(stage.doors.edits) == 2
+        assert len(stage.message_api.edits) == 2
 
 
 async def test_an_old_message_changes_only_with_its_jobs_state():
@@ -199,20 +200,20 @@ async def test_an_old_message_changes_only_with_its_jobs_state():
         await stage.shows("Next in line")
         stage.place = 5
         await asyncio.sleep(0.1)
-        assert len(stage.doors.edits) == 1
-        stage.hub.changed(replace(job, state=State.RUNNING, attempt=1))
+        assert len(stage.message_api.edits) == 1
+        stage.bus.changed(replace(job, state=State.RUNNING, attempt=1))
         await stage.shows("Starting")
-        stage.hub.progress(step(job, 10, preview=b"one"))
+        stage.bus.progress(step(job, 10, preview=b"one"))
         await asyncio.sleep(0.05)
-        assert len(stage.doors.edits) == 2
+        assert len(stage.message_api.edits) == 2
 
 
 async def test_what_happened_while_the_first_answer_was_on_its_way_is_not_missed():
     async with Stage() as stage:
         job = a_job(state=State.QUEUED)
         running = replace(job, state=State.RUNNING, attempt=1, started_at=1.0)
-        stage.hub.changed(running)
-        stage.hub.progress(step(job, 40))
+        stage.bus.changed(running)
+        stage.bus.progress(step(job, 40))
         await asyncio.sleep(0.01)
         stage.editor.follow(job, None)
         await stage.shows("40 %")
@@ -221,11 +222,11 @@ async def test_what_happened_while_the_first_answer_was_on_its_way_is_not_missed
 async def test_a_job_that_ended_while_its_first_answer_was_on_its_way_is_left_to_delivery():
     async with Stage(refresh=0.01) as stage:
         job = a_job(state=State.QUEUED)
-        stage.hub.changed(replace(job, state=State.DONE))
+        stage.bus.changed(replace(job, state=State.DONE))
         await asyncio.sleep(0.01)
         stage.editor.follow(job, None)
         await asyncio.sleep(0.05)
-        assert stage.doors.edits == []
+        assert stage.message_api.edits == []
 
 
 async def test_news_of_the_gpu_reaches_everybody_who_waits():
@@ -233,10 +234,10 @@ async def test_news_of_the_gpu_reaches_everybody_who_waits():
         jobs = [a_job(id=f"job{number}", state=State.QUEUED) for number in range(3)]
         for job in jobs:
             stage.editor.follow(job, None)
-        await eventually(lambda: _true(len(stage.doors.edits) == 3))
+        await eventually(lambda: _true(len(stage.message_api.edits) == 3))
         stage.place = 2
-        stage.hub.worker(WorkerState(status=Status.ONLINE, paused=False, since=0.0))
-        await eventually(lambda: _true(len(stage.doors.edits) == 6))
+        stage.bus.worker(WorkerState(status=Status.ONLINE, paused=False, since=0.0))
+        await eventually(lambda: _true(len(stage.message_api.edits) == 6))
 
 
 async def _true(value):
@@ -247,36 +248,36 @@ async def test_a_network_error_is_not_the_end_of_a_live_message(monkeypatch):
     monkeypatch.setattr("bot.messages.progress_editor._AFTER_TROUBLE_SECONDS", 0.01)
     async with Stage() as stage:
         job = a_job(state=State.RUNNING)
-        stage.doors.error = OSError("reset")
+        stage.message_api.error = OSError("reset")
         stage.editor.follow(job, None)
         await asyncio.sleep(0.03)
-        stage.doors.error = None
+        stage.message_api.error = None
         await stage.shows("Starting")
 
 
 async def test_the_budget_serves_results_first_and_previews_last():
-    budget, order = Budget(10.0), []
+    limiter, order = EditRateLimiter(10.0), []
 
     async def edit(weight):
-        await budget.turn(weight)
+        await limiter.turn(weight)
         order.append(weight)
 
-    await budget.turn(Weight.RESULT)
+    await limiter.turn(Weight.RESULT)
     weights = [Weight.PREVIEW, Weight.PLACE, Weight.RESULT, Weight.CHANGE, Weight.RESULT]
     await asyncio.gather(*(edit(weight) for weight in weights))
     assert order == sorted(weights)
 
 
 async def test_the_budget_keeps_its_pace_and_forgets_who_was_cancelled():
-    budget = Budget(100.0)
+    limiter = EditRateLimiter(100.0)
     loop = asyncio.get_running_loop()
-    await budget.turn(Weight.CHANGE)
-    gone = asyncio.create_task(budget.turn(Weight.RESULT))
+    await limiter.turn(Weight.CHANGE)
+    gone = asyncio.create_task(limiter.turn(Weight.RESULT))
     await asyncio.sleep(0)
     gone.cancel()
     began = loop.time()
     for _ in range(10):
-        await budget.turn(Weight.CHANGE)
+        await limiter.turn(Weight.CHANGE)
     assert loop.time() - began >= 0.09
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.messages.result_delivery import DeliveryLoop, Patience
+from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
 from core.job import Lane, State
 from storage.outbox import Way
 from tests.bot.samples import NOW, a_job
@@ -26,7 +26,7 @@ async def settled(room):
     services = room.parts.services
 
     async def told():
-        return not await services.jobs.live() and await services.deliveries.next_due() is None
+        return not await services.jobs.live() and await services.outbox.next_due() is None
 
     await eventually(told)
 
@@ -59,7 +59,7 @@ async def test_a_result_that_came_as_a_new_message_can_be_deleted(tmp_path, left
             await room.control.fault("DELETE", "/webhooks/**", drop="before", times=left_behind)
         first = await room.imagine("a red boat --relax")
         (new,) = await results(room)
-        delivered, job = room.parts.services.deliveries, await room.job(first)
+        delivered, job = room.parts.services.outbox, await room.job(first)
 
         async def told():
             return (await delivered.get(job.id)).message
@@ -92,7 +92,7 @@ async def test_a_progress_message_left_behind_is_deleted_by_the_next_life_and_no
             job = (await room.job(first)).id
 
             async def left_behind():
-                delivery = await services.deliveries.get(job)
+                delivery = await services.outbox.get(job)
                 return delivery is not None and delivery.message
 
             await eventually(left_behind)
@@ -307,7 +307,7 @@ async def test_a_grid_that_is_too_large_goes_down_the_ladder(tmp_path):
         (file,) = done["attachments"]
         assert file["filename"].endswith(".webp") and file["size"] <= 1200
         job = await room.job(done)
-        assert (await room.parts.services.pictures.read(job.id, 0)).startswith(b"\x89PNG")
+        assert (await room.parts.services.images.read(job.id, 0)).startswith(b"\x89PNG")
 
 
 async def test_a_result_that_no_rung_makes_small_enough_is_told_without_the_bot_trying_for_ever(tmp_path):
@@ -322,7 +322,7 @@ async def test_a_result_that_no_rung_makes_small_enough_is_told_without_the_bot_
 
 async def test_a_result_whose_pictures_were_lost_meanwhile_says_so_and_u_draws_one_again(tmp_path, monkeypatch):
     async with darkroom(tmp_path) as room:
-        pictures = room.parts.services.pictures
+        pictures = room.parts.services.images
         results = pictures.results
 
         async def lost_at_the_last_moment(job):
@@ -364,5 +364,7 @@ async def test_edits_wait_for_discords_own_bucket_and_the_result_still_arrives(t
 )
 def test_what_ends_late_comes_as_a_new_message_because_edits_notify_nobody(changes, now, way):
     none: Any = None
-    loop = DeliveryLoop(none, none, none, none, none, none, none, none, none, Patience(new_after=60), clock=lambda: now)
+    loop = ResultDelivery(
+        none, none, none, none, none, none, none, none, none, none, DeliveryTimes(new_after=60), clock=lambda: now
+    )
     assert loop._way(a_job(**{"state": State.DONE} | changes)) is way

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from unittest.mock import create_autospec
 
-from bot.event_bus import Hub
-from bot.scheduling.attempt import Flight
-from bot.scheduling.cost_estimator import Rates
-from bot.scheduling.lane_control import Lanes
-from bot.scheduling.overhead_usage import HouseBook
+from bot.event_bus import EventBus
+from bot.scheduling.attempt import Attempt
+from bot.scheduling.cost_estimator import CostEstimator
+from bot.scheduling.lane_control import LaneControl
+from bot.scheduling.overhead_usage import OverheadUsage
 from bot.scheduling.render_stages import Stage
-from bot.scheduling.running_jobs import Fleet
-from bot.scheduling.worker_events import Hearing
-from bot.workers.connection import Link
-from bot.workers.server import Door
+from bot.scheduling.running_jobs import RunningJobs
+from bot.scheduling.worker_events import WorkerEventHandler
+from bot.workers.connection import WorkerConnection
+from bot.workers.server import WorkerServer
 from core import events
 from core.job import Job, Lane
 from tests.storage.opened_storage import Store
@@ -38,7 +38,7 @@ class Task:
     paused: bool = False
 
 
-class Worker(Link):
+class Worker(WorkerConnection):
     """Both ends of the wire: orders go in by `send`, `step` computes and says what came of it."""
 
     def __init__(self, name: str, loaded: tuple[str, ...]) -> None:
@@ -111,14 +111,18 @@ class Simulation:
         self.store.boot = f"simulated{self.life}"
         await self.store.jobs.new_boot(self.store.boot)
         self.worker = Worker(f"w{self.life}", self.loaded)
-        self.fleet = Fleet(self.seconds)
+        self.running_jobs = RunningJobs(self.seconds)
         self.kicked = True
-        self.lanes = Lanes(self.fleet, share=self.share, running=self.running, kick=self.kick, monotonic=self.seconds)
+        self.lanes = LaneControl(
+            self.running_jobs, share=self.share, running=self.running, kick=self.kick, monotonic=self.seconds
+        )
         self.lanes.credit_ms = await self.store.jobs.credit()
-        self.hearing = Hearing(
-            fleet=self.fleet, lanes=self.lanes, house=HouseBook(self.store.ledger), hub=Hub(),
-            rates=create_autospec(Rates, instance=True), door=create_autospec(Door, instance=True),
-            ready=lambda *_: None, kick=self.kick, weather=lambda: None, draining=lambda: False,
+        self.worker_events = WorkerEventHandler(
+            running_jobs=self.running_jobs, lane_control=self.lanes, overhead=OverheadUsage(self.store.ledger),
+            bus=EventBus(),
+            costs=create_autospec(CostEstimator, instance=True),
+            worker_server=create_autospec(WorkerServer, instance=True),
+            ready=lambda *_: None, kick=self.kick, status_changed=lambda: None, draining=lambda: False,
             monotonic=self.seconds,
         )  # fmt: skip
 
@@ -143,7 +147,7 @@ class Simulation:
             await self.fill()
         spent, said = self.worker.step()
         if not said:
-            self.idle_ms += 1 if self.lanes.queued or len(self.fleet) else 0
+            self.idle_ms += 1 if self.lanes.queued or len(self.running_jobs) else 0
             self.now += 1
         self.now += spent
         for event in said:
@@ -158,32 +162,32 @@ class Simulation:
         """As bot/scheduling/scheduler.py does it."""
         self.lanes.queued = await self.store.jobs.waiting_lanes(self.running)
         in_vain: list[Lane] = []
-        while room := self.lanes.room(self.worker, in_vain):
-            claim = await self.store.jobs.claim(boot=self.store.boot, worker=self.worker.id, room=room)
+        while capacity := self.lanes.capacity(self.worker, in_vain):
+            claim = await self.store.jobs.claim(boot=self.store.boot, worker=self.worker.id, capacity=capacity)
             if claim is None:
-                in_vain.append(room.lane or Lane.RELAX)
+                in_vain.append(capacity.lane or Lane.RELAX)
                 continue
-            flight = Flight(job=claim.job, link=self.worker, lease_until=0.0)
-            self.fleet.add(flight)
+            attempt = Attempt(job=claim.job, connection=self.worker, lease_until=0.0)
+            self.running_jobs.add(attempt)
             for displaced in claim.displaced:
-                if other := self.fleet.get(displaced):
+                if other := self.running_jobs.get(displaced):
                     other.displaced = True
-            self.lanes.steer(self.worker, flight)
-            flight.order(Stage(of=claim.job, indices=tuple(range(claim.job.request.count)), own=True), b"", 0.0)
+            self.lanes.steer(self.worker, attempt)
+            attempt.order(Stage(of=claim.job, indices=tuple(range(claim.job.request.count)), own=True), b"", 0.0)
             self.lanes.queued = await self.store.jobs.waiting_lanes(self.running)
         self.lanes.settled.add(self.worker.id)
         self.lanes.steer(self.worker)
 
     async def hear(self, event: events.Progress | events.Done) -> None:
-        flight = self.fleet.get(event.job)
-        assert flight is not None
+        attempt = self.running_jobs.get(event.job)
+        assert attempt is not None
         before = self.heard.get((event.job, event.attempt), 0)
         self.heard[event.job, event.attempt] = event.gpu_ms
-        self.by_lane[flight.job.lane] += event.gpu_ms - before
-        self.by_user[flight.job.user] += event.gpu_ms - before
-        self.hearing.heard(self.worker, event)
+        self.by_lane[attempt.job.lane] += event.gpu_ms - before
+        self.by_user[attempt.job.user] += event.gpu_ms - before
+        self.worker_events.received(self.worker, event)
         if isinstance(event, events.Done):
             await self.store.jobs.finish(event.job, event.attempt, event.gpu_ms)
             self.took[event.job] = self.now - self.began[event.job]
-            self.fleet.remove(flight)
+            self.running_jobs.remove(attempt)
             self.kick()

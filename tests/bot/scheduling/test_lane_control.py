@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-from bot.scheduling.queue_estimate import Aloft, outlook
+from bot.scheduling.queue_estimate import RemainingWork, estimates
 from core.errors import QuotaSpent
 from core.job import Job, Lane, State
 from storage.jobs import Place
 from tests.harness.headless import FAKE_WORKER, Headless, headless
 
 
-def flight(bot: Headless, job: Job) -> Any:
-    return bot.scheduler._fleet.get(job.id)
+def attempt(bot: Headless, job: Job) -> Any:
+    return bot.scheduler._running_jobs.get(job.id)
 
 
 async def until_step(bot: Headless, job: Job, step: int) -> None:
     """Waits until the job has done so many steps."""
 
     async def there() -> bool:
-        progress = bot.hub.latest(job.id)
+        progress = bot.bus.latest(job.id)
         return progress is not None and progress.step >= step
 
     await bot.eventually(there, f"step {step} of {job.id}")
@@ -35,7 +35,7 @@ async def until_paused(bot: Headless, job: Job, paused: bool = True) -> None:
     """Waits until the job is (or is not) paused."""
 
     async def there() -> bool:
-        found = flight(bot, job)
+        found = attempt(bot, job)
         return found is not None and found.paused is paused
 
     await bot.eventually(there, f"{job.id} paused: {paused}")
@@ -45,7 +45,7 @@ async def until_resting(bot: Headless, job: Job) -> None:
     """Waits until a heartbeat has shown that the worker does not compute it."""
 
     async def there() -> bool:
-        return bool(flight(bot, job).resting)
+        return bool(attempt(bot, job).resting)
 
     await bot.eventually(there, f"{job.id} at rest")
 
@@ -65,9 +65,9 @@ async def test_a_fast_job_joins_at_the_next_step_and_relax_goes_on_from_its_own(
     async with one_paused(tmp_path, DARKROOM_RELAX_SHARE="0") as (bot, relaxed, fast):
         await until_resting(bot, relaxed)
         await until_step(bot, fast, 30)  # what was said before the pause has been heard by now
-        at = bot.hub.latest(relaxed.id).step
+        at = bot.bus.latest(relaxed.id).step
         await until_step(bot, fast, 60)
-        assert bot.hub.latest(relaxed.id).step == at
+        assert bot.bus.latest(relaxed.id).step == at
         done = await bot.until(fast.id, State.DONE)
         ended = await bot.until(relaxed.id, State.DONE)
         assert ended.attempt == 1 and ended.finished_at > done.finished_at
@@ -95,7 +95,7 @@ async def test_relax_goes_on_in_slices_while_fast_work_never_ends(tmp_path: Path
         relaxed = await bot.imagine("relaxed", user="bob", lane=Lane.RELAX, steps=40)
         await bot.until(relaxed.id, State.DONE)
         assert (await bot.jobs.get(fast.id)).state is State.RUNNING
-        assert bot.hub.latest(fast.id).step <= 75
+        assert bot.bus.latest(fast.id).step <= 75
 
 
 async def test_a_paused_job_is_cancelled_and_pays_what_it_took(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_a_pause_longer_than_a_lease_is_no_loss(tmp_path: Path, monkeypatc
 async def test_a_worker_that_dies_costs_the_paused_job_nothing_and_suspects_the_other(tmp_path: Path) -> None:
     async with one_paused(tmp_path, DARKROOM_RELAX_SHARE="0") as (bot, relaxed, fast):
         await until_resting(bot, relaxed)
-        os.kill(bot.parts.door.local.pid, signal.SIGKILL)
+        os.kill(bot.parts.worker_server.local.pid, signal.SIGKILL)
         for job, strikes in ((relaxed, 0), (fast, 1)):
             ended = await bot.until(job.id, State.DONE)
             assert (ended.strikes, ended.attempt) == (strikes, 2)
@@ -220,7 +220,7 @@ async def test_a_pause_that_lasts_is_shown_and_a_slice_is_not(tmp_path: Path, mo
     monkeypatch.setattr("bot.scheduling.scheduler.PAUSE_SHOWN_SECONDS", 0.3)
     async with one_paused(tmp_path, DARKROOM_RELAX_SHARE="0") as (bot, relaxed, fast):
         assert not (await bot.scheduler.estimate(relaxed)).paused
-        with bot.hub.watch(relaxed.id) as news:
+        with bot.bus.watch(relaxed.id) as news:
             async for item in news:
                 if isinstance(item, Job):
                     break
@@ -242,9 +242,9 @@ async def test_relaxs_credit_lives_over_a_restart(tmp_path: Path) -> None:
         await bot.eventually(kept, "credit")
         await bot.parts.drain(0.0)
         credit = await bot.jobs.credit()
-        assert credit == bot.scheduler._lanes.credit_ms > 0
+        assert credit == bot.scheduler._lane_control.credit_ms > 0
     async with headless(tmp_path, DARKROOM_WORKER="none") as bot:
-        assert bot.scheduler._lanes.credit_ms == credit
+        assert bot.scheduler._lane_control.credit_ms == credit
 
 
 async def test_fast_time_that_is_spent_names_turbos_price(tmp_path: Path) -> None:
@@ -262,15 +262,15 @@ def seconds(found: Any, *jobs: str) -> list[tuple[float, float]]:
 
 
 def test_an_estimate_counts_the_lanes_that_go_before_and_relaxs_share() -> None:
-    aloft = [
-        Aloft(job="fast", lane=Lane.FAST, left_ms=9000),
-        Aloft(job="relaxed", lane=Lane.RELAX, left_ms=500, paused=True),
+    remaining = [
+        RemainingWork(job="fast", lane=Lane.FAST, left_ms=9000),
+        RemainingWork(job="relaxed", lane=Lane.RELAX, left_ms=500, paused=True),
     ]
     line = {
         "next": Place(place=1, lane=Lane.FAST, ahead_ms=0, estimate_ms=9000),
         "later": Place(place=2, lane=Lane.RELAX, ahead_ms=0, estimate_ms=9500),
     }
-    found = outlook(aloft, line, pace=1.0, working=True, share=0.1)
+    found = estimates(remaining, line, pace=1.0, working=True, share=0.1)
     # Relax gets a tenth while fast work lasts: its first 0.5 s take 5 s, and the fast jobs 10 s instead of 9.
     assert seconds(found, "fast", "next") == [(0.0, 10.0), (10.0, 20.0)]
     assert seconds(found, "relaxed", "later") == [(0.0, 5.0), (5.0, 28.0)]
@@ -282,10 +282,10 @@ def test_turbo_ends_before_fast_work_begins() -> None:
         "turbo": Place(place=1, lane=Lane.TURBO, ahead_ms=0, estimate_ms=1000),
         "fast": Place(place=2, lane=Lane.FAST, ahead_ms=0, estimate_ms=1000),
     }
-    found = outlook([], line, pace=1.0, working=True)
+    found = estimates([], line, pace=1.0, working=True)
     assert seconds(found, "turbo", "fast") == [(0.0, 1.0), (1.0, 2.0)]
 
 
 def test_without_a_worker_nothing_is_foretold() -> None:
-    found = outlook([], {"a": Place(place=1, lane=Lane.FAST, ahead_ms=0, estimate_ms=1)}, pace=1.0, working=False)
+    found = estimates([], {"a": Place(place=1, lane=Lane.FAST, ahead_ms=0, estimate_ms=1)}, pace=1.0, working=False)
     assert (found["a"].starts_in_s, found["a"].ends_in_s) == (None, None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.cost import Plan
+from core.cost import AccountPlan
 from core.job import Lane
 from core.preemption import PAUSED_ROWS, SLICE_MS
 from storage.database import Database
@@ -20,7 +20,7 @@ Ask = Callable[[], Awaitable[None]]
 @pytest.fixture
 async def lanes(folder: Path, clock: Clock) -> AsyncIterator[Simulation]:  # noqa: F811
     """A simulation that has started, of members with time enough."""
-    plan = Plan(name="large", fast_ms_per_period=10**9, running=3, waiting=99, max_work=10**12)
+    plan = AccountPlan(name="large", fast_ms_per_period=10**9, running=3, waiting=99, max_work=10**12)
     async with Database.open(folder / "data", clock=clock) as db:
         simulation = Simulation(Store(db=db, clock=clock, make=job_maker(), plan=plan))
         await simulation.start()

@@ -17,13 +17,13 @@ async def test_a_job_is_done_with_its_pictures_kept_and_charged_once(tmp_path: P
     async with headless(tmp_path) as bot:
         job = await bot.imagine()
         done = await bot.until(job.id, State.DONE)
-        pictures = await bot.pictures.results(done)
+        pictures = await bot.images.results(done)
         assert len(pictures) == 4
         assert len(set(pictures)) == 4
         assert done.gpu_ms > 0
         assert 0 < done.charged_ms <= done.reserved_ms
         assert done.made_with.engine == "fake"
-        assert [delivery.job for delivery in await bot.deliveries.undelivered(bot.clock())] == [job.id]
+        assert [delivery.job for delivery in await bot.outbox.undelivered(bot.clock())] == [job.id]
         await bot.clean()
 
 
@@ -39,7 +39,7 @@ async def test_a_waiting_job_is_cancelled_at_once_and_costs_nothing(tmp_path: Pa
 async def test_a_running_job_is_cancelled_at_the_next_step_and_pays_what_was_measured(tmp_path: Path) -> None:
     async with headless(tmp_path, "--step-ms", "50") as bot:
         job = await bot.imagine(steps=100)
-        with bot.hub.watch(job.id) as news:
+        with bot.bus.watch(job.id) as news:
             async for item in news:
                 if getattr(item, "step", 0) >= 2:
                     break
@@ -63,7 +63,7 @@ async def test_a_cancelled_job_stays_cancelled_when_the_bot_dies_before_its_work
     async with headless(tmp_path, "--freeze", "boat:2") as bot:
         job = await bot.imagine("a boat", steps=100)
         await bot.until(job.id, State.RUNNING)
-        assert (await bot.scheduler.cancel(job.id)).unwanted
+        assert (await bot.scheduler.cancel(job.id)).cancel_requested
     async with headless(tmp_path, "--step-ms", "5") as bot:
         cancelled = await bot.until(job.id, State.CANCELLED)
         assert cancelled.attempt == 1
@@ -130,15 +130,15 @@ async def test_a_drain_ends_what_can_end_puts_back_the_rest_and_refuses_the_new(
 async def test_a_pruned_picture_is_rendered_again_for_a_variation(tmp_path: Path) -> None:
     async with headless(tmp_path) as bot:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
-        before = await bot.pictures.results(grid)
-        await bot.pictures.forget(grid)
-        assert await bot.pictures.read(grid.id, 2) is None
+        before = await bot.images.results(grid)
+        await bot.images.forget(grid)
+        assert await bot.images.read(grid.id, 2) is None
         source = Source(job=grid.id, index=2)
         variation = await bot.imagine(kind=Kind.VARIATION, source=source, strength=0.6, seed=99)
         done = await bot.until(variation.id, State.DONE)
-        assert len(await bot.pictures.results(done)) == 4
-        assert await bot.pictures.read(grid.id, 2) == before[2]
-        assert await bot.pictures.read(grid.id, 1) is None
+        assert len(await bot.images.results(done)) == 4
+        assert await bot.images.read(grid.id, 2) == before[2]
+        assert await bot.images.read(grid.id, 1) is None
         await bot.clean()
 
 
@@ -147,18 +147,18 @@ async def test_a_line_of_pruned_ancestors_is_rendered_again_from_its_root(tmp_pa
         job, source, kept = await bot.imagine(), None, []
         for index in (1, 3):
             job = await bot.until(job.id, State.DONE)
-            kept.append(await bot.pictures.read(job.id, index))
+            kept.append(await bot.images.read(job.id, index))
             source = Source(job=job.id, index=index)
             job = await bot.imagine(kind=Kind.VARIATION, source=source, strength=0.5)
         last = await bot.until(job.id, State.DONE)
-        for row in await bot.jobs.recent_of("alice", 10):
-            await bot.pictures.forget(row)
+        for row in await bot.db.read("SELECT id FROM job"):
+            await bot.images.forget(await bot.jobs.get(row["id"]))
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=last.id, index=0), count=1)
         assert crop.state is State.QUEUED
         done = await bot.until(crop.id, State.DONE)
-        assert len(await bot.pictures.results(done)) == 1
+        assert len(await bot.images.results(done)) == 1
         assert done.charged_ms == 0
-        assert await bot.pictures.read(source.job, source.index) == kept[1]
+        assert await bot.images.read(source.job, source.index) == kept[1]
         await bot.clean()
 
 
@@ -167,7 +167,7 @@ async def test_a_crop_of_a_kept_picture_is_done_at_once_and_free(tmp_path: Path)
         grid = await bot.until((await bot.imagine()).id, State.DONE)
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=1), count=1)
         assert crop.state is State.DONE
-        assert await bot.pictures.results(crop) == (await bot.pictures.read(grid.id, 1),)
+        assert await bot.images.results(crop) == (await bot.images.read(grid.id, 1),)
 
 
 async def test_a_damaged_file_counts_as_pruned(tmp_path: Path) -> None:
@@ -175,9 +175,9 @@ async def test_a_damaged_file_counts_as_pruned(tmp_path: Path) -> None:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
         row = await bot.results.get(grid.id, 0)
         (tmp_path / "pictures" / row.file).write_bytes(b"not what it was")
-        assert await bot.pictures.read(grid.id, 0) is None
+        assert await bot.images.read(grid.id, 0) is None
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=0), count=1)
-        assert await bot.pictures.results(await bot.until(crop.id, State.DONE)) is not None
+        assert await bot.images.results(await bot.until(crop.id, State.DONE)) is not None
 
 
 async def test_a_second_instance_on_the_same_data_says_so_and_stops(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ async def test_a_clock_that_jumps_requeues_nothing(tmp_path: Path) -> None:
         await bot.until(job.id, State.RUNNING)
         now[0] += 86_400.0
         await asyncio.sleep(0)
-        with bot.hub.watch(job.id) as news:
+        with bot.bus.watch(job.id) as news:
             async for item in news:
                 if getattr(item, "step", 0) >= 20:
                     break
@@ -229,9 +229,9 @@ async def test_two_grids_of_two_members_share_the_worker(tmp_path: Path) -> None
     async with headless(tmp_path, "--step-ms", "30") as bot:
         jobs = [await bot.imagine("boat", user=user, steps=20) for user in ("ann", "bob")]
         together = set()
-        with bot.hub.watch() as news:
+        with bot.bus.watch() as news:
             async for item in news:
-                running = {job.id for job in await bot.jobs.running()}
+                running = {job.id for job in await bot.jobs.live() if job.state is State.RUNNING}
                 together |= {frozenset(running)}
                 if getattr(item, "state", None) is State.DONE:
                     break
@@ -261,18 +261,18 @@ async def test_a_pruned_picture_is_never_drawn_again_by_other_weights(tmp_path: 
     async with headless(tmp_path) as bot:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
     async with headless(tmp_path, *change) as bot:
-        await bot.pictures.forget(grid)
+        await bot.images.forget(grid)
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=1), count=1)
         failed = await bot.until(crop.id, State.FAILED)
         assert failed.failure == LOST_MODEL and failed.charged_ms == 0
-        assert await bot.pictures.read(grid.id, 1) is None
+        assert await bot.images.read(grid.id, 1) is None
         await bot.clean()
 
 
 async def test_a_pruned_picture_of_a_model_that_is_gone_is_not_drawn_again(tmp_path: Path) -> None:
     async with headless(tmp_path, DARKROOM_MODEL="owner/mine") as bot:
         grid = await bot.until((await bot.imagine(model="mine")).id, State.DONE)
-        await bot.pictures.forget(grid)
+        await bot.images.forget(grid)
     async with headless(tmp_path) as bot:
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=1), count=1, model="mine")
         failed = await bot.until(crop.id, State.FAILED)

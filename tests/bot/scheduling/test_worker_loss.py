@@ -5,10 +5,10 @@ import signal
 from pathlib import Path
 from unittest.mock import create_autospec
 
-from bot.scheduling.attempt import Flight
+from bot.scheduling.attempt import Attempt
 from bot.scheduling.job_runner import INCOMPLETE
-from bot.scheduling.worker_loss import DISCONNECTS, judge
-from bot.workers.connection import Link
+from bot.scheduling.worker_events import DISCONNECTS, outcomes_after_loss
+from bot.workers.connection import WorkerConnection
 from core.events import PHASE_DEADLINE_SECONDS, Phase
 from core.job import State
 from tests.harness.headless import headless
@@ -63,7 +63,7 @@ async def test_a_killed_worker_costs_its_jobs_nothing_and_each_is_done_once(tmp_
     async with headless(tmp_path, "--step-ms", "20") as bot:
         jobs = [await bot.imagine(f"boat {n}", user=f"user{n % 3}", steps=10) for n in range(6)]
         await bot.until(jobs[0].id, State.RUNNING)
-        os.kill(bot.parts.door.local.pid, signal.SIGKILL)
+        os.kill(bot.parts.worker_server.local.pid, signal.SIGKILL)
         for job in jobs:
             done = await bot.until(job.id, State.DONE)
             assert done.strikes <= 1
@@ -102,19 +102,21 @@ async def test_a_model_that_cannot_be_loaded_is_said_and_jobs_wait(tmp_path: Pat
         assert (await bot.scheduler.estimate(job)).ends_in_s is None
 
 
-def a_flight(job_id: str, *, ordered: bool = True) -> Flight:
-    return Flight(job=a_job(job_id), link=create_autospec(Link, instance=True), lease_until=0.0, ordered=ordered)
+def a_flight(job_id: str, *, ordered: bool = True) -> Attempt:
+    return Attempt(
+        job=a_job(job_id), connection=create_autospec(WorkerConnection, instance=True), lease_until=0.0, ordered=ordered
+    )
 
 
 def test_a_death_counts_against_a_job_that_was_alone_and_against_no_company() -> None:
-    alone = judge([a_flight("a")], died=True, meant=False)
+    alone = outcomes_after_loss([a_flight("a")], died=True, meant=False)
     assert alone["a"].strike
-    together = judge([a_flight("a"), a_flight("b")], died=True, meant=False)
+    together = outcomes_after_loss([a_flight("a"), a_flight("b")], died=True, meant=False)
     assert [(lost.strike, lost.solo) for lost in together.values()] == [(False, True)] * 2
 
 
 def test_a_job_whose_last_word_is_here_already_is_no_suspect() -> None:
-    verdict = judge([a_flight("a"), a_flight("b", ordered=False)], died=True, meant=False)
+    verdict = outcomes_after_loss([a_flight("a"), a_flight("b", ordered=False)], died=True, meant=False)
     assert verdict["a"].strike
     assert (verdict["b"].strike, verdict["b"].solo) == (False, False)
 
@@ -122,17 +124,19 @@ def test_a_job_whose_last_word_is_here_already_is_no_suspect() -> None:
 def test_a_job_that_rested_is_no_suspect_and_none_is_company_for_the_one_that_ran() -> None:
     resting = a_flight("b")
     resting.hold(0.0)
-    assert not judge([a_flight("a"), resting], died=True, meant=False)["a"].strike, "it may have taken one more step"
+    assert not outcomes_after_loss([a_flight("a"), resting], died=True, meant=False)["a"].strike, (
+        "it may have taken one more step"
+    )
     resting.resting = True
-    verdict = judge([a_flight("a"), resting], died=True, meant=False)
+    verdict = outcomes_after_loss([a_flight("a"), resting], died=True, meant=False)
     assert verdict["a"].strike and verdict["a"].solo
     assert (verdict["b"].strike, verdict["b"].solo) == (False, False)
 
 
 def test_a_stop_that_we_meant_counts_against_nobody() -> None:
-    assert not judge([a_flight("a")], died=True, meant=True)["a"].strike
+    assert not outcomes_after_loss([a_flight("a")], died=True, meant=True)["a"].strike
 
 
 def test_a_lost_line_is_no_death_until_it_is_lost_with_the_same_job_again_and_again() -> None:
-    assert not judge([a_flight("a")], died=False, meant=False, disconnects=1)["a"].strike
-    assert judge([a_flight("a")], died=False, meant=False, disconnects=DISCONNECTS)["a"].strike
+    assert not outcomes_after_loss([a_flight("a")], died=False, meant=False, disconnects=1)["a"].strike
+    assert outcomes_after_loss([a_flight("a")], died=False, meant=False, disconnects=DISCONNECTS)["a"].strike

@@ -19,13 +19,13 @@ def worker(tmp_path: Path, command: str, changed=lambda: None, **environ: str) -
 
 async def test_a_cancellation_while_a_dead_worker_is_buried_ends_its_keeper(tmp_path, monkeypatch):
     keeper = worker(tmp_path, "/bin/true")
-    buried = local_process._buried
+    buried = local_process._closed
 
     async def and_cancelled(process):
         task.cancel()
         await buried(process)
 
-    monkeypatch.setattr(local_process, "_buried", and_cancelled)
+    monkeypatch.setattr(local_process, "_closed", and_cancelled)
     task = asyncio.create_task(keeper.run())
     with pytest.raises(asyncio.CancelledError):
         async with asyncio.timeout(20):

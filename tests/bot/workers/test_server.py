@@ -14,7 +14,7 @@ import pytest
 from bot.event_bus import Status
 from core import events, wire
 from core.wire import MAX_HEADER, PREFIX
-from core.worker_auth import prove
+from core.worker_auth import make_proof
 from tests.harness import weight_files
 from tests.harness.headless import Headless, headless
 
@@ -76,7 +76,7 @@ class Caller:
             events.Hello(
                 protocol=protocol,
                 version="1",
-                proof=prove(key, challenge.nonce),
+                proof=make_proof(key, challenge.nonce),
                 name="by-hand",
                 pid=0,
                 device="fake",
@@ -115,12 +115,12 @@ async def test_a_worker_says_which_models_are_loaded_and_the_first_one_counts(tm
         await worker.greet()
         await worker.say(events.Ready(model=MODEL, load_ms=1))
         await bot.online()
-        link = next(iter(bot.parts.door.links.values()))
-        assert link.loaded == ("postcard",)
+        connection = next(iter(bot.parts.worker_server.connections.values()))
+        assert connection.loaded == ("postcard",)
         await worker.say(events.Models(loaded=("postcard", "other"), known=(MODEL,)))
 
         async def heard() -> bool:
-            return link.loaded == ("postcard", "other")
+            return connection.loaded == ("postcard", "other")
 
         await bot.eventually(heard, "the second model")
 
@@ -137,7 +137,7 @@ async def test_a_worker_is_told_the_catalogue_behind_its_welcome_and_again_when_
         assert (first.default, [model.name for model in first.models]) == ("postcard", ["postcard"])
         weight_files.checkpoint(tmp_path / "models" / "mine.safetensors")
         os.utime(tmp_path / "models" / "mine.safetensors", (1, 1))
-        await bot.shelf.look()
+        await bot.model_registry.look()
         await bot.scheduler.cancel(job.id)
         assert isinstance(await worker.hear(), events.Cancel)
         assert [model.name for model in worker.catalogue.models] == ["postcard", "mine"]
@@ -151,10 +151,10 @@ async def test_what_a_worker_says_of_several_models_is_kept_by_name(tmp_path: Pa
         await worker.say(events.Models(loaded=("other",), known=(MODEL, other)))
 
         async def known() -> bool:
-            return bot.shelf.get("other") is not None
+            return bot.model_registry.get("other") is not None
 
         await bot.eventually(known, "the other model")
-        assert (bot.shelf.get("other").digest, bot.shelf.get("other").edits) == ("o", ("tile",))
+        assert (bot.model_registry.get("other").digest, bot.model_registry.get("other").edits) == ("o", ("tile",))
         await worker.say(events.Models(loaded=(), known=(replace(MODEL, native=-1),)))
         assert await worker.hear() is None
 
@@ -163,7 +163,7 @@ async def test_what_a_worker_says_of_several_models_is_kept_by_name(tmp_path: Pa
 async def test_a_wrong_key_or_another_version_is_turned_away(tmp_path: Path, key: str, protocol: int) -> None:
     async with alone(tmp_path) as bot, caller(tmp_path) as worker:
         assert await worker.greet(key, protocol) is None
-        assert not bot.parts.door.links
+        assert not bot.parts.worker_server.connections
 
 
 async def test_no_order_reaches_who_did_not_prove_the_key(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ async def test_a_member_pays_what_the_last_word_says_though_more_was_heard_befor
         await worker.say(events.Ready(model=MODEL, load_ms=1))
         job = await bot.imagine()
         await worker.hear()
-        with bot.hub.watch(job.id) as news:
+        with bot.bus.watch(job.id) as news:
             for step, gpu_ms in enumerate(heard, start=1):
                 await worker.say(events.Progress(job=job.id, attempt=1, step=step, steps=20, gpu_ms=gpu_ms))
             async for item in news:
@@ -256,11 +256,11 @@ async def test_a_member_pays_what_the_last_word_says_though_more_was_heard_befor
         assert (await bot.until(job.id, "cancelled")).gpu_ms == paid
 
 
-async def test_time_that_no_job_pays_is_booked_to_the_house(tmp_path: Path) -> None:
+async def test_time_that_no_job_pays_is_booked_as_overhead(tmp_path: Path) -> None:
     async with alone(tmp_path) as bot, caller(tmp_path) as worker:
         await worker.greet()
         for _ in range(3):
-            await worker.say(events.HouseTime(cause="warmup", gpu_ms=40))
+            await worker.say(events.OverheadTime(cause="warmup", gpu_ms=40))
         await worker.say(events.Ready(model=MODEL, load_ms=1))
         await bot.online()
         await bot.parts.drain(0.0)
@@ -272,7 +272,7 @@ async def test_time_that_no_job_pays_is_booked_to_the_house(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "nonsense",
     [
-        events.HouseTime(cause="load", gpu_ms=10**30),
+        events.OverheadTime(cause="load", gpu_ms=10**30),
         events.Done(job="a", attempt=1, gpu_ms=-1),
         events.Ready(model=replace(MODEL, native=0), load_ms=1),
     ],
@@ -312,7 +312,7 @@ async def test_a_far_workers_lost_connection_counts_as_no_death(tmp_path: Path) 
 
 async def _port(bot: Headless) -> int:
     async def look() -> int:
-        return bot.parts.door.port or 0
+        return bot.parts.worker_server.port or 0
 
     return int(await bot.eventually(look, "the port"))
 
@@ -349,7 +349,7 @@ async def test_the_worker_dies_with_its_bot_and_gets_no_token(tmp_path: Path, mo
     monkeypatch.setenv("DISCORD_TOKEN", "very-secret-token")
     async with headless(tmp_path) as bot:
         await bot.online()
-        pid = bot.parts.door.local.pid
+        pid = bot.parts.worker_server.local.pid
         assert b"very-secret" not in await asyncio.to_thread(Path(f"/proc/{pid}/environ").read_bytes)
         worker = Path(f"/proc/{pid}")
 

@@ -175,7 +175,7 @@ def test_an_artifact_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monke
         if not folder.exists():
             early.append(path.name)
 
-    monkeypatch.setattr(artifact_store, "_to_disk", sync)
+    monkeypatch.setattr(artifact_store, "sync", sync)
     args, kwargs = unet_call(1)
     traced = trace(NetworkSpec.of(unet()), 1, call_signature.signature_of(args, kwargs).shape)
     artifact_store.save(folder, traced, lambda one, path: path.touch())

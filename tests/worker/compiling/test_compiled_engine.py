@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.events import Done, HouseTime, Submit
+from core.events import Done, OverheadTime, Submit
 from tests.worker.compiling.traced_networks import FakeCompiler, serve_next
 from tests.worker.engine_driver import EngineDriver, pixels, request
 from worker.checkpoints.loader import LoadedCheckpoint, load
@@ -67,7 +67,7 @@ def test_pictures_with_compiled_code_are_those_without(traced_model: TracedModel
         driver.engine.tick()
     second = [pixels(png) for png in driver.render(request(), "second")]
     assert np.abs(np.array(second) - np.array(plain)).max() <= 1
-    assert any(isinstance(event, HouseTime) and event.cause == "compile" for event in driver.events)
+    assert any(isinstance(event, OverheadTime) and event.cause == "compile" for event in driver.events)
 
 
 def test_compiled_code_is_tried_while_others_step_but_never_while_somebody_waits_to_begin(
@@ -108,7 +108,7 @@ def test_padding_is_overhead_and_the_books_balance(traced_model: TracedModel) ->
     driver.finish("three")
     assert isinstance(driver.last("three"), Done)
     assert traced_model.compiled_model.padding == 1
-    assert any(isinstance(event, HouseTime) and event.cause == "padding" for event in driver.events)
+    assert any(isinstance(event, OverheadTime) and event.cause == "padding" for event in driver.events)
     busy, booked = driver.meter.audit()
     assert busy == booked
 

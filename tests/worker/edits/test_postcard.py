@@ -14,7 +14,7 @@ from PIL import Image
 
 from core.canvas import Direction, pan, square, zoom_out
 from core.edits import CREATIVE, STRONG, SUBTLE
-from core.job import Canvas, House, Input, Request, Role, Upscale
+from core.job import Canvas, HouseStyle, Input, Request, Role, Upscale
 from tests.worker.edits.drawing import EditDriver
 from tests.worker.engine_driver import EngineDriver, pixels
 from tests.worker.families.test_postcard import postcard_request
@@ -181,11 +181,11 @@ def test_a_picture_that_stops_early_is_on_its_way(driver: EditDriver, parent: Pi
 def test_the_house_styles_words_count_by_their_weight(driver: EditDriver) -> None:
     plain = edit_request(prompt="a boat on the sea", steps=6)
     warm = [
-        red(driver.draw(replace(plain, house=House(positive="red, at sunset", negative="blue", weight=weight)))[0])
+        red(driver.draw(replace(plain, house=HouseStyle(positive="red, at sunset", negative="blue", weight=weight)))[0])
         for weight in (0.0, 1.0)
     ]
     assert warm[1] > warm[0] + 0.05, warm
-    same = driver.draw(replace(plain, house=House(positive="at sunset", weight=0.0)))[0]
+    same = driver.draw(replace(plain, house=HouseStyle(positive="at sunset", weight=0.0)))[0]
     assert np.array_equal(same, driver.draw(plain)[0])
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from core.events import Submit
-from core.job import Canvas, House, Input, Kind, Request, Role, Upscale
+from core.job import Canvas, HouseStyle, Input, Kind, Request, Role, Upscale
 from tests.worker.edits.drawing import EditDriver, grey
 from tests.worker.engine_driver import request
 from worker.checkpoints.loader import LoadedCheckpoint
@@ -119,7 +119,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "description of nothing": ({}, {"kind": Kind.DESCRIBE, "companions": WITH_ADAPTER}, "no picture to describe"),
     "nobody describes": ({}, {"kind": Kind.DESCRIBE, "source": PNG}, "nothing that describes pictures"),
     "chaos": ({"chaos": 101}, {}, "between 0 and 100"),
-    "house": ({"house": House(positive="sunset", weight=1.5)}, {}, "between 0 and 1"),
+    "house": ({"house": HouseStyle(positive="sunset", weight=1.5)}, {}, "between 0 and 1"),
 }  # fmt: skip
 
 

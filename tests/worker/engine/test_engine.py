@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from core.events import Cancelled, Done, Failed, FailureKind, HouseTime, Picture, Progress, Started
+from core.events import Cancelled, Done, Failed, FailureKind, OverheadTime, Picture, Progress, Started
 from tests.worker.engine_driver import EngineDriver, pixels, request
 from tests.worker.faulty_family import FaultyFamily, faulty
 from worker.checkpoints.loader import LoadedCheckpoint
@@ -142,7 +142,7 @@ def test_out_of_memory_halves_the_rows_and_every_job_still_ends(loaded: LoadedCh
     driver.submit("b", request(count=4, seed=1))
     driver.finish("a", "b")
     assert max(family.forwards) == 4 and isinstance(driver.last("b"), Done)
-    assert any(isinstance(event, HouseTime) and event.cause == "oom" for event in driver.events), (
+    assert any(isinstance(event, OverheadTime) and event.cause == "oom" for event in driver.events), (
         "no member pays for it"
     )
     for one, other in zip(driver.pictures("a"), expected, strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from core.events import Done, FailureKind, HouseTime, Pause, Progress
+from core.events import Done, FailureKind, OverheadTime, Pause, Progress
 from core.job import Upscale
 from tests.worker.edits.test_engine import LARGER, SOURCE, enlarge_in_small_tiles, with_companions  # noqa: F401 - a fixture
 from tests.worker.engine_driver import EngineDriver, request
@@ -81,7 +81,7 @@ def test_a_decode_that_found_no_memory_is_overhead() -> None:
     driver.submit("a", request(model="one", steps=2, count=1))
     driver.finish("a")
     assert isinstance(driver.last("a"), Done) and not full.left
-    assert any(isinstance(event, HouseTime) and event.cause == "oom" for event in driver.events)
+    assert any(isinstance(event, OverheadTime) and event.cause == "oom" for event in driver.events)
 
 
 def test_that_a_jobs_cost_is_written_off_is_said_at_once(loaded: LoadedCheckpoint) -> None:

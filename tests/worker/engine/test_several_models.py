@@ -12,8 +12,8 @@ from core.events import (
     Described,
     Done,
     FailureKind,
-    HouseTime,
     Models,
+    OverheadTime,
     Pause,
     Phase,
     Picture,
@@ -77,7 +77,11 @@ def test_a_model_that_is_not_there_is_loaded_for_its_job_and_nobody_pays() -> No
     driver.finish("a")
     assert isinstance(driver.last("a"), Done) and loads.asked == ["two"]
     assert told(driver) == [("one", "two")]
-    assert {event.cause for event in driver.events if isinstance(event, HouseTime)} <= {"load", "preview", "rounding"}
+    assert {event.cause for event in driver.events if isinstance(event, OverheadTime)} <= {
+        "load",
+        "preview",
+        "rounding",
+    }
     busy, booked = driver.meter.audit()
     assert busy == booked > 0
 

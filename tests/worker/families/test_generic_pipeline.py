@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from core.events import Done, Started
-from core.job import House
+from core.job import HouseStyle
 from tests.worker.checkpoint_families import make_sd3
 from tests.worker.engine_driver import EngineDriver, request
 from tests.worker.families.compared import distance, plain
@@ -378,7 +378,7 @@ def test_one_picture_that_fits_in_no_way_is_said_to(narrow: EngineDriver, monkey
 
 def test_a_style_is_told_in_words_the_stronger_the_more_of_them(whole: PipelineModel) -> None:
     def told(weight: float) -> tuple[str, str]:
-        house = House(positive="soft light, film grain, muted", negative="text, frame", weight=weight)
+        house = HouseStyle(positive="soft light, film grain, muted", negative="text, frame", weight=weight)
         call = whole._call(request(prompt="a boat", negative="people", house=house), (0,))
         return call["prompt"], call["negative_prompt"]
 

@@ -207,13 +207,13 @@ def test_weights_and_memory_come_from_the_options_or_the_environment(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "text", "cure"),
     [
-        ("DARKROOM_COMPILE", "always", "auto or off"),
-        ("DARKROOM_WEIGHTS", "int4", "full or fp8"),
+        ("DARKROOM_COMPILE", "always", "one of: auto, off"),
+        ("DARKROOM_WEIGHTS", "int4", "one of: full, fp8"),
         ("DARKROOM_GPU_MB", "8GB", "whole number"),
         ("DARKROOM_NICE", "20", "from 0 to 19"),
         ("DARKROOM_ROWS", "²", "whole number"),
-        ("DARKROOM_LOG", "verbose", "info, debug, warning or error"),
-        ("DARKROOM_DATA", "~nobodyxx/data", "write the path out"),
+        ("DARKROOM_LOG", "verbose", "debug, info, warning, error"),
+        ("DARKROOM_DATA", "~nobodyxx/data", "Write the path out"),
     ],
 )
 def test_words_that_mean_nothing_are_refused_with_the_right_ones(name: str, text: str, cure: str) -> None:

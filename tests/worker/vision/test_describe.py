@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGeneration, CLIPImageProcessorPil
 from transformers.models.blip.processing_blip import BlipProcessor
 
-from core.catalogue import Edit
+from core.catalogue import Capability
 from tests.worker.companions import LABELS, make_adapter, make_classifier, make_encoder, make_upscaler
 from worker.vision.check import open_check
 from worker.vision.companion_paths import CompanionPaths
@@ -172,7 +172,13 @@ def test_companions_say_what_they_add(folder: Path, tmp_path: Path) -> None:
         classifier=str(make_classifier(tmp_path / "vision")),
     )
     companions = open_companions(places, {"unet": unet}, CPU, FLOAT)
-    assert set(companions.edits) == {Edit.IMAGE_PROMPT, Edit.STYLE, Edit.CHARACTER, Edit.UPSCALE, Edit.DESCRIBE}
+    assert set(companions.edits) == {
+        Capability.IMAGE_PROMPT,
+        Capability.STYLE,
+        Capability.CHARACTER,
+        Capability.UPSCALE,
+        Capability.DESCRIBE,
+    }
     assert len(companions.networks) == 4, "the classifier that describes is held once"
     assert open_companions(CompanionPaths(), {"unet": unet}, CPU, FLOAT).edits == ()
 

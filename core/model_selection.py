@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from core.abilities import abilities
-from core.catalogue import Choices, Edit, LoraFile, Model, Style, fits
-from core.job import House, Lora
+from core.catalogue import Capability, Choices, LoraFile, Model, Style, fits
+from core.job import HouseStyle, Lora
+from core.model_capabilities import capabilities
 from core.spelling import nearest, quoted
 
 #: `--stylize` where nothing is said, and where all of the style counts.
@@ -14,7 +14,7 @@ _MOST_NAMES = 6
 _LEAST_WEIGHT = 0.02
 
 
-class Unknown(Exception):
+class UnknownName(Exception):
     """There is no such name here, or it does not fit; the text is the sentence that says so."""
 
 
@@ -23,32 +23,32 @@ def find_model(name: str, choices: Choices) -> Model:
     if (model := choices.get(name)) is not None:
         return model
     if name in choices.absent:
-        raise Unknown(
+        raise UnknownName(
             f"The files of the model {quoted(name)} are not here yet; the owner can fetch them with "
             f"{quoted(f'python bot.py models add {name}')}. {_names(choices.models)}"
         )
-    raise Unknown(f"There is no model {quoted(name)} here. {_hint(name, choices.models)}")
+    raise UnknownName(f"There is no model {quoted(name)} here. {_hint(name, choices.models)}")
 
 
 def find_lora(name: str, model: Model, choices: Choices) -> LoraFile:
     """The LoRA of that name. Raises Unknown when there is none, or when it is for another kind of model."""
     lora = choices.loras.get(name)
     if lora is None:
-        raise Unknown(f"There is no LoRA {quoted(name)} here. {_hint(name, choices.loras)}")
+        raise UnknownName(f"There is no LoRA {quoted(name)} here. {_hint(name, choices.loras)}")
     if not fits(lora, model):
         able = [other.name for other in choices.models.values() if other.shape and fits(lora, other)]
         use = f" Use it with {quoted(f'--model {able[0]}')}." if able else " No model here fits it."
-        raise Unknown(f"The LoRA {quoted(name)} was made for another kind of model than {quoted(model.name)}.{use}")
+        raise UnknownName(f"The LoRA {quoted(name)} was made for another kind of model than {quoted(model.name)}.{use}")
     return lora
 
 
-def house_of(model: Model, stylize: int) -> House | None:
+def house_style_of(model: Model, stylize: int) -> HouseStyle | None:
     """The words of the model's style at that strength; None where it has none."""
     style = model.style or Style()
-    negative = style.negative if Edit.NEGATIVE in abilities(model) else ""
+    negative = style.negative if Capability.NEGATIVE in capabilities(model) else ""
     if stylize == 0 or not (style.positive or negative):
         return None
-    return House(positive=style.positive, negative=negative, weight=stylize / FULL_STYLE)
+    return HouseStyle(positive=style.positive, negative=negative, weight=stylize / FULL_STYLE)
 
 
 def guidance_of(model: Model, stylize: int) -> float:

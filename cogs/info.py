@@ -1,20 +1,19 @@
-"""What /info says: a person's plan, time and jobs, and how the GPU is. Reads only, but for what they were told."""
+"""/info: a person's plan, fast time and jobs, and the GPU's state. Reads only, but for noting what they were told."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from bot.admission import Purse
+from discord import app_commands
+from discord.ext import commands
+
+from bot.admission import AccountStatus
 from bot.event_bus import Status, WorkerState
-from bot.interactions.submission import server_that_pays, usual_lane
-from bot.messages.job_card import Button, Card, Verb
-from bot.scheduling.queue_estimate import Estimate
+from bot.interactions import ClientBase, DarkroomBot, Interaction, server_that_pays, usual_lane, where_of
+from bot.messages import Button, Card, ComponentId, Verb, job_component
+from bot.scheduling import Estimate
 from bot.text import TURBO_PRICE, counted, day, first_of, harmless, link, minutes, place_in_line, when
 from core.cost import grids_left
 from core.job import Job, Kind, Lane, State
 from core.prompt import Defaults, parse
-
-if TYPE_CHECKING:
-    from bot.interactions.client import DarkroomBot
 
 _MOST_JOBS = 8
 _MOST_UNTOLD = 4  # each with its buttons; Discord takes five rows of five
@@ -31,11 +30,27 @@ _MOST_REASON = 300
 _ASK_OWNER = "its owner finds why in the log"
 
 
+class Info(commands.Cog):
+    """What a member has."""
+
+    @app_commands.command()
+    async def info(self, interaction: Interaction) -> None:
+        """Your plan, your fast time, your jobs, and how the GPU is"""
+        where_of(interaction)
+        client = interaction.client
+        found = await account_info(client, str(interaction.user.id), interaction.guild_id)
+        card = info_card(found)
+        await interaction.response.send_message(
+            card.content, view=client.view_of(card), ephemeral=True, suppress_embeds=True
+        )
+        await note_told(client, found)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class AccountInfo:
     """All that /info shows. `grids`: how many the fast time still pays for, None = no end."""
 
-    purse: Purse
+    status: AccountStatus
     lane: Lane
     grids: int | None
     jobs: tuple[tuple[Job, Estimate], ...]
@@ -45,25 +60,25 @@ class Standing:
     loras: tuple[str, ...] = ()
 
 
-async def of(bot: "DarkroomBot", user: str, guild: int | None) -> Standing:
-    """As it is now."""
+async def account_info(bot: ClientBase, user: str, guild: int | None) -> AccountInfo:
+    """All of it as it is now, the month's fast time granted first."""
     services = bot.services
-    account = services.admission.account(user, await server_that_pays(bot, int(user), str(guild) if guild else None))
-    purse = await services.admission.purse(account)
-    usual = parse("a picture", choices=services.shelf.choices, defaults=Defaults(), seed=0).request
+    payer = services.admission.account(user, await server_that_pays(bot, int(user), str(guild) if guild else None))
+    status = await services.admission.account_status(payer)
+    usual = parse("a picture", choices=services.model_registry.choices, defaults=Defaults(), seed=0).request
     lane = await usual_lane(bot, user)
     priced = Lane.FAST if lane is Lane.RELAX else lane  # relax is free, so what fast time still pays for is said
-    live = await services.jobs.live_of(account)
-    untold = [await services.jobs.get(delivery.job) for delivery in await services.deliveries.untold(user)]
-    return Standing(
-        purse=purse,
+    live = await services.jobs.live_of(payer)
+    untold = [await services.jobs.get(delivery.job) for delivery in await services.outbox.untold(user)]
+    return AccountInfo(
+        status=status,
         lane=lane,
-        grids=grids_left(purse.balance_ms, await services.admission.price_ms(usual, priced)),
+        grids=grids_left(status.balance_ms, await services.admission.price_ms(usual, priced)),
         jobs=tuple([(job, await services.scheduler.estimate(job)) for job in live]),
         untold=tuple(job for job in untold if job is not None),
         worker=_seen_by(services.scheduler.worker_state(), is_owner=services.moderation.is_owner(user)),
-        models=(services.model.name, *sorted(set(services.shelf.choices.models) - {services.model.name})),
-        loras=tuple(sorted(services.shelf.choices.loras)),
+        models=(services.model.name, *sorted(set(services.model_registry.choices.models) - {services.model.name})),
+        loras=tuple(sorted(services.model_registry.choices.loras)),
     )
 
 
@@ -72,23 +87,23 @@ def _seen_by(worker: WorkerState, *, is_owner: bool) -> WorkerState:
     return worker if is_owner or not worker.sentence else replace(worker, sentence=_ASK_OWNER)
 
 
-async def told(bot: "DarkroomBot", standing: Standing) -> None:
+async def note_told(bot: ClientBase, account: AccountInfo) -> None:
     """They have read what could not be posted, as far as it was shown."""
-    for job in standing.untold[:_MOST_UNTOLD]:
-        await bot.services.deliveries.told(job.id)
+    for job in account.untold[:_MOST_UNTOLD]:
+        await bot.services.outbox.told(job.id)
 
 
-def shown(standing: Standing) -> Card:
+def info_card(account: AccountInfo) -> Card:
     """The answer: its text, and a row of buttons for each result that could not be posted.
 
     Two results may be one picture, asked for twice: Discord takes each button once, so the first stands for both.
     """
-    rows, ids = [], set[str]()
-    for job in standing.untold[:_MOST_UNTOLD]:
-        row = tuple(button for button in _ways_to(job) if button.custom_id not in ids)
-        ids |= {button.custom_id for button in row}
+    rows, ids = [], set[ComponentId]()
+    for job in account.untold[:_MOST_UNTOLD]:
+        row = tuple(button for button in _ways_to(job) if button.id not in ids)
+        ids |= {button.id for button in row}
         rows += [row] if row else []
-    return Card(content=_text(standing), rows=tuple(rows))
+    return Card(content=_text(account), rows=tuple(rows))
 
 
 def _ways_to(job: Job) -> tuple[Button, ...]:
@@ -97,10 +112,10 @@ def _ways_to(job: Job) -> tuple[Button, ...]:
         return ()
     if job.kind is Kind.CROP:
         assert job.source is not None
-        return (Button(job=job.source.job, verb=Verb.UPSCALE, index=job.source.index, label=_shortly(job)),)
+        return (Button(id=job_component(job.source.job, Verb.UPSCALE, job.source.index), label=_shortly(job)),)
     words = [_shortly(job)] + [""] * (job.request.count - 1)
     return tuple(
-        Button(job=job.id, verb=Verb.UPSCALE, index=index, label=f"{word} U{index + 1}".strip())
+        Button(id=job_component(job.id, Verb.UPSCALE, index), label=f"{word} U{index + 1}".strip())
         for index, word in enumerate(words)
     )
 
@@ -110,21 +125,21 @@ def _shortly(job: Job) -> str:
     return " ".join(job.request.prompt.split())[:30]
 
 
-def _text(standing: Standing) -> str:
-    purse = standing.purse
-    grids = "" if standing.grids is None else f", about {counted(standing.grids, 'grid')} at your settings"
-    dear = f", {TURBO_PRICE}" if standing.lane is Lane.TURBO else ""
+def _text(account: AccountInfo) -> str:
+    status = account.status
+    grids = "" if account.grids is None else f", about {counted(account.grids, 'grid')} at your settings"
+    dear = f", {TURBO_PRICE}" if account.lane is Lane.TURBO else ""
     lines = [
-        f"**Fast time** {minutes(purse.balance_ms)} of {minutes(purse.granted_ms)} min left{grids}",
-        f"-# renews {day(purse.renews_at)} ({when(purse.renews_at)})",
-        f"**Lane** {standing.lane}{dear} · **Plan** {purse.plan.name}: "
-        f"{purse.plan.running} running and {purse.plan.waiting} waiting at once",
-        f"**GPU** {_gpu(standing.worker)}",
-        *_choices(standing),
-        *_not_posted(standing.untold),
+        f"**Fast time** {minutes(status.balance_ms)} of {minutes(status.granted_ms)} min left{grids}",
+        f"-# renews {day(status.renews_at)} ({when(status.renews_at)})",
+        f"**Lane** {account.lane}{dear} · **Plan** {status.plan.name}: "
+        f"{status.plan.running} running and {status.plan.waiting} waiting at once",
+        f"**GPU** {_gpu(account.worker)}",
+        *_choices(account),
+        *_not_posted(account.untold),
     ]
-    lines += _jobs("Running", [pair for pair in standing.jobs if pair[0].state is State.RUNNING], _room(lines) // 2)
-    lines += _jobs("Waiting", [pair for pair in standing.jobs if pair[0].state is not State.RUNNING], _room(lines))
+    lines += _jobs("Running", [pair for pair in account.jobs if pair[0].state is State.RUNNING], _room(lines) // 2)
+    lines += _jobs("Waiting", [pair for pair in account.jobs if pair[0].state is not State.RUNNING], _room(lines))
     return "\n".join(lines)
 
 
@@ -133,13 +148,13 @@ def _room(lines: list[str]) -> int:
     return _MOST_CHARACTERS - len("\n".join(lines)) - 1
 
 
-def _choices(standing: Standing) -> list[str]:
+def _choices(account: AccountInfo) -> list[str]:
     """What a prompt may name, where there is a choice."""
     lines = []
-    if len(standing.models) > 1:
-        lines.append(f"**Models** {_named(standing.models)} (`--model`)")
-    if standing.loras:
-        lines.append(f"**LoRAs** {_named(standing.loras)} (`--lora`)")
+    if len(account.models) > 1:
+        lines.append(f"**Models** {_named(account.models)} (`--model`)")
+    if account.loras:
+        lines.append(f"**LoRAs** {_named(account.loras)} (`--lora`)")
     return lines
 
 
@@ -186,3 +201,8 @@ def _gpu(worker: WorkerState) -> str:
         return "paused by its owner"
     reason = f": {harmless(worker.sentence, _MOST_REASON)}" if worker.status is Status.AWAY and worker.sentence else ""
     return f"{_STATES[worker.status]} {when(worker.since)}{reason}"
+
+
+async def setup(bot: DarkroomBot) -> None:
+    """Called by discord.py."""
+    await bot.add_cog(Info())

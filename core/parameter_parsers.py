@@ -9,7 +9,7 @@ from core.catalogue import name_of
 from core.job import Lora
 
 
-class Reader(Protocol):
+class ValueParser(Protocol):
     """Reads one value."""
 
     def read(self, text: str) -> Any:
