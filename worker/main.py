@@ -75,7 +75,7 @@ def serve(settings: Settings) -> NoReturn:
     context = WorkerContext(settings=settings, device=device, connection=connection, inbox=inbox)
     context.heartbeat.watch(inbox.jobs, int)
     context.heartbeat.start(connection.send)
-    threading.Thread(target=_generate, args=(context,), name="engine", daemon=True).start()
+    threading.Thread(target=_run_engine, args=(context,), name="engine", daemon=True).start()
     try:
         connection.run(once=settings.local)
     except (OSError, DarkroomError) as error:
@@ -84,7 +84,7 @@ def serve(settings: Settings) -> NoReturn:
     exit_now(0)
 
 
-def _generate(context: WorkerContext) -> None:
+def _run_engine(context: WorkerContext) -> None:
     """The engine's thread. Without it the process is of no use, so it takes the process along."""
     try:
         load_and_run(context)

@@ -66,7 +66,7 @@ class Row:
         return self.done >= self.steps
 
     @property
-    def left(self) -> float:
+    def remaining_share(self) -> float:
         """The share of its steps that is still to be taken."""
         return 1 - self.done / self.steps
 
@@ -173,7 +173,7 @@ class Batch:
         """Where the rows keep what they had, in this step."""
         if self._mask is None:
             return None
-        left = torch.tensor([row.left for row in self.rows], device=self._mask.device)
+        left = torch.tensor([row.remaining_share for row in self.rows], device=self._mask.device)
         return self._mask < left[:, None, None, None]
 
     def _pin(self, latents: Tensor, kept: Tensor | None) -> Tensor:
