@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from bot.config import ROOT
-from tests.harness.control import ControlRefused, Json
-from tests.harness.darkroom import EDITS, WAIT_MS, eventually, labels
-from tests.harness.headless import FAKE_WORKER
-from tests.harness.sandbox import Running, running_sandbox
+from tests.harness.control_client import ControlRefused, Json
+from tests.harness.headless_bot import FAKE_WORKER
+from tests.harness.running_sandbox import RunningSandbox, running_sandbox
+from tests.harness.sandboxed_bot import EDITS, WAIT_MS, eventually, labels
 
 pytestmark = pytest.mark.e2e
 
@@ -80,7 +80,7 @@ def program(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def bot_of(program: Path, sandbox: Running) -> AsyncIterator[None]:
+async def bot_of(program: Path, sandbox: RunningSandbox) -> AsyncIterator[None]:
     """`python bot.py` of this program, online until the block ends."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "DISCORD_"))}
     ours = {"DARKROOM_DATA": str(program / "data"), "DARKROOM_WORKER_COMMAND": " ".join(FAKE_WORKER)}
@@ -105,7 +105,7 @@ async def bot_of(program: Path, sandbox: Running) -> AsyncIterator[None]:
         log.close()
 
 
-async def answers(sandbox: Running) -> bool:
+async def answers(sandbox: RunningSandbox) -> bool:
     """Whether a command gets its answer."""
     try:
         await sandbox.control.command(as_="alice", channel="general", name="help")
@@ -114,14 +114,14 @@ async def answers(sandbox: Running) -> bool:
     return True
 
 
-async def message_of(sandbox: Running, name: str, **options: str) -> Json:
+async def message_of(sandbox: RunningSandbox, name: str, **options: str) -> Json:
     """The message that answers a command."""
     answered = await sandbox.control.command(as_="alice", channel="general", name=name, options=options)
     found: Json = answered["response"]["message"]
     return found
 
 
-async def try_all(sandbox: Running, grid: Json, menu: Json) -> None:
+async def try_all(sandbox: RunningSandbox, grid: Json, menu: Json) -> None:
     """The select, the button's form with the job's prompt, and what comes of both."""
     chosen = await sandbox.control.press(as_="alice", message=menu["id"], custom_id="ask:mood", values=["wild"])
     assert chosen["response"]["message"]["content"] == f"wild it is, for {menu['id']}"

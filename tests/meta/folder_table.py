@@ -180,24 +180,29 @@ TABLE: dict[str, Row] = {
         imports="sandbox.cli",
     ),
     "sandbox.app": row(
-        imports="sandbox.control sandbox.errors sandbox.files sandbox.rest sandbox.startup sandbox.state",
+        imports="sandbox.control sandbox.errors sandbox.file_routes sandbox.rest sandbox.sandbox sandbox.startup",
     ),
-    "sandbox.attachments": row(
+    "sandbox.attachment_store": row(
         imports="sandbox.clock sandbox.value_types sandbox.world",
     ),
-    "sandbox.botprocess": row(),
+    "sandbox.bot_process": row(),
     "sandbox.buckets": row(
         imports="sandbox.errors sandbox.limits",
     ),
+    "sandbox.channels": row(
+        imports="sandbox.seed sandbox.serializers sandbox.value_types sandbox.world",
+    ),
     "sandbox.cli": row(
-        imports="sandbox.app sandbox.botprocess sandbox.errors sandbox.settings",
+        imports="sandbox.app sandbox.bot_process sandbox.errors sandbox.settings",
     ),
     "sandbox.clock": row(),
     "sandbox.control": row(
         imports=(
-            "sandbox.errors sandbox.interactions sandbox.messages sandbox.permissions sandbox.rest sandbox.seed "
-            "sandbox.serializers sandbox.state sandbox.validate sandbox.value_types sandbox.world"
+            "sandbox.channels sandbox.errors sandbox.guilds sandbox.interactions sandbox.messages sandbox.modals "
+            "sandbox.permissions sandbox.reactions sandbox.sandbox sandbox.seed sandbox.serializers "
+            "sandbox.validate sandbox.value_types sandbox.world"
         ),
+        offers="add_control check_sender close_listeners",
     ),
     "sandbox.errors": row(
         imports="sandbox.value_types",
@@ -205,8 +210,8 @@ TABLE: dict[str, Row] = {
     "sandbox.faults": row(
         imports="sandbox.errors sandbox.value_types",
     ),
-    "sandbox.files": row(
-        imports="sandbox.attachments sandbox.state",
+    "sandbox.file_routes": row(
+        imports="sandbox.attachment_store sandbox.sandbox",
     ),
     "sandbox.gateway": row(
         imports=(
@@ -214,10 +219,13 @@ TABLE: dict[str, Row] = {
             "sandbox.value_types sandbox.world"
         ),
     ),
+    "sandbox.guilds": row(
+        imports="sandbox.value_types sandbox.world",
+    ),
     "sandbox.interactions": row(
         imports=(
             "sandbox.clock sandbox.errors sandbox.limits sandbox.messages sandbox.permissions sandbox.serializers "
-            "sandbox.value_types sandbox.world"
+            "sandbox.validate sandbox.value_types sandbox.world"
         ),
     ),
     "sandbox.limits": row(
@@ -226,17 +234,32 @@ TABLE: dict[str, Row] = {
     "sandbox.messages": row(
         imports="sandbox.clock sandbox.serializers sandbox.value_types sandbox.world",
     ),
+    "sandbox.modals": row(
+        imports="sandbox.value_types",
+    ),
     "sandbox.object_store": row(
         imports="sandbox.value_types",
     ),
     "sandbox.permissions": row(
         imports="sandbox.value_types",
     ),
+    "sandbox.reactions": row(
+        imports="sandbox.messages sandbox.serializers sandbox.value_types sandbox.world",
+    ),
     "sandbox.rest": row(
         imports=(
-            "sandbox.buckets sandbox.clock sandbox.errors sandbox.faults sandbox.gateway sandbox.interactions "
-            "sandbox.messages sandbox.permissions sandbox.seed sandbox.serializers sandbox.state "
-            "sandbox.transcript sandbox.validate sandbox.value_types sandbox.world"
+            "sandbox.buckets sandbox.channels sandbox.clock sandbox.errors sandbox.faults sandbox.gateway "
+            "sandbox.guilds sandbox.interactions sandbox.messages sandbox.modals sandbox.permissions "
+            "sandbox.reactions sandbox.sandbox sandbox.seed sandbox.serializers sandbox.transcript sandbox.validate "
+            "sandbox.value_types sandbox.world"
+        ),
+        offers="add_routes",
+    ),
+    "sandbox.sandbox": row(
+        imports=(
+            "sandbox.attachment_store sandbox.buckets sandbox.clock sandbox.faults sandbox.gateway "
+            "sandbox.interactions sandbox.limits sandbox.object_store sandbox.seed sandbox.transcript "
+            "sandbox.value_types sandbox.world"
         ),
     ),
     "sandbox.seed": row(
@@ -249,20 +272,20 @@ TABLE: dict[str, Row] = {
         imports="sandbox.errors",
     ),
     "sandbox.startup": row(
-        imports="sandbox.errors sandbox.state",
-    ),
-    "sandbox.state": row(
-        imports=(
-            "sandbox.attachments sandbox.buckets sandbox.clock sandbox.faults sandbox.gateway "
-            "sandbox.interactions sandbox.limits sandbox.object_store sandbox.seed sandbox.transcript "
-            "sandbox.value_types sandbox.world"
-        ),
+        imports="sandbox.errors sandbox.sandbox",
     ),
     "sandbox.transcript": row(
         imports="sandbox.clock sandbox.value_types",
     ),
     "sandbox.validate": row(
         imports="sandbox.errors sandbox.messages sandbox.value_types",
+        offers=(
+            "ATTACHMENT_OPTION BOOLEAN_OPTION BUTTON CHANNEL_OPTION CHANNEL_SELECT CHAT_INPUT CHECKBOX CHECKBOXES "
+            "CONTAINER FILE GALLERY GROUP INTEGER_OPTION LABEL LINK MENTIONABLE_OPTION MENTIONABLE_SELECT "
+            "MESSAGE_COMMAND NUMBER_OPTION Path Problems RADIO ROLE_OPTION ROLE_SELECT SELECTS SEPARATOR "
+            "STRING_OPTION STRING_SELECT SUBCOMMAND TEXT TEXT_INPUT THUMBNAIL UPLOAD USER_COMMAND USER_OPTION "
+            "USER_SELECT check_choices check_commands check_message check_modal flags_of is_empty"
+        ),
     ),
     "sandbox.value_types": row(),
     "sandbox.world": row(

@@ -1,7 +1,9 @@
 """Drives an engine: orders in, events in a list, turns taken one by one by the test itself."""
 
 import io
+import itertools
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter_ns
 from typing import Any, TypeVar
@@ -14,12 +16,14 @@ from core.events import Cancel, Done, Event, Failed, JobEvent, OverheadTime, Pic
 from core.job import Request
 from tests.worker.fake_models import FakeSource
 from worker.checkpoints.loader import LoadedCheckpoint
+from worker.cuda_streams import HostCopy
 from worker.device import Device, choose_device
 from worker.engine.engine import Engine
 from worker.engine.gpu_meter import GpuMeter
+from worker.engine.image_encoding import jpeg
 from worker.engine.loaded_model import LoadedModel
 from worker.engine.model_cache import ModelCache
-from worker.families.latent_preview import LatentPreview
+from worker.families.latent_preview import LatentPreview, preview_sheet
 from worker.transport.heartbeat import HeartbeatThread
 from worker.transport.inbox import Inbox, Stop
 
@@ -63,6 +67,16 @@ def load_model(loaded: LoadedCheckpoint, device: Device) -> LoadedModel:
         return LoadedModel.of(loaded, device)
 
 
+class _ImmediatePreviews:
+    """In the place of `PreviewWriter`: makes each preview in the thread that orders it."""
+
+    def __init__(self, send: Callable[[str, int, bytes], None]) -> None:
+        self._send = send
+
+    def put(self, job: str, attempt: int, preview: HostCopy, full: tuple[int, int]) -> None:
+        self._send(job, attempt, jpeg(preview_sheet(preview.wait().numpy(), full)))
+
+
 class EngineDriver:
     """One engine. `send` may come from several threads."""
 
@@ -80,6 +94,15 @@ class EngineDriver:
         for loaded in models:
             self.cache.add(load_model(loaded, self.device))
         self.engine = Engine(self.cache, self.device, self.meter, self.heartbeat, self._send, Inbox())
+
+    def watch_closely(self) -> None:
+        """Every step may say its progress and have its preview, whatever the machine and its threads are doing.
+
+        A second passes between any two looks at the clock, and a preview is made where it is ordered.
+        """
+        seconds = itertools.count()
+        self.engine._clock = lambda: float(next(seconds))
+        self.engine._preview_writer = _ImmediatePreviews(self.engine._reporter.preview)
 
     def _send(self, event: Event) -> None:
         with self._news:

@@ -74,7 +74,6 @@ class ForkServer:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.worker.forked_workers"],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -304,8 +304,7 @@ def test_texts_of_other_lengths_do_not_share_a_forward() -> None:
 def test_a_model_with_a_pipeline_of_its_own_takes_turns_with_rows() -> None:
     one, own = fake_model("one"), fake_model("own", family=FakePipelineModel())
     driver, _ = driver_of(one, own)
-    now = iter(range(1000))
-    driver.engine._clock = lambda: float(next(now))
+    driver.watch_closely()
     driver.submit("a", request_for("one", steps=8))
     driver.submit("b", request_for("own", steps=8, count=3), indices=(0, 2, 3))
     driver.ticks(8)

@@ -64,8 +64,7 @@ def test_the_shipped_model_draws_what_plain_diffusers_draws(postcard: LoadedChec
 
 def test_previews_tell_what_will_come(postcard: LoadedCheckpoint) -> None:
     driver = EngineDriver(postcard)
-    now = iter(range(1000))
-    driver.engine._clock = lambda: float(next(now))
+    driver.watch_closely()
     wanted = postcard_request(prompt="a red boat on the sea at sunset", steps=16, count=1)
     final = pixels(driver.render(wanted)[0])
     other = pixels(driver.render(replace(wanted, prompt="a yellow star in the desert at night"), "b")[0])

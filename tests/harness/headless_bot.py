@@ -50,7 +50,7 @@ def request(prompt: str = "a red boat", **changes: Any) -> Request:
 
 
 @dataclass
-class Headless:
+class HeadlessBot:
     """A running bot without a surface."""
 
     parts: Parts
@@ -125,14 +125,14 @@ class Headless:
 
 
 @asynccontextmanager
-async def headless(
+async def headless_bot(
     data: Path, *worker: str, build_with: dict[str, Any] | None = None, **changes: str
-) -> AsyncIterator[Headless]:
+) -> AsyncIterator[HeadlessBot]:
     """Builds and runs it; stops everything at the end, killing the worker."""
     async with build(config(data, *worker, **changes), **(build_with or {})) as parts:
         running = asyncio.create_task(parts.run())
         try:
-            yield Headless(parts)
+            yield HeadlessBot(parts)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
