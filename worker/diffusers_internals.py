@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 
-def stream(network: nn.Module, device: torch.device, host: torch.device, *, blocks: bool) -> None:
+def group_offload(network: nn.Module, device: torch.device, host: torch.device, *, blocks: bool) -> None:
     """Keeps its weights on `host`; the next ones are on their way to `device` while the present ones compute.
 
     `blocks`: a transformer's block at a time, else a layer.
@@ -24,7 +24,7 @@ def stream(network: nn.Module, device: torch.device, host: torch.device, *, bloc
     )  # fmt: skip
 
 
-def is_streamed(network: nn.Module) -> bool:
+def is_group_offloaded(network: nn.Module) -> bool:
     """Whether its weights come to the device piece by piece."""
     from diffusers.hooks.group_offloading import _is_group_offload_enabled
 

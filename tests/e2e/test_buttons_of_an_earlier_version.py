@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.crash_lives import Stage
-from tests.harness.darkroom import Room, labels, running_bot
-from tests.harness.sandbox import running_sandbox
+from tests.harness.crash_environment import CrashEnvironment
+from tests.harness.running_sandbox import running_sandbox
+from tests.harness.sandboxed_bot import SandboxedBot, labels, running_bot
 
 KEPT = Path(__file__).parent / "data/earlier_version"
 #: What is in the kept world, by name: a message or an open form, its channel, and somebody who sees it.
@@ -40,7 +40,7 @@ UNLIMITED = {
 
 
 @asynccontextmanager
-async def this_version(folder: Path, *, paused: bool = False) -> AsyncIterator[Room]:
+async def this_version(folder: Path, *, paused: bool = False) -> AsyncIterator[SandboxedBot]:
     """This version's bot in the kept world, on the kept database; the owner gives the GPU back unless `paused`."""
     shutil.unpack_archive(KEPT / "kept.zip", folder)
     async with running_sandbox(folder / "sandbox") as sandbox:
@@ -51,37 +51,37 @@ async def this_version(folder: Path, *, paused: bool = False) -> AsyncIterator[R
             yield room
 
 
-async def kept(room: Room, name: str) -> dict[str, Any]:
+async def kept(room: SandboxedBot, name: str) -> dict[str, Any]:
     """A message of the kept world as it is now."""
     known = KNOWN[name]
     found = await room.control.messages(as_=known["seen by"], channel=known["channel"])
     return next(message for message in found if message["id"] == known["message"])
 
 
-async def press(room: Room, name: str, label: str, *, as_: str | None = None) -> dict[str, Any]:
+async def press(room: SandboxedBot, name: str, label: str, *, as_: str | None = None) -> dict[str, Any]:
     """The message that answers a press on a kept message."""
     return await room.press({"id": KNOWN[name]["message"]}, label, as_=as_ or KNOWN[name]["seen by"])
 
 
-async def made(room: Room, name: str, label: str, *, as_: str | None = None) -> dict[str, Any]:
+async def made(room: SandboxedBot, name: str, label: str, *, as_: str | None = None) -> dict[str, Any]:
     """The finished message of the job that a press on a kept message makes."""
     who = as_ or KNOWN[name]["seen by"]
     return await room.done(await press(room, name, label, as_=who), as_=who)
 
 
-async def gone(room: Room, *names: str) -> None:
+async def gone(room: SandboxedBot, *names: str) -> None:
     """Waits until kept messages are not there any more: what took long ends as a new message."""
     for name in names:
         await room.until({"id": KNOWN[name]["message"], "channel_id": KNOWN[name]["channel"]}, deleted=True)
 
 
-async def picture(room: Room, message: dict[str, Any]) -> bytes:
+async def picture(room: SandboxedBot, message: dict[str, Any]) -> bytes:
     """The one file of a message."""
     (file,) = message["attachments"]
     return await room.control.download(file["url"])
 
 
-async def of(room: Room, words: str, *, as_: str = "alice", channel: str = "general") -> list[dict[str, Any]]:
+async def of(room: SandboxedBot, words: str, *, as_: str = "alice", channel: str = "general") -> list[dict[str, Any]]:
     """The messages that show a job with these words, which all jobs have different."""
     return [m for m in await room.control.messages(as_=as_, channel=channel) if m["content"].startswith(f"**{words}**")]
 
@@ -341,4 +341,4 @@ async def test_the_ledger_adds_up_once_everything_has_ended(tmp_path):
         await made(room, "grid", "V1", as_="erin")
         await gone(room, *WAITING, "unheard")
         sandbox = room.sandbox
-    assert await Stage(tmp_path, sandbox, {}).audit() == []
+    assert await CrashEnvironment(tmp_path, sandbox, {}).audit() == []

@@ -57,6 +57,7 @@ def is_self(node: ast.expr) -> bool:
 def private_parts(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """(line, text) of each private part of a library that a file imports, reads, sets, or asks for by name."""
     libraries: set[str] = set()
+    ours = own_names() | set(given(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             found, names = imported(node)
@@ -64,11 +65,11 @@ def private_parts(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield from found
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in PYTHONS:
-            if node.attr not in own_names() or (isinstance(node.value, ast.Name) and node.value.id in libraries):
+            if node.attr not in ours or (isinstance(node.value, ast.Name) and node.value.id in libraries):
                 yield node.lineno, ast.unparse(node)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"getattr", "hasattr", "setattr", "delattr"}:
             name = node.args[1].value if isinstance(node.args[1], ast.Constant) else ""
-            if is_private(str(name)) and name not in own_names():
+            if is_private(str(name)) and name not in ours:
                 yield node.lineno, ast.unparse(node)
 
 
@@ -126,7 +127,7 @@ def test_what_is_private_is_found(code: str) -> None:
 
 
 def test_what_is_ours_or_pythons_own_is_not() -> None:
-    ours = "from __future__ import annotations\nfrom worker import memory\nmemory._later\nself._model"
+    ours = "from __future__ import annotations\nfrom worker import memory\ndef _later(): ...\nmemory._later"
     assert not list(private_parts(ast.parse(ours)))
     assert not list(private_parts(ast.parse("import os\nos._exit(0)")))
 

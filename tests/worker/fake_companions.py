@@ -12,32 +12,32 @@ import torch
 from core.catalogue import Capability
 from core.events import Models
 from core.job import Input, Kind, Role, Upscale
-from tests.worker.engine_driver import Bed, request
-from tests.worker.fake_models import PATIENCE, Loads, Part
-from worker.checkpoints.loader import Loaded
-from worker.device import choose
+from tests.worker.engine_driver import EngineDriver, request
+from tests.worker.fake_models import PATIENCE, FakeNetwork, FakeSource
+from worker.checkpoints.loader import LoadedCheckpoint
+from worker.device import choose_device
 from worker.engine.image_encoding import png
-from worker.engine.model_cache import Shelf
-from worker.vision.companions import Companion, Companions, Known
+from worker.engine.model_cache import ModelCache
+from worker.vision.companions import CompanionKind, KnownCompanion, LazyCompanions
 
-CPU = choose("cpu", "float32", 0)
+CPU = choose_device("cpu", "float32", 0)
 SOURCE = png(np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 STYLE = {"inputs": (Input(role=Role.STYLE, of="a/0"),), "count": 1}
 TWICE = {"upscale": Upscale(factor=2), "width": 128, "height": 128, "count": 1}
 
 
-class Helper:
+class FakeCompanion:
     """Stands for any companion. `gate` is waited for while it opens; `errors` are raised there, one at a time."""
 
     def __init__(self) -> None:
-        self.part = Part()
+        self.part = FakeNetwork()
         self.networks = (self.part,)
-        self.look = torch.ones(2)
+        self.style_layers = torch.ones(2)
         self.opened: list[str] = []
         self.gate: threading.Event | None = None
         self.errors: list[Exception] = []
 
-    def open(self) -> "Helper":
+    def open(self) -> "FakeCompanion":
         self.opened.append(threading.current_thread().name)
         if self.gate is not None:
             assert self.gate.wait(PATIENCE)
@@ -45,7 +45,7 @@ class Helper:
             raise self.errors.pop(0)
         return self
 
-    def try_out(self) -> None:
+    def smoke_test(self) -> None:
         pass
 
     def describe(self, pixels: Any) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ class Helper:
     def tokens(self, pixels: Any) -> torch.Tensor:
         return torch.ones(3, 8)
 
-    def nothing(self) -> torch.Tensor:
+    def empty_tokens(self) -> torch.Tensor:
         return torch.zeros(3, 8)
 
     def enlarge(self, pixels: Any, factor: int) -> Iterator[None]:
@@ -63,37 +63,39 @@ class Helper:
 
 
 EDITS = {
-    Companion.ADAPTER: (Capability.IMAGE_PROMPT, Capability.STYLE, Capability.CHARACTER),
-    Companion.UPSCALER: (Capability.UPSCALE,),
-    Companion.DESCRIBER: (Capability.DESCRIBE,),
+    CompanionKind.ADAPTER: (Capability.IMAGE_PROMPT, Capability.STYLE, Capability.CHARACTER),
+    CompanionKind.UPSCALER: (Capability.UPSCALE,),
+    CompanionKind.DESCRIBER: (Capability.DESCRIBE,),
 }
 
 
-def with_helpers(model: Any, memory_mb: int = 10, **helpers: Helper) -> Loaded:
-    """The model with these beside it, by the names of their kinds; as `furnish` leaves it."""
-    kinds = {Companion[name.upper()]: helper for name, helper in helpers.items()}
+def with_companions(model: Any, memory_mb: int = 10, **companions: FakeCompanion) -> LoadedCheckpoint:
+    """The model with these beside it, by the names of their kinds; as `add_companions` leaves it."""
+    kinds = {CompanionKind[name.upper()]: companion for name, companion in companions.items()}
     known = {
-        one: Known(path=Path(f"/models/{one}.safetensors"), edits=EDITS[one], memory_mb=memory_mb, open=helper.open)
-        for one, helper in kinds.items()
+        one: KnownCompanion(
+            path=Path(f"/models/{one}.safetensors"), edits=EDITS[one], memory_mb=memory_mb, open=companion.open
+        )
+        for one, companion in kinds.items()
     }
     edits = tuple(edit.value for one in kinds for edit in EDITS[one])
-    return replace(model, companions=Companions(known), info=replace(model.info, edits=("variation", *edits)))
+    return replace(model, companions=LazyCompanions(known), info=replace(model.info, edits=("variation", *edits)))
 
 
-def bed_of(*there: Any, budget_mb: int = 1000, **loads: Any) -> tuple[Bed, Loads]:
-    """A bed on these models, and what loads others."""
-    loader = Loads(**loads)
-    return Bed(*there, shelf=Shelf(loader, CPU, budget_mb)), loader
+def driver_of(*there: Any, budget_mb: int = 1000, **loads: Any) -> tuple[EngineDriver, FakeSource]:
+    """A driver on these models, and what loads others."""
+    loader = FakeSource(**loads)
+    return EngineDriver(*there, cache=ModelCache(loader, CPU, budget_mb)), loader
 
 
-def ask(bed: Bed, job: str, kind: Kind = Kind.GRID, model: str = "one", **changes: Any) -> None:
+def ask(driver: EngineDriver, job: str, kind: Kind = Kind.GRID, model: str = "one", **changes: Any) -> None:
     """Orders a job that brings as many pictures as it names."""
     wish = request(model=model, **changes)
     source = b"" if kind is Kind.GRID else SOURCE
-    bed.submit(job, wish, kind=kind, source=source, pictures=(SOURCE,) * len(wish.inputs))
+    driver.submit(job, wish, kind=kind, source=source, pictures=(SOURCE,) * len(wish.inputs))
 
 
-def told(bed: Bed, name: str = "one") -> set[str]:
+def told(driver: EngineDriver, name: str = "one") -> set[str]:
     """What the bot was told last that this model can do."""
-    last = [event for event in bed.events if isinstance(event, Models)][-1]
+    last = [event for event in driver.events if isinstance(event, Models)][-1]
     return set(next(info.edits for info in last.known if info.name == name))

@@ -36,7 +36,7 @@ def read_compiled(path: Path) -> Any:
     return CompiledArtifact.load(path=str(path), format="binary")
 
 
-def homes(layer: nn.Module) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+def weight_dicts(layer: nn.Module) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
     """A layer's own dictionaries of parameters and of buffers: what is put in a weight's place is found there too.
 
     The public way is an attribute, and Python code for each of some two thousand weights before each forward.

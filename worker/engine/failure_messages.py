@@ -3,10 +3,10 @@
 from core.events import FailureKind
 from core.spelling import quoted
 from worker.device import is_out_of_memory
-from worker.engine.task import CannotCompute
+from worker.errors import CannotCompute
 
 
-def told(error: Exception, size: tuple[int, int]) -> tuple[FailureKind, str]:
+def describe_failure(error: Exception, size: tuple[int, int]) -> tuple[FailureKind, str]:
     """The kind, and a sentence with its cure; `size`: (width, height) of one picture in pixels."""
     if isinstance(error, CannotCompute):
         return FailureKind.INVALID, str(error)
@@ -24,7 +24,7 @@ def not_loaded(model: str) -> str:
     return f"The model {quoted(model)} could not be loaded. The bot's owner finds why in the log."
 
 
-def not_opened(companion: str, file: str, model: str) -> str:
+def companion_broken(companion: str, file: str, model: str) -> str:
     """Of what lies beside a model. The file's own name is no secret; where it lies is."""
     return (
         f"The {companion} {quoted(file)} of {quoted(model)} cannot be used and was switched off, at no cost to you: "
@@ -32,7 +32,7 @@ def not_opened(companion: str, file: str, model: str) -> str:
     )
 
 
-def no_room(companion: str, file: str, model: str) -> str:
+def companion_lacks_memory(companion: str, file: str, model: str) -> str:
     """The same where memory is the reason."""
     return (
         f"The {companion} {quoted(file)} of {quoted(model)} finds no room in the GPU's memory and was switched off, at "

@@ -1,8 +1,8 @@
-"""The models in memory: as many as fit. The least recently used goes first, and none before its successor is there.
+"""The models in memory: as many as fit. The least recently used is evicted first, and none before the next is loaded.
 
 With each of them what lies beside it (its companions), as far as jobs have needed it. Loading takes long, so a thread
-does it (`loading.py`); all else is called from the loop's thread. Knows nothing of jobs and rows; which models and
-companions are at work is told by whoever asks.
+does it (`model_loading.py`); all else is called from the loop's thread. Knows nothing of jobs and rows; which models
+and companions are at work is told by whoever asks.
 """
 
 import logging
@@ -12,282 +12,289 @@ from dataclasses import dataclass
 
 from core.errors import DarkroomError
 from core.events import Catalogue, ModelInfo, Models
-from worker.checkpoint_formats.kinds import CannotLoad
-from worker.compiling.compiled_model import Boost
-from worker.device import Device, bare, finish, programs_mb
-from worker.engine.loaded_model import Held
-from worker.engine.model_loading import Load, Loader, Source
-from worker.memory.offload_plan import Company, NoRoom
-from worker.vision import CannotOpen
-from worker.vision.companions import Companion
+from worker.compiling.compiled_model import CompiledModel
+from worker.device import Device, other_programs_mb, synchronize, without_traceback
+from worker.engine.loaded_model import LoadedModel
+from worker.engine.model_loading import LoadAttempt, ModelLoader, ModelSource
+from worker.errors import CannotLoad, CannotOpen, NoRoom
+from worker.memory.offload_plan import ReservedMemory
+from worker.vision.companions import CompanionKind
 
-log = logging.getLogger("darkroom.shelf")
+log = logging.getLogger("darkroom.cache")
 
 #: For so long compiled code takes no memory after there was too little: tried at once, it would only fill it again.
-REST_SECONDS = 600.0
+SUSPEND_SECONDS = 600.0
 
 #: A companion of a model, by the model's name.
-Beside = tuple[str, Companion]
+Companion = tuple[str, CompanionKind]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """What came of a load: the model, or the companion of it, is there, or `sentence` says why not.
+class LoadResult:
+    """What came of a load: the model, or the companion of it, is in the cache, or `sentence` says why not.
 
-    A companion that did not come is withdrawn; `file` is what it is called, `lacked_room` whether memory is the reason.
+    A companion that did not come is withdrawn; `file`: its name; `lacked_memory`: whether that is the reason.
     """
 
     name: str
     sentence: str = ""
-    companion: Companion | None = None
+    companion: CompanionKind | None = None
     file: str = ""
-    lacked_room: bool = False
+    lacked_memory: bool = False
 
 
-class Shelf:
+class ModelCache:
     """All models of one device. `budget_mb`: what they may take there together, but one there always is."""
 
-    def __init__(self, source: Source, device: Device, budget_mb: int) -> None:
+    def __init__(self, source: ModelSource, device: Device, budget_mb: int) -> None:
         self._source, self._device, self._budget_mb = source, device, budget_mb
-        self._loader = Loader(source, device)
-        self._held: OrderedDict[str, Held] = OrderedDict()  # the least recently used first
+        self._loader = ModelLoader(source, device)
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()  # the least recently used first
         self._known: dict[str, ModelInfo] = {}
         self._sizes: dict[str, int] = {}
-        self._crowded: set[tuple[str, Companion | None]] = set()  # those that found no room beside other models
-        self._cramped: set[str] = set()  # models that have to be placed anew, for a companion finds no room
-        self._roomy: dict[str, dict[Companion, int]] = {}  # what they are then placed with room for, in MB
-        self._withdrawn: dict[str, set[Companion]] = {}
+        #: Models and companions that found no room beside other models.
+        self._too_large_beside_others: set[tuple[str, CompanionKind | None]] = set()
+        self._to_place_anew: set[str] = set()  # models that leave a companion no room as they lie
+        self._placed_for: dict[str, dict[CompanionKind, int]] = {}  # what they are then placed with room for, in MB
+        self._withdrawn: dict[str, set[CompanionKind]] = {}
 
     @property
-    def arrived(self) -> Callable[[], None]:
+    def on_load_ended(self) -> Callable[[], None]:
         """Called from the loading thread at the end of each load."""
-        return self._loader.arrived
+        return self._loader.on_load_ended
 
-    @arrived.setter
-    def arrived(self, call: Callable[[], None]) -> None:
-        self._loader.arrived = call
+    @on_load_ended.setter
+    def on_load_ended(self, call: Callable[[], None]) -> None:
+        self._loader.on_load_ended = call
 
     @property
     def loading(self) -> str | None:
-        """The model that is on its way, or has a companion on its way."""
+        """The name of the model that is being loaded, or that a companion is loaded for."""
         return self._loader.current.name if self._loader.current else None
 
-    def put(self, held: Held) -> None:
+    def add(self, model: LoadedModel) -> None:
         """A model that was loaded elsewhere."""
-        for companion in self._withdrawn.get(held.name, ()):
-            held.withdraw(companion)
-        self._held[held.name] = held
-        self._weigh(held)
+        for kind in self._withdrawn.get(model.name, ()):
+            model.withdraw_companion(kind)
+        self._models[model.name] = model
+        self._record(model)
 
-    def know(self, catalogue: Catalogue) -> None:
+    def _record(self, model: LoadedModel) -> None:
+        """What is known of a model, as it is now."""
+        self._known[model.name] = model.loaded.info
+        self._sizes[model.name] = model.memory_mb
+
+    def set_catalogue(self, catalogue: Catalogue) -> None:
         """A new catalogue: models that it has other files for are loaded anew, when they are idle."""
-        self._source.know(catalogue)
+        self._source.set_catalogue(catalogue)
 
     def is_stale(self, name: str) -> bool:
         """Whether it has to be loaded anew: other files took its place, or a companion finds no room beside it."""
-        return name in self._held and (name in self._cramped or not self._source.is_current(name))
+        return name in self._models and (name in self._to_place_anew or not self._source.is_current(name))
 
-    def renew(self, busy: Collection[str]) -> bool:
-        """Lets go of what is stale and idle; False when there is nothing."""
-        going = [name for name in self._held if name not in busy and self.is_stale(name)]
-        for name in going:
-            self._let_go(name)
-            self._cramped.discard(name)
+    def evict_stale(self, busy: Collection[str]) -> bool:
+        """Evicts what is stale and idle; False when there is nothing."""
+        stale = [name for name in self._models if name not in busy and self.is_stale(name)]
+        for name in stale:
+            self._evict(name)
+            self._to_place_anew.discard(name)
             if not self._source.is_current(name):
                 del self._known[name]  # what is loaded next may be another model, with a digest of its own
                 self._withdrawn.pop(name, None)
-        return bool(going)
+        return bool(stale)
 
-    def get(self, name: str) -> Held | None:
+    def get(self, name: str) -> LoadedModel | None:
         """The model, if it is in memory; it counts as used now."""
-        if name in self._held:
-            self._held.move_to_end(name)
-        return self._held.get(name)
+        if name in self._models:
+            self._models.move_to_end(name)
+        return self._models.get(name)
 
-    def fetch(self, name: str, busy: Collection[str]) -> bool:
+    def start_load(self, name: str, busy: Collection[str]) -> bool:
         """Begins to load a model that is not there. False when it has to wait until models of `busy` are idle.
 
         One loads at a time; while another one does, nothing begins, and the answer is True.
         """
-        if self._loader.current is not None or name in self._held:
+        if self._loader.current is not None or name in self._models:
             return True
         known = self._sizes.get(name, self._source.size_mb(name))
-        missing = (self._budget_mb if (name, None) in self._crowded else known) - self._room_mb()
+        crowded = (name, None) in self._too_large_beside_others
         # One that is larger than the whole budget gets the device for itself.
-        leaving = self._idle(missing, busy)
-        if leaving is None:
+        evicting = self._to_evict((self._budget_mb if crowded else known) - self._free_mb(), busy)
+        if evicting is None:
             return False
-        self._begin(Load(name=name, leaving=leaving, alone=len(leaving) == len(self._held)))
+        self._start(LoadAttempt(name=name, evicting=evicting, last=len(evicting) == len(self._models)))
         return True
 
-    def furnish(self, name: str, companion: Companion, busy: Collection[str], used: Collection[Beside] = ()) -> bool:
-        """Begins to load a companion of a model that is there, as `fetch` does a model. `used`: those at work.
+    def start_companion_load(
+        self, name: str, kind: CompanionKind, busy: Collection[str], busy_companions: Collection[Companion] = ()
+    ) -> bool:
+        """The same for a companion of a model that is there. `busy_companions`: those at work.
 
         Where the model leaves it no room as it lies, that has to be loaded anew first (`is_stale`).
         """
         if self._loader.current is not None:
             return True
-        held = self._held[name]
-        needed = held.companions.known[companion].memory_mb
+        model = self._models[name]
+        needed = model.companions.known[kind].memory_mb
         try:
-            held.plan_with(needed)
+            model.plan_with(needed)
         except NoRoom as error:
-            if self._put_away(used, [held]):
-                return self.furnish(name, companion, busy, used)
-            return self._place_anew(held, companion, error)
+            if self._unload_companions(busy_companions, [model]):
+                return self.start_companion_load(name, kind, busy, busy_companions)
+            return self._place_anew(model, kind, error)
         except CannotLoad as error:
-            return self._give_up(held, companion, error)
-        crowded = (name, companion) in self._crowded
-        missing = (self._budget_mb if crowded else needed) - self._room_mb()
-        leaving = self._idle(missing, {*busy, name}, staying=1)
-        if leaving is None:
+            return self._give_up(model, kind, error)
+        crowded = (name, kind) in self._too_large_beside_others
+        evicting = self._to_evict((self._budget_mb if crowded else needed) - self._free_mb(), {*busy, name}, staying=1)
+        if evicting is None:
             return False
         if crowded:
-            self._put_away(used, [held])
-            self._slim()
-        self._begin(Load(name=name, leaving=leaving, alone=crowded, held=held, companion=companion))
+            self._unload_companions(busy_companions, [model])
+            self._suspend_compiled_code()
+        self._start(LoadAttempt(name=name, evicting=evicting, last=crowded, model=model, companion=kind))
         return True
 
-    def _place_anew(self, held: Held, companion: Companion, error: NoRoom) -> bool:
+    def _place_anew(self, model: LoadedModel, kind: CompanionKind, error: NoRoom) -> bool:
         """Once, with room for all that found none."""
-        roomy = self._roomy.setdefault(held.name, {})
-        if held.name in self._cramped:
+        placed_for = self._placed_for.setdefault(model.name, {})
+        if model.name in self._to_place_anew:
             return False
-        if companion in roomy:
-            return self._give_up(held, companion, error)
+        if kind in placed_for:
+            return self._give_up(model, kind, error)
         log.info("%s", error.sentence)
-        roomy[companion] = held.companions.known[companion].memory_mb
-        self._cramped.add(held.name)
+        placed_for[kind] = model.companions.known[kind].memory_mb
+        self._to_place_anew.add(model.name)
         return False
 
-    def _give_up(self, held: Held, companion: Companion, error: CannotLoad) -> bool:
+    def _give_up(self, model: LoadedModel, kind: CompanionKind, error: CannotLoad) -> bool:
         """There is no way to find room for it."""
         no_room = NoRoom(error.sentence)
-        self._loader.fail(Load(name=held.name, alone=True, held=held, companion=companion, error=no_room))
+        self._loader.fail(LoadAttempt(name=model.name, last=True, model=model, companion=kind, error=no_room))
         return True
 
-    def _begin(self, load: Load) -> None:
-        for held in load.leaving:
-            del self._held[held.name]
-        load.company = self._staying(load.name)
-        self._loader.begin(load)
+    def _start(self, attempt: LoadAttempt) -> None:
+        for model in attempt.evicting:
+            del self._models[model.name]
+        attempt.reserved = self._reserved_beside(attempt.name)
+        self._loader.start(attempt)
 
-    def settle(self, busy: Collection[str]) -> Arrival | None:
-        """What came of the load, once it has ended. What lacked room gets more of it at the next try."""
-        load = self._loader.ended()
-        if load is None:
+    def finish_load(self, busy: Collection[str]) -> LoadResult | None:
+        """What came of the load, once it has ended. What lacked room gets more at the next try."""
+        attempt = self._loader.ended()
+        if attempt is None:
             return None
-        for held in reversed(load.leaving):
-            self._held[held.name] = held
-            self._held.move_to_end(held.name, last=False)
-        if load.lacked_room and not load.alone:
-            self._crowded.add((load.name, load.companion))
+        for model in reversed(attempt.evicting):
+            self._models[model.name] = model
+            self._models.move_to_end(model.name, last=False)
+        if attempt.lacked_memory and not attempt.last:
+            self._too_large_beside_others.add((attempt.name, attempt.companion))
             return None
-        if load.companion is not None:
-            return self._settle_companion(load, load.companion, busy)
-        if load.held is None:
-            return Arrival(name=load.name, sentence=_sentence(load.name, load.error))
-        self.put(load.held)
-        self._trim(load.name, busy)
-        return Arrival(name=load.name)
+        if attempt.companion is not None:
+            return self._finish_companion_load(attempt, attempt.companion, busy)
+        if attempt.model is None:
+            return LoadResult(name=attempt.name, sentence=_sentence(attempt.name, attempt.error))
+        self.add(attempt.model)
+        self._evict_over_budget(attempt.name, busy)
+        return LoadResult(name=attempt.name)
 
-    def _settle_companion(self, load: Load, companion: Companion, busy: Collection[str]) -> Arrival | None:
-        held = load.held
-        if held is None or self._held.get(load.name) is not held:
-            return None  # the model went meanwhile
+    def _finish_companion_load(
+        self, attempt: LoadAttempt, kind: CompanionKind, busy: Collection[str]
+    ) -> LoadResult | None:
+        model = attempt.model
+        if model is None or self._models.get(attempt.name) is not model:
+            return None  # the model was evicted meanwhile
         try:
-            if load.opened is not None:
-                held.take(companion, load.opened)
-                self._weigh(held)
-                self._trim(held.name, busy)
-                log.info("The %s of %s is there; it lies so: %s.", companion, held.name, held.plan.sentence())
-                return Arrival(name=held.name, companion=companion)
+            if attempt.opened is not None:
+                model.add_companion(kind, attempt.opened)
+                self._record(model)
+                self._evict_over_budget(model.name, busy)
+                log.info("The %s of %s is there; %s.", kind, model.name, model.plan.sentence())
+                return LoadResult(name=model.name, companion=kind)
         except Exception as error:
             # What a library's layers may raise: the model goes on without.
-            log.warning("The %s of %s does not fit into it.", companion, held.name, exc_info=error)
-            load.error = bare(error)
-        self._withdrawn.setdefault(held.name, set()).add(companion)
-        self._roomy.get(held.name, {}).pop(companion, None)
-        file = held.companions.known[companion].path.name
-        held.withdraw(companion)
-        self._weigh(held)
-        return Arrival(
-            name=held.name, sentence=_sentence(file, load.error), companion=companion, file=file,
-            lacked_room=load.lacked_room,
+            log.warning("The %s of %s does not fit into it.", kind, model.name, exc_info=error)
+            attempt.error = without_traceback(error)
+        self._withdrawn.setdefault(model.name, set()).add(kind)
+        self._placed_for.get(model.name, {}).pop(kind, None)
+        file = model.companions.known[kind].path.name
+        model.withdraw_companion(kind)
+        self._record(model)
+        return LoadResult(
+            name=model.name, sentence=_sentence(file, attempt.error), companion=kind, file=file,
+            lacked_memory=attempt.lacked_memory,
         )  # fmt: skip
 
-    def _weigh(self, held: Held) -> None:
-        """What is known of a model, as it is now."""
-        self._known[held.name] = held.loaded.info
-        self._sizes[held.name] = held.memory_mb
+    def free_memory(self, busy: Collection[str], busy_companions: Collection[Companion] = ()) -> bool:
+        """Evicts all models that are not at work or, where there are none, frees what those at work can do without.
 
-    def shed(self, busy: Collection[str], used: Collection[Beside] = ()) -> bool:
-        """Lets go of all models that are not at work or, where there are none, of what those at work can do without.
-
-        `used`: companions at work. False when there is nothing.
+        `busy_companions`: companions at work. False when there is nothing.
         """
-        idle = [name for name in self._held if name not in busy]
+        idle = [name for name in self._models if name not in busy]
         for name in idle:
-            self._let_go(name)
-        return bool(idle) or self._put_away(used, list(self._held.values())) or self._slim()
+            self._evict(name)
+        if idle or self._unload_companions(busy_companions, list(self._models.values())):
+            return True
+        return self._suspend_compiled_code()
 
-    def _put_away(self, used: Collection[Beside], models: Collection[Held]) -> bool:
+    def _unload_companions(self, busy: Collection[Companion], models: Collection[LoadedModel]) -> bool:
         """Companions of these models that are not at work leave memory; False when there are none."""
-        idle = [(held, one) for held in models for one in held.companions.opened if (held.name, one) not in used]
+        found = ((model, kind) for model in models for kind in model.companions.kinds_in_memory)
+        idle = [(model, kind) for model, kind in found if (model.name, kind) not in busy]
         if not idle:
             return False
-        finish(self._device)
-        for held, companion in idle:
-            log.info("The %s of %s is let go.", companion, held.name)
-            held.drop(companion)
-            self._weigh(held)
+        synchronize(self._device)
+        for model, kind in idle:
+            log.info("The %s of %s is unloaded.", kind, model.name)
+            model.unload_companion(kind)
+            self._record(model)
         self._loader.free()
         return True
 
-    def _slim(self) -> bool:
+    def _suspend_compiled_code(self) -> bool:
         """Compiled code's recordings and joined weights, for a while: what lacks memory may be a job's only way."""
-        finish(self._device)  # decodes beside the loop may replay recordings
-        given = [boost.rest(REST_SECONDS) for boost in self.boosts()]
-        if any(given):
-            log.info("Memory is full: compiled code rests for %d minutes.", REST_SECONDS // 60)
+        synchronize(self._device)  # decodes beside the loop may replay recordings
+        suspended = [one.suspend(SUSPEND_SECONDS) for one in self.compiled_models()]
+        if any(suspended):
+            log.info("Memory is full: compiled code is suspended for %d minutes.", SUSPEND_SECONDS // 60)
             self._loader.free()
-        return any(given)
+        return any(suspended)
 
-    def boosts(self) -> Iterator[Boost]:
-        """Of the models that are compiled for."""
-        return (held.loaded.boost for held in self._held.values() if held.loaded.boost is not None)
+    def compiled_models(self) -> Iterator[CompiledModel]:
+        """The compiled code of all models that have some."""
+        found = (model.loaded.compiled_model for model in self._models.values())
+        return (one for one in found if one is not None)
 
     def models(self) -> Models:
         """What is there, as the bot is told."""
-        return Models(loaded=tuple(self._held), known=tuple(self._known.values()))
+        return Models(loaded=tuple(self._models), known=tuple(self._known.values()))
 
-    def _idle(self, missing: int, busy: Collection[str], staying: int = 0) -> list[Held] | None:
+    def _to_evict(self, missing: int, busy: Collection[str], staying: int = 0) -> list[LoadedModel] | None:
         """Idle models of so many MB, or all but `staying` there are; None when they are not enough."""
-        leaving = []
-        for other, held in self._held.items():
+        evicting = []
+        for other, model in self._models.items():
             if missing > 0 and other not in busy:
-                leaving.append(held)
+                evicting.append(model)
                 missing -= self._sizes[other]
-        return leaving if missing <= 0 or len(leaving) + staying == len(self._held) else None
+        return evicting if missing <= 0 or len(evicting) + staying == len(self._models) else None
 
-    def _staying(self, name: str) -> Company:
-        """Models that are there, with all that they may come to hold, and what `name` shall have room for beside it."""
-        models = sum(self._sizes[held.name] + held.plan.later_mb for held in self._held.values())
-        return Company(models=models, tools=sum(self._roomy.get(name, {}).values()))
+    def _reserved_beside(self, name: str) -> ReservedMemory:
+        """What the models that stay may come to hold, and the companions that `name` is to be placed with room for."""
+        models = sum(self._sizes[model.name] + model.plan.compiled_mb for model in self._models.values())
+        return ReservedMemory(models=models, companions=sum(self._placed_for.get(name, {}).values()))
 
-    def _room_mb(self) -> int:
-        return self._budget_mb - programs_mb(self._device) - sum(self._sizes[name] for name in self._held)
+    def _free_mb(self) -> int:
+        return self._budget_mb - other_programs_mb(self._device) - sum(self._sizes[name] for name in self._models)
 
-    def _trim(self, new: str, busy: Collection[str]) -> None:
-        """How large a model is shows when it is there: then others may have to go after all."""
-        for name in [name for name in self._held if name != new and name not in busy]:
-            if self._room_mb() < 0:
-                self._let_go(name)
+    def _evict_over_budget(self, new: str, busy: Collection[str]) -> None:
+        """How large a model is shows when it is there: then others may have to be evicted after all."""
+        for name in [name for name in self._models if name != new and name not in busy]:
+            if self._free_mb() < 0:
+                self._evict(name)
 
-    def _let_go(self, name: str) -> None:
-        log.info("%s is let go.", name)
-        finish(self._device)
-        del self._held[name]
+    def _evict(self, name: str) -> None:
+        log.info("%s is evicted.", name)
+        synchronize(self._device)
+        del self._models[name]
         self._loader.free()
 
 

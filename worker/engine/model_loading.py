@@ -1,7 +1,7 @@
-"""Loads in a thread of its own: a model or, where that is there, a companion of it; one at a time.
+"""Loads in a thread of its own: a model or, where that is in memory, a companion of it; one at a time.
 
-Where models have to leave for it, they move to the host's memory, and come back when it fails. Knows nothing of who has
-to leave, of jobs and of rows.
+Where models have to be evicted for it, they are offloaded to the host's memory, and restored when it fails. Knows
+nothing of who is to be evicted, of jobs and of rows.
 """
 
 import gc
@@ -14,23 +14,24 @@ from typing import Protocol
 import torch
 
 from core.events import Catalogue
-from worker.checkpoints.loader import Loaded
-from worker.device import Device, bare, chain, finish, free_cache, is_out_of_memory
-from worker.engine.loaded_model import Held
-from worker.memory.offload_plan import ALONE, Company, NoRoom
-from worker.memory.placement import HOST, move
-from worker.vision.companions import Companion, Opened
+from worker.checkpoints.loader import LoadedCheckpoint
+from worker.device import Device, causes_of, free_cache, is_out_of_memory, synchronize, without_traceback
+from worker.engine.loaded_model import LoadedModel
+from worker.errors import NoRoom
+from worker.memory.offload_plan import NOTHING_RESERVED, ReservedMemory
+from worker.memory.placement import HOST, move_networks
+from worker.vision.companions import CompanionKind, OpenCompanion
 
 log = logging.getLogger("darkroom.loading")
 
 
-class Source(Protocol):
-    """Where models come from, by the names in requests (`opener.py`)."""
+class ModelSource(Protocol):
+    """Where models come from, by the names in requests (`catalogue_loader.py`)."""
 
-    def know(self, catalogue: Catalogue) -> None:
-        """From now on these are the models."""
+    def set_catalogue(self, catalogue: Catalogue) -> None:
+        """The models from now on."""
 
-    def load(self, name: str, company: Company) -> Loaded:
+    def load(self, name: str, reserved: ReservedMemory) -> LoadedCheckpoint:
         """In a thread of its own. Raises NoRoom when others had better go first, or DarkroomError with a sentence."""
 
     def size_mb(self, name: str) -> int:
@@ -41,112 +42,113 @@ class Source(Protocol):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Load:
-    """One load, and what came of it: `held` and for a companion `opened`, or `error`.
+class LoadAttempt:
+    """One load, and what came of it: `model` and for a companion `opened`, or `error`.
 
-    Of a companion `held` is the model that it lies beside. `leaving`: the models that leave for it; afterwards those
-    that are back. `alone`: nothing more can be done for its room.
+    Of a companion `model` is what it lies beside. `evicting`: the models that are offloaded for it; afterwards those
+    that are restored. `last`: nothing more can be done for its memory.
     """
 
     name: str
-    alone: bool
-    leaving: list[Held] = field(default_factory=list)
-    company: Company = ALONE
-    held: Held | None = None
-    companion: Companion | None = None
-    opened: Opened | None = None
+    last: bool
+    evicting: list[LoadedModel] = field(default_factory=list)
+    reserved: ReservedMemory = NOTHING_RESERVED
+    model: LoadedModel | None = None
+    companion: CompanionKind | None = None
+    opened: OpenCompanion | None = None
     error: BaseException | None = None
 
     @property
-    def lacked_room(self) -> bool:
+    def lacked_memory(self) -> bool:
         """Whether there was too little memory for it."""
-        return any(isinstance(one, NoRoom) or is_out_of_memory(one) for one in chain(self.error))
+        return any(isinstance(one, NoRoom) or is_out_of_memory(one) for one in causes_of(self.error))
 
 
-class Loader:
-    """`arrived` is called from the loading thread at the end of each load; all else belongs to the loop's thread."""
+class ModelLoader:
+    """`on_load_ended` is called from the loading thread at the end of each load; all else is the loop's thread's."""
 
-    def __init__(self, source: Source, device: Device) -> None:
-        self.arrived: Callable[[], None] = lambda: None
-        self.current: Load | None = None  # the load under way
+    def __init__(self, source: ModelSource, device: Device) -> None:
+        self.on_load_ended: Callable[[], None] = lambda: None
+        self.current: LoadAttempt | None = None  # the load under way
         self._source, self._device = source, device
         self._ended = threading.Event()
 
-    def begin(self, load: Load) -> None:
+    def start(self, attempt: LoadAttempt) -> None:
         """While none is under way."""
-        self.current = load
+        self.current = attempt
         self._ended.clear()
-        threading.Thread(target=self._run, args=(load,), name="load", daemon=True).start()
+        threading.Thread(target=self._run, args=(attempt,), name="load", daemon=True).start()
 
-    def fail(self, load: Load) -> None:
+    def fail(self, attempt: LoadAttempt) -> None:
         """One that ends before it has begun."""
-        self.current = load
+        self.current = attempt
         self._ended.set()
-        self.arrived()
+        self.on_load_ended()
 
-    def ended(self) -> Load | None:
+    def ended(self) -> LoadAttempt | None:
         """The load, once it has ended; then none is under way."""
         if self.current is None or not self._ended.is_set():
             return None
-        load, self.current = self.current, None
-        return load
+        attempt, self.current = self.current, None
+        return attempt
 
     def free(self) -> None:
         """Models hold themselves in circles, and torch holds their memory."""
         gc.collect()
         free_cache(self._device)
 
-    def _run(self, load: Load) -> None:
+    def _run(self, attempt: LoadAttempt) -> None:
         """In a thread of its own."""
-        what = f"the {load.companion} of {load.name}" if load.companion else load.name
-        log.info("Loading %s; %s leave for it.", what, ", ".join(held.name for held in load.leaving) or "none")
+        what = f"the {attempt.companion} of {attempt.name}" if attempt.companion else attempt.name
+        names = ", ".join(model.name for model in attempt.evicting) or "none"
+        log.info("Loading %s; %s offloaded for it.", what, names)
         try:
-            finish(self._device)
-            for held in load.leaving:
-                _leave(held)
+            synchronize(self._device)
+            for model in attempt.evicting:
+                _offload(model)
             self.free()
-            self._load(load)
+            self._load(attempt)
         except NoRoom as error:
             log.info("%s", error.sentence)
-            load.error = bare(error)
+            attempt.error = without_traceback(error)
         except Exception as error:
             log.warning("%s could not be loaded.", what, exc_info=error)
-            load.error = bare(error)  # its frames hold the half of what has been loaded
-        if load.error is None:
-            load.leaving = []
+            attempt.error = without_traceback(error)  # its frames hold the half of what has been loaded
+        if attempt.error is None:
+            attempt.evicting = []
         self.free()
-        load.leaving = [held for held in load.leaving if self._comes_back(held)]
+        attempt.evicting = [model for model in attempt.evicting if self._is_restored(model)]
         self._ended.set()
-        self.arrived()
+        self.on_load_ended()
 
-    def _load(self, load: Load) -> None:
-        if load.companion is not None and load.held is not None:
-            load.opened = load.held.companions.open(load.companion)
+    def _load(self, attempt: LoadAttempt) -> None:
+        if attempt.companion is not None and attempt.model is not None:
+            attempt.opened = attempt.model.companions.open(attempt.companion)
         else:
-            load.held = Held.of(self._source.load(load.name, load.company), self._device)
+            attempt.model = LoadedModel.of(self._source.load(attempt.name, attempt.reserved), self._device)
 
-    def _comes_back(self, held: Held) -> bool:
+    def _is_restored(self, model: LoadedModel) -> bool:
         try:
-            _come_back(held, self._device.place)
+            _restore(model, self._device.torch_device)
         except Exception as error:
             # It is loaded anew when somebody asks for it.
-            log.warning("%s could not come back (%s).", held.name, error)
+            log.warning("%s could not be restored (%s).", model.name, error)
             return False
         return True
 
 
-def _leave(held: Held) -> None:
+def _offload(model: LoadedModel) -> None:
     """To the host's memory, with nothing left behind."""
-    held.leave()
-    _move(held, HOST)
+    model.release_device_memory()
+    _move(model, HOST)
 
 
-def _come_back(held: Held, place: torch.device) -> None:
-    _move(held, place)
-    held.come_back()
+def _restore(model: LoadedModel, place: torch.device) -> None:
+    _move(model, place)
+    model.restore()
 
 
-def _move(held: Held, place: torch.device) -> None:
-    move(held.family.parts, held.loaded.plan, place)
-    for network in held.companions.networks:
+def _move(model: LoadedModel, place: torch.device) -> None:
+    move_networks(model.family.parts, model.loaded.plan, place)
+    for network in model.companions.networks:
         network.to(place)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from worker.memory.offload_plan import Sizes
+from worker.memory.offload_plan import ModelSizes
 
 #: Working tensors of a UNet's widest layer at once, beside what its skips keep.
 UNET_TENSORS = 10
@@ -18,27 +18,27 @@ BLOCK_WIDTHS = 14
 #: Working tensors of a decoder's last layers at once.
 DECODER_TENSORS = 5
 #: Pixels of a tile's side when pictures are decoded in tiles.
-TILE = 512
+TILE_SIDE = 512
 TEXT_TOKENS = 512
 _PATCH = 2
 
 
-def sizes_of(parts: Mapping[str, nn.Module], *, native: int, factor: int, twice: bool) -> Sizes:
-    """For networks by diffusers' names; `native`: side of a picture; `twice`: guidance takes a second forward."""
+def estimate_sizes(parts: Mapping[str, nn.Module], *, native: int, factor: int, classifier_free: bool) -> ModelSizes:
+    """For networks by diffusers' names. `native`: a picture's side; `classifier_free`: guidance takes two forwards."""
     denoiser = parts["transformer"] if "transformer" in parts else parts.get("unet")
     vae = parts.get("vae")
     text = [part for name, part in parts.items() if part is not denoiser and part is not vae]
     width = _bytes_each(denoiser)
-    row = _row_bytes(denoiser, native // factor) * width * (2 if twice else 1)
+    row = _row_bytes(denoiser, native // factor) * width * (2 if classifier_free else 1)
     streamed = [*text, *([vae] if vae is not None else [])]
-    return Sizes(
+    return ModelSizes(
         text=sum(weights_mb(part) for part in text),
         denoiser=weights_mb(denoiser),
         autoencoder=weights_mb(vae),
         block=max((weights_mb(block) for block in _blocks(denoiser)), default=weights_mb(denoiser)),
         row=_mb(row),
         decode=_mb(_decode_bytes(vae, native)),
-        decode_tiled=_mb(_decode_bytes(vae, min(native, TILE))),
+        decode_tiled=_mb(_decode_bytes(vae, min(native, TILE_SIDE))),
         layer=max((_mb(_own_bytes(layer)) for part in streamed for layer in part.modules()), default=0),
     )
 

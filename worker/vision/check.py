@@ -11,17 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from worker.errors import CannotOpen
 from worker.interfaces import Pixels
-from worker.vision import GREY, CannotOpen, read_whole
 from worker.vision.headers import Shapes, config_of, shapes_of, weights_of
-from worker.vision.image_processor import Eyes
+from worker.vision.image_processor import GREY, ImageProcessor
+from worker.vision.transformers_folder import open_network
 
 
 class PictureCheck:
     """A classifier from a transformers folder."""
 
-    def __init__(self, network: Any, eyes: Eyes) -> None:
-        self._network, self._eyes = network, eyes
+    def __init__(self, network: Any, image_processor: ImageProcessor) -> None:
+        self._network, self._image_processor = network, image_processor
         self.labels: tuple[str, ...] = tuple(label for _place, label in sorted(network.config.id2label.items()))
         self._many = network.config.problem_type == "multi_label_classification"
 
@@ -34,17 +35,17 @@ class PictureCheck:
     def scores(self, pixels: Pixels) -> Mapping[str, float]:
         """{label: score}; labels that exclude each other add up to 1."""
         place = next(self._network.parameters())
-        logits: Tensor = self._network(self._eyes.see(pixels).to(place)).logits[0].float().cpu()
+        logits: Tensor = self._network(self._image_processor.process(pixels).to(place)).logits[0].float().cpu()
         found = logits.sigmoid() if self._many else logits.softmax(dim=0)
         return dict(zip(self.labels, found.tolist(), strict=True))
 
-    def try_out(self) -> None:
+    def smoke_test(self) -> None:
         """Looks at one grey picture. Raises ArithmeticError for scores that are no numbers."""
         if not all(map(math.isfinite, self.scores(GREY).values())):
             raise ArithmeticError("its scores are no numbers")
 
 
-def check_classifier(folder: Path) -> tuple[Shapes, tuple[str, ...]]:
+def read_check_headers(folder: Path) -> tuple[Shapes, tuple[str, ...]]:
     """Its tensors' shapes and its labels, where headers and config say that it is one. Raises CannotOpen."""
     from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, AutoConfig
 
@@ -55,9 +56,9 @@ def check_classifier(folder: Path) -> tuple[Shapes, tuple[str, ...]]:
 
 
 def open_check(folder: Path, device: torch.device) -> PictureCheck:
-    """Loads a folder in transformers' format. Raises OSError or ValueError when there is none."""
+    """Loads a folder in transformers' format. Raises CannotOpen, OSError or ValueError when there is none."""
     from transformers import AutoModelForImageClassification
 
     # Full precision: it is small, and a rule's threshold shall not depend on the device's habits.
-    network = read_whole(AutoModelForImageClassification, folder, torch.float32)
-    return PictureCheck(network.to(device).eval().requires_grad_(False), Eyes.open(folder))
+    network = open_network(AutoModelForImageClassification, folder, device, torch.float32)
+    return PictureCheck(network, ImageProcessor.open(folder))

@@ -13,10 +13,12 @@ from PIL import Image
 from torch import nn
 
 from core.edits import WORDINGS
+from worker.errors import CannotOpen
 from worker.interfaces import Pixels
-from worker.vision import GREY, CannotOpen, read_whole
-from worker.vision.check import PictureCheck, check_classifier, open_check
+from worker.vision.check import PictureCheck, open_check, read_check_headers
 from worker.vision.headers import Shapes, config_of, shapes_of, weights_of
+from worker.vision.image_processor import GREY
+from worker.vision.transformers_folder import open_network
 
 #: What a label's word says where it stands in a sentence; others stand after a comma.
 _PLACES = {
@@ -46,7 +48,7 @@ class Describer(Protocol):
     def describe(self, pixels: Pixels) -> tuple[str, ...]:
         """Up to WORDINGS different wordings."""
 
-    def try_out(self) -> None:
+    def smoke_test(self) -> None:
         """Looks at one grey picture. Raises whatever goes wrong."""
 
 
@@ -66,9 +68,9 @@ class LabelDescriber:
         """A sentence, the same turned round, a longer one, and bare words."""
         return wordings(best_words(self._check.scores(pixels)))
 
-    def try_out(self) -> None:
+    def smoke_test(self) -> None:
         """See `Describer`."""
-        self._check.try_out()
+        self._check.smoke_test()
 
 
 class WritingDescriber:
@@ -88,7 +90,7 @@ class WritingDescriber:
             found.extend(self._write(Image.fromarray(pixels), task, each))
         return tuple(dict.fromkeys(words for words in found if words))[:WORDINGS]
 
-    def try_out(self) -> None:
+    def smoke_test(self) -> None:
         """See `Describer`."""
         self.describe(GREY)
 
@@ -137,15 +139,15 @@ def wordings(words: Mapping[str, str]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def check_describer(folder: Path) -> tuple[Shapes, bool]:
+def read_describer_headers(folder: Path) -> tuple[Shapes, bool]:
     """Its tensors' shapes, where headers and config say that it is one, and whether it is a classifier.
 
     Raises CannotOpen with what is wrong.
     """
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig
 
-    if _classifies(folder):
-        shapes, labels = check_classifier(folder)
+    if _is_classifier(folder):
+        shapes, labels = read_check_headers(folder)
         if not LabelDescriber.reads(labels):
             raise CannotOpen(_OTHER_LABELS)
         return shapes, True
@@ -158,19 +160,18 @@ def check_describer(folder: Path) -> tuple[Shapes, bool]:
 
 def open_describer(folder: Path, device: torch.device, dtype: torch.dtype) -> Describer:
     """By what the folder's config says it is. Raises CannotOpen, or whatever transformers does."""
-    if _classifies(folder):
+    if _is_classifier(folder):
         check = open_check(folder, device)
         if not LabelDescriber.reads(check.labels):
             raise CannotOpen(_OTHER_LABELS)
         return LabelDescriber(check)
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    network = read_whole(AutoModelForImageTextToText, folder, dtype)
-    processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-    return WritingDescriber(network.to(device).eval().requires_grad_(False), processor)
+    network = open_network(AutoModelForImageTextToText, folder, device, dtype)
+    return WritingDescriber(network, AutoProcessor.from_pretrained(folder, local_files_only=True))
 
 
-def _classifies(folder: Path) -> bool:
+def _is_classifier(folder: Path) -> bool:
     return any("Classification" in name for name in config_of(folder).get("architectures") or ())
 
 

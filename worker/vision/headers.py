@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from worker.checkpoint_formats.kinds import CannotLoad
-from worker.checkpoint_formats.single_file import header_of
-from worker.vision import CannotOpen
+from worker.checkpoint_formats.single_file import read_header
+from worker.errors import CannotLoad, CannotOpen
 
 #: Of a folder in transformers' format: all weights in one file, or the list of those that hold them.
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -27,7 +26,7 @@ def config_of(folder: Path) -> Mapping[str, Any]:
 def shapes_of(files: Sequence[Path]) -> Shapes:
     """The shape of each tensor. Raises CannotOpen for a file that is none, or not whole."""
     try:
-        return {name: tensor.shape for file in files for name, tensor in header_of(file).tensors.items()}
+        return {name: tensor.shape for file in files for name, tensor in read_header(file).tensors.items()}
     except CannotLoad as error:
         raise CannotOpen(error.sentence) from error
     except OSError as error:

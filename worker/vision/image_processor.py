@@ -19,10 +19,12 @@ from worker.interfaces import Pixels
 #: Those of all CLIP networks, where a config says nothing.
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _SIDE = 224
+#: What a network is tried out with.
+GREY: Pixels = np.full((64, 64, 3), 128, dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Eyes:
+class ImageProcessor:
     """`edge`: the shorter side after resizing, ratio kept; None: straight to `size`. `size`: (width, height)."""
 
     size: tuple[int, int]
@@ -32,7 +34,7 @@ class Eyes:
     std: tuple[float, ...]
 
     @classmethod
-    def open(cls, folder: Path) -> "Eyes":
+    def open(cls, folder: Path) -> "ImageProcessor":
         """As the folder's preprocessor config says; where it says nothing, CLIP's way at the network's own size."""
         path = folder / "preprocessor_config.json"
         if path.is_file():
@@ -41,7 +43,7 @@ class Eyes:
         return cls.of({"size": int(network.get("vision_config", network).get("image_size", _SIDE))})
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> "Eyes":
+    def of(cls, config: Mapping[str, Any]) -> "ImageProcessor":
         """From a preprocessor's config."""
         wanted = config.get("size") or _SIDE
         wanted = {"shortest_edge": wanted} if isinstance(wanted, int) else wanted
@@ -58,7 +60,7 @@ class Eyes:
             std=tuple(config.get("image_std") or _STD),
         )
 
-    def see(self, pixels: Pixels) -> Tensor:
+    def process(self, pixels: Pixels) -> Tensor:
         """float32 [1, 3, height, width] on the CPU."""
         image = Image.fromarray(pixels)
         image = self._middle(image, self.edge) if self.edge is not None else image.resize(self.size, self.resample)

@@ -1,7 +1,7 @@
 """IP-Adapter for UNets: pictures as tokens that every cross attention hears beside the text, with a scale per row.
 
 Loads the published format (one safetensors file with `image_proj.*` and `ip_adapter.N.*`; plain projection or "plus"
-resampler) and a CLIP vision encoder's folder. Its tokens are conditions like any others (`base.Conditions`):
+resampler) and a CLIP vision encoder's folder. Its tokens are conditions like any others (`interfaces.Conditions`):
 
     image        [tokens, features]     all references', one after the other
     image_scale  [tokens, layers]       how much each token counts in each cross attention; 0 = unheard there
@@ -20,57 +20,56 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worker.interfaces import Conditions, Pixels
-from worker.vision import GREY, read_whole
-from worker.vision.image_processor import Eyes
+from worker.vision.headers import Shapes
+from worker.vision.image_processor import GREY, ImageProcessor
+from worker.vision.transformers_folder import open_network
 
 Weights = Mapping[str, Tensor]
-#: The sizes of tensors, by name.
-Shapes = Mapping[str, tuple[int, ...]]
 
 #: Cross attentions that make a picture's look more than its contents, by the start of their names. SDXL's single block
 #: is InstantStyle's (arXiv 2404.02733); smaller UNets have it in their second up block.
-_LOOK_SDXL, _LOOK = "up_blocks.0.attentions.1.", "up_blocks.1."
+_STYLE_BLOCK_SDXL, _STYLE_BLOCK = "up_blocks.0.attentions.1.", "up_blocks.1."
 _LEAST = 1e-6
 _HEAD = 64  # width of a resampler's head
 _UNKNOWN = "only plain and plus image projections are known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spot:
+class AdapterTarget:
     """Where an adapter goes in a UNet: its cross attentions in order, and how its own weights lie."""
 
     layers: tuple[str, ...]  # names of their processors
     shapes: tuple[tuple[int, int], ...]  # of their keys: out, in
-    look: tuple[float, ...]  # for each of them 1 where the look is made
+    style_layers: tuple[float, ...]  # for each of them 1 where the look is made
     device: torch.device
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, unet: Any) -> "Spot":
+    def of(cls, unet: Any) -> "AdapterTarget":
         """The UNet's."""
         layers = tuple(name for name in unet.attn_processors if name.endswith("attn2.processor"))
         keys = [unet.get_submodule(name.removesuffix(".processor")).to_k for name in layers]
-        start = _LOOK_SDXL if unet.config.addition_embed_type == "text_time" else _LOOK
+        start = _STYLE_BLOCK_SDXL if unet.config.addition_embed_type == "text_time" else _STYLE_BLOCK
         return cls(
             layers=layers,
             shapes=tuple((int(key.out_features), int(key.in_features)) for key in keys),
-            look=tuple(float(name.startswith(start)) for name in layers),
+            style_layers=tuple(float(name.startswith(start)) for name in layers),
             device=unet.device,
             dtype=unet.dtype,
         )
 
 
-class ImageAdapter:
+class IPAdapter:
     """An adapter and the encoder that makes its tokens. The UNet hears them while the adapter is installed."""
 
     def __init__(
-        self, *, encoder: nn.Module, eyes: Eyes, projection: "Projection", layers: Mapping[str, "PictureAttention"],
-        look: Tensor,
+        self, *, encoder: nn.Module, image_processor: ImageProcessor, projection: "Projection",
+        layers: Mapping[str, "PictureAttention"], style_layers: Tensor,
     ) -> None:  # fmt: skip
-        self._encoder, self._eyes, self._projection = encoder, eyes, projection
+        self._encoder, self._image_processor, self._projection = encoder, image_processor, projection
         self._place = next(encoder.parameters())
         self._layers, self._before = layers, dict[str, Any]()
-        self.look = look  # float [layers]: 1 where the look is made
+        self.style_layers = style_layers  # float [layers]: 1 where the look is made
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
@@ -83,24 +82,24 @@ class ImageAdapter:
         self._before = {name: there[name] for name in self._layers}
         unet.set_attn_processor({**there, **self._layers})
 
-    def remove(self, unet: Any) -> None:
+    def uninstall(self, unet: Any) -> None:
         """The reverse of `install`."""
         unet.set_attn_processor({**unet.attn_processors, **self._before})
 
-    def try_out(self) -> None:
+    def smoke_test(self) -> None:
         """Looks at one grey picture. Raises ArithmeticError for tokens that are no numbers."""
-        if not all(bool(tokens.isfinite().all()) for tokens in (self.tokens(GREY), self.nothing())):
+        if not all(bool(tokens.isfinite().all()) for tokens in (self.tokens(GREY), self.empty_tokens())):
             raise ArithmeticError("its tokens are no numbers")
 
     @torch.inference_mode()
     def tokens(self, pixels: Pixels) -> Tensor:
         """A picture as [tokens, features]."""
-        return self._project(self._eyes.see(pixels))
+        return self._project(self._image_processor.process(pixels))
 
     @torch.inference_mode()
-    def nothing(self) -> Tensor:
+    def empty_tokens(self) -> Tensor:
         """No picture, for guidance's other half: the tokens of an embedding of zeros, or of grey for a resampler."""
-        width, height = self._eyes.size
+        width, height = self._image_processor.size
         return self._project(torch.zeros(1, 3, height, width), empty=True)
 
     def _project(self, seen: Tensor, *, empty: bool = False) -> Tensor:
@@ -125,7 +124,7 @@ class Projection(nn.Module):
         self._blocks = len({name.split(".")[1] for name in weights if name.startswith("layers.")})
 
     def forward(self, seen: Tensor) -> Tensor:
-        """The tokens."""
+        """[1, features] or [1, patches, features] as tokens."""
         return self._resampled(seen) if self.wants_patches else self._plain(seen)
 
     def _plain(self, seen: Tensor) -> Tensor:
@@ -196,7 +195,7 @@ class PictureAttention(nn.Module):
         return out
 
 
-def picture_attention(conditions: Conditions) -> dict[str, Any] | None:
+def ip_adapter_kwargs(conditions: Conditions) -> dict[str, Any] | None:
     """What a UNet takes as `cross_attention_kwargs` for stacked conditions: None when they hold no pictures."""
     if "image" not in conditions:
         return None
@@ -207,25 +206,23 @@ def picture_attention(conditions: Conditions) -> dict[str, Any] | None:
     return {"ip_hidden_states": (tokens, bias.to(tokens.dtype), highest.to(tokens.dtype))}
 
 
-def check_adapter(spot: Spot, adapter: Shapes, encoder: Shapes) -> None:
+def check_adapter(target: AdapterTarget, adapter: Shapes, encoder: Shapes) -> None:
     """Says in words what does not fit, from the shapes in the files' headers. Raises ValueError."""
-    found = sum(name.endswith("to_k_ip.weight") for name in adapter)
-    if found != len(spot.layers):
-        raise ValueError(
-            f"the adapter has {found} layers, the model's UNet {len(spot.layers)}: it is for another model"
-        )
-    for place, wanted in enumerate(spot.shapes):
+    found, layers = sum(name.endswith("to_k_ip.weight") for name in adapter), len(target.layers)
+    if found != layers:
+        raise ValueError(f"the adapter has {found} layers, the model's UNet {layers}: it is for another model")
+    for place, wanted in enumerate(target.shapes):
         for one in "kv":
             shape = adapter.get(f"ip_adapter.{2 * place + 1}.to_{one}_ip.weight")
             if shape != wanted:
                 raise ValueError(f"the adapter's layer {2 * place + 1} has another width than the model's: {shape}")
-    if wants := _wants(adapter):
-        makes = encoder.get(wants[0], ())
-        if makes and makes[0] != wants[1]:
-            raise ValueError(f"the adapter takes {wants[1]} features, its encoder makes {makes[0]}")
+    if takes := _encoder_width(adapter):
+        makes = encoder.get(takes[0], ())
+        if makes and makes[0] != takes[1]:
+            raise ValueError(f"the adapter takes {takes[1]} features, its encoder makes {makes[0]}")
 
 
-def _wants(adapter: Shapes) -> tuple[str, int] | None:
+def _encoder_width(adapter: Shapes) -> tuple[str, int] | None:
     """The encoder's tensor that is as wide as what the adapter takes, and that width. Raises ValueError."""
     resamples, plain = (adapter.get(f"image_proj.{name}.weight") for name in ("proj_in", "proj"))
     if "image_proj.latents" in adapter:
@@ -235,23 +232,24 @@ def _wants(adapter: Shapes) -> tuple[str, int] | None:
     return "visual_projection.weight", plain[1]
 
 
-def open_adapter(spot: Spot, file: Path, encoder: Path) -> ImageAdapter:
-    """Loads the adapter's file and its encoder's folder. Raises ValueError, OSError or CannotOpen."""
+def open_adapter(target: AdapterTarget, file: Path, encoder: Path) -> IPAdapter:
+    """Loads the adapter's file and its encoder's folder. Raises CannotOpen, ValueError or OSError."""
     from safetensors.torch import load_file
     from transformers import CLIPVisionModelWithProjection
 
-    weights = {name: value.to(spot.device, spot.dtype, copy=True) for name, value in load_file(file).items()}
+    weights = {name: value.to(target.device, target.dtype, copy=True) for name, value in load_file(file).items()}
     layers = {
         name: PictureAttention(place, *(weights[f"ip_adapter.{2 * place + 1}.to_{one}_ip.weight"] for one in "kv"))
-        for place, name in enumerate(spot.layers)
+        for place, name in enumerate(target.layers)
     }
-    seeing = read_whole(CLIPVisionModelWithProjection, encoder, spot.dtype)
-    seeing = seeing.to(spot.device).eval().requires_grad_(False)
     own = {name.removeprefix("image_proj."): value for name, value in weights.items() if name.startswith("image_proj.")}
-    return ImageAdapter(
-        encoder=seeing, eyes=Eyes.open(encoder), projection=Projection(own), layers=layers,
-        look=torch.tensor(spot.look, device=spot.device),
-    )  # fmt: skip
+    return IPAdapter(
+        encoder=open_network(CLIPVisionModelWithProjection, encoder, target.device, target.dtype),
+        image_processor=ImageProcessor.open(encoder),
+        projection=Projection(own),
+        layers=layers,
+        style_layers=torch.tensor(target.style_layers, device=target.device),
+    )
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

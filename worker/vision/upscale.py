@@ -12,10 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from worker.errors import CannotOpen
 from worker.interfaces import Pixels
-from worker.vision import GREY, CannotOpen, read_whole
 from worker.vision.headers import Shapes, config_of, shapes_of, weights_of
-from worker.vision.tiles import Floats, Joiner, tiles
+from worker.vision.image_processor import GREY
+from worker.vision.tiles import Floats, TileBlender, tiles
+from worker.vision.transformers_folder import open_network
 
 #: Pixels of a tile's side before it is enlarged, and how far neighbours overlap: further than the network looks. Both
 #: are multiples of Swin2SR's windows, so that all tiles are cut into the same ones.
@@ -60,14 +62,14 @@ class Upscaler:
         return larger
 
     @torch.inference_mode()
-    def try_out(self) -> None:
+    def smoke_test(self) -> None:
         """One small forward. Raises ArithmeticError for numbers that are none, or whatever the network does."""
         if not np.isfinite(self._forward(GREY)).all():
             raise ArithmeticError("its picture is no picture")
 
     def _once(self, pixels: Pixels, times: int, side: int, overlap: int) -> Generator[None, None, Pixels]:
         height, width = pixels.shape[:2]
-        joiner = Joiner(width * times, height * times, overlap * times)
+        joiner = TileBlender(width * times, height * times, overlap * times)
         for tile in tiles(width, height, side, overlap, grid=_WINDOW):
             place = tile.times(times)
             joiner.add(place, _resized(self._forward(pixels[tile.area]), place.width, place.height))
@@ -94,7 +96,7 @@ def _resized(values: Floats, width: int, height: int) -> Floats:
     return np.stack([np.asarray(layer, dtype=np.float32) for layer in layers], axis=2)
 
 
-def check_upscaler(path: Path) -> Shapes:
+def read_upscaler_headers(path: Path) -> Shapes:
     """Its tensors' shapes, where headers and config say that it is one. Raises CannotOpen with what is wrong."""
     if path.is_dir():
         config, shapes = config_of(path), shapes_of(weights_of(path))
@@ -142,8 +144,7 @@ def open_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upsca
 def _swin(folder: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
     from transformers import Swin2SRForImageSuperResolution
 
-    network = read_whole(Swin2SRForImageSuperResolution, folder, dtype)
-    network = network.to(device).eval().requires_grad_(False)
+    network = open_network(Swin2SRForImageSuperResolution, folder, device, dtype)
     config = network.config
     if config.upscale not in _FACTORS:
         raise CannotOpen(_none_in(folder))

@@ -13,12 +13,12 @@ from tests.worker.companions import EMBED, WIDTH, make_adapter
 from worker.interfaces import Pixels
 from worker.vision.headers import shapes_of, weights_of
 from worker.vision.ip_adapter import (
-    ImageAdapter,
+    AdapterTarget,
+    IPAdapter,
     Projection,
-    Spot,
     check_adapter,
+    ip_adapter_kwargs,
     open_adapter,
-    picture_attention,
 )
 
 ROWS, TIMES = 3, torch.tensor([900.0, 400.0, 10.0])
@@ -42,9 +42,9 @@ def pixels(seed: int) -> Pixels:
     return torch.randint(0, 256, (40, 48, 3), generator=torch.Generator().manual_seed(seed)).byte().numpy()
 
 
-def installed(unet: Any, folder: Path) -> ImageAdapter:
+def installed(unet: Any, folder: Path) -> IPAdapter:
     """The adapter of that folder in this UNet."""
-    adapter = open_adapter(Spot.of(unet), folder / "adapter.safetensors", folder / "image_encoder")
+    adapter = open_adapter(AdapterTarget.of(unet), folder / "adapter.safetensors", folder / "image_encoder")
     adapter.install(unet)
     return adapter
 
@@ -75,8 +75,8 @@ def test_a_picture_says_what_it_says_in_diffusers(unet: Any, inputs: Any, tmp_pa
             processor.scale = [0.7]
     plain.encoder_hid_proj = Given(tokens.expand(ROWS, *tokens.shape))
     expected = plain(latents, TIMES, text, added_cond_kwargs={"image_embeds": []}).sample
-    row = {"image": tokens, "image_scale": torch.full((len(tokens), len(adapter.look)), 0.7)}
-    found = unet(latents, TIMES, text, cross_attention_kwargs=picture_attention(stacked(row, row, row))).sample
+    row = {"image": tokens, "image_scale": torch.full((len(tokens), len(adapter.style_layers)), 0.7)}
+    found = unet(latents, TIMES, text, cross_attention_kwargs=ip_adapter_kwargs(stacked(row, row, row))).sample
     assert (found - expected).abs().max() < 1e-4
     assert (found - unet(latents, TIMES, text).sample).abs().max() > 1e-3, "and not nothing"
 
@@ -114,13 +114,13 @@ def test_each_row_has_its_own_scale_and_none_means_nothing(unet: Any, inputs: An
     without = unet(latents, TIMES, text).sample
     adapter = installed(unet, folder)
     assert torch.allclose(unet(latents, TIMES, text).sample, without, atol=1e-5), "no picture, no change"
-    tokens, layers = adapter.tokens(pixels(1)), len(adapter.look)
+    tokens, layers = adapter.tokens(pixels(1)), len(adapter.style_layers)
     rows = [{"image": tokens, "image_scale": torch.full((len(tokens), layers), scale)} for scale in (0.0, 0.5, 1.0)]
-    together = unet(latents, TIMES, text, cross_attention_kwargs=picture_attention(stacked(*rows))).sample
+    together = unet(latents, TIMES, text, cross_attention_kwargs=ip_adapter_kwargs(stacked(*rows))).sample
     for place, row in enumerate(rows):
         here = slice(place, place + 1)
         alone = unet(
-            latents[here], TIMES[here], text[here], cross_attention_kwargs=picture_attention(stacked(row))
+            latents[here], TIMES[here], text[here], cross_attention_kwargs=ip_adapter_kwargs(stacked(row))
         ).sample
         assert torch.allclose(together[here], alone, atol=1e-5)
     assert torch.allclose(together[:1], without[:1], atol=1e-5)
@@ -133,12 +133,12 @@ def test_a_picture_of_weight_nought_beside_another_is_not_heard(unet: Any, input
     folder = make_adapter(tmp_path, unet)
     adapter = installed(unet, folder)
     one, other = adapter.tokens(pixels(1)), adapter.tokens(pixels(2))
-    full = torch.ones(4, len(adapter.look))
+    full = torch.ones(4, len(adapter.style_layers))
     alone = {"image": one, "image_scale": full}
     beside = {"image": torch.cat([one, other]), "image_scale": torch.cat([full, full * 0])}
     both = {"image": torch.cat([one, other]), "image_scale": torch.cat([full, full])}
     a, b, c = (
-        unet(latents[:1], TIMES[:1], text[:1], cross_attention_kwargs=picture_attention(stacked(row))).sample
+        unet(latents[:1], TIMES[:1], text[:1], cross_attention_kwargs=ip_adapter_kwargs(stacked(row))).sample
         for row in (alone, beside, both)
     )
     assert torch.allclose(a, b, atol=1e-4)
@@ -147,8 +147,8 @@ def test_a_picture_of_weight_nought_beside_another_is_not_heard(unet: Any, input
 
 def test_the_look_is_made_in_some_layers_only(unet: Any, tmp_path: Path) -> None:
     folder = make_adapter(tmp_path, unet)
-    look = installed(unet, folder).look
-    assert 0 < look.sum() < len(look)
+    style_layers = installed(unet, folder).style_layers
+    assert 0 < style_layers.sum() < len(style_layers)
 
 
 def test_sdxl_makes_its_look_in_one_block() -> None:
@@ -160,29 +160,29 @@ def test_sdxl_makes_its_look_in_one_block() -> None:
         config=SimpleNamespace(addition_embed_type="text_time"), device=torch.device("cpu"), dtype=torch.float32,
         attn_processors=dict.fromkeys(names), get_submodule=lambda name: key,
     )  # fmt: skip
-    assert Spot.of(unet).look == (0, 0, 1, 0)
+    assert AdapterTarget.of(unet).style_layers == (0, 0, 1, 0)
 
 
 def test_an_adapter_of_another_model_is_refused_in_words(unet: Any, tmp_path: Path) -> None:
     folder = make_adapter(tmp_path, unet)
     weights, encoder = shapes_of([folder / "adapter.safetensors"]), shapes_of(weights_of(folder / "image_encoder"))
-    check_adapter(Spot.of(unet), weights, encoder)
+    check_adapter(AdapterTarget.of(unet), weights, encoder)
     fewer = {name: shape for name, shape in weights.items() if not name.startswith("ip_adapter.1.")}
     wider = {name: (shape[0], 64) if "_ip" in name else shape for name, shape in weights.items()}
     with pytest.raises(ValueError, match="for another model"):
-        check_adapter(Spot.of(unet), fewer, encoder)
+        check_adapter(AdapterTarget.of(unet), fewer, encoder)
     with pytest.raises(ValueError, match="another width"):
-        check_adapter(Spot.of(unet), wider, encoder)
+        check_adapter(AdapterTarget.of(unet), wider, encoder)
 
 
 @pytest.mark.parametrize("plus", [False, True])
 def test_an_adapter_of_another_encoder_is_refused_in_words(unet: Any, tmp_path: Path, plus: bool) -> None:
     folder = make_adapter(tmp_path, unet, plus=plus)
     weights, encoder = shapes_of([folder / "adapter.safetensors"]), shapes_of(weights_of(folder / "image_encoder"))
-    check_adapter(Spot.of(unet), weights, encoder)
+    check_adapter(AdapterTarget.of(unet), weights, encoder)
     other = {name: tuple(2 * side for side in shape) for name, shape in encoder.items()}
     with pytest.raises(ValueError, match="features, its encoder makes"):
-        check_adapter(Spot.of(unet), weights, other)
+        check_adapter(AdapterTarget.of(unet), weights, other)
 
 
 @torch.inference_mode()
@@ -194,6 +194,6 @@ def test_a_model_without_pictures_answers_to_the_last_bit_as_before_there_was_an
     before, processors = unet(latents, TIMES, text).sample, dict(unet.attn_processors)
     adapter = installed(unet, folder)
     assert torch.equal(unet(latents, TIMES, text).sample, before)
-    adapter.remove(unet)
+    adapter.uninstall(unet)
     assert unet.attn_processors == processors
     assert torch.equal(unet(latents, TIMES, text).sample, before)

@@ -15,11 +15,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.worker.companions import make_upscaler
+from worker.errors import CannotOpen
 from worker.families.latent_preview import synthetic_fields
 from worker.interfaces import Pixels
-from worker.vision import CannotOpen
-from worker.vision.tiles import Joiner, tiles
-from worker.vision.upscale import Upscaler, check_upscaler, open_upscaler
+from worker.vision.tiles import TileBlender, tiles
+from worker.vision.upscale import Upscaler, open_upscaler, read_upscaler_headers
 
 CPU, FLOAT = torch.device("cpu"), torch.float32
 
@@ -85,12 +85,12 @@ def test_what_a_network_makes_too_large_is_nowhere_whole_and_has_no_seams(monkey
 
     joined: list[tuple[int, int]] = []
 
-    class Watched(Joiner):
+    class Watched(TileBlender):
         def __init__(self, width: int, height: int, overlap: int) -> None:
             joined.append((width, height))
             super().__init__(width, height, overlap)
 
-    monkeypatch.setattr("worker.vision.upscale.Joiner", Watched)
+    monkeypatch.setattr("worker.vision.upscale.TileBlender", Watched)
     source, upscaler = picture(160, 96), Upscaler(eight, 8, CPU, FLOAT)
     _pauses, whole = run(upscaler.enlarge(source, 2, side=256))
     _pauses, tiled = run(upscaler.enlarge(source, 2, side=64, overlap=32))
@@ -113,7 +113,7 @@ def test_tiles_cover_the_picture_overlap_and_lie_on_the_grid(width: int, height:
 
 def test_joined_tiles_of_one_picture_are_that_picture() -> None:
     source = picture(150, 90).astype(np.float32)
-    joiner = Joiner(150, 90, 16)
+    joiner = TileBlender(150, 90, 16)
     for tile in tiles(150, 90, 64, 16):
         joiner.add(tile, source[tile.area])
     assert np.abs(joiner.picture() - source).max() < 1e-3
@@ -181,17 +181,17 @@ def test_a_community_file_is_known_by_its_header(
     save_file({f"{name}.weight": torch.ones(3, 5)}, file)
     monkeypatch.setitem(sys.modules, "spandrel", FakeSpandrel(scale, reads=reads))
     if right:
-        assert check_upscaler(file) == {"body.weight": (3, 5)}
+        assert read_upscaler_headers(file) == {"body.weight": (3, 5)}
         return
     with pytest.raises(CannotOpen, match=r"4x-sharp.safetensors holds no network"):
-        check_upscaler(file)
+        read_upscaler_headers(file)
 
 
 @pytest.mark.parametrize("changes", [{"upscale": 3}, {"num_channels": 1}, {"model_type": "clip"}])
 def test_a_folder_that_holds_another_network_is_known_by_its_config(tmp_path: Path, changes: dict[str, Any]) -> None:
     folder = make_upscaler(tmp_path / "swin")
-    assert check_upscaler(folder)
+    assert read_upscaler_headers(folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))
     with pytest.raises(CannotOpen, match="swin holds no network that makes colour pictures"):
-        check_upscaler(folder)
+        read_upscaler_headers(folder)
