@@ -1,10 +1,11 @@
 """What the lanes promise, with Postcard at work on the CPU: `python -m benchmarks.lanes [--small] [--pairs N] …`.
 
-The real scheduler, storage, worker server and worker process, without Discord. Four questions: how long a fast grid takes
-while relax work saturates the worker (first come, first served beside it); what the pauses cost in throughput; how alike ten
-members are served who all wait; whether relax gets its share under endless fast load. The bot is restarted in the
-middle of the last two, without warning, and the first is asked again after that. Prints a table, then one line of JSON;
-exits with 1 when a goal is missed. Run it on a quiet machine: on a CPU the time of a step is the wall's.
+The real scheduler, storage, worker server and worker process, without Discord. Four questions: how long a fast grid
+takes while relax work saturates the worker (first come, first served beside it); what the pauses cost in throughput;
+how alike ten members are served who all wait; whether relax gets its share under endless fast load. The bot is
+restarted in the middle of the last two, without warning, and the first is asked again after that. Prints a table, then
+one line of JSON; exits with 1 when a goal is missed. Run it on a quiet machine: on a CPU the time of a step is the
+wall's.
 """
 
 import argparse
