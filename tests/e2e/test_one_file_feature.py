@@ -84,7 +84,6 @@ async def bot_of(program: Path, sandbox: RunningSandbox) -> AsyncIterator[None]:
     """`python bot.py` of this program, online until the block ends."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "DISCORD_"))}
     ours = {"DARKROOM_DATA": str(program / "data"), "DARKROOM_WORKER_COMMAND": " ".join(FAKE_WORKER)}
-    seen = len(await sandbox.control.transcript())
     log = (program / "log.txt").open("ab")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "bot.py", cwd=program, env=clean | ours | sandbox.environment, stdout=log, stderr=log
@@ -92,8 +91,7 @@ async def bot_of(program: Path, sandbox: RunningSandbox) -> AsyncIterator[None]:
 
     async def online() -> bool:
         assert process.returncode is None, (program / "log.txt").read_text("utf-8")
-        new = await sandbox.control.transcript(seen)
-        return any(entry.get("event") == "READY" for entry in new) or await answers(sandbox)
+        return await answers(sandbox)
 
     try:
         await eventually(online, 60)
@@ -108,10 +106,10 @@ async def bot_of(program: Path, sandbox: RunningSandbox) -> AsyncIterator[None]:
 async def answers(sandbox: RunningSandbox) -> bool:
     """Whether a command gets its answer."""
     try:
-        await sandbox.control.command(as_="alice", channel="general", name="help")
-    except ControlRefused:
+        answered = await sandbox.control.command(as_="alice", channel="general", name="help")
+    except ControlRefused:  # nobody has registered it yet
         return False
-    return True
+    return bool(answered["response"]["kind"] == "message")
 
 
 async def message_of(sandbox: RunningSandbox, name: str, **options: str) -> Json:

@@ -2,7 +2,7 @@
 
 Each latent becomes 2×2 pixels by a map that is linear in the latent, its eight neighbours and a hundred fixed random
 bends of it (colours do not lie straight in latents), fitted once at load by least squares through the model's own
-autoencoder on synthetic fields. The JPEG is made elsewhere (`pictures.py`). Knows nothing of jobs.
+autoencoder on synthetic fields. The JPEG is made elsewhere (`engine/image_encoding.py`). Knows nothing of jobs.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.grid_layout import columns
-from worker.interfaces import Coder, Pixels
+from worker.interfaces import LatentCoder, Pixels
 
 ZOOM = 2  # pixels per latent and side
 MAX_SIDE = 512  # pixels of a preview's longer side, all its pictures together
@@ -23,7 +23,7 @@ _RIDGE = 1e-4
 _ROOM = 1.3  # latents may spread so much wider than those of the fields
 
 
-class Sketcher:
+class LatentPreview:
     """Latents to rough pictures."""
 
     def __init__(self, bends: Tensor, offsets: Tensor) -> None:
@@ -32,7 +32,7 @@ class Sketcher:
         self._spread = 1.0  # standard deviation of latents of pictures
 
     @classmethod
-    def fit(cls, family: Coder, seed: int = 0) -> "Sketcher":
+    def fit(cls, family: LatentCoder, seed: int = 0) -> "LatentPreview":
         """Fits the map: costs `_FIELDS` small encodes and decodes."""
         random = np.random.default_rng(seed)
         latents = [family.encode_picture(field) for field in _fields(random, family)]
@@ -41,16 +41,16 @@ class Sketcher:
         generator = torch.Generator().manual_seed(seed)
         spread = torch.stack(latents).std().item() or 1.0
         bends = torch.randn(_BENDS, family.channels, 1, 1, generator=generator) / (2 * spread)
-        sketcher = cls(bends.to(family.device), torch.randn(_BENDS, generator=generator).to(family.device))
-        sketcher._spread = spread
-        inputs = torch.cat([sketcher._features(one[None])[0].flatten(1).T for one in latents])
+        latent_preview = cls(bends.to(family.device), torch.randn(_BENDS, generator=generator).to(family.device))
+        latent_preview._spread = spread
+        inputs = torch.cat([latent_preview._features(one[None])[0].flatten(1).T for one in latents])
         outputs = torch.cat([functional.pixel_unshuffle(one, ZOOM)[0].flatten(1).T for one in seen])
         solution = _least_squares(inputs.double().cpu(), outputs.double().cpu()).float().to(family.device)
-        sketcher._weight = solution[:-1].T[:, :, None, None].contiguous()
-        sketcher._bias = solution[-1].contiguous()
-        return sketcher
+        latent_preview._weight = solution[:-1].T[:, :, None, None].contiguous()
+        latent_preview._bias = solution[-1].contiguous()
+        return latent_preview
 
-    def sketch(self, latents: Tensor) -> Tensor:
+    def preview(self, latents: Tensor) -> Tensor:
         """[n, channels, h, w] to uint8 [n, 2h, 2w, 3], still on the device.
 
         Early estimates may lie beyond what any picture encodes to; they are drawn in to where pictures are.
@@ -75,7 +75,7 @@ def _least_squares(inputs: Tensor, outputs: Tensor) -> Tensor:
     return solution
 
 
-def _fields(random: np.random.Generator, family: Coder) -> list[Pixels]:
+def _fields(random: np.random.Generator, family: LatentCoder) -> list[Pixels]:
     return synthetic_fields(random, _FIELDS, _LATENTS * family.factor)
 
 
@@ -97,7 +97,7 @@ def synthetic_fields(random: np.random.Generator, count: int, side: int) -> list
     return fields
 
 
-def tile(pictures: Pixels, full: tuple[int, int]) -> Image.Image:
+def preview_sheet(pictures: Pixels, full: tuple[int, int]) -> Image.Image:
     """Pictures [n, h, w, 3] as one image, in the grid that the result will have, fitted into MAX_SIDE.
 
     `full` is the size in pixels of one finished picture: a preview is never larger than the result.
