@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.config.config import Config
-from bot.workers.local_process import worker_options
+from bot.workers import worker_options
 from core.errors import ConfigError
 from worker.checkpoints.loader import load
 from worker.device import choose_device
