@@ -23,9 +23,9 @@ from pathlib import Path
 from PIL import Image
 
 from core import events, wire
-from core.abilities import abilities
 from core.catalogue import POSTCARD, SAMPLERS
 from core.job import MadeWith, Request
+from core.model_capabilities import capabilities
 from core.worker_auth import make_proof
 
 log = logging.getLogger("fake_worker")
@@ -34,7 +34,7 @@ FAULTS = ("die", "hang", "freeze", "oom", "error", "spoil")
 
 @dataclass(slots=True)
 class RunningJob:
-    """One job in the loop."""
+    """A job that the worker computes, and how far it is."""
 
     order: events.Submit
     step: int = 0
@@ -165,7 +165,7 @@ class FakeWorker:
             guidance=POSTCARD.guidance,
             sampler=POSTCARD.sampler,
             samplers=tuple(SAMPLERS),
-            edits=tuple(sorted(abilities(POSTCARD))),
+            edits=tuple(sorted(capabilities(POSTCARD))),
         )
         self.send(events.Ready(model=info, load_ms=int(self.options.load_seconds * 1000)))
 
@@ -330,7 +330,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 async def connect(where: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Dials the bot's door."""
+    """A connection to the bot."""
     if where.startswith("unix:"):
         return await asyncio.open_unix_connection(where.removeprefix("unix:"))
     host, _, port = where.rpartition(":")
@@ -363,7 +363,7 @@ async def one_connection(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """The process."""
+    """Runs a worker until its bot ends it, or its connection ends."""
     logging.basicConfig(level="INFO", format="%(levelname)s fake worker: %(message)s", stream=sys.stderr)
     options = parse(sys.argv[1:])
     if options.local and sys.platform == "linux":

@@ -5,14 +5,13 @@ bends of it (colours do not lie straight in latents), fitted once at load by lea
 autoencoder on synthetic fields. The JPEG is made elsewhere (`engine/image_encoding.py`). Knows nothing of jobs.
 """
 
-import math
-
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
+from core.grid_layout import columns
 from worker.interfaces import LatentCoder, Pixels
 
 ZOOM = 2  # pixels per latent and side
@@ -99,13 +98,13 @@ def synthetic_fields(random: np.random.Generator, count: int, side: int) -> list
 
 
 def preview_sheet(pictures: Pixels, full: tuple[int, int]) -> Image.Image:
-    """Pictures [n, h, w, 3] as one image, as near square a grid as holds them, fitted into MAX_SIDE.
+    """Pictures [n, h, w, 3] as one image, in the grid that the result will have, fitted into MAX_SIDE.
 
     `full` is the size in pixels of one finished picture: a preview is never larger than the result.
     """
     count = len(pictures)
-    across = math.ceil(math.sqrt(count))
-    down = math.ceil(count / across)
+    across = columns(count)
+    down = -(-count // across)
     factor = min(1.0, MAX_SIDE / (full[0] * across), MAX_SIDE / (full[1] * down))
     width, height = max(1, round(full[0] * factor)), max(1, round(full[1] * factor))
     sheet = Image.new("RGB", (width * across, height * down))
