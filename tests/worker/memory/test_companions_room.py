@@ -146,7 +146,7 @@ def test_a_model_that_leaves_no_room_as_it_lies_is_placed_anew_with_room_once_it
 
     first = placed(ReservedMemory())
     assert first.plan.policy is OffloadPolicy.RESIDENT
-    driver, loads = driver_of(first, budget_mb=100_000, one=lambda: again(loads.reserved[-1]))
+    driver, loads = driver_of(first, budget_mb=100_000, one=lambda: again(loads.reservations[-1]))
     driver.submit("grid", request(model="one", steps=6))
     driver.ticks(2)
     ask(driver, "a", Kind.UPSCALE, **TWICE)
