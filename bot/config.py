@@ -78,7 +78,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "DARKROOM_DISK_GB", "20", "Pictures kept, in GB; older ones are rendered again.", checks.number(0.001, 1e6)
     ),
-    Variable("DARKROOM_DISK_FREE_MB", "500", "With less free disk than this, no job is taken.", checks.whole(0, 10**9)),
+    Variable(
+        "DARKROOM_DISK_FREE_MB",
+        "500",
+        "With less free disk than this, no job is taken and no model fetched.",
+        checks.whole(0, 10**9),
+    ),
     Variable(
         "DARKROOM_WORKER",
         "local",

@@ -32,6 +32,7 @@ def _libraries() -> bool:
 def _computes(settings: Settings) -> bool:
     from worker.device import choose, prepare, programs_mb
     from worker.families.trying import try_out
+    from worker.locate import Store
     from worker.memory import NOTICED_MB, Company
     from worker.models import load
 
@@ -43,7 +44,8 @@ def _computes(settings: Settings) -> bool:
             print(f"ok       other programs, a running worker among them, hold {others} MB of that; it plans without")
         began = monotonic()
         company = Company(compiler=settings.compiles_on(device.place.type))
-        loaded = load(settings.model, device, weights=settings.weights, company=company)
+        store = Store(folder=settings.data / "models", spare_mb=settings.disk_free_mb)
+        loaded = load(settings.model, device, weights=settings.weights, company=company, store=store)
         print(f"ok       model {loaded.info.name} ({loaded.info.digest}) in {monotonic() - began:.1f} s")
         if loaded.plan.memory_mb:
             print(f"ok       memory {loaded.plan.sentence()}")

@@ -18,8 +18,8 @@ from worker.device import Device
 from worker.digest import combined, digest
 from worker.families.base import Family, Model, Whole
 from worker.home import expanded
-from worker.kinds import KINDS, CannotLoad, Kind, index_of, taught
-from worker.locate import ROOT, locate
+from worker.kinds import CannotLoad, Kind, index_of, kind_of, taught
+from worker.locate import ROOT, STORE, Store, locate, note_of
 from worker.loras import LoraFiles, waits
 from worker.memory import ALONE, UNPLANNED, Company, Plan
 from worker.othervae import read_vae
@@ -46,6 +46,7 @@ class Loaded:
     family: Family | Whole
     info: ModelInfo
     memory_mb: int  # of its parameters, on the device
+    where: Path = field(default_factory=Path)  # its folder or file
     plan: Plan = UNPLANNED  # how it lies there
     boost: Boost | None = None  # compiled code, where there may be some
     tools: Tools = field(default_factory=Tools)  # what lies beside it
@@ -62,11 +63,14 @@ class _How:
     vae: str
     tools: Places
     company: Company
+    name: str
+    store: Store
 
 
 def load(
     model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
     compiled: bool = False, weights: str = FULL, vae: str = "", tools: Places = NONE, company: Company = ALONE,
+    name: str = "", store: Store = STORE,
 ) -> Loaded:  # fmt: skip
     """Loads `model` onto the device. `loras`: where LoRAs are; `weights`: full, or fp8 for the denoiser's.
 
@@ -75,11 +79,16 @@ def load(
     `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. `tools`: what else is to lie
     beside it, before what its folder holds. `company`: who has a part of the device's memory, other programs left out.
 
+    `name`: what the catalogue calls it; by that a model of the hub is looked for in `store`, and fetched into it.
+
     Raises NoRoom when models of that company had better go first, else CannotLoad.
     """
     quiet()
     try:
-        how = _How(loras=loras, compiled=compiled, weights=weights, vae=vae, tools=tools, company=company)
+        how = _How(
+            loras=loras, compiled=compiled, weights=weights, vae=vae, tools=tools, company=company, name=name,
+            store=store,
+        )  # fmt: skip
         return _load(model, device, progress, how)
     except CannotLoad:
         raise
@@ -106,27 +115,28 @@ def quiet() -> None:
 
 
 def _load(model: str, device: Device, progress: Callable[[], None], how: _How) -> Loaded:
-    where = locate(model, progress)
+    where = locate(model, progress, name=how.name, store=how.store)
     progress()
-    vae = how.vae
+    vae, called = how.vae, _called(model, where)
     if where.is_file():
         from worker.singlefile import family_of, read_file
 
         other = read_vae(vae, family_of(where), device) if vae else None
-        parts = read_file(where, device, progress, None if other is None else other.network)
+        parts = read_file(where, device, progress, None if other is None else other.network, called=called)
     else:
         index = index_of(where, model)
-        kind = KINDS.get(index["_class_name"])
+        kind = kind_of(index["_class_name"])
         if kind is None:
             return _whole(model, where, device, how)
         other = read_vae(vae, kind.family, device) if vae else None
         parts = read_folder(where, kind, index, device, progress, None if other is None else other.network)
     family = build(parts, device, how.loras, compiled=how.compiled)
-    info = _info(model, parts, family, device)
+    info = _info(model, called, parts, family, device)
     if other is not None:
         info = replace(info, digest=combined(info.digest, other.digest))
     tools = how.tools.over(Places.beside(where)) if where.is_dir() else how.tools
-    return replace(_placed(family, info, device, replace(how, tools=tools)), loras=how.loras)
+    placed = _placed(family, info, device, replace(how, tools=tools))
+    return replace(placed, loras=how.loras, where=where)
 
 
 def _placed(family: Family | Whole, info: ModelInfo, device: Device, how: _How) -> Loaded:
@@ -144,7 +154,7 @@ def _whole(model: str, folder: Path, device: Device, how: _How) -> Loaded:
     from worker.families.any import AnyPipeline
 
     family = AnyPipeline.load(folder, device)
-    few = bool(taught(_last(model))) or family.distilled
+    few = bool(taught(_called(model, folder))) or family.distilled
     info = ModelInfo(
         name=_name(model),
         family=family.name,
@@ -160,7 +170,8 @@ def _whole(model: str, folder: Path, device: Device, how: _How) -> Loaded:
         edits=tuple(edit.value for edit in family.edits),
     )
     # Nobody compiles for a pipeline that runs whole.
-    return _placed(family, info, device, replace(how, company=replace(how.company, compiler=False)))
+    placed = _placed(family, info, device, replace(how, company=replace(how.company, compiler=False)))
+    return replace(placed, where=folder)
 
 
 def furnish(loaded: Loaded, places: Places, device: Device) -> Loaded:
@@ -185,9 +196,14 @@ def memory_mb(family: Model, tools: Tools | None = None) -> int:
     return -(-sum(unique.values()) >> 20)
 
 
-def _last(model: str) -> str:
-    """The last part of its path or hub id, as its author wrote it: small letters would hide where words begin."""
-    return model.rstrip("/").rpartition("/")[2].removesuffix(".safetensors")
+def _called(model: str, where: Path) -> str:
+    """The last part of its path or hub id, as its author wrote it: small letters would hide where words begin.
+
+    What was fetched from the hub has a name of ours here, and its author's in the note beside it.
+    """
+    note = note_of(where)
+    written = model if note is None else str(note)
+    return written.rstrip("/").rpartition("/")[2].removesuffix(".safetensors")
 
 
 def _name(model: str) -> str:
@@ -196,9 +212,9 @@ def _name(model: str) -> str:
     return name_of(str(place.absolute()) if place.exists() else model)
 
 
-def _info(model: str, parts: Parts, family: Family, device: Device) -> ModelInfo:
+def _info(model: str, called: str, parts: Parts, family: Family, device: Device) -> ModelInfo:
     shipped = parts.root == (ROOT / POSTCARD.path).resolve()
-    steps, guidance, sampler = _usual(_last(model), parts.kind, family, parts.index)
+    steps, guidance, sampler = _usual(called, parts.kind, family, parts.index)
     return ModelInfo(
         name=_name(model),
         family=family.name,

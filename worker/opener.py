@@ -26,7 +26,7 @@ class LoadFiles(Protocol):
 
     def __call__(
         self, model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles, vae: str = "",
-        tools: Places = NONE, company: Company = ALONE,
+        tools: Places = NONE, company: Company = ALONE, name: str = "",
     ) -> Loaded:  # fmt: skip
         """Raises CannotLoad."""
 
@@ -46,10 +46,14 @@ class Opener:
         self._places: Mapping[str, ModelPlace] = {}
         self._loras: Mapping[str, Path] = {}
         self._opened: dict[str, ModelPlace] = {}
+        self._lies: dict[str, str] = {}  # where those lie that were opened
 
     def know(self, catalogue: Catalogue) -> None:
         """From now on these are the models and the LoRAs."""
         self._places = {place.name: place for place in catalogue.models}
+        for name, place in self._places.items():
+            if self._is_found(place):
+                self._opened[name] = place
         self._loras = {lora.name: expanded(lora.where) for lora in catalogue.loras}
 
     @property
@@ -78,7 +82,8 @@ class Opener:
         """Raises DarkroomError with a sentence."""
         place = self._places.get(name)
         if place is not None:
-            return self._called(self._files(_where(place), company, place.vae, Places.named(place)), place)
+            loaded = self._files(_where(place), company, place.vae, Places.named(place), name)
+            return self._called(loaded, place)
         own = {name_of(self._own)} if is_place(self._own) else set()
         if name in own:
             return self._by_files(company)
@@ -95,17 +100,27 @@ class Opener:
         place, opened = self._places.get(name), self._opened.get(name)
         return place is None or opened is None or _files_of(place) == _files_of(opened)
 
+    def _is_found(self, place: ModelPlace) -> bool:
+        """Whether the bot has only found by now where a model of the hub lies that was opened from there."""
+        opened = self._opened.get(place.name)
+        if opened is None or opened.where == place.where or place.where != self._lies.get(place.name):
+            return False
+        return _files_of(replace(opened, where=place.where, file="", stamp=place.stamp)) == _files_of(place)
+
     def _own_place(self) -> ModelPlace | None:
         return next((place for place in self._places.values() if place.where == self._own), None)
 
     def _by_files(self, company: Company) -> Loaded:
         loaded = self._files(self._own, company)
         self._opened[loaded.info.name] = ModelPlace(name=loaded.info.name, where=self._own)
+        self._lies[loaded.info.name] = str(loaded.where)
         return loaded
 
-    def _files(self, where: str, company: Company, vae: str = "", tools: Places = NONE) -> Loaded:
+    def _files(self, where: str, company: Company, vae: str = "", tools: Places = NONE, name: str = "") -> Loaded:
         loras = lambda: self._loras  # noqa: E731 – what the catalogue names by then
-        return self._load(where, self._device, self._progress, loras=loras, vae=vae, tools=tools, company=company)
+        return self._load(
+            where, self._device, self._progress, loras=loras, vae=vae, tools=tools, company=company, name=name
+        )  # fmt: skip
 
     def _called(self, loaded: Loaded, place: ModelPlace) -> Loaded:
         info = loaded.info
@@ -115,6 +130,7 @@ class Opener:
             sampler=place.sampler or info.sampler,
         )  # fmt: skip
         self._opened[place.name] = place
+        self._lies[place.name] = str(loaded.where)
         return replace(loaded, info=named)
 
 

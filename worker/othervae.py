@@ -11,8 +11,9 @@ from typing import Any
 from worker.device import Device
 from worker.digest import digest
 from worker.home import expanded
+from worker.hub_download import HubTrouble, fetch
 from worker.kinds import CannotLoad
-from worker.locate import ROOT, fetch
+from worker.locate import ROOT
 from worker.parts import class_of, precision, read_network, settle
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
@@ -36,7 +37,10 @@ def read_vae(where: str, family: str, device: Device) -> OtherVae:
     if place is None:
         if where.count("/") != 1 or where.startswith((".", "/", "~")) or where.endswith(".safetensors"):
             raise CannotLoad(f"There is no autoencoder at {where}; a hub id looks like owner/name.")
-        place = fetch(where, _FILES)
+        try:
+            place = fetch(where, _FILES)
+        except HubTrouble as error:
+            raise CannotLoad(f"The autoencoder {where} is not here. {error.sentence}") from error
     if place.is_file():
         return OtherVae(settle(_file(place, family, device)), digest(place.parent, [place]))
     inner = place / "vae" if (place / "vae" / "config.json").is_file() else place

@@ -24,6 +24,7 @@ from worker.engine import Engine
 from worker.families.base import Whole
 from worker.held import Held
 from worker.link import Link
+from worker.locate import Store
 from worker.loras import LoraFiles
 from worker.memory import ALONE, Company
 from worker.meter import Meter
@@ -109,11 +110,12 @@ def load_and_run(parts: Parts) -> None:
 
     def load_boosted(
         model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles, vae: str = "",
-        tools: Places = NONE, company: Company = ALONE,
+        tools: Places = NONE, company: Company = ALONE, name: str = "",
     ) -> Loaded:  # fmt: skip
         company = replace(company, compiler=booster is not None)
         loaded = load(
-            model, device, progress, loras=loras, weights=settings.weights, vae=vae, tools=tools, company=company
+            model, device, progress, loras=loras, weights=settings.weights, vae=vae, tools=tools, company=company,
+            name=name, store=store_of(settings),
         )  # fmt: skip
         whole = isinstance(loaded.family, Whole)
         return loaded if booster is None or whole else replace(loaded, boost=booster(loaded.family.parts, loaded.plan))
@@ -152,6 +154,11 @@ def booster_of(settings: Settings, device: Device, rest: threading.Event, inbox:
     root = settings.data / "compiled"
     keep_caches(root)
     return Booster(root=root, idle=rest, nudge=lambda: inbox.put(Compiled()))
+
+
+def store_of(settings: Settings) -> Store:
+    """Where models of the hub belong: where the bot fetches them to, too, if both share a data folder."""
+    return Store(folder=settings.data / "models", spare_mb=settings.disk_free_mb)
 
 
 def room_for_models_mb(device: Device) -> int:

@@ -29,7 +29,8 @@ class Settings:
     compile: bool | None  # None: where there is a GPU
     weights: str  # "full" or "fp8"
     gpu_mb: int  # of the device's memory, at most; 0 is all of it
-    data: Path  # compiled code is kept below it
+    data: Path  # compiled code is kept below it, and models of the hub
+    disk_free_mb: int  # stay free there
     nice: int
     log: str
 
@@ -65,6 +66,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
         weights=_word(given.weights, environ, "DARKROOM_WEIGHTS", ("full", "fp8")),
         gpu_mb=_number(given.gpu_mb, environ, "DARKROOM_GPU_MB", 0, 10**7),
         data=_folder(_text(given.data, environ, "DARKROOM_DATA") or "data"),
+        disk_free_mb=_number(given.disk_free_mb, environ, "DARKROOM_DISK_FREE_MB", 500, 10**9),
         nice=_number(given.nice, environ, "DARKROOM_NICE", NICE, 19),
         log=_word(given.log, environ, "DARKROOM_LOG", ("info", "debug", "warning", "error")).upper(),
     )  # fmt: skip
@@ -83,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compile", help="auto or off: compiling behind the work (DARKROOM_COMPILE)")
     parser.add_argument("--weights", help="full or fp8: the denoiser's weights in memory (DARKROOM_WEIGHTS)")
     parser.add_argument("--gpu-mb", help="use no more of the device's memory; 0 is all of it (DARKROOM_GPU_MB)")
-    parser.add_argument("--data", help="folder that keeps compiled code (DARKROOM_DATA)")
+    parser.add_argument("--data", help="folder that keeps models of the hub, and compiled code (DARKROOM_DATA)")
+    parser.add_argument("--disk-free-mb", help="what stays free on its disk (DARKROOM_DISK_FREE_MB)")
     parser.add_argument("--nice", help=f"priority given up, 0 to 19; {NICE} by default (DARKROOM_NICE)")
     parser.add_argument("--log", help="debug, info, warning or error (DARKROOM_LOG)")
     return parser
@@ -96,7 +99,7 @@ def _text(given: str | None, environ: Mapping[str, str], name: str) -> str:
 
 def _number(given: str | None, environ: Mapping[str, str], name: str, default: int, most: int = 4096) -> int:
     text = _text(given, environ, name) or str(default)
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > most:
+    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > most:
         raise ConfigError(f"{name} is {text!r}; it must be a whole number from 0 to {most}.")
     return int(text)
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from core.safetensors_header import PREFIX, Header, NotSafetensors, is_lora, length, parse
+from core.safetensors_header import Header, NotSafetensors, is_lora, read
 from worker.device import Device
 from worker.kinds import INPAINTING, KINDS, REFINER, CannotLoad, taught
 from worker.parts import Parts, class_of, precision, read_scheduler, read_tokenizers, rescaled, settle
@@ -34,6 +34,7 @@ class Shape(StrEnum):
     SDXL = "sdxl"
 
 
+_FAMILIES: Mapping[Shape, str] = {Shape.SD1: "sd", Shape.SD2: "sd", Shape.SDXL: "sdxl"}
 #: What fills texts up: the end again, or the token of the exclamation mark, which is number 0.
 _PADS: Mapping[Shape, Mapping[str, str]] = {
     Shape.SD1: {"tokenizer": "<|endoftext|>"},
@@ -46,8 +47,7 @@ def header_of(path: Path) -> Header:
     """What a file says of its tensors, without reading these. Raises CannotLoad when it is no safetensors file."""
     try:
         with path.open("rb") as file:
-            start = file.read(PREFIX)
-            header = parse(start + file.read(length(start)))
+            header = read(file.read)
     except NotSafetensors as error:
         raise CannotLoad(f"{path.name} {error}. It should be a checkpoint in safetensors format.") from error
     if path.stat().st_size < header.file_bytes:
@@ -107,15 +107,17 @@ def prediction_of(header: Header, shape: Shape, name: str) -> tuple[str, bool]:
 
 def family_of(path: Path) -> str:
     """`sd` or `sdxl`. Raises CannotLoad for files that are no such checkpoint."""
-    return "sdxl" if shape_of(header_of(path), path.name, own_vae=False) is Shape.SDXL else "sd"
+    return _FAMILIES[shape_of(header_of(path), path.name, own_vae=False)]
 
 
 def read_file(
-    path: Path, device: Device, progress: Callable[[], None], vae: Any = None, config: Path | None = None
-) -> Parts:
+    path: Path, device: Device, progress: Callable[[], None], vae: Any = None, config: Path | None = None,
+    called: str = "",
+) -> Parts:  # fmt: skip
     """The parts of a checkpoint in one file; `vae` takes the place of its own.
 
-    `config`: a folder of configs and tokenizers instead of ours.
+    `config`: a folder of configs and tokenizers instead of ours. `called`: its author's name for it, where the file has
+    another one here.
 
     Raises CannotLoad, or whatever the libraries raise on broken files.
     """
@@ -123,10 +125,10 @@ def read_file(
     shape = shape_of(header, path.name, own_vae=vae is None)
     folder = config or CONFIGS / shape
     index = json.loads((folder / "model_index.json").read_text("utf-8"))
-    kind = KINDS[index["_class_name"]]
-    prediction, zero = prediction_of(header, shape, path.stem)
+    kind, called = KINDS[_FAMILIES[shape]], called or path.stem
+    prediction, zero = prediction_of(header, shape, called)
     scheduler = {**read_scheduler(folder, kind), "prediction_type": prediction}
-    if taught(path.stem):  # made to begin at the last of the trained steps; their own configs say so
+    if taught(called):  # made to begin at the last of the trained steps; their own configs say so
         scheduler |= {"timestep_spacing": "trailing"}
     if zero:
         scheduler |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}

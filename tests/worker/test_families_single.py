@@ -30,7 +30,7 @@ Maker = Callable[..., Path]
 def of_the_same(monkeypatch: pytest.MonkeyPatch, path: Path, folder: Path, vae: str = "") -> Loaded:
     """A file, loaded with the configs and tokenizers of the tiny folder that it was made from."""
     read = singlefile.read_file
-    monkeypatch.setattr(singlefile, "read_file", lambda *given: read(*given, config=folder))
+    monkeypatch.setattr(singlefile, "read_file", lambda *given, **how: read(*given, **how, config=folder))
     return load(str(path), CPU, vae=vae)
 
 
@@ -90,7 +90,7 @@ def test_a_file_that_was_taught_few_steps_takes_them_from_the_very_last_of_the_s
 def test_our_configs_are_of_the_published_sizes(shape: Shape, sizes: dict[str, int]) -> None:
     from worker.parts import class_of
 
-    kind = KINDS["StableDiffusionXLPipeline" if shape is Shape.SDXL else "StableDiffusionPipeline"]
+    kind = KINDS["sdxl" if shape is Shape.SDXL else "sd"]
     found = {}
     for name, class_name in kind.networks.items():
         network = class_of(class_name)
