@@ -26,18 +26,18 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.events import Done, Event, Failed, HouseTime, Picture, Progress, Submit
+from core.events import Done, Event, Failed, OverheadTime, Picture, Progress, Submit
 from core.job import Request
 from worker import samplers
+from worker.checkpoints.catalogue_loader import Opener
+from worker.checkpoints.loader import Loaded, load, locate
 from worker.device import choose, prepare
-from worker.engine import Engine
-from worker.held import Held
-from worker.meter import Meter
-from worker.models import Loaded, load, locate
-from worker.opener import Opener
-from worker.orders import Inbox, Stop
-from worker.pulse import Pulse
-from worker.shelf import Shelf
+from worker.engine.engine import Engine
+from worker.engine.gpu_meter import Meter
+from worker.engine.loaded_model import Held
+from worker.engine.model_cache import Shelf
+from worker.transport.heartbeat import Pulse
+from worker.transport.inbox import Inbox, Stop
 
 RATIO_GOAL = 1.05
 FIRST_PREVIEW_GOAL = 0.25  # of the grid's time
@@ -219,7 +219,9 @@ def measure(options: argparse.Namespace) -> tuple[list[Goal], dict[str, Any]]:
     together = [second_job(runner, request, number) for number in range(options.pairs)]
     runner.stop()
     grid = statistics.median([*ours, whole])
-    house = sum(event.gpu_ms for _, event in runner.said if isinstance(event, HouseTime) and event.cause == "preview")
+    house = sum(
+        event.gpu_ms for _, event in runner.said if isinstance(event, OverheadTime) and event.cause == "preview"
+    )
     goals = [
         Goal("a grid, against plain diffusers", ratio_of(ours, plain), "times", RATIO_GOAL),
         Goal("first preview", (previews[0][0] - began) / whole, "of the grid's time", FIRST_PREVIEW_GOAL),

@@ -23,8 +23,8 @@ import torch
 
 from benchmarks._gpu import building, ours, plain, reporting
 from benchmarks._gpu.configs import SUBJECTS, Subject, subject
+from worker.checkpoint_formats.kinds import CannotLoad
 from worker.device import Device, choose, prepare
-from worker.kinds import CannotLoad
 
 PREVIEWS_GOAL = 0.02  # of the device's time
 SLOWER_GOAL = 1.0  # of diffusers at its best

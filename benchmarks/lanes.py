@@ -25,9 +25,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bot.admission import Wish
+from bot.admission import JobRequest
 from bot.config import Config
-from bot.hub import Status
+from bot.event_bus import Status
 from bot.main import Parts, build
 from core.catalogue import POSTCARD
 from core.events import Progress
@@ -99,7 +99,7 @@ class Office:
             tasks = [asyncio.create_task(parts.run()), asyncio.create_task(self._watch(parts))]
             try:
                 async with asyncio.timeout(START_SECONDS):
-                    while parts.door.status is not Status.ONLINE:  # noqa: ASYNC110  nobody tells of it below the surface
+                    while parts.worker_server.status is not Status.ONLINE:  # noqa: ASYNC110  nobody tells of it below the surface
                         await asyncio.sleep(0.05)
                     if warm:
                         await self._warm_up()
@@ -116,7 +116,7 @@ class Office:
             await self.until(lambda jobs=jobs: all(job.id in self.ended for job in jobs))
 
     async def _watch(self, parts: Parts) -> None:
-        with parts.services.hub.watch() as news:
+        with parts.services.bus.watch() as news:
             async for item in news:
                 async with self.news:
                     self._note(item)
@@ -143,11 +143,11 @@ class Office:
             prompt="a red boat on the sea", width=self.size.side, height=self.size.side, seed=number,
             steps=self.size.steps, guidance=POSTCARD.guidance, sampler=POSTCARD.sampler, model=POSTCARD.name,
         )  # fmt: skip
-        wish = Wish(
+        job_request = JobRequest(
             kind=Kind.GRID, lane=lane, user=user, account=admission.account(user, "1"), where=where,
             typed=request.prompt, request=request,
         )  # fmt: skip
-        return await admission.submit(wish)
+        return await admission.submit(job_request)
 
     async def until(self, true: Callable[[], object]) -> None:
         """Waits for news that make it true."""

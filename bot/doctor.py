@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import importlib.util
 import os
-import shutil
 import sqlite3
 import time
 from asyncio.subprocess import DEVNULL, PIPE
@@ -18,13 +17,14 @@ from typing import Any
 
 import aiohttp
 
-from bot import listening, listing, opening, places
+from bot import database
+from bot.catalogue import State, catalogue_files, locations
 from bot.config import ROOT, Config
-from bot.discord_url import DISCORD
-from bot.localworker import PLAIN_COMMAND, environment, options
-from bot.places import State
+from bot.file_storage import free_bytes, nearest_folder
+from bot.interactions import DISCORD
+from bot.workers import PLAIN_COMMAND, tcp_listener, worker_environment, worker_options
 from core.catalogue import POSTCARD
-from core.entries import is_path, read
+from core.catalogue_file import is_path, read
 from core.errors import AlreadyRunning, ConfigError
 from storage.database import FILE
 from storage.ledger import Ledger
@@ -81,10 +81,10 @@ async def _findings(config: Config) -> AsyncIterator[Finding]:
 
 def _model(config: Config) -> Finding:
     try:
-        model = listing.default_of(config, read(listing.documents(config)))
+        model = catalogue_files.default_of(config, read(catalogue_files.documents(config)))
     except ConfigError as error:
         return Finding(False, error.sentence)
-    place = places.find(model, config.data)
+    place = locations.find(model, config.data)
     here = config.worker == "local"  # in a container of its own the bot has no weights, and needs none
     if here and model.name == POSTCARD.name and place.state is not State.HERE:
         return Finding(False, f"The shipped model is not whole in {place.path}. Clone the whole repository again.")
@@ -97,19 +97,13 @@ def _model(config: Config) -> Finding:
 
 
 def _folder(data: Path) -> Finding:
-    there = data
-    while not there.exists():
-        there = there.parent
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not os.access(nearest_folder(data), os.W_OK | os.X_OK):
         return Finding(False, f"{data} cannot be written. Give this user the folder, or set DARKROOM_DATA to another.")
     return Finding(True, f"The data folder is {data}.")
 
 
 def _room(config: Config) -> Finding:
-    there = config.data
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free // _MB
+    free = free_bytes(config.data) // _MB
     if free < config.disk_free_mb:
         return Finding(
             False,
@@ -123,14 +117,14 @@ async def _database(config: Config) -> Finding:
     if not path.exists():
         return Finding(None, "There is no database yet; the first start makes it.")
     try:
-        async with opening.database(config.data, clock=time.time) as db:
+        async with database.database(config.data, clock=time.time) as db:
             wrong = await Ledger(db).audit()
     except AlreadyRunning:
         return _RUNS
     except ConfigError as error:
         return Finding(False, error.sentence)
     except sqlite3.Error as error:
-        return Finding(False, opening.why(path, error))
+        return Finding(False, database.why(path, error))
     if wrong:
         return Finding(
             False, f"The ledger does not add up: {'; '.join(wrong[:3])}. Keep a copy of the data and report it."
@@ -157,8 +151,8 @@ def _worker(config: Config) -> Finding:
 async def _port(host: str, port: int, *, runs: bool) -> Finding:
     """Whether workers can dial in there. `runs`: a bot that may have it is at work on this data folder."""
     try:
-        await listening.attempt(host, port)
-    except listening.Taken as error:
+        await tcp_listener.attempt(host, port)
+    except tcp_listener.Taken as error:
         if runs:
             return Finding(None, f"{host}:{port} is taken, most likely by the bot that runs.")
         return Finding(False, error.sentence)
@@ -169,8 +163,10 @@ async def _port(host: str, port: int, *, runs: bool) -> Finding:
 
 async def _tried(config: Config) -> AsyncIterator[Finding]:
     """What the worker's own doctor says. A model that lies on the hub is not fetched for it; Postcard stands in."""
-    command = [*PLAIN_COMMAND, "doctor", *options(config, _at_hand(config))]
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=DEVNULL, cwd=ROOT, env=environment())
+    command = [*PLAIN_COMMAND, "doctor", *worker_options(config, _at_hand(config))]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=PIPE, stderr=DEVNULL, cwd=ROOT, env=worker_environment()
+    )
     try:
         async with asyncio.timeout(_WORKER_SECONDS):
             lines = (await process.communicate())[0].decode(errors="replace").splitlines()
@@ -189,7 +185,7 @@ async def _tried(config: Config) -> AsyncIterator[Finding]:
 
 def _at_hand(config: Config) -> str:
     try:
-        place = places.find(listing.default_of(config, read(listing.documents(config))), config.data)
+        place = locations.find(catalogue_files.default_of(config, read(catalogue_files.documents(config))), config.data)
     except ConfigError:
         return POSTCARD.name
     return str(place.path) if place.state is State.HERE and place.path.is_dir() else POSTCARD.name

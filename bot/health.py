@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bot.file_storage import write_atomically
+
 log = logging.getLogger(__name__)
 
 _EVERY_SECONDS, _STALE_SECONDS = 5.0, 30.0
@@ -60,6 +62,4 @@ def check(folder: Path, now: float) -> tuple[bool, str]:
 
 
 def _write(folder: Path, said: Mapping[str, Any]) -> None:
-    half = _path(folder).with_suffix(".half")
-    half.write_text(json.dumps(said), encoding="utf-8")
-    half.replace(_path(folder))
+    write_atomically(_path(folder), json.dumps(said).encode(), to_disk=False)

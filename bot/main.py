@@ -14,24 +14,24 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bot import health, logs, opening
-from bot.admission import Admission, Counters
+from bot import database, health, log_setup
+from bot.admission import Admission
+from bot.catalogue import ModelRegistry
 from bot.config import Config
-from bot.hub import Hub
+from bot.event_bus import EventBus
+from bot.image_store import ImageStore
 from bot.moderation import Moderation
-from bot.pictures import Pictures
-from bot.rates import Rates
-from bot.scheduler import Scheduler, Tools
-from bot.services import Clock, Services
-from bot.shelf import Shelf
-from bot.steady import PASSING
-from bot.workers import SILENT_SECONDS, Door
-from core.cost import Plan
+from bot.resources import Clock, Resources
+from bot.scheduling import CostEstimator, Scheduler
+from bot.services import Services
+from bot.storage_retry import PASSING
+from bot.workers import SILENT_SECONDS, WorkerServer
+from core.cost import AccountPlan
 from core.errors import AlreadyRunning, ConfigError, DarkroomError
 from core.events import PHASE_DEADLINE_SECONDS, Phase
-from storage.deliveries import Deliveries
 from storage.jobs import Jobs
 from storage.ledger import Ledger
+from storage.outbox import Outbox
 from storage.results import Results
 from storage.settings import Settings
 
@@ -59,14 +59,14 @@ class Parts:
     """What runs below Discord's surface."""
 
     services: Services
-    door: Door
+    worker_server: WorkerServer
 
     async def run(self) -> None:
         """Until cancelled. The scheduler is there before the first worker knocks."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.services.scheduler.run())
-            tasks.create_task(self.door.run())
-            tasks.create_task(self.services.shelf.run())
+            tasks.create_task(self.worker_server.run())
+            tasks.create_task(self.services.model_registry.run())
 
     async def drain(self, seconds: float) -> None:
         """Refuses what is new, ends or puts back what runs."""
@@ -74,9 +74,9 @@ class Parts:
         await self.services.scheduler.drain(seconds)
 
 
-def plan_of(config: Config) -> Plan:
+def plan_of(config: Config) -> AccountPlan:
     """The one plan that everybody has."""
-    return Plan(
+    return AccountPlan(
         name="default",
         fast_ms_per_period=round(config.fast_minutes * 60_000),
         running=config.running,
@@ -100,95 +100,70 @@ async def build(
 
     Raises ConfigError, AlreadyRunning.
     """
-    plan, hub, owners = plan_of(config), Hub(), set(config.owners)
-    async with opening.database(config.data, clock=clock) as db:
-        ledger, settings, results = Ledger(db), Settings(db), Results(db)
-        shelf = Shelf(config, settings, clock=clock)
-        await shelf.begin()
-        jobs = Jobs(db, ledger, relax_share=config.relax_share)
-        pictures = Pictures(
-            config.data / "pictures",
-            db,
-            results,
-            jobs,
-            limit_bytes=round(config.disk_gb * 1e9),
-            free_bytes=config.disk_free_mb * 1_000_000,
-        )
-        rates = Rates(config, settings, shelf)
-        door = Door(
+    async with _resources(config, clock, monotonic, new_id, new_seed) as resources:
+        costs = CostEstimator(config, resources.settings, resources.model_registry)
+        worker_server = WorkerServer(
             config,
-            model=shelf.launch,
-            catalogue=shelf.order,
+            model=resources.model_registry.launch,
+            catalogue=resources.model_registry.order,
             clock=clock,
             monotonic=monotonic,
             deadlines=deadlines,
             silent_seconds=silent_seconds,
         )
-
-        shelf.changed = door.tell_catalogue
-        scheduler = Scheduler(
-            Tools(
-                jobs=jobs,
-                ledger=ledger,
-                settings=settings,
-                pictures=pictures,
-                hub=hub,
-                door=door,
-                rates=rates,
-                plan=plan,
-                boot=new_id(),
-                model=shelf.heard,
-                clock=clock,
-                monotonic=monotonic,
-                relax_share=config.relax_share,
-            )
-        )
+        resources.model_registry.changed = worker_server.tell_catalogue
+        owners = set(config.owners)
         moderation = Moderation(config, owners)
-        admission = Admission(
-            Counters(
-                db=db,
-                jobs=jobs,
-                ledger=ledger,
-                pictures=pictures,
-                rates=rates,
-                moderation=moderation,
-                scheduler=scheduler,
-                shelf=shelf,
-                hub=hub,
-                plan=plan,
-                queue=config.queue,
-                clock=clock,
-                new_id=new_id,
-            )
+        scheduler = Scheduler(resources, costs, worker_server, boot=new_id())
+        admission = Admission(resources, costs, moderation, scheduler)
+        services = Services.over(
+            resources, moderation=moderation, scheduler=scheduler, admission=admission, owners=owners
         )
-        services = Services(
+        await scheduler.begin()
+        yield Parts(services=services, worker_server=worker_server)
+
+
+@asynccontextmanager
+async def _resources(
+    config: Config,
+    clock: Clock,
+    monotonic: Clock,
+    new_id: Callable[[], str],
+    new_seed: Callable[[], int],
+) -> AsyncIterator[Resources]:
+    async with database.database(config.data, clock=clock) as db:
+        ledger, settings = Ledger(db), Settings(db)
+        model_registry = ModelRegistry(config, settings, clock=clock)
+        await model_registry.begin()
+        jobs = Jobs(db, ledger, relax_share=config.relax_share)
+        yield Resources(
             config=config,
             clock=clock,
+            monotonic=monotonic,
             new_id=new_id,
             new_seed=new_seed,
             db=db,
             jobs=jobs,
-            deliveries=Deliveries(db),
             ledger=ledger,
-            results=results,
+            outbox=Outbox(db),
             settings=settings,
-            hub=hub,
-            pictures=pictures,
-            moderation=moderation,
-            scheduler=scheduler,
-            admission=admission,
-            plan=plan,
-            shelf=shelf,
-            owners=owners,
+            images=ImageStore(
+                config.data / "pictures",
+                db,
+                Results(db),
+                jobs,
+                limit_bytes=round(config.disk_gb * 1e9),
+                free_bytes=config.disk_free_mb * 1_000_000,
+            ),
+            model_registry=model_registry,
+            bus=EventBus(),
+            plan=plan_of(config),
         )
-        await scheduler.begin()
-        yield Parts(services=services, door=door)
 
 
 async def serve(config: Config) -> None:
     """The bot, from start to SIGTERM. Raises DarkroomError for whatever a person has to mend."""
-    from bot.client import DarkroomBot
-    from bot.discord_url import point_at
+    from bot.interactions import DarkroomBot, point_at
 
     for note in config.notes:
         log.warning("%s", note)
@@ -218,7 +193,7 @@ async def _connect(bot: Any, config: Config) -> None:
     import aiohttp
     import discord
 
-    from bot.discord_url import Unreachable, until_reachable
+    from bot.interactions import Unreachable, until_reachable
 
     await until_reachable(config.api_url)
     try:
@@ -251,9 +226,9 @@ async def _stop(parts: Parts, bot: Any, seconds: float) -> None:
     await parts.drain(max(0.0, seconds - _POSTING_SECONDS - _CLOSING_SECONDS))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_POSTING_SECONDS):
-            await bot.editor.last_words()
+            await bot.editor.show_requeued()
             # The outbox is the truth; nobody tells when it is empty.
-            while await parts.services.deliveries.undelivered(parts.services.clock()):  # noqa: ASYNC110
+            while await parts.services.outbox.undelivered(parts.services.clock()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
 
@@ -304,7 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_CONFIG
     try:
         config = Config.from_env()
-        logs.set_up(config.log, config.secrets())
+        log_setup.set_up(config.log, config.secrets())
         if words:
             return _asked(config, words)
         asyncio.run(serve(config))
@@ -334,9 +309,9 @@ def _answer(config: Config, words: list[str]) -> int:
         from bot.doctor import examine
 
         return asyncio.run(examine(config))
-    from bot.modelshop import run
+    from bot.catalogue import cli
 
-    return run(config, words[1:])
+    return cli.run(config, words[1:])
 
 
 def _exit_code(error: BaseException) -> int:

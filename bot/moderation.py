@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Collection, Iterable
 
 from bot.config import Config
-from bot.words import first_of
-from core import weights
+from bot.text import first_of
+from core import prompt_weights
 from core.errors import NotAllowed
 from core.job import Job
 
@@ -70,7 +70,7 @@ def _one_of(channels: list[str]) -> str:
 def _readings(text: str) -> tuple[str, ...]:
     """The text as it stands, and as a model reads it: weights and brackets neither hide a word nor part a phrase."""
     plain = _plain(text)
-    return (plain, *(_plain(weights.without_signs(plain, instead)) for instead in ("", " ")))
+    return (plain, *(_plain(prompt_weights.without_signs(plain, instead)) for instead in ("", " ")))
 
 
 def _plain(text: str) -> str:

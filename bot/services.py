@@ -1,57 +1,24 @@
-"""What the bot's parts share: one value, put together in bot/main.py. Decides nothing."""
+"""What commands, presses and messages work with: the resources and those who decide. Put together in main.py."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
-from bot.config import Config
-from bot.hub import Hub
-from core.catalogue import Model
-from core.cost import Plan
-
-if TYPE_CHECKING:
-    from bot.admission import Admission
-    from bot.moderation import Moderation
-    from bot.pictures import Pictures
-    from bot.scheduler import Scheduler
-    from bot.shelf import Shelf
-    from storage.database import Database
-    from storage.deliveries import Deliveries
-    from storage.jobs import Jobs
-    from storage.ledger import Ledger
-    from storage.results import Results
-    from storage.settings import Settings
-
-Clock = Callable[[], float]
+from bot.admission import Admission
+from bot.moderation import Moderation
+from bot.resources import Resources
+from bot.scheduling import Scheduler
 
 
-@dataclass(slots=True, kw_only=True)
-class Services:
-    """`clock` is seconds since the epoch; `new_id` makes job ids; `new_seed` makes seeds of pictures, 0 … 2**32 - 1.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services(Resources):
+    """`owners`: snowflakes; the client adds the application's owners at login."""
 
-    `shelf` knows the models and LoRAs that requests may name.
-    """
+    moderation: Moderation
+    scheduler: Scheduler
+    admission: Admission
+    owners: set[str] = field(default_factory=set)
 
-    config: Config
-    clock: Clock
-    new_id: Callable[[], str]
-    new_seed: Callable[[], int]
-    db: "Database"
-    jobs: "Jobs"
-    deliveries: "Deliveries"
-    ledger: "Ledger"
-    results: "Results"
-    settings: "Settings"
-    hub: Hub
-    pictures: "Pictures"
-    moderation: "Moderation"
-    scheduler: "Scheduler"
-    admission: "Admission"
-    plan: Plan
-    shelf: "Shelf"
-    owners: set[str] = field(default_factory=set)  # snowflakes; the client adds the application's owners at login
-
-    @property
-    def model(self) -> Model:
-        """The one that is used where nobody chose."""
-        return self.shelf.model
+    @classmethod
+    def over(cls, resources: Resources, **parts: Any) -> Self:
+        """The resources, and those who decide about them."""
+        return cls(**{one.name: getattr(resources, one.name) for one in fields(Resources)}, **parts)

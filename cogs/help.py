@@ -1,10 +1,90 @@
-"""/help: short pages, made from the tables that the program itself uses."""
+"""/help: short pages, made from the table that the parser itself uses."""
 
-from discord import Interaction, app_commands
+from dataclasses import dataclass
+
+from discord import app_commands
 from discord.ext import commands
 
-from bot import helping
-from bot.client import DarkroomBot
+from bot.interactions import DarkroomBot, Interaction
+from core.parameters import IGNORED, PARAMETERS
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: `name` is what the command sends, `title` what people choose."""
+
+    name: str
+    title: str
+    text: str
+
+
+_START = """\
+**Pictures from words**
+`/imagine` with a few words makes four pictures: `a red boat on the sea at sunset`.
+Parameters come behind the words: `a red boat --ar 3:2 --seed 7` (`/help` → Parameters).
+
+**Below the pictures**
+**U1**–**U4** posts one of them on its own · **V1**–**V4** makes four more near it
+🔄 tries the same words again · ⓘ shows every setting, and deletes
+Anybody may press them; the new job is theirs.
+
+**Lanes**
+`/fast` uses your fast time · `/turbo` comes first, at twice the price · `/relax` is free and comes last
+`/info` shows what you have left"""
+
+_MANAGE = """\
+**Stopping**
+**Cancel** below a job that waits or runs; or right-click its message → Apps → Cancel Job.
+A job that fails costs nothing. A cancelled one costs what was computed.
+Moderators (Manage Messages) may cancel and delete any job of their server.
+
+**Deleting**
+ⓘ below the pictures → Delete removes the message and the pictures.
+
+**Owners**
+`/worker pause` keeps the GPU for you, `/worker resume` gives it back. Jobs wait meanwhile."""
+
+
+_MODELS = """\
+**Models and LoRAs**
+`/info` names those that are here. `--model postcard` draws with that one, with its own sizes, steps and guidance.
+`--lora ink:0.8` puts a LoRA on top, up to four; the number is how strong it is, below zero away from it.
+`--stylize 0` to `1000` turns the model's house style down and up, where it has one.
+What a model cannot do is said before anything is queued, with what would do."""
+
+#: Discord takes 2,000 characters in a message.
+_PAGE_ROOM = 1900
+
+
+def _parameter_pages() -> list[Page]:
+    """All parameters on as many pages as they need."""
+    entries = []
+    for parameter in PARAMETERS:
+        takes = f" · {parameter.reader.shown()}" if parameter.reader else ""
+        entries.append(f"`{parameter.example}` {parameter.help}\n-# default {parameter.default}{takes}")
+    known = ", ".join(f"`--{name}`" for name in ("weird", "v", "style") if name in IGNORED)
+    entries.append(f"Known from Midjourney and passed over here: {known} and a few more.")
+    texts = ["**Parameters**"]
+    for entry in entries:
+        if len(texts[-1]) + len(entry) >= _PAGE_ROOM:
+            texts.append("**More parameters**")
+        texts[-1] += f"\n{entry}"
+    titles = ["Parameters", "More parameters", *(f"More parameters {number}" for number in range(2, len(texts)))]
+    names = ["parameters", *(f"parameters{number}" for number in range(2, len(texts) + 1))]
+    return [Page(*page) for page in zip(names, titles, texts, strict=False)]
+
+
+PAGES: tuple[Page, ...] = (
+    Page("start", "Start here", _START),
+    *_parameter_pages(),
+    Page("models", "Models and LoRAs", _MODELS),
+    Page("manage", "Cancel and delete", _MANAGE),
+)
+
+
+def shown(name: str) -> str:
+    """The text of a page; an unknown one is the first."""
+    return next((page.text for page in PAGES if page.name == name), PAGES[0].text)
 
 
 class Help(commands.Cog):
@@ -12,10 +92,10 @@ class Help(commands.Cog):
 
     @app_commands.command()
     @app_commands.describe(page="Which page; the first one when left out")
-    @app_commands.choices(page=[app_commands.Choice(name=page.title, value=page.name) for page in helping.PAGES])
-    async def help(self, interaction: Interaction[DarkroomBot], page: str = helping.PAGES[0].name) -> None:
+    @app_commands.choices(page=[app_commands.Choice(name=page.title, value=page.name) for page in PAGES])
+    async def help(self, interaction: Interaction, page: str = PAGES[0].name) -> None:
         """What you can type and press"""
-        await interaction.response.send_message(helping.shown(page), ephemeral=True)
+        await interaction.response.send_message(shown(page), ephemeral=True)
 
 
 async def setup(bot: DarkroomBot) -> None:

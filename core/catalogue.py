@@ -1,7 +1,7 @@
 """What models can do: sizes, steps, samplers, style, defaults. Pure: reads no file, loads no model.
 
-`core.entries` makes these values from models.toml, a worker's word refines them (`Model.told`), and a prompt chooses
-among them (`Choices`).
+`core.catalogue_file` makes these values from models.toml, a worker's word refines them (`Model.told`), and a prompt
+chooses among them (`Choices`).
 """
 
 import math
@@ -26,7 +26,7 @@ SAMPLERS: Mapping[str, str] = {
 }
 
 
-class Edit(StrEnum):
+class Capability(StrEnum):
     """What a model, with what lies beside it, can do besides making pictures from words."""
 
     VARIATION = "variation"  # near a picture, by strength
@@ -108,7 +108,7 @@ class Model:
         best = min((area, error, w, h) for error, area, w, h in near if error <= nearest + _SAME_RATIO)
         return best[2], best[3]
 
-    def told(self, info: ModelInfo) -> Self:
+    def refined_by(self, info: ModelInfo) -> Self:
         """The model as the worker that has loaded it knows it. Trained sizes stay: no checkpoint tells them."""
         native = self.native if "native" in self.fixed else info.native
         other = native != self.native

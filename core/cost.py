@@ -1,7 +1,8 @@
 """What a job costs in GPU milliseconds and what a plan allows. Pure: knows nothing of SQLite, Discord or clocks.
 
 A price is quoted before the job runs and never exceeded: the account pays the smaller of the quote and what was
-measured, the house pays the rest. So the quote is a high quantile of what such jobs cost on this device before.
+measured, the rest is overhead, which nobody is billed for. So the quote is a high quantile of what such jobs cost on
+this device before.
 """
 
 import math
@@ -152,7 +153,7 @@ def _quantile(samples: tuple[float, ...]) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class AccountPlan:
     """What an account may do."""
 
     name: str

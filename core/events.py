@@ -66,7 +66,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """First word of a worker: answers the door's challenge. `proof` = HMAC-SHA256(key, challenge) in hex."""
+    """First word of a worker: answers the bot's challenge. `proof` = HMAC-SHA256(key, challenge) in hex."""
 
     protocol: int
     version: str
@@ -116,11 +116,11 @@ class Heartbeat:
     phase_seconds: float
     jobs: tuple[tuple[str, int], ...] = ()
     computing: tuple[str, ...] = ()
-    busy_ms: int = 0  # device time since the worker started: Σ jobs' gpu_ms + Σ house
+    busy_ms: int = 0  # device time since the worker started: Σ jobs' gpu_ms + Σ overhead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HouseTime:
+class OverheadTime:
     """Device time that no job pays: `cause` is load, warmup, preview, padding, oom, …"""
 
     cause: str
@@ -204,7 +204,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenge:
-    """First word of the door: prove that you know the key. `nonce` in hex."""
+    """First word of the bot: prove that you know the key. `nonce` in hex."""
 
     protocol: int
     nonce: str
@@ -311,7 +311,7 @@ class Shutdown:
 
 
 JobEvent = Started | Progress | Picture | Described | Done | Failed | Cancelled
-WorkerEvent = Hello | Ready | Models | LoadFailed | Heartbeat | HouseTime
+WorkerEvent = Hello | Ready | Models | LoadFailed | Heartbeat | OverheadTime
 Event = JobEvent | WorkerEvent
 Order = Challenge | Welcome | Catalogue | Submit | Pause | Resume | Cancel | Shutdown
 Message = Event | Order

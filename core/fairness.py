@@ -45,7 +45,7 @@ CREDIT: Counter = (Scope.CREDIT, Lane.RELAX, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class WaitingJob:
     """One waiting job, as far as its turn is concerned. `order`: of admission, breaks ties."""
 
     job: str
@@ -56,7 +56,6 @@ class Waiting:
     order: int
     rows: int = 1
     solo: bool = False
-    weight: float = 1.0  # twice the weight, twice the share
 
     @property
     def counters(self) -> tuple[Counter, Counter]:
@@ -73,13 +72,13 @@ class Waiting:
 class Turn:
     """Whose turn it is, and the counters to keep once the job was really claimed."""
 
-    waiting: Waiting
+    waiting: WaitingJob
     contended: bool  # relax and a metered lane both waited
     updates: Updates
 
 
 def choose(
-    heads: Collection[Waiting], service: Service, *, lane: Lane | None = None, warm: Collection[str] | None = None
+    heads: Collection[WaitingJob], service: Service, *, lane: Lane | None = None, warm: Collection[str] | None = None
 ) -> Turn | None:
     """Who is next among the oldest job of each (lane, account, batch key); of `lane`, or of the lane whose turn it is.
 
@@ -96,7 +95,7 @@ def choose(
     return Turn(waiting=chosen, contended=contended, updates=_charge(chosen, fair, service))
 
 
-def arrive(waiting: Waiting, live_keys: Collection[str], service: Service) -> Updates:
+def arrive(waiting: WaitingJob, live_keys: Collection[str], service: Service) -> Updates:
     """The counters as a job joins its lane. `live_keys`: batch keys of the account's waiting and running jobs there."""
     account, key = waiting.counters
     if not live_keys:  # back from idling: no credit, and its batch keys start anew
@@ -109,9 +108,9 @@ def arrive(waiting: Waiting, live_keys: Collection[str], service: Service) -> Up
     return {key: max(service.get(key, 0.0), floor)}
 
 
-def correct(ended: Waiting, booked_ms: float, measured_ms: float, service: Service) -> Updates:
-    """The counters once an attempt's true cost is known: zero when it was lost, for that is the house's."""
-    difference = (measured_ms - booked_ms) / ended.weight
+def correct(ended: WaitingJob, booked_ms: float, measured_ms: float, service: Service) -> Updates:
+    """The counters once an attempt's true cost is known: zero when it was lost, for that is overhead."""
+    difference = measured_ms - booked_ms
     return {counter: max(0.0, service.get(counter, 0.0) + difference) for counter in ended.counters}
 
 
@@ -126,15 +125,15 @@ def credited(credit: float, lane: Lane, ms: float, *, held_back: bool, share: fl
     return min(0.0, credit + gain) if credit < 0 else max(0.0, credit + gain)
 
 
-def in_order(waiting: Iterable[Waiting], service: Service, *, share: float = RELAX_SHARE) -> list[Waiting]:
+def in_order(waiting: Iterable[WaitingJob], service: Service, *, share: float = RELAX_SHARE) -> list[WaitingJob]:
     """All waiting jobs as they would be served if nothing else came: each one's place, and the work before it."""
-    lanes: dict[Lane, list[Waiting]] = defaultdict(list)
+    lanes: dict[Lane, list[WaitingJob]] = defaultdict(list)
     for job in waiting:
         lanes[job.lane].append(job)
     queues = {lane: _lane_in_order(jobs, service) for lane, jobs in lanes.items()}
     heads = {lane: next(queue) for lane, queue in queues.items()}
     credit = {CREDIT: service.get(CREDIT, 0.0)}
-    ordered: list[Waiting] = []
+    ordered: list[WaitingJob] = []
     while heads:
         lane, contended = lane_of(heads.keys(), credit)
         ordered.append(heads.pop(lane))
@@ -152,20 +151,20 @@ def lane_of(waiting: Collection[Lane], service: Service) -> tuple[Lane, bool]:
     return (Lane.RELAX if contended and service.get(CREDIT, 0.0) > 0 else first), contended
 
 
-def _rank(head: Waiting, service: Service) -> tuple[float, float, int]:
+def _rank(head: WaitingJob, service: Service) -> tuple[float, float, int]:
     """Least served account first, then its least served key, then the oldest."""
     account, key = head.counters
     return service.get(account, 0.0), service.get(key, 0.0), head.order
 
 
-def _warm(fair: Waiting, here: Collection[Waiting], warm: Collection[str], service: Service) -> Waiting:
+def _warm(fair: WaitingJob, here: Collection[WaitingJob], warm: Collection[str], service: Service) -> WaitingJob:
     """The job that may overtake `fair` because its model is loaded; `fair` when none may."""
 
-    def gap(ahead: Waiting, behind: Waiting, which: int) -> float:
-        served = service.get(ahead.counters[which], 0.0) + ahead.estimate_ms / ahead.weight
+    def gap(ahead: WaitingJob, behind: WaitingJob, which: int) -> float:
+        served = service.get(ahead.counters[which], 0.0) + ahead.estimate_ms
         return served - service.get(behind.counters[which], 0.0)
 
-    def may(head: Waiting) -> bool:
+    def may(head: WaitingJob) -> bool:
         bound = AHEAD * max(head.estimate_ms, fair.estimate_ms)
         own = [other for other in here if other.account == head.account]
         if head.account != fair.account and gap(head, fair, 0) > bound:
@@ -176,18 +175,18 @@ def _warm(fair: Waiting, here: Collection[Waiting], warm: Collection[str], servi
     return min(loaded, key=lambda head: _rank(head, service), default=fair)
 
 
-def _charge(chosen: Waiting, fair: Waiting, service: Service) -> Updates:
+def _charge(chosen: WaitingJob, fair: WaitingJob, service: Service) -> Updates:
     """Books the estimate; the lane's virtual time is the counter of the one whose turn it was."""
     virtual: Counter = (Scope.LANE, chosen.lane, "")
     updates: Updates = {virtual: max(service.get(virtual, 0.0), service.get(fair.counters[0], 0.0))}
     for counter in chosen.counters:
-        updates[counter] = service.get(counter, 0.0) + chosen.estimate_ms / chosen.weight
+        updates[counter] = service.get(counter, 0.0) + chosen.estimate_ms
     return updates
 
 
-def _lane_in_order(jobs: Iterable[Waiting], service: Service) -> Iterator[Waiting]:
+def _lane_in_order(jobs: Iterable[WaitingJob], service: Service) -> Iterator[WaitingJob]:
     """One lane's jobs by the rule of `choose`, without looking at every head for every job."""
-    accounts: dict[str, dict[str, deque[Waiting]]] = defaultdict(lambda: defaultdict(deque))
+    accounts: dict[str, dict[str, deque[WaitingJob]]] = defaultdict(lambda: defaultdict(deque))
     for job in sorted(jobs, key=lambda job: job.order):
         accounts[job.account][job.key].append(job)
     heap = [_standing(keys, service) for keys in accounts.values()]
@@ -200,7 +199,7 @@ def _lane_in_order(jobs: Iterable[Waiting], service: Service) -> Iterator[Waitin
         job = queue.popleft()
         yield job
         for counter in job.counters:
-            served[counter] = served.get(counter, 0.0) + job.estimate_ms / job.weight
+            served[counter] = served.get(counter, 0.0) + job.estimate_ms
         if not queue:
             del keys[job.key]
         if keys:
@@ -209,7 +208,7 @@ def _lane_in_order(jobs: Iterable[Waiting], service: Service) -> Iterator[Waitin
             heapq.heappop(heap)
 
 
-def _standing(keys: Mapping[str, deque[Waiting]], service: Service) -> tuple[float, int, str]:
+def _standing(keys: Mapping[str, deque[WaitingJob]], service: Service) -> tuple[float, int, str]:
     """An account's place among the others: least service first, then the oldest job."""
     oldest = min((queue[0] for queue in keys.values()), key=lambda head: head.order)
     return service.get(oldest.counters[0], 0.0), oldest.order, oldest.account

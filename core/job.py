@@ -124,7 +124,7 @@ class Canvas:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
+class HouseStyle:
     """The model's own look on top of the prompt: words, and how strongly they count (0 … 1, by `--stylize`)."""
 
     positive: str = ""
@@ -161,7 +161,7 @@ class Request:
     strength: float = 1.0  # 1 = from noise alone; less = that share of the steps, starting near the source picture
     model: str  # the name in the catalogue
     loras: tuple[Lora, ...] = ()
-    house: House | None = None
+    house: HouseStyle | None = None
     chaos: int = 0  # 0 … 100: how far the pictures of one job lie apart
     tile: bool = False  # opposite edges meet
     inputs: tuple[Input, ...] = ()
@@ -177,7 +177,7 @@ class Request:
         """Ignores keys that it does not know: a newer program may have written them."""
         known = {field.name for field in fields(cls)}
         values = {key: value for key, value in data.items() if key in known}
-        for name, kind in (("house", House), ("canvas", Canvas), ("upscale", Upscale)):
+        for name, kind in (("house", HouseStyle), ("canvas", Canvas), ("upscale", Upscale)):
             if values.get(name) is not None:
                 values[name] = kind(**values[name])
         values["loras"] = tuple(Lora(**lora) for lora in values.get("loras", ()))
@@ -281,7 +281,7 @@ class Job:
     finished_at: float | None = None
     failure: str | None = None  # the sentence its reader sees
     notes: tuple[str, ...] = ()  # small lines said at admission ("ignored: --chaos")
-    unwanted: bool = False  # cancelled while it ran: it stops, and never runs again
+    cancel_requested: bool = False  # cancelled while it ran: it stops, and never runs again
 
     @property
     def is_final(self) -> bool:

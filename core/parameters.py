@@ -1,6 +1,6 @@
 """The one table of what may stand behind `--`: it makes the parser, the help and the documentation.
 
-Pure. Does not know what a request does with a value; how one reads stands in readers.py.
+Pure. Does not know what a request does with a value; how one reads stands in parameter_parsers.py.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from core.catalogue import SAMPLERS
-from core.readers import Name, NameAndWeight, Number, OneOf, Ratio, Reader, Whole, Words
+from core.parameter_parsers import Name, NameAndWeight, Number, OneOf, Ratio, ValueParser, Whole, Words
 
 MAX_SEED = 2**32 - 1
 MAX_STEPS = 100
@@ -33,7 +33,7 @@ class Parameter:
     name: str
     aliases: tuple[str, ...] = ()
     takes: Takes = Takes.ONE
-    reader: Reader | None = None  # None for flags
+    reader: ValueParser | None = None  # None for flags
     most: int = 1  # how often it may be said; of words that add up, any number
     default: str
     example: str

@@ -13,7 +13,7 @@ than the fair order (core/fairness.py) would have it, and a short job need not w
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from core.fairness import Scope, Service, Turn, Waiting, choose
+from core.fairness import Scope, Service, Turn, WaitingJob, choose
 from core.job import Lane
 
 #: GPU time that relax has the worker for, before the lanes above it get it back.
@@ -26,7 +26,7 @@ _RANK = {lane: place for place, lane in enumerate(Lane)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class RunningJob:
     """A job in a worker's hands. `booked_ms` is on its account's counter, `measured_ms` is what it took so far."""
 
     job: str
@@ -43,7 +43,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class Capacity:
     """What a worker can take now. None: no limit.
 
     `rows` are those beside the jobs of the lane that go on, `spare` those that its memory can hold at all.
@@ -51,17 +51,16 @@ class Room:
 
     rows: int | None = None
     spare: int | None = None
-    keys: frozenset[str] | None = None
     alone: bool = True  # the worker has nothing, so a job that must run alone may enter
     lane: Lane | None = None  # whose turn it is, when that is known
     running_per_account: int | None = None
     resting: frozenset[str] = frozenset()  # jobs that are not computed meanwhile, and so count for no cap
     warm: frozenset[str] | None = None  # the models that it has loaded
-    crew: tuple[Running, ...] = ()  # the jobs of the lane that go on
+    running: tuple[RunningJob, ...] = ()  # the jobs of the lane that go on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shift:
+class Schedule:
     """Whose turn it is, and who runs: jobs of that lane, or of another while its own are on their way."""
 
     lane: Lane | None
@@ -83,70 +82,70 @@ def slice_of(relax_models: Collection[str], warm: Collection[str]) -> float:
 
 
 def arrange(
-    crew: Sequence[Running],
+    jobs: Sequence[RunningJob],
     *,
     rows: int,
     credit_ms: float,
     holding: Lane | None,
     warm: Collection[str] = (),
     expected: Collection[Lane] = (),
-) -> Shift:
-    """Who of the jobs in a worker's hands runs until the next decision. `crew`: in the order in which they came.
+) -> Schedule:
+    """Who of the jobs in a worker's hands runs until the next decision. `jobs`: in the order in which they came.
 
     `expected`: lanes whose jobs may come at any moment. Until then those below fill the gap, where that takes no load.
     """
-    there = [job for job in crew if not job.queueing]
+    there = [job for job in jobs if not job.queueing]
     if solo := [job for job in there if job.solo]:  # what must run alone came alone, and is left alone
-        return Shift(lane=solo[0].lane, runs=frozenset({solo[0].job}))
+        return Schedule(lane=solo[0].lane, runs=frozenset({solo[0].job}))
     present = {job.lane for job in there}
-    coming = {*expected, *(job.lane for job in crew if job.queueing and not job.over)}
+    coming = {*expected, *(job.lane for job in jobs if job.queueing and not job.over)}
     slice_ms = slice_of({job.model for job in there if job.lane is Lane.RELAX}, warm)
     turn = holder(present | coming, credit_ms, holding, slice_ms)
     lane = turn if turn in present else holder(present, credit_ms, holding, slice_ms)
     if turn is not None and lane is not None and _RANK[lane] > _RANK[turn]:
         there = [job for job in there if job.model in warm]
-    return Shift(lane=turn, runs=_together([job for job in there if job.lane is lane], rows, warm))
+    return Schedule(lane=turn, runs=_together([job for job in there if job.lane is lane], rows, warm))
 
 
-def _together(jobs: Sequence[Running], rows: int, warm: Collection[str]) -> frozenset[str]:
+def _together(jobs: Sequence[RunningJob], rows: int, warm: Collection[str]) -> frozenset[str]:
     """The jobs of a lane that fit, those that gave way last."""
-    runs: list[Running] = []
+    runs: list[RunningJob] = []
     left = rows
     for job in sorted(jobs, key=lambda job: job.displaced):
         if runs and job.rows > left:
             break
-        if at_once({job.model, *(other.model for other in runs)}, warm):
+        if may_run_together({job.model, *(other.model for other in runs)}, warm):
             runs.append(job)
             left -= job.rows
     return frozenset(job.job for job in runs)
 
 
-def at_once(models: Collection[str], warm: Collection[str]) -> bool:
+def may_run_together(models: Collection[str], warm: Collection[str]) -> bool:
     """Whether jobs of these models may run at the same time: where not all of them are loaded, they would be swapped
     at each step."""
     return len(models) == 1 or set(models) <= set(warm)
 
 
-def room_in(
-    crew: Sequence[Running], *, rows: int, lane: Lane, warm: frozenset[str], running_per_account: int
-) -> Room | None:
-    """What a worker with this crew can take of a lane; None when nothing can enter."""
-    if any(job.solo for job in crew):
+def capacity_of(
+    jobs: Sequence[RunningJob], *, rows: int, lane: Lane, warm: frozenset[str], running_per_account: int
+) -> Capacity | None:
+    """What a worker with these jobs can take of a lane; None when nothing can enter."""
+    if any(job.solo for job in jobs):
         return None
-    mine = tuple(job for job in crew if job.lane is lane)
+    mine = tuple(job for job in jobs if job.lane is lane)
     going_on = tuple(job for job in mine if not job.displaced)
     free = rows - sum(job.rows for job in going_on)
-    held = sum(job.rows for job in crew)
-    return Room(
+    held = sum(job.rows for job in jobs)
+    return Capacity(
         # A displaced job is next when there is room, so only what displaces another may enter before it.
-        rows=None if not crew else 0 if len(going_on) < len(mine) else max(0, free),
-        spare=rows + max(PAUSED_ROWS, 2 * rows) - held if crew else None,
-        alone=not crew,
+        rows=None if not jobs else 0 if len(going_on) < len(mine) else max(0, free),
+        spare=rows + max(PAUSED_ROWS, 2 * rows) - held if jobs else None,
+        alone=not jobs,
         lane=lane,
         running_per_account=running_per_account,
-        resting=frozenset(job.job for job in crew if job.lane is not lane or job.displaced),
+        resting=frozenset(job.job for job in jobs if job.lane is not lane or job.displaced),
         warm=warm,
-        crew=going_on,
+        running=going_on,
     )
 
 
@@ -158,57 +157,56 @@ class Entry:
     displaced: tuple[str, ...] = ()
 
 
-def enter(heads: Collection[Waiting], service: Service, room: Room) -> Entry | None:
+def enter(heads: Collection[WaitingJob], service: Service, capacity: Capacity) -> Entry | None:
     """The job that enters now. If the one whose turn it is cannot, nobody overtakes it: that keeps large jobs, rare
     sizes and jobs that must run alone from starving."""
-    turn = choose(heads, service, lane=room.lane, warm=room.warm)
+    turn = choose(heads, service, lane=capacity.lane, warm=capacity.warm)
     if turn is None:
         return None
-    if fits(turn.waiting, room):
+    if fits(turn.waiting, capacity):
         return Entry(turn=turn)
-    displaced = make_way(turn.waiting, room, service)
+    displaced = jobs_to_displace(turn.waiting, capacity, service)
     return Entry(turn=turn, displaced=displaced) if displaced else None
 
 
-def fits(waiting: Waiting, room: Room) -> bool:
+def fits(waiting: WaitingJob, capacity: Capacity) -> bool:
     """Whether the job may enter beside those that go on."""
-    return _may_join(waiting, room) and (room.rows is None or room.alone or waiting.rows <= room.rows)
+    return _may_join(waiting, capacity) and (capacity.rows is None or capacity.alone or waiting.rows <= capacity.rows)
 
 
-def _may_join(waiting: Waiting, room: Room) -> bool:
+def _may_join(waiting: WaitingJob, capacity: Capacity) -> bool:
     """Whether it may, but for its rows."""
-    models = {job.model for job in room.crew} | {waiting.model}
+    models = {job.model for job in capacity.running} | {waiting.model}
     return (
-        (not waiting.solo or room.alone)
-        and (room.keys is None or waiting.key in room.keys)
-        and (room.spare is None or room.alone or waiting.rows <= room.spare)
-        and (room.warm is None or at_once(models, room.warm))
+        (not waiting.solo or capacity.alone)
+        and (capacity.spare is None or capacity.alone or waiting.rows <= capacity.spare)
+        and (capacity.warm is None or may_run_together(models, capacity.warm))
     )
 
 
-def make_way(waiting: Waiting, room: Room, service: Service) -> tuple[str, ...]:
+def jobs_to_displace(waiting: WaitingJob, capacity: Capacity, service: Service) -> tuple[str, ...]:
     """The running jobs of the lane that give their places to a waiting one; empty when they need not.
 
     They need not where its model would have to be loaded, and theirs perhaps again after it.
     """
-    cold = room.warm is not None and waiting.model not in room.warm
-    if room.rows is None or waiting.solo or cold or not _may_join(waiting, replace(room, crew=())):
+    cold = capacity.warm is not None and waiting.model not in capacity.warm
+    if capacity.rows is None or waiting.solo or cold or not _may_join(waiting, replace(capacity, running=())):
         return ()
-    bound = service.get(waiting.counters[0], 0.0) + waiting.estimate_ms / waiting.weight
-    staying, leaving = list(room.crew), list[Running]()
+    bound = service.get(waiting.counters[0], 0.0) + waiting.estimate_ms
+    staying, leaving = list(capacity.running), list[RunningJob]()
     while others := [job for job in staying if job.account != waiting.account]:
         served, place = max((_served(job, leaving, service), place) for place, job in enumerate(others))
         if served < bound:
             return ()
         leaving.append(others[place])
         staying.remove(others[place])
-        free = room.rows + sum(job.rows for job in leaving)
-        if waiting.rows <= free and _may_join(waiting, replace(room, crew=tuple(staying))):
+        free = capacity.rows + sum(job.rows for job in leaving)
+        if waiting.rows <= free and _may_join(waiting, replace(capacity, running=tuple(staying))):
             return tuple(job.job for job in leaving)
     return ()
 
 
-def _served(job: Running, leaving: Collection[Running], service: Service) -> float:
+def _served(job: RunningJob, leaving: Collection[RunningJob], service: Service) -> float:
     """What a running job's account was served if this one stops here, with those that stop already. The newest of an
     account stops first: its counter was charged in that order, and those who came later were lifted to it."""
     stops = [other for other in leaving if other.account == job.account]

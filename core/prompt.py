@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from core import choosing, weights
-from core.abilities import lacking
-from core.catalogue import OWN_SAMPLER, Choices, Edit, Model
+from core import model_selection, prompt_weights
+from core.catalogue import OWN_SAMPLER, Capability, Choices, Model
 from core.errors import PromptError
 from core.job import Lane, Lora, Request
+from core.model_capabilities import missing_capability
+from core.parameter_parsers import OneOf
 from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, MEANT, PARAMETERS, Parameter, Takes
-from core.readers import OneOf
 from core.spelling import nearest, quoted
 
 #: What a modal holds, so that every refused prompt can be opened for correction.
@@ -35,7 +35,13 @@ _SHAPE_OFF = 1.2
 #: Ratios closer than this (in log) are the same to the eye.
 _SAME_SHAPE = 0.005
 #: What a word of the prompt asks of the model.
-_ASKED_BY = {Edit.TILE: "tile", Edit.LORA: "lora", Edit.NEGATIVE: "no", Edit.STOP: "stop", Edit.CHAOS: "chaos"}
+_ASKED_BY = {
+    Capability.TILE: "tile",
+    Capability.LORA: "lora",
+    Capability.NEGATIVE: "no",
+    Capability.STOP: "stop",
+    Capability.CHAOS: "chaos",
+}
 #: Names that are nearer than this were meant.
 _SURELY = 0.8
 #: Names that are farther than this mean something else: `no` for `info`.
@@ -248,8 +254,8 @@ def _model(text: str, given: dict[str, tuple[Any, _Piece]], choices: Choices) ->
         return choices.usual()
     name, piece = given["model"]
     try:
-        return choosing.find_model(name, choices)
-    except choosing.Unknown as error:
+        return model_selection.find_model(name, choices)
+    except model_selection.UnknownName as error:
         raise _error(str(error), text, piece.value, piece.value_start) from None
 
 
@@ -265,7 +271,7 @@ def _refuse_sampler(text: str, given: dict[str, tuple[Any, _Piece]], model: Mode
 def _refuse_weights(text: str, words: str) -> None:
     """Raises PromptError for `::` and brackets whose numbers cannot be."""
     try:
-        weights.parse(words)
+        prompt_weights.parse(words)
     except ValueError as error:
         raise _error(str(error), text, "", 0) from None
 
@@ -275,8 +281,8 @@ def _loras(text: str, given: dict[str, tuple[Any, _Piece]], model: Model, choice
     found: dict[str, Lora] = {}
     for lora, piece in given["lora"][0] if "lora" in given else ():
         try:
-            choosing.find_lora(lora.name, model, choices)
-        except choosing.Unknown as error:
+            model_selection.find_lora(lora.name, model, choices)
+        except model_selection.UnknownName as error:
             raise _error(str(error), text, piece.value, piece.value_start) from None
         if lora.name in found:
             sentence = f"The LoRA {quoted(lora.name)} is named twice; once is enough."
@@ -289,7 +295,7 @@ def _refuse_lacking(
     text: str, request: Request, given: dict[str, tuple[Any, _Piece]], model: Model, choices: Choices
 ) -> None:
     """Raises PromptError for what the model cannot do, at the word that asks for it."""
-    found = lacking(request, model, others=choices.models.values())
+    found = missing_capability(request, model, others=choices.models.values())
     if found is not None:
         edit, sentence = found
         piece = given[_ASKED_BY[edit]][1] if _ASKED_BY.get(edit) in given else None
@@ -344,7 +350,7 @@ def _request(
 ) -> Request:
     across, down = values.get("ar", defaults.ratio)
     width, height = model.size_for(across, down)
-    stylize = values.get("stylize", choosing.USUAL_STYLE)
+    stylize = values.get("stylize", model_selection.USUAL_STYLE)
     return Request(
         prompt=words,
         negative=values.get("no", ""),
@@ -352,13 +358,13 @@ def _request(
         height=height,
         seed=values.get("seed", seed),
         steps=min(MAX_STEPS, _steps(values, model, defaults)),
-        guidance=values.get("cfg") or defaults.guidance or choosing.guidance_of(model, stylize),
+        guidance=values.get("cfg") or defaults.guidance or model_selection.guidance_of(model, stylize),
         sampler=values.get("sampler") or _usual_sampler(model, defaults),
         count=values.get("count", defaults.count),
         stop=values.get("stop", 100),
         model=model.name,
-        loras=choosing.with_style(values["lora"], model, stylize, choices),
-        house=choosing.house_of(model, stylize),
+        loras=model_selection.with_style(values["lora"], model, stylize, choices),
+        house=model_selection.house_style_of(model, stylize),
         chaos=values.get("chaos", 0),
         tile=values.get("tile", False),
     )

@@ -15,16 +15,18 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from core import events
 from core.errors import FrameError
-from core.job import Canvas, House, Input, Lora, MadeWith, Request, Upscale
+from core.job import Canvas, HouseStyle, Input, Lora, MadeWith, Request, Upscale
 
 PREFIX = struct.Struct(">2sBBII")
 MAGIC = b"DR"
 MAX_HEADER = 1 << 20
 MAX_BODY = 1 << 28
 
-_TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(events.Message)}
+#: Frames whose name on the wire is older than their name here: workers of other builds know them by it.
+_WIRE_NAMES: dict[type[Any], str] = {events.OverheadTime: "HouseTime"}
+_TYPES: dict[str, type[Any]] = {_WIRE_NAMES.get(cls, cls.__name__): cls for cls in get_args(events.Message)}
 _NESTED = (
-    *(Request, MadeWith, Input, Lora, Canvas, House, Upscale),
+    *(Request, MadeWith, Input, Lora, Canvas, HouseStyle, Upscale),
     *(events.ModelInfo, events.ModelPlace, events.LoraPlace),
 )
 _HINTS: dict[type[Any], dict[str, Any]] = {cls: get_type_hints(cls) for cls in (*_TYPES.values(), *_NESTED)}
@@ -33,7 +35,7 @@ _MANY = tuple[bytes, ...]
 
 def encode(message: events.Message) -> bytes:
     """A message as one frame."""
-    header: dict[str, Any] = {"type": type(message).__name__}
+    header: dict[str, Any] = {"type": _WIRE_NAMES.get(type(message), type(message).__name__)}
     parts: list[bytes] = []
     hints = _HINTS[type(message)]
     for field in fields(message):

@@ -1,10 +1,10 @@
-"""python -m sandbox: a Ctrl-C while the libraries load ends it quietly. All else is in sandbox/command.py."""
+"""python -m sandbox: a Ctrl-C while the libraries load ends it quietly. All else is in sandbox/cli.py."""
 
 import sys
 
 if __name__ == "__main__":
     try:
-        from sandbox.command import run
+        from sandbox.cli import run
 
         code = run()
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox import opening
+from sandbox import startup
 from sandbox.control.events import LISTENERS, Listeners
 from sandbox.control.guard import check_sender
 from sandbox.control.server import add_control
@@ -60,10 +60,10 @@ async def running(data: Path, *, host: str = "127.0.0.1", port: int = 0, **confi
 
     Raises CannotStart.
     """
-    with opening.listen(host, port) as listener:
+    with startup.listen(host, port) as listener:
         shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ANYWHERE else host
         base = f"http://{shown}:{listener.getsockname()[1]}"
-        sandbox = opening.world(Config(data=data, base=base, **config))
+        sandbox = startup.world(Config(data=data, base=base, **config))
         runner = web.AppRunner(build(sandbox), access_log=None, shutdown_timeout=1, handler_cancellation=True)
         try:
             await runner.setup()

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from sandbox.clock import born_at
-from sandbox.kinds import Json, Upload
+from sandbox.value_types import Json, Upload
 from sandbox.world import World
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox.kinds import Json
+from sandbox.value_types import Json
 
 # name: (HTTP status, Discord's code, Discord's words)
 CATALOGUE: dict[str, tuple[int, int, str]] = {

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from sandbox.errors import ControlError
-from sandbox.kinds import Json
+from sandbox.value_types import Json
 
 _NUMBERS: dict[str, type | tuple[type, ...]] = {
     "status": int,

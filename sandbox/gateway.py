@@ -13,11 +13,11 @@ from contextlib import suppress
 from aiohttp import WSMsgType, web
 
 from sandbox.clock import Clock
-from sandbox.kinds import Event, Json
 from sandbox.limits import Limits
 from sandbox.messages import for_bot
-from sandbox.objects import MESSAGE_CONTENT_LIMITED, guild_create, member_object, user_object
+from sandbox.serializers import MESSAGE_CONTENT_LIMITED, guild_create, member_object, user_object
 from sandbox.transcript import Transcript
+from sandbox.value_types import Event, Json
 from sandbox.world import World
 
 DISPATCH, HEARTBEAT, IDENTIFY, RESUME, RECONNECT, MEMBERS, INVALID, HELLO, ACK = 0, 1, 2, 6, 7, 8, 9, 10, 11

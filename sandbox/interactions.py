@@ -13,10 +13,10 @@ from typing import Any
 from sandbox import permissions
 from sandbox.clock import Clock
 from sandbox.errors import ApiError, RateLimited, refuse
-from sandbox.kinds import Event, Json
 from sandbox.limits import Limits
 from sandbox.messages import message_object
-from sandbox.objects import member_object, partial_channel, user_object
+from sandbox.serializers import member_object, partial_channel, user_object
+from sandbox.value_types import Event, Json
 from sandbox.world import DM, World
 
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from sandbox.errors import ControlError
-from sandbox.kinds import Json
+from sandbox.value_types import Json
 
 # "METHOD /route": [requests, seconds], per channel or per webhook token; None lifts the limit.
 BUCKETS: dict[str, tuple[int, float] | None] = {

@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 from sandbox.clock import iso
-from sandbox.kinds import Event, Json
-from sandbox.objects import channel_object, user_object
+from sandbox.serializers import channel_object, user_object
+from sandbox.value_types import Event, Json
 from sandbox.world import DM, World
 
 SUPPRESS_EMBEDS, EPHEMERAL, LOADING, SILENT, V2 = 1 << 2, 1 << 6, 1 << 7, 1 << 12, 1 << 15

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sandbox.kinds import Json
+from sandbox.value_types import Json
 
 # In the order of their bits.
 _WORDS = """

@@ -1,7 +1,7 @@
 """Makes the world that a sandbox starts with: one guild, three channels, four people, the bot. Knows no requests."""
 
 from sandbox import permissions
-from sandbox.kinds import Json
+from sandbox.value_types import Json
 from sandbox.world import TEXT, World
 
 PEOPLE = ("alice", "bob", "carol", "dave")

@@ -10,11 +10,11 @@ from sandbox.clock import Clock, born_at
 from sandbox.faults import Faults
 from sandbox.gateway import Gateway
 from sandbox.interactions import Desk
-from sandbox.kinds import Event
 from sandbox.limits import Limits, changed
+from sandbox.object_store import Store
 from sandbox.seed import seed
-from sandbox.store import Store
 from sandbox.transcript import Transcript
+from sandbox.value_types import Event
 from sandbox.world import World
 
 KEPT_SECONDS = 86_400

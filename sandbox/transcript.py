@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sandbox.clock import Clock
-from sandbox.kinds import Body, Json
+from sandbox.value_types import Body, Json
 
 KEPT = 10_000
 

@@ -23,8 +23,8 @@ from typing import Any
 
 from sandbox import permissions
 from sandbox.clock import Clock, Snowflakes
-from sandbox.kinds import Event, Json
-from sandbox.store import Store
+from sandbox.object_store import Store
+from sandbox.value_types import Event, Json
 
 TEXT, DM, PUBLIC_THREAD, PRIVATE_THREAD = 0, 1, 11, 12
 THREADS = (10, PUBLIC_THREAD, PRIVATE_THREAD)

@@ -22,12 +22,12 @@ def command(settings: Mapping[str, str]) -> list[str]:
 
 def main(dotenv: Path = ROOT / ".env") -> NoReturn:
     """Becomes the program, or says why it cannot."""
-    from bot.envfile import read
+    from bot.config import read_dotenv
     from core.errors import ConfigError
 
     try:
         # All of it goes on to the worker too, which reads no .env of its own.
-        settings = {**read(dotenv).values, **os.environ}
+        settings = {**read_dotenv(dotenv).values, **os.environ}
     except ConfigError as error:
         print(f"darkroom: {error.sentence}", file=sys.stderr)
         sys.exit(2)

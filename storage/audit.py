@@ -49,7 +49,7 @@ CHECKS: tuple[tuple[str, str], ...] = (
         f" CASE state WHEN 'failed' THEN 0 ELSE min(reserved_ms, {_PRICE}) END",
     ),
     (
-        "all that was measured for a job that ended is booked, to its account or to the house",
+        "all that was measured for a job that ended is booked, to its account or as overhead",
         f"SELECT 'job ' || job.id AS subject FROM job LEFT JOIN usage ON usage.job = job.id"
         f" AND usage.attempt = job.attempt AND usage.cause IN ('done', 'cancelled', 'over quote', 'failed')"
         f" WHERE {_FINAL} GROUP BY job.id HAVING job.gpu_ms <> coalesce(sum(usage.gpu_ms), 0)",

@@ -10,10 +10,10 @@ job settles its account, books its GPU time and fills the outbox in the same tra
         async with db.transaction() as tx:
             await ledger.renew(tx, job.account, plan, db.clock())
             mine = await jobs.submit(tx, job)              # mine.id != job.id: it was a double
-        claimed = (await jobs.claim(boot="boot1", worker="w1", room=Room())).job
+        claimed = (await jobs.claim(boot="boot1", worker="w1", capacity=Capacity())).job
         await jobs.started(claimed.id, claimed.attempt, made_with)
         await jobs.finish(claimed.id, claimed.attempt, gpu_ms=812)
-        for delivery in await Deliveries(db).undelivered(db.clock()):
+        for delivery in await Outbox(db).undelivered(db.clock()):
             ...
 
 Leases are not here: they are monotonic, in the scheduler's memory, so that a clock that jumps cannot end one. Across
@@ -28,15 +28,15 @@ from typing import Any
 
 from core.fairness import CREDIT, RELAX_SHARE
 from core.job import Job, MadeWith, State
-from core.preemption import Room
+from core.preemption import Capacity
 from storage.database import Database, Tx
-from storage.deliveries import Deliveries, Tell
+from storage.fair_queue import FairQueue
+from storage.job_queries import Counts, JobQueries, Place
 from storage.ledger import Ledger
-from storage.lookups import Counts, Lookups, Place
+from storage.outbox import DeliveryKind, Outbox
 from storage.rows import job_columns, job_of, waiting_of
-from storage.turns import Turns
 
-__all__ = ["Claim", "Counts", "Dedupe", "Jobs", "Place", "Room"]
+__all__ = ["Claim", "Counts", "Dedupe", "Jobs", "Place"]
 
 DOUBLE_PRESS_SECONDS = 3.0
 STRIKES = 3
@@ -73,13 +73,13 @@ class Claim:
     displaced: tuple[str, ...] = ()
 
 
-class Jobs(Lookups):
+class Jobs(JobQueries):
     """See the module. `relax_share`: the share of GPU time that relax is guaranteed."""
 
     def __init__(self, db: Database, ledger: Ledger, *, relax_share: float = RELAX_SHARE) -> None:
-        super().__init__(db, Turns(relax_share))
+        super().__init__(db, FairQueue(relax_share))
         self._ledger = ledger
-        self._outbox = Deliveries(db)
+        self._outbox = Outbox(db)
 
     async def new_boot(self, boot: str) -> list[Job]:
         """A new life of the bot: what older ones were running waits again, uncounted; what they prepared fails.
@@ -110,7 +110,7 @@ class Jobs(Lookups):
         """
         if job.state not in (State.QUEUED, State.PREPARING):
             raise ValueError(f"A job enters as queued or preparing, not as {job.state}.")
-        if same := await self.same_wish(tx, job, ordinal=ordinal, dedupe=dedupe):
+        if same := await self.find_duplicate(tx, job, ordinal=ordinal, dedupe=dedupe):
             return same
         await self._ledger.open_account(tx, job.account)
         columns = job_columns(job) | {"ordinal": ordinal, "dedupe": dedupe.key() if dedupe else None}
@@ -118,10 +118,10 @@ class Jobs(Lookups):
         (row,) = await tx.execute(f"INSERT INTO job ({names}) VALUES ({values}) RETURNING *", columns)
         if job.reserved_ms > 0:
             await self._ledger.reserve(tx, job.account, job.id, job.reserved_ms, job.created_at)
-        await self._turns.arrived(tx, waiting_of(row))
+        await self._fair_queue.arrived(tx, waiting_of(row))
         return job_of(row)
 
-    async def same_wish(self, tx: Tx, job: Job, *, ordinal: int = 0, dedupe: Dedupe | None = None) -> Job | None:
+    async def find_duplicate(self, tx: Tx, job: Job, *, ordinal: int = 0, dedupe: Dedupe | None = None) -> Job | None:
         """The job that is there already when the same interaction came twice, or the same button was pressed twice
         within DOUBLE_PRESS_SECONDS and the first press's job was not cancelled or failed.
         """
@@ -133,18 +133,14 @@ class Jobs(Lookups):
             tx,
         )  # fmt: skip
 
-    async def release_prepared(self, job: str) -> Job | None:
-        """Its inputs are stored: it may be claimed."""
-        return await self._update("state = 'queued' WHERE id = :job AND state = 'preparing'", job=job)
-
     async def finish_at_once(self, tx: Tx, job: str) -> Job | None:
         """A prepared job that needed no GPU (a crop of a kept picture) is done."""
         return await self._end(tx, "id = :job AND state = 'preparing'", State.DONE, 0, job=job)
 
-    async def claim(self, *, boot: str, worker: str, room: Room) -> Claim | None:
+    async def claim(self, *, boot: str, worker: str, capacity: Capacity) -> Claim | None:
         """Gives the next job in the fair order to a worker; None when none waits or the next one does not fit yet."""
         async with self._db.transaction() as tx:
-            entry = await self._turns.next(tx, room)
+            entry = await self._fair_queue.next(tx, capacity)
             if entry is None:
                 return None
             turn = entry.turn
@@ -156,13 +152,13 @@ class Jobs(Lookups):
             )
             if row is None:
                 return None
-            await self._turns.keep(tx, turn.updates)
+            await self._fair_queue.keep(tx, turn.updates)
         return Claim(job=job_of(row), displaced=entry.displaced)
 
     async def keep_credit(self, credit_ms: float) -> None:
         """Relax's credit, so that its share holds over a restart."""
         async with self._db.transaction() as tx:
-            await self._turns.keep(tx, {CREDIT: credit_ms})
+            await self._fair_queue.keep(tx, {CREDIT: credit_ms})
 
     async def started(self, job: str, attempt: int, made_with: MadeWith) -> Job | None:
         """Its rows entered the worker's loop."""
@@ -202,7 +198,7 @@ class Jobs(Lookups):
         async with self._db.transaction() as tx:
             return await self._end(tx, _WAITS, State.CANCELLED, 0, job=job)
 
-    async def unwant(self, job: str) -> Job | None:
+    async def request_cancel(self, job: str) -> Job | None:
         """Somebody cancels a running job: whatever happens until its worker lets go of it, it never runs again."""
         wish = "unwanted_at = coalesce(unwanted_at, :now) WHERE id = :job AND state = 'running'"
         return await self._update(wish, job=job)
@@ -215,7 +211,7 @@ class Jobs(Lookups):
     async def requeue(
         self, job: str, attempt: int, *, strike: bool = False, solo: bool = False, lost_ms: int | None = None
     ) -> Job | None:
-        """Its worker was lost or is needed otherwise: it waits again; what was computed is the house's.
+        """Its worker was lost or is needed otherwise: it waits again; what was computed is overhead.
 
         One that is unwanted ends as cancelled instead.
 
@@ -266,12 +262,12 @@ class Jobs(Lookups):
         await self._ledger.settle(tx, row["id"], row["charged_ms"], state, self._db.clock())
         if guard == _MINE:
             await self._book(tx, row, state, gpu_ms)
-            await self._turns.corrected(tx, row, 0 if state is State.FAILED else gpu_ms)
+            await self._fair_queue.corrected(tx, row, 0 if state is State.FAILED else gpu_ms)
         await self._outbox.put(tx, row["id"], _TELLS[state])
         return job_of(row)
 
     async def _book(self, tx: Tx, row: sqlite3.Row, state: State, gpu_ms: int) -> None:
-        """Measured time: the house's when the job failed or beyond the quote, else the account's (free in relax)."""
+        """Measured time: overhead when the job failed or beyond the quote, else the account's (free in relax)."""
         quoted = gpu_ms if row["multiplier"] == 0 else int(row["reserved_ms"] / row["multiplier"])
         own = 0 if state is State.FAILED else min(gpu_ms, quoted)
         if state is not State.FAILED:
@@ -283,10 +279,10 @@ class Jobs(Lookups):
     async def _lose(self, tx: Tx, row: sqlite3.Row, lost_ms: int) -> None:
         if lost_ms > 0:
             await self._ledger.book(tx, "house", "lost", lost_ms, job=row["id"], attempt=row["attempt"])
-        await self._turns.corrected(tx, row, 0)
+        await self._fair_queue.corrected(tx, row, 0)
 
     def _now(self, **params: Any) -> dict[str, Any]:
         return {"now": self._db.clock(), **params}
 
 
-_TELLS = {State.DONE: Tell.RESULT, State.FAILED: Tell.FAILURE, State.CANCELLED: Tell.CANCELLED}
+_TELLS = {State.DONE: DeliveryKind.RESULT, State.FAILED: DeliveryKind.FAILURE, State.CANCELLED: DeliveryKind.CANCELLED}

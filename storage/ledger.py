@@ -2,10 +2,11 @@
 
 A lot is a grant with an expiry. A job reserves its whole price when it is admitted, from the lots that expire first,
 and settles once: what it did not cost flows back. So nobody ever pays more than was quoted and no balance is negative.
-Every measured millisecond is booked in `usage` too, to the job's account or to the house.
+Every measured millisecond is booked in `usage` too, to the job's account or as overhead, whose payer is stored as
+`house`.
 """
 
-from core.cost import Plan, period_of
+from core.cost import AccountPlan, period_of
 from core.job import Account
 from storage.audit import CHECKS
 from storage.database import Database, Tx
@@ -38,7 +39,7 @@ class Ledger:
              "now": self._db.clock()},
         )  # fmt: skip
 
-    async def renew(self, tx: Tx, account: Account, plan: Plan, now: float) -> None:
+    async def renew(self, tx: Tx, account: Account, plan: AccountPlan, now: float) -> None:
         """Lazily grants what the plan gives for this calendar month, and ends what is over.
 
         A plan that was raised in the middle of a month gives the difference at once; nothing given is taken back.
@@ -141,14 +142,16 @@ class Ledger:
         )
         return int(rows[0]["ms"])
 
-    async def house(self, cause: str, gpu_ms: int, *, job: str | None = None, attempt: int | None = None) -> None:
+    async def book_overhead(
+        self, cause: str, gpu_ms: int, *, job: str | None = None, attempt: int | None = None
+    ) -> None:
         """Books GPU time that nobody pays: loading, warm-up, previews, restores of pruned pictures."""
         if gpu_ms > 0:
             async with self._db.transaction() as tx:
                 await self.book(tx, "house", cause, gpu_ms, job=job, attempt=attempt)
 
     async def book(self, tx: Tx, payer: str, cause: str, gpu_ms: int, *, job: str | None, attempt: int | None) -> None:
-        """One row of usage; `payer` is account or house."""
+        """One row of usage; `payer` is account, or house for overhead."""
         await tx.execute(
             "INSERT INTO usage (payer, cause, job, attempt, gpu_ms, at)"
             " VALUES (:payer, :cause, :job, :attempt, :gpu_ms, :now)",

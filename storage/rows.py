@@ -4,7 +4,7 @@ import json
 import sqlite3
 from typing import Any
 
-from core.fairness import Waiting
+from core.fairness import WaitingJob
 from core.job import Account, Job, Kind, Lane, MadeWith, Request, Source, State, Where
 
 
@@ -35,7 +35,7 @@ def job_of(row: sqlite3.Row) -> Job:
         finished_at=row["finished_at"],
         failure=row["failure"],
         notes=tuple(json.loads(row["notes"])),
-        unwanted=row["unwanted_at"] is not None,
+        cancel_requested=row["unwanted_at"] is not None,
     )
 
 
@@ -84,9 +84,9 @@ def job_columns(job: Job) -> dict[str, Any]:
     }
 
 
-def waiting_of(row: sqlite3.Row) -> Waiting:
+def waiting_of(row: sqlite3.Row) -> WaitingJob:
     """A row of `job` as far as its turn is concerned."""
-    return Waiting(
+    return WaitingJob(
         job=row["id"],
         lane=Lane(row["lane"]),
         account=row["account"],

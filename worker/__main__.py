@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
 
             return report(settings)
         try:
-            from worker.serve import serve
+            from worker.main import serve
         except ImportError as error:
             raise ConfigError(f"The worker's libraries are missing ({error}): `make run` installs them.") from error
         return serve(settings)

@@ -30,11 +30,11 @@ def _libraries() -> bool:
 
 
 def _computes(settings: Settings) -> bool:
+    from worker.checkpoints.loader import load
+    from worker.checkpoints.locator import Store
     from worker.device import choose, prepare, programs_mb
-    from worker.families.trying import try_out
-    from worker.locate import Store
-    from worker.memory import NOTICED_MB, Company
-    from worker.models import load
+    from worker.families.smoke_test import try_out
+    from worker.memory.offload_plan import NOTICED_MB, Company
 
     try:
         device = choose(settings.device, settings.dtype, settings.rows, settings.gpu_mb)

@@ -22,6 +22,7 @@ from core.errors import DarkroomError
 from core.folder_format import INDEX
 from core.hub_files import NoModel, Repository
 from core.hub_messages import gigabytes
+from worker.file_storage import write_atomically
 
 log = logging.getLogger("darkroom.hub")
 
@@ -117,7 +118,7 @@ def fetch_model(wanted: Wanted, progress: Callable[[], None]) -> None:
     """The model to its place, or what is missing of it. Raises HubTrouble; what has come by then is kept."""
     _check_room(wanted)
     _begin(wanted)
-    wanted.note.write_text(model_locations.written(wanted.repository, wanted.files), encoding="utf-8")
+    write_atomically(wanted.note, model_locations.written(wanted.repository, wanted.files).encode())
     _download(wanted.repository, wanted.files, wanted.part, progress)
     _put(wanted)
 

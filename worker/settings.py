@@ -1,16 +1,14 @@
 """The worker's settings: from the command line, else from the environment. Knows nothing of torch."""
 
 import argparse
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.errors import ConfigError
-from worker.link import Address
-
-#: Lower priority than the bot on the same machine: its loop must answer Discord within three seconds.
-NICE = 10
+from core.setting_parsers import WORKER_SETTINGS
+from worker.transport.bot_connection import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +52,25 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
             address = Address.parse(given.connect)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-    compiles = {"auto": None, "off": False}
+
+    def setting(name: str, typed: str | None) -> Any:
+        known = WORKER_SETTINGS[name]
+        return known.parse(name, _text(typed, environ, name) or known.default)
+
     return Settings(
         command=command, address=address, local=given.local, key=key,
         model=_text(given.model, environ, "DARKROOM_MODEL") or "postcard",
-        device=_text(given.device, environ, "DARKROOM_DEVICE").lower() or "auto",
-        dtype=_text(given.dtype, environ, "DARKROOM_DTYPE").lower() or "auto",
-        threads=_number(given.threads, environ, "DARKROOM_THREADS", 0),
-        rows=_number(given.rows, environ, "DARKROOM_ROWS", 0),
-        compile=compiles[_word(given.compile, environ, "DARKROOM_COMPILE", tuple(compiles))],
-        weights=_word(given.weights, environ, "DARKROOM_WEIGHTS", ("full", "fp8")),
-        gpu_mb=_number(given.gpu_mb, environ, "DARKROOM_GPU_MB", 0, 10**7),
+        device=setting("DARKROOM_DEVICE", given.device),
+        dtype=setting("DARKROOM_DTYPE", given.dtype),
+        threads=setting("DARKROOM_THREADS", given.threads),
+        rows=setting("DARKROOM_ROWS", given.rows),
+        compile=None if setting("DARKROOM_COMPILE", given.compile) == "auto" else False,
+        weights=setting("DARKROOM_WEIGHTS", given.weights),
+        gpu_mb=setting("DARKROOM_GPU_MB", given.gpu_mb),
         data=_folder(_text(given.data, environ, "DARKROOM_DATA") or "data"),
-        disk_free_mb=_number(given.disk_free_mb, environ, "DARKROOM_DISK_FREE_MB", 500, 10**9),
-        nice=_number(given.nice, environ, "DARKROOM_NICE", NICE, 19),
-        log=_word(given.log, environ, "DARKROOM_LOG", ("info", "debug", "warning", "error")).upper(),
+        disk_free_mb=setting("DARKROOM_DISK_FREE_MB", given.disk_free_mb),
+        nice=setting("DARKROOM_NICE", given.nice),
+        log=setting("DARKROOM_LOG", given.log).upper(),
     )  # fmt: skip
 
 
@@ -87,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpu-mb", help="use no more of the device's memory; 0 is all of it (DARKROOM_GPU_MB)")
     parser.add_argument("--data", help="folder that keeps models of the hub, and compiled code (DARKROOM_DATA)")
     parser.add_argument("--disk-free-mb", help="what stays free on its disk (DARKROOM_DISK_FREE_MB)")
-    parser.add_argument("--nice", help=f"priority given up, 0 to 19; {NICE} by default (DARKROOM_NICE)")
+    nice = WORKER_SETTINGS["DARKROOM_NICE"].default
+    parser.add_argument("--nice", help=f"priority given up, 0 to 19; {nice} by default (DARKROOM_NICE)")
     parser.add_argument("--log", help="debug, info, warning or error (DARKROOM_LOG)")
     return parser
 
@@ -97,23 +100,8 @@ def _text(given: str | None, environ: Mapping[str, str], name: str) -> str:
     return (given or "").strip() or environ.get(name, "").strip()
 
 
-def _number(given: str | None, environ: Mapping[str, str], name: str, default: int, most: int = 4096) -> int:
-    text = _text(given, environ, name) or str(default)
-    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > most:
-        raise ConfigError(f"{name} is {text!r}; it must be a whole number from 0 to {most}.")
-    return int(text)
-
-
-def _word(given: str | None, environ: Mapping[str, str], name: str, known: Sequence[str]) -> str:
-    """The first one where none is given."""
-    text = _text(given, environ, name).lower() or known[0]
-    if text not in known:
-        raise ConfigError(f"{name} is {text!r}; it can be {', '.join(known[:-1])} or {known[-1]}.")
-    return text
-
-
 def _folder(text: str) -> Path:
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:
-        raise ConfigError(f"DARKROOM_DATA is {text!r}, and nobody here has that home; write the path out.") from None
+        raise ConfigError(f"DARKROOM_DATA is “{text}”, and nobody here has that home. Write the path out.") from None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._gpu.configs import Config, Subject
-from worker.parts import Parts, class_of, settle
+from worker.checkpoints.components import Parts, class_of, settle
 
 SPREAD = 0.02  # of weights: what networks are usually begun with
 _NOISE = 1 << 22

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.job import Request
-from worker.kinds import FLUX, SD, SDXL, Kind
+from worker.checkpoint_formats.kinds import FLUX, SD, SDXL, Kind
 
 Config = Mapping[str, Any]
 

@@ -11,20 +11,20 @@ import torch
 
 from benchmarks._gpu.configs import Subject
 from benchmarks.engine import Runner
-from core.events import HouseTime, ModelInfo
-from worker import bundles
-from worker.boost import Boost, Booster
-from worker.compiling import Quiet
+from core.events import ModelInfo, OverheadTime
+from worker.checkpoints.components import Parts, build
+from worker.checkpoints.loader import Loaded, memory_mb
+from worker.compiling import artifact_store
+from worker.compiling.background_compiler import Quiet
+from worker.compiling.compiled_model import Boost, Booster
+from worker.compiling.shape_counts import Wish
+from worker.compiling.tracing import Recipe, Traced, trace
 from worker.device import Device
-from worker.families.base import Family
-from worker.memory import Plan
-from worker.models import Loaded, memory_mb
-from worker.orders import Compiled
-from worker.parts import Parts, build
-from worker.placing import place, planned
+from worker.interfaces import Family
+from worker.memory.offload_plan import Plan
+from worker.memory.placement import place, planned
 from worker.samplers import samplers_for
-from worker.tally import Wish
-from worker.tracing import Recipe, Traced, trace
+from worker.transport.inbox import Compiled
 
 LOOK_SECONDS = 0.2
 
@@ -38,7 +38,7 @@ class InMemory:
     def make(self, recipe: Recipe, wish: Wish, folder: Path, quiet: Quiet) -> None:
         """See `compiling.Make`."""
         with torch.inference_mode(False):
-            bundles.save(folder, trace(recipe, wish.bucket, wish.shape), self._write)
+            artifact_store.save(folder, trace(recipe, wish.bucket, wish.shape), self._write)
 
     def _write(self, traced: Traced, path: Path) -> None:
         self._graphs[name := str(len(self._graphs))] = traced.graph
@@ -111,7 +111,7 @@ class Loop:
 
     def mark(self) -> tuple[int, int]:
         """Milliseconds so far: of the device, and of previews by what the house was told to pay."""
-        paid = [event for _, event in self.runner.said if isinstance(event, HouseTime) and event.cause == "preview"]
+        paid = [event for _, event in self.runner.said if isinstance(event, OverheadTime) and event.cause == "preview"]
         return self.runner.meter.busy_ms, sum(event.gpu_ms for event in paid)
 
     def stop(self) -> None:

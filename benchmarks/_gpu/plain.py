@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks._gpu.configs import Subject
-from worker.parts import Parts, class_of
+from worker.checkpoints.components import Parts, class_of
 from worker.samplers import throwaway
 
 #: What a pipeline insists on being told and does not need here.

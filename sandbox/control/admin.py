@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from sandbox.control.ask import Ask, Route
+from sandbox.control.request import Ask, Route
 from sandbox.errors import ControlError
-from sandbox.kinds import Json
+from sandbox.value_types import Json
 
 ACTIONS = ("disconnect", "reconnect", "invalid_session", "silence", "second_ready")
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sandbox.control.ask import Ask, Route
 from sandbox.control.options import Resolved
+from sandbox.control.request import Ask, Route
 from sandbox.errors import ControlError
 from sandbox.interactions import COMPONENT
-from sandbox.kinds import Json
 from sandbox.validate.components import BUTTON, CHANNEL, LINK, MENTIONABLE, ROLE, SELECTS, STRING, USER
+from sandbox.value_types import Json
 from sandbox.world import DM
 
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from sandbox.control.ask import Ask, Route
 from sandbox.control.invoke import owners_of, registered
 from sandbox.control.options import Resolved
+from sandbox.control.request import Ask, Route
 from sandbox.errors import ControlError
 from sandbox.interactions import COMMAND
-from sandbox.kinds import Json
 from sandbox.messages import message_object
 from sandbox.validate.commands import MESSAGE, USER
+from sandbox.value_types import Json
 
 
 async def use(ask: Ask) -> Any:

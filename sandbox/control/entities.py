@@ -9,16 +9,16 @@ overwrites, so that the bot reads the same from its own cache); a new guild take
 from typing import Any
 
 from sandbox import permissions
-from sandbox.control.ask import Ask, Route, is_thread
+from sandbox.control.request import Ask, Route, is_thread
 from sandbox.control.state import channel_state, guild_state, member_state, role_state
 from sandbox.errors import ControlError
-from sandbox.kinds import Event, Json
-from sandbox.objects import guild_create, member_object, role_object, user_object
 from sandbox.rest.channels import forget, told
 from sandbox.rest.guilds import leave
 from sandbox.rest.threads import open_thread
 from sandbox.rest.users import direct_channel
 from sandbox.seed import add_channel, add_guild, add_member, add_role, add_user, invite_bot
+from sandbox.serializers import guild_create, member_object, role_object, user_object
+from sandbox.value_types import Event, Json
 from sandbox.world import DM, World
 
 

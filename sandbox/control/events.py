@@ -27,8 +27,8 @@ from aiohttp import web
 
 from sandbox.control.guard import check
 from sandbox.errors import ControlError
-from sandbox.kinds import Json
 from sandbox.state import Sandbox
+from sandbox.value_types import Json
 
 
 class Listeners:

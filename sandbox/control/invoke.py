@@ -3,12 +3,12 @@
 from typing import Any
 
 from sandbox import permissions
-from sandbox.control.ask import Ask, Route
 from sandbox.control.options import Resolved, options_of
+from sandbox.control.request import Ask, Route
 from sandbox.errors import ControlError
 from sandbox.interactions import AUTOCOMPLETE, COMMAND
-from sandbox.kinds import Json
 from sandbox.validate.commands import CHAT, GROUP, SUBCOMMAND
+from sandbox.value_types import Json
 from sandbox.world import DM
 
 

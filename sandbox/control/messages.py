@@ -3,10 +3,10 @@
 from typing import Any
 
 from sandbox import messages
-from sandbox.control.ask import Ask, Route, is_thread, upload_of, visible
+from sandbox.control.request import Ask, Route, is_thread, upload_of, visible
 from sandbox.errors import ControlError
-from sandbox.kinds import Json
 from sandbox.messages import CONTENT_FIELDS, REPLY, message_object, pings
+from sandbox.value_types import Json
 from sandbox.world import World
 
 

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from sandbox.control.ask import Ask, Route
 from sandbox.control.components import chosen
 from sandbox.control.options import Resolved
+from sandbox.control.request import Ask, Route
 from sandbox.errors import ControlError
 from sandbox.interactions import MODAL
-from sandbox.kinds import Json
 from sandbox.rest.callbacks import fields_of
 from sandbox.validate.components import LABEL, SELECTS, STRING, TEXT, TEXT_INPUT, UPLOAD
 from sandbox.validate.modals import CHECKBOX, CHECKBOXES, RADIO
+from sandbox.value_types import Json
 
 
 async def submit(ask: Ask) -> Any:

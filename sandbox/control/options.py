@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from sandbox.control.ask import Ask, upload_of
+from sandbox.control.request import Ask, upload_of
 from sandbox.errors import ControlError
-from sandbox.kinds import Json
-from sandbox.objects import member_object, partial_channel, role_object, user_object
+from sandbox.serializers import member_object, partial_channel, role_object, user_object
 from sandbox.validate.commands import (
     ATTACHMENT,
     BOOLEAN,
@@ -17,6 +16,7 @@ from sandbox.validate.commands import (
     STRING,
     USER_OPTION,
 )
+from sandbox.value_types import Json
 
 
 class Resolved:

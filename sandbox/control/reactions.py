@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox.control.ask import Ask, Route
+from sandbox.control.request import Ask, Route
 from sandbox.errors import ControlError
 from sandbox.rest.reactions import react, unreact
 

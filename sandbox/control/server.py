@@ -19,8 +19,8 @@ from sandbox.control import (
     state,
     wait,
 )
-from sandbox.control.ask import Ask, Handler, Route
 from sandbox.control.guard import check
+from sandbox.control.request import Ask, Handler, Route
 from sandbox.errors import ControlError
 from sandbox.state import Sandbox
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sandbox.control.ask import Ask, Route
-from sandbox.kinds import Json
+from sandbox.control.request import Ask, Route
+from sandbox.value_types import Json
 from sandbox.world import DM, THREADS, World
 
 

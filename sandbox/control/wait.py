@@ -8,11 +8,11 @@ custom id of a component that can be used), attachments (exactly so many), delet
 import asyncio
 from typing import Any
 
-from sandbox.control.ask import Ask, Route, visible
 from sandbox.control.components import find
 from sandbox.control.messages import shown
+from sandbox.control.request import Ask, Route, visible
 from sandbox.errors import ControlError
-from sandbox.kinds import Event, Json
+from sandbox.value_types import Event, Json
 
 KNOWN = {"message", "content_contains", "button", "attachments", "deleted"}
 

@@ -1,10 +1,10 @@
 """The application itself and its commands."""
 
 from sandbox.errors import refuse
-from sandbox.kinds import Event, Json, Reply, without_none
-from sandbox.objects import application_object
-from sandbox.rest.call import Call, Route
+from sandbox.rest.request import Call, Route
+from sandbox.serializers import application_object
 from sandbox.validate.commands import check_commands
+from sandbox.value_types import Event, Json, Reply, without_none
 
 
 def me(call: Call) -> Reply:

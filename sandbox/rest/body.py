@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import BodyPartReader, web
 
 from sandbox.errors import refuse
-from sandbox.kinds import Body, Upload
+from sandbox.value_types import Body, Upload
 
 FILE_FIELD = re.compile(r"files?\[(\d+)\]")
 

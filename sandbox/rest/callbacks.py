@@ -6,14 +6,14 @@ from typing import Any
 from sandbox import messages
 from sandbox.errors import refuse
 from sandbox.interactions import AUTOCOMPLETE, COMMAND, COMPONENT, MODAL
-from sandbox.kinds import Json, Reply, without_none
 from sandbox.messages import CHAT_COMMAND, CONTEXT_COMMAND, EPHEMERAL, LOADING, REPLY
-from sandbox.rest import compose
-from sandbox.rest.call import Call, Route
+from sandbox.rest import message_builder
+from sandbox.rest.request import Call, Route
 from sandbox.validate.commands import check_choices
 from sandbox.validate.message import flags_of
 from sandbox.validate.modals import check_modal
 from sandbox.validate.tree import Problems
+from sandbox.value_types import Json, Reply, without_none
 
 MESSAGE, DEFERRED, DEFERRED_UPDATE, UPDATE, CHOICES, SHOW_MODAL = 4, 5, 6, 7, 8, 9
 # Which callbacks each type of interaction takes. A modal may update a message only if a component opened it.
@@ -77,24 +77,24 @@ def message_fields(call: Call, record: Json) -> Json:
 
 
 def _message(call: Call, record: Json, data: Json) -> Json:
-    channel = compose.channel_of(call, record)
+    channel = message_builder.channel_of(call, record)
     fields = message_fields(call, record)
-    made = compose.create(call, channel, data, interaction=record, prefix=("data",), **fields)
+    made = message_builder.create(call, channel, data, interaction=record, prefix=("data",), **fields)
     hidden = made["visible_to"] is not None
     call.sandbox.desk.change(record, answered=MESSAGE, original_id=made["id"], ephemeral=hidden)
-    return {"message": compose.answer(call, made)}
+    return {"message": message_builder.answer(call, made)}
 
 
 def _deferred(call: Call, record: Json, data: Json) -> Json:
     """A loading message, which "is thinking" until its content comes."""
-    channel = compose.channel_of(call, record)
+    channel = message_builder.channel_of(call, record)
     flags = flags_of(data, interaction=True) & EPHEMERAL
     hidden = record["user_id"] if flags else None
     fields = message_fields(call, record) | {"flags": flags | LOADING, "visible_to": hidden}
     made = messages.create(call.world, channel, call.world.bot_id, **fields)
     desk = call.sandbox.desk
     desk.change(record, answered=DEFERRED, original_id=made["id"], deferred=True, ephemeral=hidden is not None)
-    return {"message": compose.answer(call, made)}
+    return {"message": message_builder.answer(call, made)}
 
 
 def _source(call: Call, record: Json) -> Json:
@@ -110,10 +110,10 @@ def _deferred_update(call: Call, record: Json, data: Json) -> Json:
 
 
 def _update(call: Call, record: Json, data: Json) -> Json:
-    made = compose.edit(call, _source(call, record), data, prefix=("data",))
+    made = message_builder.edit(call, _source(call, record), data, prefix=("data",))
     hidden = made["visible_to"] is not None
     call.sandbox.desk.change(record, answered=UPDATE, original_id=made["id"], ephemeral=hidden)
-    return {"message": compose.answer(call, made)}
+    return {"message": message_builder.answer(call, made)}
 
 
 def _choices(call: Call, record: Json, data: Json) -> Json:

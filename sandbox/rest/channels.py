@@ -1,12 +1,12 @@
 """Channels themselves: read, change, delete, overwrites, pins."""
 
 from sandbox.errors import refuse
-from sandbox.kinds import Event, Json, Reply
 from sandbox.messages import message_object, tell
-from sandbox.objects import channel_object
 from sandbox.permissions import ALL
-from sandbox.rest.call import Call, Route
+from sandbox.rest.request import Call, Route
+from sandbox.serializers import channel_object
 from sandbox.validate.tree import Problems
+from sandbox.value_types import Event, Json, Reply
 from sandbox.world import DM, THREADS, World
 
 

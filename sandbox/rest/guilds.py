@@ -1,11 +1,11 @@
 """Guilds with their members, roles and channels."""
 
 from sandbox.errors import refuse
-from sandbox.kinds import Event, Json, Reply
-from sandbox.objects import channel_object, guild_object, member_object, role_object, user_object
-from sandbox.rest.call import Call, Route
 from sandbox.rest.channels import told
+from sandbox.rest.request import Call, Route
 from sandbox.seed import add_channel
+from sandbox.serializers import channel_object, guild_object, member_object, role_object, user_object
+from sandbox.value_types import Event, Json, Reply
 from sandbox.world import TEXT, THREADS, World
 
 

@@ -3,12 +3,12 @@
 from sandbox import messages
 from sandbox.buckets import Window
 from sandbox.errors import RateLimited, refuse
-from sandbox.kinds import Event, Json, Reply
 from sandbox.messages import for_bot, message_object
-from sandbox.rest import compose
-from sandbox.rest.call import Call, Route
+from sandbox.rest import message_builder
 from sandbox.rest.channels import told
+from sandbox.rest.request import Call, Route
 from sandbox.validate.tree import Problems
+from sandbox.value_types import Event, Json, Reply
 from sandbox.world import DM, THREADS
 
 NONCE_SECONDS = 300
@@ -72,8 +72,8 @@ def create_message(call: Call) -> Reply:
     nonce = call.json.get("nonce")
     if nonce is not None and call.json.get("enforce_nonce") and (known := _by_nonce(call, channel, str(nonce))):
         return Reply(data=message_object(call.world, known))
-    record = compose.create(call, channel, call.json, nonce=nonce)
-    return Reply(data=compose.answer(call, record))
+    record = message_builder.create(call, channel, call.json, nonce=nonce)
+    return Reply(data=message_builder.answer(call, record))
 
 
 def _woken(call: Call, channel: Json) -> Json:
@@ -99,7 +99,7 @@ def edit_message(call: Call) -> Reply:
     if call.body.files and not call.world.may(call.world.bot_id, channel, "attach_files"):
         raise refuse("missing_permissions")
     limit_old_edits(call, record)
-    return Reply(data=compose.answer(call, compose.edit(call, record, call.json)))
+    return Reply(data=message_builder.answer(call, message_builder.edit(call, record, call.json)))
 
 
 def limit_old_edits(call: Call, record: Json) -> None:

@@ -3,10 +3,10 @@
 from urllib.parse import unquote
 
 from sandbox.errors import refuse
-from sandbox.kinds import Event, Json, Reply
 from sandbox.messages import emoji_object
-from sandbox.objects import member_object, user_object
-from sandbox.rest.call import Call, Route
+from sandbox.rest.request import Call, Route
+from sandbox.serializers import member_object, user_object
+from sandbox.value_types import Event, Json, Reply
 from sandbox.world import World
 
 

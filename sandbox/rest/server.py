@@ -14,12 +14,23 @@ from aiohttp import web
 
 from sandbox.errors import ApiError, RateLimited, refuse
 from sandbox.faults import Fault
-from sandbox.kinds import Body, Reply
-from sandbox.rest import applications, callbacks, channels, guilds, messages, misc, reactions, threads, users, webhooks
+from sandbox.rest import (
+    applications,
+    callbacks,
+    channels,
+    gateway_info,
+    guilds,
+    messages,
+    reactions,
+    threads,
+    users,
+    webhooks,
+)
 from sandbox.rest.body import read_body
-from sandbox.rest.call import Call, Handler, Route
+from sandbox.rest.request import Call, Handler, Route
 from sandbox.state import Sandbox
 from sandbox.transcript import summary
+from sandbox.value_types import Body, Reply
 
 log = logging.getLogger(__name__)
 PREFIX = "/api/v10"
@@ -29,7 +40,7 @@ ROUTES: list[Route] = [
     *channels.ROUTES,
     *guilds.ROUTES,
     *messages.ROUTES,
-    *misc.ROUTES,
+    *gateway_info.ROUTES,
     *reactions.ROUTES,
     *threads.ROUTES,
     *users.ROUTES,

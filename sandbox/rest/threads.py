@@ -2,12 +2,12 @@
 
 from sandbox.clock import iso
 from sandbox.errors import ApiError
-from sandbox.kinds import Json, Reply
-from sandbox.objects import channel_object
-from sandbox.rest.call import Call, Route
 from sandbox.rest.channels import told
+from sandbox.rest.request import Call, Route
 from sandbox.seed import add_channel
+from sandbox.serializers import channel_object
 from sandbox.validate.tree import Problems
+from sandbox.value_types import Json, Reply
 from sandbox.world import PRIVATE_THREAD, PUBLIC_THREAD, THREADS, World
 
 

@@ -1,12 +1,12 @@
 """Users, the bot itself, its guilds and its direct channels."""
 
 from sandbox.errors import refuse
-from sandbox.kinds import Json, Reply
-from sandbox.objects import channel_object, user_object
 from sandbox.permissions import base
-from sandbox.rest.call import Call, Route
 from sandbox.rest.guilds import leave
+from sandbox.rest.request import Call, Route
 from sandbox.seed import add_channel
+from sandbox.serializers import channel_object, user_object
+from sandbox.value_types import Json, Reply
 from sandbox.world import DM, World
 
 

@@ -2,11 +2,11 @@
 
 from sandbox import messages
 from sandbox.errors import ApiError, refuse
-from sandbox.kinds import Json, Reply
 from sandbox.messages import EPHEMERAL, LOADING, REPLY, message_object
-from sandbox.rest import compose
-from sandbox.rest.call import Call, Route
+from sandbox.rest import message_builder
 from sandbox.rest.messages import limit_old_edits
+from sandbox.rest.request import Call, Route
+from sandbox.value_types import Json, Reply
 
 FOLLOWUPS_WITHOUT_GUILD = 5
 
@@ -33,25 +33,25 @@ def follow_up(call: Call) -> Reply:
     if record["deferred"] and original is not None and original["flags"] & LOADING:
         body = {name: value for name, value in call.json.items() if name != "flags"}
         kept = {"flags": int(call.json.get("flags") or 0) & ~EPHEMERAL} if call.json.get("flags") else {}
-        return Reply(data=compose.answer(call, _filled(call, record, original, body | kept)))
+        return Reply(data=message_builder.answer(call, _filled(call, record, original, body | kept)))
     if "0" not in record["owners"]:
         if record["followups"] >= FOLLOWUPS_WITHOUT_GUILD:
             words = "This interaction has reached the maximum number of follow up messages that can be sent"
             raise ApiError(400, 40094, words)
         call.sandbox.desk.change(record, followups=record["followups"] + 1)
-    channel = compose.channel_of(call, record)
+    channel = message_builder.channel_of(call, record)
     fields: Json = {"interaction_id": record["id"], "metadata": record["metadata"]}
     if original is not None:
         fields["metadata"] = record["metadata"] | {"original_response_message_id": original["id"]}
         reference = {"message_id": original["id"], "channel_id": channel["id"]}
         reference |= {"guild_id": channel["guild_id"]} if channel["guild_id"] else {}
         fields |= {"type": REPLY, "reference": reference}
-    made = compose.create(call, channel, call.json, interaction=record, **fields)
-    return Reply(data=compose.answer(call, made)) if call.flag("wait") else Reply(status=204)
+    made = message_builder.create(call, channel, call.json, interaction=record, **fields)
+    return Reply(data=message_builder.answer(call, made)) if call.flag("wait") else Reply(status=204)
 
 
 def _filled(call: Call, record: Json, message: Json, body: Json) -> Json:
-    made = compose.edit(call, message, body)
+    made = message_builder.edit(call, message, body)
     if record["deferred"] and message["id"] == record["original_id"]:
         call.sandbox.desk.change(call.world.tables["interaction"][record["id"]], deferred=False)
     return made
@@ -65,7 +65,7 @@ def edit_message(call: Call) -> Reply:
     record = _interaction(call)
     message = _message(call, record)
     limit_old_edits(call, message)
-    return Reply(data=compose.answer(call, _filled(call, record, message, call.json)))
+    return Reply(data=message_builder.answer(call, _filled(call, record, message, call.json)))
 
 
 def delete_message(call: Call) -> Reply:

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from sandbox.kinds import Json
 from sandbox.validate.tree import Path, Problems
+from sandbox.value_types import Json
 
 CHAT, USER, MESSAGE = 1, 2, 3
 MOST = {CHAT: 100, USER: 5, MESSAGE: 5}

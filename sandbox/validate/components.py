@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from sandbox.kinds import Json
 from sandbox.validate.emoji import check_emoji
 from sandbox.validate.tree import Path, Problems
+from sandbox.value_types import Json
 
 ROW, BUTTON, STRING, TEXT_INPUT, USER, ROLE, MENTIONABLE, CHANNEL, SECTION, TEXT = range(1, 11)
 THUMBNAIL, GALLERY, FILE, SEPARATOR, CONTAINER, LABEL, UPLOAD = 11, 12, 13, 14, 17, 18, 19

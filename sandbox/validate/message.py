@@ -3,10 +3,10 @@
 from typing import Any
 
 from sandbox.errors import refuse
-from sandbox.kinds import Json
 from sandbox.messages import EPHEMERAL, SILENT, SUPPRESS_EMBEDS, V2
 from sandbox.validate.components import check_components
 from sandbox.validate.tree import Path, Problems
+from sandbox.value_types import Json
 
 EMBED_TEXTS = (("title", 256), ("description", 4096))
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from sandbox.kinds import Json
 from sandbox.validate.components import (
     LABEL,
     ROW,
@@ -16,6 +15,7 @@ from sandbox.validate.components import (
     check_select,
 )
 from sandbox.validate.tree import Path, Problems
+from sandbox.value_types import Json
 
 RADIO, CHECKBOXES, CHECKBOX = 21, 22, 23
 FIELDS = (TEXT_INPUT, *SELECTS, UPLOAD, RADIO, CHECKBOXES, CHECKBOX)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sandbox.errors import refuse
-from sandbox.kinds import Json
+from sandbox.value_types import Json
 
 Path = tuple[str | int, ...]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.admission import Pressed
+from bot.admission import PressedButton
 from core.cost import period_of
 from core.errors import DiskFull, Gone, NotAllowed, QueueFull, QuotaSpent, Refused
 from core.job import Kind, Lane, Lora, Source, State
@@ -59,9 +59,9 @@ async def test_quota_and_insert_are_one_transaction(tmp_path: Path) -> None:
         answers = await asyncio.gather(*wishes, return_exceptions=True)
         taken = [answer for answer in answers if not isinstance(answer, BaseException)]
         assert all(isinstance(answer, QuotaSpent) for answer in answers if isinstance(answer, BaseException))
-        purse = await bot.admission.purse(bot.admission.account("alice", "1"))
+        status = await bot.admission.account_status(bot.admission.account("alice", "1"))
         assert taken
-        assert sum(job.reserved_ms for job in taken) + purse.balance_ms == 600
+        assert sum(job.reserved_ms for job in taken) + status.balance_ms == 600
         await bot.clean()
 
 
@@ -78,10 +78,10 @@ async def test_one_member_cannot_fill_the_queue_and_all_together_have_a_cap(tmp_
 
 async def test_a_wish_said_twice_at_the_last_free_place_is_the_first_ones_job(tmp_path: Path) -> None:
     async with headless(tmp_path, DARKROOM_WAITING="1", DARKROOM_QUEUE="1", **NO_WORKER) as bot:
-        wish = bot.wish("a red boat", pressed=Pressed(parent="job1", verb="again"))
-        first = await bot.admission.submit(wish)
-        assert (await bot.admission.submit(wish)).id == first.id, "Discord may tell of one interaction twice"
-        again = bot.wish("a red boat", pressed=wish.pressed)
+        job_request = bot.job_request("a red boat", pressed=PressedButton(parent="job1", verb="again"))
+        first = await bot.admission.submit(job_request)
+        assert (await bot.admission.submit(job_request)).id == first.id, "Discord may tell of one interaction twice"
+        again = bot.job_request("a red boat", pressed=job_request.pressed)
         assert (await bot.admission.submit(again)).id == first.id, "and a person may click twice"
         with pytest.raises(QueueFull, match=r"You have 1 job waiting.*when it has started"):
             await bot.imagine()
@@ -148,16 +148,16 @@ async def test_a_nearly_full_disk_stops_admission_with_a_sentence(tmp_path: Path
 
 async def test_the_same_interaction_twice_is_one_job(tmp_path: Path) -> None:
     async with headless(tmp_path, **NO_WORKER) as bot:
-        wish = bot.wish("a red boat")
-        first, second = await asyncio.gather(bot.admission.submit(wish), bot.admission.submit(wish))
+        job_request = bot.job_request("a red boat")
+        first, second = await asyncio.gather(bot.admission.submit(job_request), bot.admission.submit(job_request))
         assert first.id == second.id
-        assert (await bot.jobs.counts(wish.account)).waiting == 1
+        assert (await bot.jobs.counts(job_request.account)).waiting == 1
         await bot.clean()
 
 
 async def test_two_presses_of_one_button_by_one_person_are_one_job(tmp_path: Path) -> None:
     async with headless(tmp_path, **NO_WORKER) as bot:
-        pressed = Pressed(parent="job1", verb="again")
+        pressed = PressedButton(parent="job1", verb="again")
         first = await bot.imagine(pressed=pressed)
         assert (await bot.imagine(pressed=pressed)).id == first.id
         assert (await bot.imagine(pressed=pressed, user="bob")).id != first.id
@@ -200,9 +200,9 @@ async def test_the_quote_is_never_exceeded_and_learns_from_what_was_measured(tmp
         await bot.clean()
 
 
-async def test_purse_shows_this_months_time_before_the_first_job(tmp_path: Path) -> None:
+async def test_the_account_shows_this_months_time_before_the_first_job(tmp_path: Path) -> None:
     async with headless(tmp_path, DARKROOM_FAST_MINUTES="3", **NO_WORKER) as bot:
-        purse = await bot.admission.purse(bot.admission.account("alice", "1"))
-        assert (purse.balance_ms, purse.running, purse.waiting) == (180_000, 0, 0)
-        again = await bot.admission.purse(bot.admission.account("alice", "1"))
-        assert again == purse
+        status = await bot.admission.account_status(bot.admission.account("alice", "1"))
+        assert (status.balance_ms, status.running, status.waiting) == (180_000, 0, 0)
+        again = await bot.admission.account_status(bot.admission.account("alice", "1"))
+        assert again == status

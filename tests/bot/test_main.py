@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from bot import health
-from bot.config import ROOT
+from bot.config.config import ROOT
+from tests.harness.crash_lives import Stage, about, until
 from tests.harness.headless import FAKE_WORKER
-from tests.harness.lives import Stage, about, until
 from tests.harness.sandbox import Running, running_sandbox
 
 TOKEN = "an-unmistakable-token"
@@ -65,7 +65,7 @@ async def test_a_refused_token_ends_it_with_the_cure_and_is_not_repeated(tmp_pat
 
 
 async def test_a_discord_that_does_not_answer_is_said_at_once_and_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    from bot.discord_url import Unreachable, until_reachable
+    from bot.interactions.api_endpoint import Unreachable, until_reachable
 
     with pytest.raises(Unreachable, match=r"does not answer.*DISCORD_API_URL"):
         await until_reachable("http://127.0.0.1:9", seconds=0.5, silent_seconds=0.0)

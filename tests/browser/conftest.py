@@ -8,7 +8,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.browser import chromium
-from tests.browser.stage import Stage, scripted_bot
+from tests.browser.page_fixture import Stage, scripted_bot
 from tests.harness.sandbox import running_sandbox
 
 

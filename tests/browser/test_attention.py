@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page
 
 from tests.browser import chromium
-from tests.browser.stage import AT_BOTTOM, GAP, PHONE, Stage, said
+from tests.browser.page_fixture import AT_BOTTOM, GAP, PHONE, Stage, said
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Locator, Page
 
 from tests.browser import chromium
-from tests.browser.stage import AT_BOTTOM, PHONE, Stage, picture, said
+from tests.browser.page_fixture import AT_BOTTOM, PHONE, Stage, picture, said
 from tests.harness.control import Json
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]

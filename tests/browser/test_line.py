@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Browser
 
 from tests.browser import chromium
-from tests.browser.stage import Stage, said
+from tests.browser.page_fixture import Stage, said
 from tests.harness.sandbox import running_sandbox
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]

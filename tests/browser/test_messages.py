@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.browser import chromium
-from tests.browser.stage import AT_BOTTOM, GAP, PHONE, Stage, picture, said
+from tests.browser.page_fixture import AT_BOTTOM, GAP, PHONE, Stage, picture, said
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
 

@@ -4,9 +4,9 @@ import asyncio
 import os
 from functools import partial
 
-from bot import helping
+from cogs import help as help_cog
 from core.parameters import PARAMETERS
-from tests.harness import weights
+from tests.harness import weight_files
 from tests.harness.darkroom import darkroom, eventually, running_bot
 from tests.harness.sandbox import running_sandbox
 
@@ -57,7 +57,7 @@ async def test_turbo_is_remembered_and_its_price_is_said(tmp_path):
 
 async def test_help_has_short_pages_with_every_parameter(tmp_path):
     async with darkroom(tmp_path) as room:
-        pages = [await room.answer("help", page=page.name) for page in helping.PAGES]
+        pages = [await room.answer("help", page=page.name) for page in help_cog.PAGES]
     assert all(told["ephemeral"] and len(told["content"]) <= 2000 for told in pages)
     whole = "\n".join(told["content"] for told in pages)
     assert all(parameter.example in whole for parameter in PARAMETERS)
@@ -65,10 +65,10 @@ async def test_help_has_short_pages_with_every_parameter(tmp_path):
 
 async def test_another_model_and_a_lora_are_named_in_the_prompt_and_shown(tmp_path):
     data = tmp_path / "data"
-    weights.folder(data / "models" / "mine")
-    weights.lora(data / "loras" / "ink.safetensors")
+    weight_files.folder(data / "models" / "mine")
+    weight_files.lora(data / "loras" / "ink.safetensors")
     os.utime(data / "loras" / "ink.safetensors", (1, 1))
-    for path in weights.all_of(data / "models"):
+    for path in weight_files.all_of(data / "models"):
         os.utime(path, (1, 1))
     async with darkroom(tmp_path) as room:
         info = await room.answer("info")
@@ -102,7 +102,7 @@ async def test_why_the_gpu_is_away_is_told_to_owners_and_escaped_and_members_hea
     async with darkroom(tmp_path, f"--load-fails '{reason}'") as room:
 
         async def away():
-            return room.parts.services.scheduler.worker_state().sentence
+            return "mo_dels" in room.parts.services.scheduler.worker_state().sentence
 
         await eventually(away)
         owners = (await room.answer("info", as_="alice"))["content"]

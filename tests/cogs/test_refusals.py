@@ -159,7 +159,9 @@ async def test_two_presses_at_once_make_one_job(tmp_path):
         both = await asyncio.gather(room.press(grid, "V2"), room.press(grid, "V2"))
         assert sorted(answer["ephemeral"] for answer in both) == [False, True]
         assert "under way already: https://discord.com/channels" in next(a for a in both if a["ephemeral"])["content"]
-        assert len(await room.parts.services.jobs.children((await room.job(grid)).id)) == 1
+        parent = {"parent": (await room.job(grid)).id}
+        children = await room.parts.services.db.read("SELECT id FROM job WHERE source_job = :parent", parent)
+        assert len(children) == 1
 
 
 async def test_two_people_press_the_same_button_and_each_gets_theirs(tmp_path):
@@ -220,7 +222,7 @@ async def test_a_pruned_picture_of_other_weights_is_refused_at_its_button_and_ag
             await eventually(loaded)
             kept = await room.press(grid, "U1")
             assert not kept["ephemeral"], "what is kept is shown, whatever made it"
-            await services.pictures.forget(await room.job(grid))
+            await services.images.forget(await room.job(grid))
             refused = await room.press(grid, label)
             assert refused["ephemeral"] and "cannot be drawn again" in refused["content"]
             assert labels(refused) == ["Fix and run"]

@@ -46,18 +46,18 @@ def info(**changes: Any) -> ModelInfo:
 
 
 def test_what_the_worker_says_replaces_what_was_assumed_but_trained_sizes_stay():
-    model = POSTCARD.told(info())
+    model = POSTCARD.refined_by(info())
     assert (model.steps, model.guidance, model.sampler, model.sizes) == (24, 5.0, "euler_a", POSTCARD.sizes)
     assert (model.digest, model.edits, model.multiple) == ("d", ("tile",), 16)
-    other = SD15.told(info())
+    other = SD15.refined_by(info())
     assert (other.sizes, other.size_for(1, 1)) == ((), (256, 256))
 
 
 def test_what_the_catalogue_fixes_no_worker_changes():
-    model = replace(SD15, fixed=("steps", "guidance", "native", "sampler")).told(info())
+    model = replace(SD15, fixed=("steps", "guidance", "native", "sampler")).refined_by(info())
     assert (model.native, model.steps, model.guidance, model.sampler) == (512, SD15.steps, SD15.guidance, SD15.sampler)
     assert model.digest == "d"
-    assert replace(SD15, sampler="lcm", fixed=("sampler",)).told(info(samplers=("euler_a",))).sampler == "euler_a"
+    assert replace(SD15, sampler="lcm", fixed=("sampler",)).refined_by(info(samplers=("euler_a",))).sampler == "euler_a"
 
 
 @pytest.mark.parametrize(

@@ -6,39 +6,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.fairness import Scope, Waiting
+from core.fairness import Scope, WaitingJob
 from core.job import Lane
 from core.preemption import (
     COLD_SLICE_MS,
     PAUSED_ROWS,
     SLICE_MS,
-    Room,
-    Running,
+    Capacity,
+    RunningJob,
     arrange,
+    capacity_of,
     enter,
     fits,
     holder,
-    make_way,
-    room_in,
+    jobs_to_displace,
 )
 
 WARM = frozenset({"x"})
 
 
 def waiting(account="alice", lane=Lane.FAST, estimate=1000, key="x:256x256", order=0, **more):
-    return Waiting(job=f"job{order}", account=account, lane=lane, estimate_ms=estimate, key=key, order=order, **more)
+    return WaitingJob(job=f"job{order}", account=account, lane=lane, estimate_ms=estimate, key=key, order=order, **more)
 
 
 def running(job="a", lane=Lane.FAST, account="alice", model="x", rows=4, **more):
-    return Running(job=job, lane=lane, account=account, model=model, rows=rows, **more)
+    return RunningJob(job=job, lane=lane, account=account, model=model, rows=rows, **more)
 
 
-def runs(*crew, rows=8, credit_ms=0.0, holding=None, warm=WARM):
-    return set(arrange(crew, rows=rows, credit_ms=credit_ms, holding=holding, warm=warm).runs)
+def runs(*jobs, rows=8, credit_ms=0.0, holding=None, warm=WARM):
+    return set(arrange(jobs, rows=rows, credit_ms=credit_ms, holding=holding, warm=warm).runs)
 
 
-def room(*crew, lane=Lane.FAST, rows=8, warm=WARM, cap=3):
-    return room_in(crew, rows=rows, lane=lane, warm=warm, running_per_account=cap)
+def capacity(*jobs, lane=Lane.FAST, rows=8, warm=WARM, cap=3):
+    return capacity_of(jobs, rows=rows, lane=lane, warm=warm, running_per_account=cap)
 
 
 # --- lanes ---------------------------------------------------------------------------------------------------------
@@ -85,19 +85,19 @@ def test_while_a_job_is_on_its_way_those_below_fill_the_gap_if_their_model_is_lo
 
 
 def test_fast_work_goes_on_while_relax_is_on_its_way_to_its_slice():
-    crew = running("f", model="loading"), running("r", Lane.RELAX, queueing=True)
-    assert runs(*crew, credit_ms=SLICE_MS, holding=Lane.FAST) == {"f"}
+    jobs = running("f", model="loading"), running("r", Lane.RELAX, queueing=True)
+    assert runs(*jobs, credit_ms=SLICE_MS, holding=Lane.FAST) == {"f"}
 
 
 def test_relax_saves_up_for_longer_where_its_model_would_have_to_be_loaded():
-    crew = running("r", Lane.RELAX, model="y"), running("f")
-    assert runs(*crew, credit_ms=SLICE_MS, holding=Lane.FAST) == {"f"}
-    assert runs(*crew, credit_ms=COLD_SLICE_MS, holding=Lane.FAST) == {"r"}
+    jobs = running("r", Lane.RELAX, model="y"), running("f")
+    assert runs(*jobs, credit_ms=SLICE_MS, holding=Lane.FAST) == {"f"}
+    assert runs(*jobs, credit_ms=COLD_SLICE_MS, holding=Lane.FAST) == {"r"}
 
 
 def test_a_job_that_must_run_alone_is_left_alone():
     assert runs(running("r", Lane.RELAX, solo=True), holding=Lane.RELAX, credit_ms=-1e4) == {"r"}
-    assert room(running("r", Lane.RELAX, solo=True)) is None
+    assert capacity(running("r", Lane.RELAX, solo=True)) is None
 
 
 # --- rows ----------------------------------------------------------------------------------------------------------
@@ -116,15 +116,15 @@ def test_a_displaced_job_goes_on_when_there_is_room_again():
 
 def test_rows_that_pause_take_none_of_the_others_room():
     relaxed = running("r", Lane.RELAX, rows=8)
-    assert room(relaxed).rows == 8
-    assert room(relaxed, running("f")).rows == 4
-    assert room(running("f"), lane=Lane.RELAX).rows == 8
+    assert capacity(relaxed).rows == 8
+    assert capacity(relaxed, running("f")).rows == 4
+    assert capacity(running("f"), lane=Lane.RELAX).rows == 8
 
 
 def test_the_memory_for_paused_rows_is_bounded():
     full = [running(f"r{n}", Lane.RELAX, rows=4) for n in range((8 + PAUSED_ROWS) // 4 - 1)]
-    assert fits(waiting(rows=4), room(*full))
-    assert not fits(waiting(rows=4), room(*full, running("last", Lane.RELAX, rows=4)))
+    assert fits(waiting(rows=4), capacity(*full))
+    assert not fits(waiting(rows=4), capacity(*full, running("last", Lane.RELAX, rows=4)))
 
 
 @given(
@@ -135,20 +135,20 @@ def test_the_memory_for_paused_rows_is_bounded():
     st.sampled_from([None, *Lane]),
 )
 def test_whatever_is_there_one_lane_runs_it_fits_and_somebody_does(jobs, credit_ms, holding):
-    crew = [
+    jobs = [
         running(str(n), lane, rows=rows, displaced=displaced, queueing=queueing)
         for n, (lane, rows, displaced, queueing) in enumerate(jobs)
     ]
-    shift = arrange(crew, rows=8, credit_ms=credit_ms, holding=holding, warm=WARM)
-    chosen = [job for job in crew if job.job in shift.runs]
-    assert bool(chosen) == any(not job.queueing for job in crew)
+    shift = arrange(jobs, rows=8, credit_ms=credit_ms, holding=holding, warm=WARM)
+    chosen = [job for job in jobs if job.job in shift.runs]
+    assert bool(chosen) == any(not job.queueing for job in jobs)
     assert len({job.lane for job in chosen}) <= 1 and not any(job.queueing for job in chosen)
     assert sum(job.rows for job in chosen) <= 8
 
 
 def test_a_member_is_capped_by_what_is_computed_at_once_and_not_by_what_pauses():
-    crew = running("r", Lane.RELAX), running("d", displaced=True), running("f")
-    assert room(*crew).resting == {"r", "d"}
+    jobs = running("r", Lane.RELAX), running("d", displaced=True), running("f")
+    assert capacity(*jobs).resting == {"r", "d"}
 
 
 # --- members -------------------------------------------------------------------------------------------------------
@@ -161,37 +161,45 @@ def service_of(**accounts):
 def test_a_short_job_does_not_wait_for_the_end_of_a_long_one_of_a_member_who_was_served_more():
     long = [running(f"l{n}", booked_ms=10_000, measured_ms=800) for n in range(2)]
     service = service_of(alice=20_000, bob=10_000)  # bob was lifted to where alice was when her second one began
-    assert make_way(waiting("bob", estimate=800, rows=4), room(*long), service) == ("l1",)
-    assert make_way(waiting("bob", estimate=900, rows=4), room(*long), service) == (), "alice is not that far ahead"
+    assert jobs_to_displace(waiting("bob", estimate=800, rows=4), capacity(*long), service) == ("l1",)
+    assert jobs_to_displace(waiting("bob", estimate=900, rows=4), capacity(*long), service) == (), (
+        "alice is not that far ahead"
+    )
 
 
 def test_nobody_is_displaced_for_an_own_job_or_for_one_that_must_run_alone():
     long = [running(f"l{n}", booked_ms=10_000, measured_ms=5000) for n in range(2)]
-    assert make_way(waiting("alice", estimate=10, rows=4), room(*long), service_of(alice=20_000)) == ()
-    assert make_way(waiting("bob", estimate=10, rows=4, solo=True), room(*long), service_of(alice=20_000)) == ()
+    assert jobs_to_displace(waiting("alice", estimate=10, rows=4), capacity(*long), service_of(alice=20_000)) == ()
+    assert (
+        jobs_to_displace(waiting("bob", estimate=10, rows=4, solo=True), capacity(*long), service_of(alice=20_000))
+        == ()
+    )
 
 
 def test_equal_grids_of_equal_members_run_to_their_end():
     first = [running(name, account=name, booked_ms=1000, measured_ms=900) for name in ("ann", "bob")]
     service = service_of(ann=1000, bob=1000)
-    assert enter([waiting("carl", rows=4)], service, room(*first)) is None
+    assert enter([waiting("carl", rows=4)], service, capacity(*first)) is None
 
 
 def test_as_many_give_way_as_are_needed_the_most_served_first():
-    crew = [running("a", account="ann", rows=2), running("b", account="bob", rows=3), running("c", account="c", rows=3)]
+    jobs = [running("a", account="ann", rows=2), running("b", account="bob", rows=3), running("c", account="c", rows=3)]
     service = service_of(ann=9000, bob=8000, c=0)
-    assert make_way(waiting("dan", estimate=500, rows=4), room(*crew), service) == ("a", "b")
+    assert jobs_to_displace(waiting("dan", estimate=500, rows=4), capacity(*jobs), service) == ("a", "b")
 
 
 def test_of_one_members_jobs_the_newest_gives_way_first():
-    crew = [running(f"a{n}", rows=2, booked_ms=1000, measured_ms=500) for n in range(4)]
-    assert make_way(waiting("bob", estimate=2000, rows=4), room(*crew), service_of(alice=4000)) == ("a3", "a2")
+    jobs = [running(f"a{n}", rows=2, booked_ms=1000, measured_ms=500) for n in range(4)]
+    assert jobs_to_displace(waiting("bob", estimate=2000, rows=4), capacity(*jobs), service_of(alice=4000)) == (
+        "a3",
+        "a2",
+    )
 
 
 def test_a_job_that_gave_way_is_next_unless_its_member_is_ahead_by_as_much():
-    crew = running("d", displaced=True), running("f", account="bob", rows=8)
-    assert room(*crew).rows == 0
-    assert not fits(waiting("carl", rows=1), room(*crew))
+    jobs = running("d", displaced=True), running("f", account="bob", rows=8)
+    assert capacity(*jobs).rows == 0
+    assert not fits(waiting("carl", rows=1), capacity(*jobs))
 
 
 # --- models --------------------------------------------------------------------------------------------------------
@@ -199,43 +207,41 @@ def test_a_job_that_gave_way_is_next_unless_its_member_is_ahead_by_as_much():
 
 def test_models_that_are_not_all_loaded_take_no_turns_in_a_lane():
     other = waiting(key="y:256x256", rows=4)
-    assert not fits(other, room(running("a")))
-    assert fits(other, room(running("a"), warm=frozenset({"x", "y"})))
-    assert fits(other, room()), "an empty worker may load it"
-    assert fits(other, room(running("r", Lane.RELAX))), "a paused job takes no turns"
+    assert not fits(other, capacity(running("a")))
+    assert fits(other, capacity(running("a"), warm=frozenset({"x", "y"})))
+    assert fits(other, capacity()), "an empty worker may load it"
+    assert fits(other, capacity(running("r", Lane.RELAX))), "a paused job takes no turns"
 
 
 def test_no_job_gives_way_to_one_whose_model_would_have_to_be_loaded():
-    crew = [running(rows=8, booked_ms=1000, measured_ms=900)]
+    jobs = [running(rows=8, booked_ms=1000, measured_ms=900)]
     service = service_of(alice=90_000)
-    assert make_way(waiting("bob", rows=4), room(*crew), service) == ("a",)
-    assert make_way(waiting("bob", key="y:256x256", rows=4), room(*crew), service) == ()
+    assert jobs_to_displace(waiting("bob", rows=4), capacity(*jobs), service) == ("a",)
+    assert jobs_to_displace(waiting("bob", key="y:256x256", rows=4), capacity(*jobs), service) == ()
 
 
 def test_jobs_of_several_models_go_on_together_only_where_all_are_loaded():
-    crew = running("a"), running("b", model="y", rows=2), running("c", rows=2)
-    assert runs(*crew) == {"a", "c"}
-    assert runs(*crew, warm=frozenset({"x", "y"})) == {"a", "b", "c"}
-    assert not fits(waiting(rows=1), room(*crew)), "the one that waits for its model is not overtaken"
+    jobs = running("a"), running("b", model="y", rows=2), running("c", rows=2)
+    assert runs(*jobs) == {"a", "c"}
+    assert runs(*jobs, warm=frozenset({"x", "y"})) == {"a", "b", "c"}
+    assert not fits(waiting(rows=1), capacity(*jobs)), "the one that waits for its model is not overtaken"
 
 
 def test_a_loaded_model_enters_before_one_that_is_not():
     heads = [waiting("ann", key="y:256x256", order=0), waiting("bob", key="x:256x256", order=1)]
-    assert enter(heads, {}, room()).turn.waiting.account == "bob"
-    assert enter(heads, service_of(bob=1001), room()).turn.waiting.account == "ann"
+    assert enter(heads, {}, capacity()).turn.waiting.account == "bob"
+    assert enter(heads, service_of(bob=1001), capacity()).turn.waiting.account == "ann"
 
 
 @pytest.mark.parametrize(
     ("space", "job", "enters"),
     [
-        (Room(), waiting(), True),
-        (Room(rows=4, alone=False), waiting(rows=4), True),
-        (Room(rows=3, alone=False), waiting(rows=4), False),
-        (Room(rows=3, alone=True), waiting(rows=4), True),
-        (Room(alone=False), waiting(solo=True), False),
-        (Room(alone=True), waiting(solo=True), True),
-        (Room(keys=frozenset({"wide"})), waiting(key="square"), False),
-        (Room(keys=frozenset({"wide"})), waiting(key="wide"), True),
+        (Capacity(), waiting(), True),
+        (Capacity(rows=4, alone=False), waiting(rows=4), True),
+        (Capacity(rows=3, alone=False), waiting(rows=4), False),
+        (Capacity(rows=3, alone=True), waiting(rows=4), True),
+        (Capacity(alone=False), waiting(solo=True), False),
+        (Capacity(alone=True), waiting(solo=True), True),
     ],
 )
 def test_who_may_enter_now(space, job, enters):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.catalogue import FAMILIES, POSTCARD, SD15, Choices, LoraFile, Style
 from core.errors import PromptError
-from core.job import House, Lane, Lora
+from core.job import HouseStyle, Lane, Lora
 from core.parameters import BY_NAME, IGNORED, PARAMETERS, table
 from core.prompt import MAX_TEXT, MAX_TYPED, Defaults, Parsed, clean, parse
 
@@ -189,7 +189,7 @@ def test_chaos_and_tile_reach_the_request():
 
 
 def test_the_house_style_counts_a_tenth_unless_more_or_less_is_asked_for():
-    assert read("a boat --model styled").request.house == House(positive="calm light", negative="fog", weight=0.1)
+    assert read("a boat --model styled").request.house == HouseStyle(positive="calm light", negative="fog", weight=0.1)
     assert read("a boat --model styled --stylize 1000").request.house.weight == 1
     assert read("a boat --model styled --s 0").request.house is None
 
@@ -206,7 +206,7 @@ def test_the_styles_guidance_and_lora_grow_with_it_and_the_prompts_own_win():
 
 def test_a_style_leaves_out_what_its_model_cannot_do():
     request = read("a boat --model flux --stylize 1000").request
-    assert request.house == House(positive="calm light", negative="", weight=1)
+    assert request.house == HouseStyle(positive="calm light", negative="", weight=1)
     assert request.loras == ()  # glow is not made for it
 
 

@@ -21,13 +21,13 @@ from core.safetensors_header import (
     shape_by_width,
     shape_of,
 )
-from tests.harness import weights
+from tests.harness import weight_files
 
 UNET = "model.diffusion_model."
 
 
 def beginning(shapes: dict[str, list[int]], **metadata: str) -> bytes:
-    return weights.beginning(shapes, **metadata)[0]
+    return weight_files.beginning(shapes, **metadata)[0]
 
 
 def header(shapes: dict[str, list[int]], **metadata: str) -> Header:
@@ -37,7 +37,7 @@ def header(shapes: dict[str, list[int]], **metadata: str) -> Header:
 def checkpoint(block: int, width: int, channels: int = 4) -> Header:
     return header({
         f"{UNET}input_blocks.0.0.weight": [320, channels, 3, 3],
-        f"{UNET}input_blocks.{block}.1.{weights.CONTEXT}": [320, width],
+        f"{UNET}input_blocks.{block}.1.{weight_files.CONTEXT}": [320, width],
         "first_stage_model.decoder.conv_in.weight": [512, 4, 3, 3],
         "cond_stage_model.transformer.x": [4],
     })  # fmt: skip
@@ -160,7 +160,7 @@ def test_any_bytes_are_a_header_or_are_refused_in_words(data):
 
 
 def test_of_a_file_only_the_header_is_read(tmp_path):
-    path = weights.checkpoint(tmp_path / "model.safetensors")
+    path = weight_files.checkpoint(tmp_path / "model.safetensors")
     taken: list[int] = []
 
     with path.open("rb") as file:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from core import events, wire
 from core.errors import FrameError
-from core.job import Canvas, House, Input, Lora, MadeWith, Request, Role, Upscale
+from core.job import Canvas, HouseStyle, Input, Lora, MadeWith, Request, Role, Upscale
 
 REQUEST = Request(prompt="a red boat 🚤", negative="fog", width=256, height=320, seed=2**32 - 1, steps=20, guidance=4.5,
                   sampler="euler_a", count=4, stop=80, strength=0.6, model="postcard", chaos=7, tile=True,
-                  loras=(Lora(name="ink", weight=0.5),), house=House(positive="calm", weight=0.3),
+                  loras=(Lora(name="ink", weight=0.5),), house=HouseStyle(positive="calm", weight=0.3),
                   inputs=(Input(role=Role.STYLE, of="a/1", weight=2.0), Input(role=Role.MASK, of="b/0")),
                   canvas=Canvas(left=0, top=8, width=64, height=64), upscale=Upscale(factor=2))  # fmt: skip
 MADE = MadeWith(model="postcard", digest="abc", dtype="float32", device="cpu", engine="1")
@@ -29,7 +29,7 @@ MESSAGES = [
     events.LoadFailed(sentence="There is no model in that folder."),
     events.Heartbeat(phase=events.Phase.STEPPING, phase_seconds=0.25, jobs=(("a", 1), ("b", 2)), computing=("a",)),
     events.Heartbeat(phase=events.Phase.IDLE, phase_seconds=0),
-    events.HouseTime(cause="preview", gpu_ms=3),
+    events.OverheadTime(cause="preview", gpu_ms=3),
     events.Started(job="a", attempt=1, made_with=MADE),
     events.Progress(job="a", attempt=1, step=3, steps=20, gpu_ms=40, preview=b"\xff\xd8jpeg"),
     events.Picture(job="a", attempt=1, index=3, png=b"\x89PNG" * 1000),

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.harness.crash_lives import Stage, about, stage, until
 from tests.harness.crashing_bot import Crash
-from tests.harness.lives import Stage, about, stage, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
 

@@ -54,7 +54,7 @@ async def test_u_posts_the_single_picture_as_a_reply_to_the_grid(tmp_path):
         assert single["message_reference"]["message_id"] == grid["id"]
         assert "picture 2" in single["content"] and labels(single) == ["Vary", "ⓘ"]
         bytes_of_single = await room.control.download(single["attachments"][0]["url"])
-        assert bytes_of_single == await room.parts.services.pictures.read((await room.job(grid)).id, 1)
+        assert bytes_of_single == await room.parts.services.images.read((await room.job(grid)).id, 1)
         assert len(await room.posted()) == 2
 
 
@@ -101,7 +101,7 @@ async def test_delete_is_for_who_asked_and_for_moderators_and_takes_message_and_
         assert labels(about) == ["Delete"]
         await room.control.press(as_="bob", message=about["id"], label="Delete")
         await room.until(grid, deleted=True)
-        assert await room.parts.services.pictures.read(job.id, 0) is None
+        assert await room.parts.services.images.read(job.id, 0) is None
 
 
 async def test_a_running_job_can_be_cancelled_by_its_owner_and_nobody_else(tmp_path):
@@ -177,7 +177,7 @@ async def test_every_button_is_still_alive_after_many_edits_and_a_long_time(tmp_
 async def test_a_pruned_picture_is_rendered_again_when_a_button_needs_it(tmp_path, label):
     async with darkroom(tmp_path) as room:
         grid = await room.done(await room.imagine("a red boat"))
-        job, pictures = await room.job(grid), room.parts.services.pictures
+        job, pictures = await room.job(grid), room.parts.services.images
         before = await pictures.read(job.id, 1)
         await pictures.forget(job)
         answered = await room.press(grid, label, as_="bob")

@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 
 from tests.harness.control import ControlRefused
+from tests.harness.crash_lives import Stage, about, mortal_stage, until
 from tests.harness.crashing_bot import Bot
-from tests.harness.lives import Stage, about, mortal_stage, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
 

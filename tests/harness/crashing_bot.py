@@ -20,9 +20,10 @@ CONTEXT = multiprocessing.get_context("forkserver")
 #: Everything that a life imports, so that no life has to: there are a thousand of them.
 CONTEXT.set_forkserver_preload(
     [
-        "tests.harness.crashing_bot", "tests.harness.mortal_sandbox", "bot.main", "bot.client", "bot.discord_url",
-        "cogs.account", "cogs.help", "cogs.imagine", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin",
-        "PIL.PngImagePlugin", "PIL.PpmImagePlugin", "concurrent.futures.thread",
+        "tests.harness.crashing_bot", "tests.harness.mortal_sandbox", "bot.main", "bot.interactions.client",
+        "bot.interactions.api_endpoint", "cogs.lanes", "cogs.help", "cogs.imagine", "PIL.BmpImagePlugin",
+        "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
+        "concurrent.futures.thread",
     ]
 )  # fmt: skip
 _LIFE = ("/interactions/", "/webhooks/", "/channels/")
@@ -108,8 +109,8 @@ def hurry() -> None:
 
 def live(environ: Mapping[str, str], log: str, crash: Crash | None, tally: str | None) -> None:
     """The process: `bot.main.serve` with this environment, and nothing inherited but imports."""
-    from bot import logs
-    from bot.config import Config
+    from bot import log_setup
+    from bot.config.config import Config
     from bot.main import serve
 
     gc.freeze()  # else a collection looks at all that was imported, and with that copies it
@@ -117,7 +118,7 @@ def live(environ: Mapping[str, str], log: str, crash: Crash | None, tally: str |
     os.dup2(file, 1)
     os.dup2(file, 2)
     config = Config.from_env(environ, Path("/nonexistent"))
-    logs.set_up("info", config.secrets(), sys.stderr)
+    log_setup.set_up("info", config.secrets(), sys.stderr)
     hurry()
     points = Points(crash, tally)
     if crash or tally:

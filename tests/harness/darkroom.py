@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.client import DarkroomBot
-from bot.config import Config
-from bot.discord_url import point_at
+from bot.config.config import Config
+from bot.interactions.api_endpoint import point_at
+from bot.interactions.client import DarkroomBot
 from bot.main import Parts, build
 from core.job import Job
 from tests.harness.control import Control, Json

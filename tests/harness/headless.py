@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bot.admission import Pressed, Wish
-from bot.config import Config
-from bot.hub import Status
+from bot.admission import JobRequest, PressedButton
+from bot.config.config import Config
+from bot.event_bus import Status
 from bot.main import Parts, build
 from core.job import Job, Kind, Lane, Request, Source, State, Where
 
@@ -60,13 +60,13 @@ class Headless:
 
     async def imagine(self, prompt: str = "a red boat", *, user: str = "alice", **changes: Any) -> Job:
         """Admits a job as /imagine does."""
-        return await self.admission.submit(self.wish(prompt, user=user, **changes))
+        return await self.admission.submit(self.job_request(prompt, user=user, **changes))
 
-    def wish(self, prompt: str, *, user: str = "alice", **changes: Any) -> Wish:
+    def job_request(self, prompt: str, *, user: str = "alice", **changes: Any) -> JobRequest:
         """What a person wants."""
         kind, lane = changes.pop("kind", Kind.GRID), changes.pop("lane", Lane.FAST)
         source: Source | None = changes.pop("source", None)
-        pressed: Pressed | None = changes.pop("pressed", None)
+        pressed: PressedButton | None = changes.pop("pressed", None)
         number = next(_numbers)
         where = Where(
             guild="1",
@@ -76,7 +76,7 @@ class Headless:
             token=f"secret-token-{number}",
             token_expires_at=time.time() + 900,
         )
-        return Wish(
+        return JobRequest(
             kind=kind,
             lane=lane,
             user=user,
@@ -100,7 +100,7 @@ class Headless:
         """Waits for a worker with its model loaded."""
 
         async def look() -> bool:
-            return self.parts.door.status is Status.ONLINE
+            return self.parts.worker_server.status is Status.ONLINE
 
         await self.eventually(look, "a worker")
 

@@ -75,7 +75,7 @@ def declared(part: str) -> set[str]:
     ("start", "absent"),
     [
         ("bot.main", {"torch", "diffusers", "transformers", "numpy", "huggingface_hub"}),
-        ("sandbox.command", {"torch", "diffusers", "discord", "bot", "core"}),
+        ("sandbox.cli", {"torch", "diffusers", "discord", "bot", "core"}),
         ("worker.__main__", {"discord", "aiosqlite", "sqlite3", "bot", "storage"}),
     ],
 )

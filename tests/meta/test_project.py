@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from bot.config import VARIABLES
-from bot.misspelt import ELSEWHERE
+from bot.config.config import VARIABLES
+from bot.config.unknown_settings import ELSEWHERE
 from scripts import tables
 from tests.meta.tree import PACKAGES, ROOT, modules, name_of, tree_of
 

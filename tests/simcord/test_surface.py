@@ -13,11 +13,11 @@ from PIL import Image
 
 simcord = pytest.importorskip("simcord")
 
-from bot.client import DarkroomBot  # noqa: E402
-from bot.config import Config  # noqa: E402
+from bot.config.config import Config  # noqa: E402
+from bot.interactions.client import DarkroomBot  # noqa: E402
 from bot.main import build  # noqa: E402
 from core.job import MadeWith  # noqa: E402
-from core.preemption import Room  # noqa: E402
+from core.preemption import Capacity  # noqa: E402
 
 MADE = MadeWith(model="postcard", digest="0" * 8, dtype="float32", device="cpu", engine="test")
 
@@ -36,7 +36,7 @@ class Scene:
     async def finish_job(self) -> None:
         """What the scheduler and delivery would do with the next job in line."""
         jobs = self.services.jobs
-        claim = await jobs.claim(boot="test", worker="test", room=Room())
+        claim = await jobs.claim(boot="test", worker="test", room=Capacity())
         assert claim is not None
         job = claim.job
         await jobs.started(job.id, job.attempt, MADE)
@@ -47,7 +47,7 @@ class Scene:
 
     async def deliver(self) -> None:
         """Posts what the outbox holds."""
-        for delivery in await self.services.deliveries.undelivered(self.services.clock()):
+        for delivery in await self.services.outbox.undelivered(self.services.clock()):
             await self.bot.delivery.deliver(delivery)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.database import Database
-from tests.storage.store import Clock, Store, job_maker
+from tests.storage.opened_storage import Clock, Store, job_maker
 
 MEMORY = Path("/dev/shm")
 

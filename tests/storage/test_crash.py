@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from core.job import State
-from core.preemption import Room
+from core.preemption import Capacity
 from storage.database import Database
-from storage.deliveries import Outcome
-from tests.storage.life import COST_MS, STORIES, compute, deliver, submit
-from tests.storage.store import Clock, Store, job_maker
+from storage.outbox import DeliveryState
+from tests.storage.job_lives import COST_MS, STORIES, compute, deliver, submit
+from tests.storage.opened_storage import Clock, Store, job_maker
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,10 +42,10 @@ async def check(store, folder):
     assert await store.balance() == 60_000 - COST_MS, folder
     (booked,) = await store.rows("usage", "payer = 'account'")
     assert booked["gpu_ms"] == COST_MS, folder
-    assert [row["state"] for row in await store.rows("delivery")] == [Outcome.POSTED], folder
+    assert [row["state"] for row in await store.rows("delivery")] == [DeliveryState.POSTED], folder
     told = (folder / "discord.txt").read_text().splitlines()
     assert told == [f"{job.id} {'result' if job.state is State.DONE else 'cancelled'}"], folder
-    assert await store.jobs.claim(boot=store.boot, worker="w", room=Room()) is None
+    assert await store.jobs.claim(boot=store.boot, worker="w", capacity=Capacity()) is None
     (served,) = await store.rows("service", "scope = 'account'")
     assert served["ms"] == COST_MS, folder  # the fairness counters followed, too
 
@@ -54,7 +54,7 @@ async def check(store, folder):
 @pytest.mark.timeout(300)  # five seconds on two quiet cores
 @pytest.mark.parametrize("story", STORIES)
 async def test_a_kill_at_any_statement_changes_nothing_that_anybody_sees(story, folder):
-    program = (sys.executable, "-m", "tests.storage.life", story, str(folder))
+    program = (sys.executable, "-m", "tests.storage.job_lives", story, str(folder))
     lives = await asyncio.create_subprocess_exec(*program, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     points = int((await lives.communicate())[0])
     assert points > 60

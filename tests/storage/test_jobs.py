@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from core.job import Lane, Source, State
-from core.preemption import Room
-from storage.deliveries import Tell
+from core.preemption import Capacity
 from storage.jobs import DOUBLE_PRESS_SECONDS, Dedupe
 from storage.ledger import NotEnough
-from tests.storage.store import MADE, NOON
+from storage.outbox import DeliveryKind
+from tests.storage.opened_storage import MADE, NOON
 
 
 async def told(store):
@@ -27,7 +27,7 @@ async def test_a_job_lives_from_the_queue_to_the_outbox(store):
     done = await store.jobs.finish(claimed.id, 1, 812)
     assert (done.state, done.gpu_ms, done.charged_ms, done.finished_at) == (State.DONE, 812, 812, NOON)
     assert await store.balance() == 59_188
-    assert await told(store) == [(done.id, Tell.RESULT)]
+    assert await told(store) == [(done.id, DeliveryKind.RESULT)]
 
 
 async def test_a_row_gives_back_the_value_that_was_put_in(store):
@@ -40,7 +40,6 @@ async def test_a_row_gives_back_the_value_that_was_put_in(store):
     async with store.db.transaction() as tx:
         assert await store.jobs.submit(tx, job) == job
     assert await store.jobs.get(job.id) == job
-    assert await store.jobs.children(parent.id) == [job]
 
 
 async def test_an_account_without_enough_time_inserts_nothing(store):
@@ -66,7 +65,7 @@ async def test_turbo_costs_double(store):
     assert (await store.jobs.finish(job.id, 1, 601)).charged_ms == 1202
 
 
-async def test_a_member_never_pays_more_than_was_quoted_and_the_house_pays_the_rest(store):
+async def test_a_member_never_pays_more_than_was_quoted_and_the_rest_is_overhead(store):
     job = await store.running(estimate=1000)
     assert (await store.jobs.finish(job.id, 1, 1300)).charged_ms == 1000
     usage = [(row["payer"], row["cause"], row["gpu_ms"]) for row in await store.rows("usage")]
@@ -133,7 +132,7 @@ async def test_cancelled_job_is_refunded_once_even_if_the_worker_finishes_late(s
     assert await store.jobs.finish(job.id, 1, 1000) is None
     assert await store.jobs.cancelled(job.id, 1, 300) is None
     assert await store.balance() == 59_700
-    assert await told(store) == [(job.id, Tell.CANCELLED)]
+    assert await told(store) == [(job.id, DeliveryKind.CANCELLED)]
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.PREPARING])
@@ -142,7 +141,7 @@ async def test_a_job_cancelled_before_it_ran_costs_nothing(store, state):
     assert (await store.jobs.cancel_waiting(job.id)).charged_ms == 0
     assert await store.jobs.cancel_waiting(job.id) is None
     assert await store.balance() == 60_000
-    assert await store.jobs.claim(boot="boot1", worker="w", room=Room()) is None
+    assert await store.jobs.claim(boot="boot1", worker="w", capacity=Capacity()) is None
 
 
 async def test_a_running_job_is_not_cancelled_behind_its_workers_back(store):
@@ -150,13 +149,13 @@ async def test_a_running_job_is_not_cancelled_behind_its_workers_back(store):
     assert await store.jobs.cancel_waiting(job.id) is None
 
 
-async def test_a_failed_job_is_free_and_its_time_is_the_houses(store):
+async def test_a_failed_job_is_free_and_its_time_is_overhead(store):
     job = await store.running(estimate=1000)
     failed = await store.jobs.fail(job.id, 1, "The source picture is broken.", gpu_ms=400)
     assert (failed.state, failed.charged_ms, failed.failure) == (State.FAILED, 0, "The source picture is broken.")
     assert await store.balance() == 60_000
     assert [(row["payer"], row["gpu_ms"]) for row in await store.rows("usage")] == [("house", 400)]
-    assert await told(store) == [(job.id, Tell.FAILURE)]
+    assert await told(store) == [(job.id, DeliveryKind.FAILURE)]
 
 
 async def test_a_waiting_job_that_can_never_run_fails_without_an_attempt(store):
@@ -178,7 +177,7 @@ async def test_three_strikes_end_a_job_free_of_charge(store):
     assert await store.balance() == 60_000
     assert [(row["payer"], row["cause"], row["gpu_ms"]) for row in await store.rows("usage")] == [
         ("house", "lost", 50), ("house", "lost", 50), ("house", "failed", 50)]  # fmt: skip
-    assert await told(store) == [(job.id, Tell.FAILURE)]
+    assert await told(store) == [(job.id, DeliveryKind.FAILURE)]
 
 
 async def test_a_requeue_without_a_strike_never_counts(store):
@@ -188,7 +187,7 @@ async def test_a_requeue_without_a_strike_never_counts(store):
         await store.claim()
 
 
-async def test_what_a_lost_attempt_had_computed_is_the_houses_as_last_heard(store):
+async def test_what_a_lost_attempt_had_computed_is_overhead_as_last_heard(store):
     job = await store.running()
     assert await store.jobs.renew([(job.id, 1, 120), ("other", 1, 5)]) == {job.id}
     await store.jobs.renew([(job.id, 1, 90)])  # less: it began anew
@@ -214,12 +213,9 @@ async def test_a_new_boot_takes_back_what_older_boots_were_running(store):
     assert await store.jobs.new_boot("boot3") != []
 
 
-async def test_a_prepared_job_waits_until_it_is_released(store):
-    job = await store.admit(state=State.PREPARING)
-    assert await store.jobs.claim(boot="boot1", worker="w", room=Room()) is None
-    assert (await store.jobs.release_prepared(job.id)).state is State.QUEUED
-    assert await store.jobs.release_prepared(job.id) is None
-    assert (await store.claim()).id == job.id
+async def test_a_job_that_is_being_prepared_is_not_claimed(store):
+    await store.admit(state=State.PREPARING)
+    assert await store.jobs.claim(boot="boot1", worker="w", capacity=Capacity()) is None
 
 
 async def test_a_crop_of_a_kept_picture_is_inserted_and_done_in_one_transaction(store):
@@ -228,7 +224,7 @@ async def test_a_crop_of_a_kept_picture_is_inserted_and_done_in_one_transaction(
         await store.jobs.submit(tx, job)
         done = await store.jobs.finish_at_once(tx, job.id)
     assert (done.state, done.charged_ms) == (State.DONE, 0)
-    assert await told(store) == [(job.id, Tell.RESULT)]
+    assert await told(store) == [(job.id, DeliveryKind.RESULT)]
 
 
 async def test_counts_and_lists_say_who_waits_and_who_runs(store):
@@ -241,8 +237,6 @@ async def test_counts_and_lists_say_who_waits_and_who_runs(store):
     assert (counts.running, counts.waiting) == (1, 1)
     assert await store.jobs.waiting_total() == 2
     assert [job.id for job in await store.jobs.live_of(running.account)] == [running.id, waiting.id]
-    assert [job.id for job in await store.jobs.recent_of("alice")] == [waiting.id, running.id]
-    assert [job.id for job in await store.jobs.running()] == [running.id]
     assert len(await store.jobs.live()) == 3
 
 
@@ -254,7 +248,6 @@ async def test_counts_inside_a_transaction_see_what_it_did(store):
         assert (await store.jobs.counts(job.account, tx=tx)).waiting == 1
         assert await store.jobs.waiting_total(tx=tx) == 1
         assert (await store.jobs.get(job.id, tx=tx)).id == job.id
-    assert (await store.jobs.by_interaction(job.where.interaction)).id == job.id
 
 
 async def test_a_message_leads_to_its_job(store):
@@ -272,12 +265,12 @@ async def test_a_job_that_already_ended_cannot_enter_the_queue(store):
 async def test_a_running_job_that_nobody_wants_any_more_ends_as_cancelled_when_the_bot_dies(store):
     job = await store.running()
     await store.jobs.renew([(job.id, 1, 40)])
-    assert (await store.jobs.unwant(job.id)).unwanted
+    assert (await store.jobs.request_cancel(job.id)).cancel_requested
     assert await store.jobs.new_boot("later") == []
     ended = await store.jobs.get(job.id)
     assert (ended.state, ended.gpu_ms, ended.charged_ms) == (State.CANCELLED, 40, 40)
-    assert await store.jobs.claim(boot="later", worker="w", room=Room()) is None
-    assert await told(store) == [(job.id, Tell.CANCELLED)]
+    assert await store.jobs.claim(boot="later", worker="w", capacity=Capacity()) is None
+    assert await told(store) == [(job.id, DeliveryKind.CANCELLED)]
     assert await store.ledger.audit() == []
 
 
@@ -285,7 +278,7 @@ async def test_what_a_worker_has_forgiven_is_not_charged_when_the_bot_dies(store
     job = await store.running()
     await store.jobs.renew([(job.id, 1, 40)])
     await store.jobs.renew([(job.id, 1, 5)])
-    await store.jobs.unwant(job.id)
+    await store.jobs.request_cancel(job.id)
     await store.jobs.new_boot("later")
     assert (await store.jobs.get(job.id)).charged_ms == 5
     assert await store.ledger.audit() == []
@@ -294,7 +287,7 @@ async def test_what_a_worker_has_forgiven_is_not_charged_when_the_bot_dies(store
 @pytest.mark.parametrize("strike", [True, False])
 async def test_a_running_job_that_nobody_wants_any_more_ends_as_cancelled_when_its_worker_is_lost(store, strike):
     job = await store.running()
-    await store.jobs.unwant(job.id)
+    await store.jobs.request_cancel(job.id)
     ended = await store.jobs.requeue(job.id, 1, strike=strike, lost_ms=30)
     assert (ended.state, ended.charged_ms, ended.strikes) == (State.CANCELLED, 30, 0)
     assert await store.jobs.requeue(job.id, 1) is None
@@ -303,7 +296,7 @@ async def test_a_running_job_that_nobody_wants_any_more_ends_as_cancelled_when_i
 
 async def test_only_a_running_job_can_become_unwanted_and_it_may_still_be_done_in_time(store):
     waiting = await store.admit()
-    assert await store.jobs.unwant(waiting.id) is None
+    assert await store.jobs.request_cancel(waiting.id) is None
     job = await store.claim()
-    await store.jobs.unwant(job.id)
+    await store.jobs.request_cancel(job.id)
     assert (await store.jobs.finish(job.id, job.attempt, 10)).state is State.DONE

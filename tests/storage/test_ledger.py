@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from core.job import Account, Lane, PayerKind, State
-from core.preemption import Room
+from core.preemption import Capacity
 from storage.ledger import NotEnough
-from tests.storage.store import NOON
+from tests.storage.opened_storage import NOON
 
 ALICE = Account(kind=PayerKind.MEMBER, server="guild", id="alice")
 JULY = datetime(2026, 7, 1, tzinfo=UTC).timestamp()
@@ -149,16 +149,16 @@ async def test_a_second_settlement_fails_by_key(store):
     assert await store.balance() == 59_500
 
 
-async def test_house_time_is_booked_and_nothing_is_not(store):
-    await store.ledger.house("load", 1200)
-    await store.ledger.house("preview", 0)
+async def test_overhead_is_booked_and_nothing_is_not(store):
+    await store.ledger.book_overhead("load", 1200)
+    await store.ledger.book_overhead("preview", 0)
     assert [(row["cause"], row["gpu_ms"]) for row in await store.rows("usage")] == [("load", 1200)]
 
 
 async def test_restores_of_a_pruned_picture_may_be_booked_several_times(store):
     job = await store.running()
     for _ in range(2):
-        await store.ledger.house("restore", 100, job=job.id, attempt=1)
+        await store.ledger.book_overhead("restore", 100, job=job.id, attempt=1)
     assert (await store.jobs.finish(job.id, 1, 300)).charged_ms == 300
 
 
@@ -169,7 +169,7 @@ BROKEN = [
      " finished_at = 1 WHERE state = 'running'"),
     ("is charged what it reserved", "UPDATE job SET charged_ms = 0, gpu_ms = 0 WHERE state = 'done'"),
     ("is charged what was measured", "UPDATE job SET multiplier = 0.5 WHERE state = 'done'"),
-    ("is booked, to its account or to the house", "UPDATE job SET gpu_ms = 999 WHERE state = 'done'"),
+    ("is booked, to its account or as overhead", "UPDATE job SET gpu_ms = 999 WHERE state = 'done'"),
     ("is in the outbox", "DELETE FROM delivery"),
     ("is booked what it was charged", "INSERT INTO usage (payer, cause, job, attempt, gpu_ms, at)"
      " SELECT 'account', 'x', id, 1, 500, 0 FROM job WHERE state = 'done'"),
@@ -202,11 +202,11 @@ class Chaos:
 
     async def step(self):
         actions = (self.admit, self.admit, self.claim, self.claim, self.finish, self.finish, self.fail, self.cancel,
-                   self.requeue, self.jump, self.gift, self.house, self.boot)  # fmt: skip
+                   self.requeue, self.jump, self.gift, self.overhead, self.boot)  # fmt: skip
         await self.random.choice(actions)()
 
     async def running(self):
-        jobs = await self.store.jobs.running()
+        jobs = [job for job in await self.store.jobs.live() if job.state is State.RUNNING]
         return self.random.choice(jobs) if jobs else None
 
     async def admit(self):
@@ -219,7 +219,7 @@ class Chaos:
             assert error.balance_ms < error.needed_ms
 
     async def claim(self):
-        await self.store.jobs.claim(boot=self.store.boot, worker="w", room=Room())
+        await self.store.jobs.claim(boot=self.store.boot, worker="w", capacity=Capacity())
 
     async def finish(self):
         if job := await self.running():
@@ -249,8 +249,8 @@ class Chaos:
         await give(self.store, f"gift {now} {self.random.random()}", self.random.randint(1, 5000),
                    self.random.choice((None, now + 60, now + 86_400)), start=now)  # fmt: skip
 
-    async def house(self):
-        await self.store.ledger.house("load", self.spend())
+    async def overhead(self):
+        await self.store.ledger.book_overhead("load", self.spend())
 
     async def boot(self):
         self.store.boot = f"boot{self.random.random()}"
@@ -266,5 +266,5 @@ async def test_the_books_are_right_after_every_step_of_a_random_life(store, seed
         await chaos.step()
         assert await store.ledger.audit() == []
     booked = (await store.db.read("SELECT coalesce(sum(gpu_ms), 0) AS ms FROM usage"))[0]["ms"]
-    assert booked == chaos.measured  # Σ charged + Σ house = Σ busy
+    assert booked == chaos.measured  # Σ charged + Σ overhead = Σ busy
     assert (await store.db.read("SELECT min(ms) AS ms FROM service WHERE scope <> 'credit'"))[0]["ms"] >= 0

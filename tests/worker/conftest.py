@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.worker.bed import Bed
 from tests.worker.checkpoint import make
+from tests.worker.engine_driver import Bed
+from worker.checkpoints.loader import Loaded, load
 from worker.device import choose
-from worker.models import Loaded, load
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,10 +28,10 @@ from core.events import (
     Shutdown,
     Started,
 )
-from tests.worker.bed import pixels, request
+from tests.worker.bot_server import KEY, USUAL, Door, Visit, environment, submit, worker
 from tests.worker.checkpoint import make
-from tests.worker.door import KEY, USUAL, Door, Visit, environment, submit, worker
-from tests.worker.nursery import Forked, Nursery
+from tests.worker.engine_driver import pixels, request
+from tests.worker.forked_workers import Forked, Nursery
 from worker.__main__ import main
 
 Fork = Callable[..., AbstractContextManager[Forked]]
@@ -67,7 +67,7 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
 def far(folder: Path, fork: Fork) -> Iterator[tuple[Door, Forked]]:
     """A worker that dials again whenever a test has ended its visit, and its door."""
     door = Door()
-    with fork("--connect", door.address, "--model", str(folder), module="tests.worker.faulty") as process:
+    with fork("--connect", door.address, "--model", str(folder), module="tests.worker.faulty_worker") as process:
         yield door, process
     door.close()
 
@@ -197,7 +197,7 @@ def test_the_heart_beats_while_the_loop_hangs_and_says_who_was_computed(visit: V
 
 def test_a_slow_load_is_not_a_hang(door: Door, folder: Path, fork: Fork) -> None:
     arguments = ("--connect", door.address, "--local", "--model", str(folder))
-    with fork(*arguments, module="tests.worker.faulty", FAULT_LOAD_SECONDS="1.5"):
+    with fork(*arguments, module="tests.worker.faulty_worker", FAULT_LOAD_SECONDS="1.5"):
         visit = door.visit()
         visit.welcome()
         beats = [visit.hear(Heartbeat) for _ in range(2)]
@@ -207,7 +207,9 @@ def test_a_slow_load_is_not_a_hang(door: Door, folder: Path, fork: Fork) -> None
 
 
 def test_a_job_that_kills_its_worker_ends_the_connection_at_once(door: Door, folder: Path, fork: Fork) -> None:
-    with fork("--connect", door.address, "--local", "--model", str(folder), module="tests.worker.faulty") as process:
+    with fork(
+        "--connect", door.address, "--local", "--model", str(folder), module="tests.worker.faulty_worker"
+    ) as process:
         visit = door.visit()
         visit.welcome()
         visit.say(submit("bad", request(prompt="die", count=1)))
@@ -249,6 +251,6 @@ def test_a_wrong_address_is_said_before_anything_is_loaded(
     address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DARKROOM_WORKER_KEY", KEY)
-    monkeypatch.setattr("worker.serve.serve", lambda settings: pytest.fail("it began"))
+    monkeypatch.setattr("worker.main.serve", lambda settings: pytest.fail("it began"))
     assert main(["--connect", address]) == 78
     assert "unix:PATH" in capsys.readouterr().err

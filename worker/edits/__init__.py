@@ -12,7 +12,7 @@ starts is over at once: its `pictures` or `words` are the result. A plain grid t
 prepare but its words. The family must be adapted (`Family.adapt`) before each piece, for LoRAs change encoders too.
 """
 
-from worker.edits.plan import Desk, Finish, Prepared, Start
 from worker.edits.prepare import check_from_words, prepare, takes_steps
+from worker.edits.prepared_job import Desk, Finish, Prepared, Start
 
 __all__ = ["Desk", "Finish", "Prepared", "Start", "check_from_words", "prepare", "takes_steps"]

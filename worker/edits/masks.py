@@ -13,9 +13,9 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from core.job import Canvas
-from worker.edits.brought import Mask, resized
-from worker.edits.matching import Floats
-from worker.families.base import Pixels
+from worker.edits.color_match import Floats
+from worker.edits.inputs import Mask, resized
+from worker.interfaces import Pixels
 
 Weights = NDArray[np.float32]  # [height, width], 0 … 1
 Inside = NDArray[np.bool_]  # [height, width]

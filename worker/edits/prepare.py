@@ -4,11 +4,11 @@ from collections.abc import Generator
 
 from core.events import Submit
 from core.job import Kind
-from worker.edits.brought import read
-from worker.edits.enlarge import enlarge
-from worker.edits.pictures import prepare_pictures
-from worker.edits.plan import Desk, Prepared
-from worker.tasks import CannotCompute
+from worker.edits.img2img import prepare_pictures
+from worker.edits.inputs import read
+from worker.edits.prepared_job import Desk, Prepared
+from worker.edits.upscale import enlarge
+from worker.engine.task import CannotCompute
 
 
 def takes_steps(order: Submit) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from worker.families.base import Pixels
+from worker.interfaces import Pixels
 
 PATCH = 2  # side of FLUX.2's patches, in latents
 

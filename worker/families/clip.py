@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.weights import Part, parse
+from core.prompt_weights import Part, parse
 
 #: So many at most: the denoiser looks at all of them in every step, and nobody writes more.
 MOST_CHUNKS = 8

@@ -10,13 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.catalogue import Edit
-from worker.families.adapting import Adapter
+from core.catalogue import Capability
+from worker.families.adaptation import Adapter
 from worker.families.autoencoder import Autoencoder
-from worker.families.base import Adaptation, Conditions, Guidance, Pixels
-from worker.loras import Loras
+from worker.families.lora_switcher import Loras
+from worker.interfaces import Adaptation, Conditions, Guidance, Pixels
 
-EDITS = (Edit.VARIATION, Edit.INPAINT, Edit.OUTPAINT, Edit.REFINE, Edit.STOP, Edit.CHAOS, Edit.PREVIEW)
+EDITS = (
+    Capability.VARIATION,
+    Capability.INPAINT,
+    Capability.OUTPAINT,
+    Capability.REFINE,
+    Capability.STOP,
+    Capability.CHAOS,
+    Capability.PREVIEW,
+)
 #: The longest prompts that they were trained with, in T5's tokens.
 DEV_TOKENS, SCHNELL_TOKENS = 512, 256
 
@@ -44,7 +52,7 @@ class Flux:
         self.parts: Mapping[str, nn.Module] = {
             "text_encoder": text_encoder, "text_encoder_2": text_encoder_2, "transformer": transformer, "vae": vae,
         }  # fmt: skip
-        self.edits: tuple[Edit, ...] = (*EDITS, Edit.LORA) if loras is not None else EDITS
+        self.edits: tuple[Capability, ...] = (*EDITS, Capability.LORA) if loras is not None else EDITS
         self._clip, self._clip_tokens = text_encoder, tokenizer
         self._t5, self._t5_tokens = text_encoder_2, tokenizer_2
         self._transformer = transformer

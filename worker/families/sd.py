@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.catalogue import Edit
-from worker.families.adapters import picture_attention
-from worker.families.adapting import Adapter
+from core.catalogue import Capability
+from worker.families.adaptation import Adapter
 from worker.families.autoencoder import Autoencoder
-from worker.families.base import Adaptation, Conditions, Guidance, Pixels
 from worker.families.clip import Reader
-from worker.loras import Loras
+from worker.families.lora_switcher import Loras
+from worker.interfaces import Adaptation, Conditions, Guidance, Pixels
+from worker.vision.ip_adapter import picture_attention
 
 EDITS = (
-    Edit.VARIATION, Edit.INPAINT, Edit.OUTPAINT, Edit.TILE, Edit.REFINE, Edit.NEGATIVE, Edit.WEIGHTS, Edit.STOP,
-    Edit.CHAOS, Edit.PREVIEW,
+    Capability.VARIATION, Capability.INPAINT, Capability.OUTPAINT, Capability.TILE, Capability.REFINE,
+    Capability.NEGATIVE, Capability.WEIGHTS, Capability.STOP, Capability.CHAOS, Capability.PREVIEW,
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ class StableDiffusion:
         self.device = device
         self.scheduler = scheduler
         self.parts: Mapping[str, nn.Module] = {"text_encoder": text_encoder, "unet": unet, "vae": vae}
-        self.edits: tuple[Edit, ...] = (*EDITS, Edit.LORA) if loras is not None else EDITS
+        self.edits: tuple[Capability, ...] = (*EDITS, Capability.LORA) if loras is not None else EDITS
         self._reader = Reader(tokenizer, text_encoder, device, penultimate=False)
         self._unet = unet
         self._dtype: torch.dtype = unet.dtype

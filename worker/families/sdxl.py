@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worker.families.base import Conditions
 from worker.families.clip import Reader
+from worker.families.lora_switcher import Loras
 from worker.families.sd import StableDiffusion
-from worker.loras import Loras
+from worker.interfaces import Conditions
 
 
 class StableDiffusionXL(StableDiffusion):

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worker.families.base import Pixels
+from worker.interfaces import Pixels
 from worker.vision import quietly
-from worker.vision.eyes import Eyes
+from worker.vision.image_processor import Eyes
 
 
 class PictureCheck:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from core.edits import WORDINGS
-from worker.families.base import Pixels
+from worker.interfaces import Pixels
 from worker.vision.check import PictureCheck, open_check
 
 #: What a label's word says where it stands in a sentence; others stand after a comma.

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from worker.families.base import Pixels
+from worker.interfaces import Pixels
 from worker.vision import CannotOpen
 from worker.vision.tiles import Floats, Joiner, tiles
 

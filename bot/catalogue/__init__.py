@@ -1,0 +1,13 @@
+"""Which models and LoRAs there are: files, folders and hub repositories. Loads no weights; knows nothing of jobs."""
+
+from bot.catalogue import catalogue_files, cli, locations
+from bot.catalogue.locations import State
+from bot.catalogue.registry import ModelRegistry
+
+__all__ = [
+    "ModelRegistry",
+    "State",
+    "catalogue_files",
+    "cli",
+    "locations",
+]

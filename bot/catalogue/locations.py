@@ -1,0 +1,111 @@
+"""Finds where a model of the catalogue lies here. Knows the data folder and the hub's cache; fetches nothing."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from bot.catalogue import checkpoint_files, hub_download
+from bot.config import ROOT
+from core import model_locations
+from core.catalogue import POSTCARD, Model, name_of
+from core.catalogue_file import is_path
+from core.model_locations import Found, Note
+
+
+class State(StrEnum):
+    """What is there of a model's files."""
+
+    HERE = "here"
+    INCOMPLETE = "incomplete"
+    ABSENT = "not downloaded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a model is, or would be; `problems` say what is missing where it is incomplete."""
+
+    state: State
+    path: Path
+    problems: tuple[str, ...] = ()
+
+
+def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> Place:
+    """Where the model's files are. Takes a moment: it reads their headers."""
+    if model.path in (POSTCARD.name, POSTCARD.path):
+        return _look(ROOT / POSTCARD.path, model)
+    if is_path(model.path):
+        return _look(Path(model.path).expanduser().absolute(), model)
+    fetched = home_of(model, data)
+    ours = stranger(model, data) is None
+    if ours and fetched.exists():
+        return _look(fetched, model)
+    cached = snapshot(model.path, environ)
+    if cached is not None and (not model.file or (cached / model.file).exists()):
+        place = _look(cached / model.file if model.file else cached, model)
+        if place.state is State.HERE:
+            return place
+    begun = part_of(fetched)
+    here = ours and begun.exists()
+    if here or cached is not None:
+        missing = "Its download was not finished: the command `models add` goes on with it."
+        return Place(state=State.INCOMPLETE, path=begun if here else fetched, problems=(missing,))
+    return Place(state=State.ABSENT, path=fetched)
+
+
+def home_of(model: Model, data: Path) -> Path:
+    """Where a model of the hub lies in the models folder, or where it belongs."""
+    name = model_locations.home_for(model.path, model.file, model.name, _models(data))
+    return data / "models" / name
+
+
+def part_of(home: Path) -> Path:
+    """Where it lies while it is being fetched; hidden, so that nobody takes it for a model."""
+    return home.with_name(model_locations.part_name(home.name))
+
+
+def stranger(model: Model, data: Path) -> Note | None:
+    """What was fetched from elsewhere to where this model of the hub belongs, since it had the same name then."""
+    found = _models(data).get(home_of(model, data).name)
+    return None if found is None or found.may_be(model.path, model.file) else found.note
+
+
+def note_of(home: Path) -> Note | None:
+    """Where what is at home, or on its way there, was fetched from."""
+    return hub_download.note_of(home) if home.exists() or part_of(home).exists() else None
+
+
+def fetched_as(repository: str, file: str, data: Path) -> str:
+    """The name under which this was fetched from the hub, or begins to be; empty where it was not."""
+    return next((name_of(home) for home, one in _models(data).items() if one.is_of(repository, file)), "")
+
+
+def names_taken(data: Path) -> frozenset[str]:
+    """What lies in the models folder by name, be it usable or whole or not."""
+    return frozenset(name_of(home) for home in _models(data))
+
+
+def _models(data: Path) -> dict[str, Found]:
+    folder = data / "models"
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return model_locations.inventory(names, lambda name: hub_download.text_of(folder / name))
+
+
+def snapshot(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The newest copy of a repository in the hub's cache, complete or not."""
+    cache = Path(os.path.expandvars(model_locations.cache_folder(environ))).expanduser()
+    folder = cache / model_locations.cached_name(hub_id)
+    try:
+        commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    found = folder / "snapshots" / commit
+    return found if commit and found.is_dir() else None
+
+
+def _look(path: Path, model: Model) -> Place:
+    if not path.exists():
+        return Place(state=State.ABSENT, path=path, problems=(f"There is no {path}.",))
+    found = tuple(checkpoint_files.problems(path, own_vae=bool(model.vae)))
+    return Place(state=State.INCOMPLETE if found else State.HERE, path=path, problems=found)

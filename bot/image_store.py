@@ -1,0 +1,174 @@
+"""Keeps finished pictures, lossless, in files under the data folder. Knows nothing of Discord, queues or workers.
+
+A file is whole or not there: written beside its place, synced, renamed; its row is written after it. A file that is
+missing or damaged counts as pruned: whoever needs it has it rendered again from its job's row.
+"""
+
+import asyncio
+import hashlib
+import io
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from bot.file_storage import UNFINISHED, free_bytes, sync_folders, write_atomically
+from core.errors import DiskFull
+from core.job import Job, Kind, Source
+from storage.database import Database
+from storage.jobs import Jobs
+from storage.results import Picture, Results
+
+log = logging.getLogger(__name__)
+
+_MB = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A file that no row names yet."""
+
+    job: str
+    index: int
+    file: str
+    bytes: int
+    sha256: str
+
+
+class ImageStore:
+    """`limit_bytes`: kept at most, oldest use goes first. `free_bytes`: with less free disk nothing new is taken."""
+
+    def __init__(
+        self, folder: Path, db: Database, results: Results, jobs: Jobs, *, limit_bytes: int, free_bytes: int
+    ) -> None:
+        self._folder = folder
+        self._db = db
+        self._results = results
+        self._jobs = jobs
+        self._limit_bytes = limit_bytes
+        self._free_bytes = free_bytes
+
+    async def write(self, job_id: str, index: int, png: bytes) -> Written:
+        """Puts one finished picture (0-based) on the disk; it is kept once `keep` has noted it. Raises OSError."""
+        name = f"{job_id[:2]}/{job_id}-{index}.png"
+        digest = await asyncio.to_thread(_write, self._folder / name, png)
+        return Written(job=job_id, index=index, file=name, bytes=len(png), sha256=digest)
+
+    async def keep(self, pictures: Collection[Written]) -> None:
+        """Notes a job's written pictures, all of them or none; again after pruning is fine."""
+        await asyncio.to_thread(sync_folders, {(self._folder / picture.file).parent for picture in pictures})
+        async with self._db.transaction() as tx:
+            for it in pictures:
+                await self._results.add(it.job, it.index, it.file, it.bytes, it.sha256, tx=tx)
+
+    async def drop(self, pictures: Collection[Written]) -> None:
+        """Removes written pictures that will not be kept."""
+        for picture in pictures:
+            await asyncio.to_thread((self._folder / picture.file).unlink, missing_ok=True)
+
+    async def read(self, job_id: str, index: int) -> bytes | None:
+        """The PNG, or None when it is not kept (any more)."""
+        row = await self._results.get(job_id, index)
+        if row is None or row.pruned:
+            return None
+        png = await asyncio.to_thread(_read, self._folder / row.file, row.sha256)
+        if png is None:
+            log.warning("A picture's file is missing or damaged; it will be rendered again.", extra={"job": job_id})
+            await self._results.mark_pruned(job_id, index)
+        return png
+
+    async def use(self, job_id: str, index: int) -> bytes | None:
+        """As `read`, and counts as a use: it is pruned later than others."""
+        png = await self.read(job_id, index)
+        if png is not None:
+            await self._results.touch(job_id, index)
+        return png
+
+    async def results(self, job: Job) -> tuple[bytes, ...] | None:
+        """A done job's pictures in order; a crop's is its source's. None when one is missing."""
+        sources = (
+            [job.source] if job.kind is Kind.CROP else [Source(job=job.id, index=i) for i in range(job.request.count)]
+        )
+        found = [await self.read(source.job, source.index) for source in sources if source is not None]
+        complete = tuple(png for png in found if png is not None)
+        return complete if complete and len(complete) == len(sources) else None
+
+    async def root(self, source: Source) -> Source:
+        """The picture itself: a crop has none of its own, it shows its source's."""
+        seen: set[str] = set()
+        while source.job not in seen:
+            seen.add(source.job)
+            job = await self._jobs.get(source.job)
+            if job is None or job.kind is not Kind.CROP or job.source is None:
+                return source
+            source = job.source
+        return source
+
+    async def forget(self, job: Job) -> None:
+        """Removes a job's own files for good: one drawn again for another job goes an hour after its last use."""
+        pictures = await self._results.of(job.id)
+        await self._results.forget(job.id)
+        for picture in pictures:
+            await self._unlink(picture)
+
+    async def prune(self) -> int:
+        """Removes pictures until the limit holds again; returns how many."""
+        over = await self._results.total_bytes() - self._limit_bytes
+        victims = await self._results.prune_candidates(max(0, over))
+        for picture in victims:
+            await self._remove(picture)
+        if victims:
+            log.info("%d pictures were removed; their buttons render them again.", len(victims))
+        return len(victims)
+
+    async def check_room(self) -> None:
+        """Raises DiskFull while the disk has less free space than the configuration asks for."""
+        free = await asyncio.to_thread(free_bytes, self._folder)
+        if free < self._free_bytes:
+            raise DiskFull(
+                f"The disk is nearly full ({free // _MB} MB free), so no new job is taken. "
+                "Please tell the bot's owner; what is in the queue will finish."
+            )
+
+    async def sweep(self) -> None:
+        """Removes what a killed process left half written."""
+        await asyncio.to_thread(_sweep, self._folder)
+
+    async def _remove(self, picture: Picture) -> None:
+        # The row first: a row without its file would only cost a look, a file without its row would stay for ever.
+        await self._results.mark_pruned(picture.job, picture.index)
+        await self._unlink(picture)
+
+    async def _unlink(self, picture: Picture) -> None:
+        await asyncio.to_thread((self._folder / picture.file).unlink, missing_ok=True)
+
+
+def _write(path: Path, png: bytes) -> str:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(path, png)
+    return hashlib.sha256(png).hexdigest()
+
+
+def _read(path: Path, sha256: str) -> bytes | None:
+    try:
+        png = path.read_bytes()
+    except OSError:
+        return None
+    return png if hashlib.sha256(png).hexdigest() == sha256 else None
+
+
+def _sweep(folder: Path) -> None:
+    for unfinished in folder.glob(f"*/*{UNFINISHED}"):
+        unfinished.unlink(missing_ok=True)
+
+
+def is_png(data: bytes) -> bool:
+    """Whether it is a whole PNG: its chunks are there to the last, and their sums are right. Decodes no pixel."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            picture.verify()
+    except Exception:  # pillow raises of all kinds for what is none
+        return False
+    return True

@@ -1,0 +1,27 @@
+"""The client of Discord: commands, presses and modals find their handlers, errors become sentences."""
+
+from bot.interactions import submission
+from bot.interactions.api_endpoint import DISCORD, Unreachable, point_at, until_reachable
+from bot.interactions.client import DarkroomBot
+from bot.interactions.client_base import ClientBase, Interaction
+from bot.interactions.job_management import cancel, check_may_manage, may_manage
+from bot.interactions.registry import Press
+from bot.interactions.submission import server_that_pays, usual_lane, where_of
+
+__all__ = [
+    "DISCORD",
+    "ClientBase",
+    "DarkroomBot",
+    "Interaction",
+    "Press",
+    "Unreachable",
+    "cancel",
+    "check_may_manage",
+    "may_manage",
+    "point_at",
+    "server_that_pays",
+    "submission",
+    "until_reachable",
+    "usual_lane",
+    "where_of",
+]

@@ -1,0 +1,264 @@
+"""The bot as discord.py knows it: start-up, the lateness guard, and the one place where errors become sentences."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import secrets
+import traceback
+from dataclasses import replace
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.config import ROOT
+from bot.interactions.client_base import ClientBase, Interaction
+from bot.interactions.home_server import HomeServers
+from bot.interactions.interaction_deadline import InteractionDeadline
+from bot.interactions.registry import ComponentItem, Registry, view_of
+from bot.messages import (
+    REQUEST_ERRORS,
+    UPLOAD_BYTES,
+    Card,
+    ComponentId,
+    DeliveryTimes,
+    EditRateLimiter,
+    JobCards,
+    JobView,
+    MessageApi,
+    PendingResponses,
+    ProgressEditor,
+    Refusal,
+    ResultDelivery,
+    ResultFiles,
+    refusal_of,
+)
+from bot.services import Services
+from bot.storage_retry import until_stored
+from core.errors import ConfigError, DarkroomError
+from core.events import Progress
+from core.job import Job
+
+log = logging.getLogger(__name__)
+
+#: Every file in it is a feature and is loaded at start.
+COGS = ROOT / "cogs"
+_CLOSING_SECONDS = 3.0
+_HASH = "commands:hash"
+
+
+class Tree(app_commands.CommandTree["DarkroomBot"]):
+    """Slash commands and message apps."""
+
+    async def interaction_check(self, interaction: discord.Interaction["DarkroomBot"], /) -> bool:
+        """Leaves alone what nobody waits for any more."""
+        return not self.client.too_late(interaction)
+
+    async def on_error(
+        self, interaction: discord.Interaction["DarkroomBot"], error: app_commands.AppCommandError, /
+    ) -> None:
+        """All errors of commands."""
+        await self.client.explain(interaction, error)
+
+
+class DarkroomBot(ClientBase):
+    """Runs with `start(token)` and `background()` side by side."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            tree_cls=Tree,
+            intents=discord.Intents(guilds=True),
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            max_messages=None,
+            allowed_mentions=discord.AllowedMentions.none(),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+            allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=False),
+        )
+        self.services = services
+        self.cards = JobCards()
+        self.registry = Registry(self.cards)
+        self.deadline = InteractionDeadline()
+        self.pending = PendingResponses()
+        self.message_api = MessageApi(self, services.clock, view_of)
+        self.home_servers = HomeServers(self, services.config.guilds)
+        limiter = EditRateLimiter(services.config.edits_per_second)
+        self.editor = ProgressEditor(
+            services.bus, self.message_api, limiter, self.cards, self.job_view, clock=services.clock
+        )
+        self.delivery = ResultDelivery(
+            self,
+            services.jobs,
+            services.outbox,
+            ResultFiles(services.images, self._upload_limit),
+            services.bus,
+            self.message_api,
+            self.editor,
+            self.pending,
+            limiter,
+            self.cards,
+            DeliveryTimes(new_after=services.config.new_message_after),
+            clock=services.clock,
+        )
+        self._logged_in = asyncio.Event()
+
+    async def setup_hook(self) -> None:
+        """After login, before the gateway: everything that may happen only once."""
+        self.services.owners.update(self._owners_of_application())
+        for feature in sorted(await asyncio.to_thread(_features)):
+            await self._load(feature)
+        self.add_dynamic_items(ComponentItem)
+        await self._register_commands()
+        self._logged_in.set()
+
+    async def _load(self, feature: str) -> None:
+        try:
+            await self.load_extension(f"{COGS.name}.{feature}")
+        except commands.ExtensionError as error:
+            cause = getattr(error, "original", error)
+            log.error("A feature cannot be loaded:\n%s", "".join(traceback.format_exception(cause)))
+            raise ConfigError(
+                f"{COGS.name}/{feature}.py cannot be loaded: {type(cause).__name__}: {cause}. "
+                "Mend the file, or take it out of that folder."
+            ) from error
+
+    async def background(self) -> None:
+        """Keeps messages up to date and posts results, from login until it is cancelled."""
+        await self._logged_in.wait()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.editor.run())
+            tasks.create_task(self.delivery.run())
+            await asyncio.sleep(0)  # both listen before the rows are read, so that no news falls between
+            await self._take_up_again()
+
+    async def close(self) -> None:
+        """Lets answers under way arrive first."""
+        await self.pending.all_settled(_CLOSING_SECONDS)
+        await super().close()
+
+    async def on_ready(self) -> None:
+        """May come again after each reconnect, so nothing happens here."""
+        log.info("Connected to Discord as %s.", self.user)
+
+    async def on_message(self, message: discord.Message, /) -> None:
+        """Nothing is read in channels: there are only commands, buttons and modals."""
+
+    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
+        """Forms, by their custom id: discord.py knows only those that it opened since its last start."""
+        if interaction.type is discord.InteractionType.modal_submit:
+            await self.registry.submitted(interaction)
+
+    def view_of(self, card: Card) -> discord.ui.View:
+        """A card's components for discord.py."""
+        return view_of(card)
+
+    async def job_view(self, job: Job, progress: Progress | None) -> JobView:
+        """The job with its place in line and its times as they are now."""
+        estimate = await self.services.scheduler.estimate(job)
+        now = self.services.clock()
+        return JobView(
+            job=job,
+            now=now,
+            place=estimate.place or None,
+            starts_at=None if estimate.starts_in_s is None else now + estimate.starts_in_s,
+            ends_at=None if estimate.ends_in_s is None else now + estimate.ends_in_s,
+            fraction=None if progress is None else progress.step / max(1, progress.steps),
+            paused=estimate.paused,
+            worker=self.services.scheduler.worker_state(),
+        )
+
+    def too_late(self, interaction: discord.Interaction[Any]) -> bool:
+        """Whether nobody waits for an answer any more."""
+        late = self.deadline.too_late(interaction.created_at.timestamp())
+        if late:
+            log.warning("An interaction came too late to be answered.", extra={"interaction": interaction.id})
+        return late
+
+    async def explain(
+        self, interaction: Interaction, error: BaseException, *, pressed: ComponentId | None = None
+    ) -> None:
+        """Tells one person, privately, what went wrong and what would be right."""
+        cause = getattr(error, "original", error)
+        if self.is_closed():
+            log.info("An interaction was left unanswered at the stop.", extra={"interaction": interaction.id})
+            return
+        if isinstance(cause, DarkroomError):
+            await self._say(interaction, refusal_of(cause, pressed))
+            return
+        word = secrets.token_hex(2)
+        if isinstance(cause, REQUEST_ERRORS):
+            log.warning("Answering failed (%s): %s", word, cause, extra={"interaction": interaction.id})
+        else:
+            log.error(
+                "An interaction failed (%s):\n%s",
+                word,
+                "".join(traceback.format_exception(cause)),
+                extra={"interaction": interaction.id},
+            )
+        sentence = f"Something went wrong on my side. Please try again. Trace: `{word}`"
+        await self._say(interaction, Refusal(card=Card(content=sentence)))
+
+    async def _say(self, interaction: Interaction, refusal: Refusal) -> None:
+        more: dict[str, Any] = {"ephemeral": True}
+        if refusal.prompt is not None:
+            more["embed"] = discord.Embed(description=refusal.prompt)
+        if refusal.card.rows:
+            more["view"] = view_of(refusal.card)
+        try:
+            if interaction.response.is_done():
+                await interaction.followup.send(refusal.card.content, **more)
+            else:
+                await interaction.response.send_message(refusal.card.content, **more)
+        except REQUEST_ERRORS as error:
+            log.info("A sentence could not be said: %s", error, extra={"interaction": interaction.id})
+
+    def _owners_of_application(self) -> set[str]:
+        application = self.application
+        if application is None:
+            return set()
+        if application.team is not None:
+            return {str(member.id) for member in application.team.members}
+        return {str(application.owner.id)}
+
+    async def _register_commands(self) -> None:
+        """Tells Discord our commands, only when they changed: registering is limited each day."""
+        body = json.dumps([command.to_dict(self.tree) for command in self.tree.get_commands()], sort_keys=True)
+        digest = hashlib.sha256(f"{self.application_id}{self.services.config.api_url}{body}".encode()).hexdigest()
+        ours = {(command.name, _type_of(command)) for command in self.tree.get_commands()}
+        if await self.services.settings.state(_HASH) == digest:
+            theirs = {(command.name, command.type) for command in await self.tree.fetch_commands()}
+            if ours == theirs:
+                return
+        await self.tree.sync()
+        await self.services.settings.put_state(_HASH, digest)
+        log.info("The commands were registered with Discord.")
+
+    async def _take_up_again(self) -> None:
+        """Goes on with the messages of jobs that were alive when the bot stopped."""
+        for job in await until_stored(self.services.jobs.live, "read the jobs that go on"):
+            try:
+                message = job.where.message or await self.message_api.original(job.where)
+            except REQUEST_ERRORS as error:
+                log.info("A message could not be found again: %s", error, extra={"job": job.id})
+                continue
+            if message is None:
+                continue
+            if job.where.message is None:
+                await self.services.jobs.set_message(job.id, message)
+            self.editor.follow(replace(job, where=replace(job.where, message=message)), None)
+
+    def _upload_limit(self, job: Job) -> int:
+        guild = self.get_guild(int(job.where.guild)) if job.where.guild else None
+        return max(UPLOAD_BYTES, guild.filesize_limit) if guild is not None else UPLOAD_BYTES
+
+
+def _features() -> list[str]:
+    """The names of the files in cogs/; what begins with an underscore is none."""
+    return [path.stem for path in COGS.glob("*.py") if not path.name.startswith("_")]
+
+
+def _type_of(command: Any) -> discord.AppCommandType:
+    return command.type if isinstance(command, app_commands.ContextMenu) else discord.AppCommandType.chat_input

@@ -1,0 +1,44 @@
+"""What handlers of commands, presses and forms may use of the client. Builds and decides nothing: see client.py."""
+
+from abc import abstractmethod
+
+import discord
+from discord.ext import commands
+
+from bot.interactions.home_server import HomeServers
+from bot.messages import Card, ComponentId, JobCards, JobView, MessageApi, PendingResponses, ProgressEditor
+from bot.services import Services
+from core.events import Progress
+from core.job import Job
+
+
+class ClientBase(commands.Bot):
+    """A client of Discord with our services beside it."""
+
+    services: Services
+    home_servers: HomeServers
+    pending: PendingResponses
+    message_api: MessageApi
+    editor: ProgressEditor
+    cards: JobCards
+
+    @abstractmethod
+    async def job_view(self, job: Job, progress: Progress | None) -> JobView:
+        """The job with its place in line and its times as they are now."""
+
+    @abstractmethod
+    def view_of(self, card: Card) -> discord.ui.View:
+        """A card's components for discord.py: a fresh view for each message and each edit."""
+
+    @abstractmethod
+    def too_late(self, interaction: "Interaction") -> bool:
+        """Whether nobody waits for an answer any more."""
+
+    @abstractmethod
+    async def explain(
+        self, interaction: "Interaction", error: BaseException, *, pressed: ComponentId | None = None
+    ) -> None:
+        """Tells one person, privately, what went wrong and what would be right."""
+
+
+Interaction = discord.Interaction[ClientBase]

@@ -1,0 +1,212 @@
+"""Gives each press and each submitted form to the handler that a feature has declared for its verb, after any restart.
+
+discord.py knows our components by the pattern of their custom ids and not by views in memory. Knows no feature by name.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self, cast
+
+import discord
+
+from bot.interactions.client_base import ClientBase, Interaction
+from bot.messages import Button, Card, Component, ComponentId, Form, JobButton, JobCards, Select, Style
+from bot.services import Services
+from core.errors import Gone
+from core.job import Job
+
+_FORM_SECONDS = 900.0
+_STYLES = {
+    Style.QUIET: discord.ButtonStyle.secondary,
+    Style.MAIN: discord.ButtonStyle.primary,
+    Style.DANGER: discord.ButtonStyle.danger,
+}
+#: Said where a feature was taken out of cogs/ and its buttons still stand in messages.
+NO_FEATURE = "This belongs to a feature that is not installed here any more."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Press:
+    """One use of a component, or one submitted form.
+
+    `message`: the id of the message that it stands in; `values`: what was chosen in a select; `fields`: what was
+    written into a form, by name.
+    """
+
+    interaction: Interaction
+    id: ComponentId
+    message: str | None = None
+    values: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def client(self) -> ClientBase:
+        """Who was pressed."""
+        return self.interaction.client
+
+    @property
+    def services(self) -> Services:
+        """What handlers work with."""
+        return self.interaction.client.services
+
+    async def job(self) -> Job:
+        """The job that it is about. Raises Gone where its row is not there."""
+        job = await self.services.jobs.get(self.id.job) if self.id.job is not None else None
+        if job is None:
+            raise Gone("That job is not known here any more.")
+        return job
+
+    async def open(self, form: Form) -> None:
+        """Answers with a form. Works once, and only as the first answer."""
+        await self.interaction.response.send_modal(modal_of(form))
+
+
+Handler = Callable[[Press], Awaitable[None]]
+
+
+class Registry:
+    """Verbs and their handlers. A feature fills it in its `setup`; declaring a verb twice raises ValueError."""
+
+    def __init__(self, cards: JobCards) -> None:
+        self._cards = cards
+        self._components: dict[tuple[str, bool], Handler] = {}
+        self._forms: dict[tuple[str, bool], Handler] = {}
+
+    def add_job_button(self, handler: Handler, *buttons: JobButton) -> None:
+        """Buttons of one verb that stand under jobs, and what a press of one does."""
+        self.add_job_component(handler, buttons[0].verb)
+        for button in buttons:
+            self._cards.add(button)
+
+    def add_job_component(self, handler: Handler, verb: str) -> None:
+        """A button or select about a job that no job's card shows by itself: `job:<id>:<verb>…`."""
+        _put(self._components, (verb, True), handler)
+
+    def add_component(self, handler: Handler, verb: str) -> None:
+        """A button or select about no job: `ask:<verb>…`."""
+        _put(self._components, (verb, False), handler)
+
+    def add_job_form(self, handler: Handler, verb: str) -> None:
+        """What happens when a form about a job is submitted."""
+        _put(self._forms, (verb, True), handler)
+
+    def add_form(self, handler: Handler, verb: str) -> None:
+        """What happens when a form about no job is submitted."""
+        _put(self._forms, (verb, False), handler)
+
+    async def pressed(self, interaction: Interaction, custom_id: str) -> None:
+        """Somebody used a component."""
+        values = tuple(str(value) for value in _data(interaction).get("values", ()))
+        await self._handle(self._components, interaction, custom_id, values=values)
+
+    async def submitted(self, interaction: Interaction) -> None:
+        """Somebody sent a form. Forms that are not ours are left alone."""
+        data = _data(interaction)
+        custom_id = str(data.get("custom_id", ""))
+        if ComponentId.parse(custom_id) is not None:
+            await self._handle(self._forms, interaction, custom_id, fields=dict(_fields(data.get("components", ()))))
+
+    async def _handle(
+        self, handlers: Mapping[tuple[str, bool], Handler], interaction: Interaction, custom_id: str, **more: Any
+    ) -> None:
+        """The one place where a press meets its handler, and its errors their sentence."""
+        client, component_id = interaction.client, ComponentId.parse(custom_id)
+        if client.too_late(interaction):
+            return
+        try:
+            known = component_id and handlers.get((component_id.verb, component_id.job is not None))
+            if component_id is None or not known:
+                raise Gone(NO_FEATURE)
+            message = str(interaction.message.id) if interaction.message else None
+            await known(Press(interaction=interaction, id=component_id, message=message, **more))
+        except Exception as error:
+            await client.explain(interaction, error, pressed=component_id)
+
+
+def _put(handlers: dict[tuple[str, bool], Handler], key: tuple[str, bool], handler: Handler) -> None:
+    if key in handlers:
+        raise ValueError(f"Two features declare the verb {key[0]!r}.")
+    handlers[key] = handler
+
+
+def _data(interaction: Interaction) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", interaction.data or {})
+
+
+def _fields(components: Any) -> list[tuple[str, str]]:
+    """Name and text of every field somewhere in a form's answer."""
+    found: list[tuple[str, str]] = []
+    for component in components:
+        if "value" in component and "custom_id" in component:
+            found.append((str(component["custom_id"]), str(component["value"] or "")))
+        inner = [component["component"]] if "component" in component else component.get("components", ())
+        found += _fields(inner)
+    return found
+
+
+class ComponentItem(discord.ui.DynamicItem[discord.ui.Item[Any]], template=r"(?:job|ask):.{1,96}"):
+    """Every component of ours, recognised by its custom id."""
+
+    @classmethod
+    async def from_custom_id(cls, _: discord.Interaction, item: discord.ui.Item[Any], _match: Any) -> Self:
+        """From what stands in the message."""
+        return cls(item)
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Answers a press. (discord.py only logs what a dynamic item raises.)"""
+        await interaction.client.registry.pressed(interaction, self.custom_id)
+
+
+def view_of(card: Card) -> discord.ui.View:
+    """A fresh view. Never edit a message with a view that it was given before, and never mix these with other buttons:
+    discord.py would then forget the class for the whole client."""
+    view = discord.ui.View(timeout=None)
+    for row, components in enumerate(card.rows):
+        for component in components:
+            item = ComponentItem(_item(component))
+            item.row = row
+            view.add_item(item)
+    return view
+
+
+def _item(component: Component) -> discord.ui.Item[Any]:
+    if isinstance(component, Select):
+        return _select(component)
+    return _button(component)
+
+
+def _button(button: Button) -> discord.ui.Button[Any]:
+    return discord.ui.Button(
+        label=button.label, emoji=button.emoji, style=_STYLES[button.style], custom_id=str(button.id)
+    )
+
+
+def _select(select: Select) -> discord.ui.Select[Any]:
+    options = [
+        discord.SelectOption(
+            label=option.label, value=option.value, description=option.description, default=option.chosen
+        )
+        for option in select.options
+    ]
+    return discord.ui.Select(
+        custom_id=str(select.id),
+        placeholder=select.placeholder,
+        min_values=select.least,
+        max_values=select.most,
+        options=options,
+    )
+
+
+def modal_of(form: Form) -> discord.ui.Modal:
+    """A form for discord.py; its answer is recognised by its custom id, so it may come after a restart."""
+    modal = discord.ui.Modal(title=form.title, timeout=_FORM_SECONDS, custom_id=str(form.id))
+    for one in form.fields:
+        text: discord.ui.TextInput[discord.ui.Modal] = discord.ui.TextInput(
+            style=discord.TextStyle.paragraph if one.long else discord.TextStyle.short,
+            default=one.value or None,
+            required=one.required,
+            max_length=one.max_length,
+            custom_id=one.name,
+        )
+        modal.add_item(discord.ui.Label(text=one.label, description=one.description, component=text))
+    return modal

@@ -1,0 +1,61 @@
+"""A job's messages on Discord: what they show, how they are reached, when they change. Knows no commands."""
+
+from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, already_answered, error_kind
+from bot.messages.attachments import ResultFiles
+from bot.messages.components import (
+    Button,
+    Card,
+    Component,
+    ComponentId,
+    Field,
+    Form,
+    Option,
+    Select,
+    Style,
+    Verb,
+    job_component,
+)
+from bot.messages.edit_rate_limiter import EditRateLimiter
+from bot.messages.grid_image import UPLOAD_BYTES
+from bot.messages.job_card import JobButton, JobCards, JobView, card_text
+from bot.messages.message_api import MessageApi, components_in, token_end
+from bot.messages.pending_responses import PendingResponses
+from bot.messages.progress_editor import ProgressEditor
+from bot.messages.refusal_card import FIX, IN_RELAX, Refusal, refusal_of
+from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
+
+__all__ = [
+    "FIX",
+    "IN_RELAX",
+    "REQUEST_ERRORS",
+    "UPLOAD_BYTES",
+    "Button",
+    "Card",
+    "Component",
+    "ComponentId",
+    "DeliveryTimes",
+    "EditRateLimiter",
+    "ErrorKind",
+    "Field",
+    "Form",
+    "JobButton",
+    "JobCards",
+    "JobView",
+    "MessageApi",
+    "Option",
+    "PendingResponses",
+    "ProgressEditor",
+    "Refusal",
+    "ResultDelivery",
+    "ResultFiles",
+    "Select",
+    "Style",
+    "Verb",
+    "already_answered",
+    "card_text",
+    "components_in",
+    "error_kind",
+    "job_component",
+    "refusal_of",
+    "token_end",
+]

@@ -1,0 +1,63 @@
+"""Makes the file that a result is posted as: four pictures in a grid, as large as Discord takes it.
+
+Pure work on bytes with pillow; slow, so callers run it in a thread. Knows nothing of jobs and messages.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+#: What every server's upload limit is at least.
+UPLOAD_BYTES = 10 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One way to write a picture; `scale` shrinks both sides."""
+
+    ending: str
+    options: dict[str, Any]
+    scale: float = 1.0
+
+
+#: The ladder: lossless as long as it fits, then smaller and smaller. The kept pictures stay as they are.
+ENCODINGS: tuple[Encoding, ...] = (
+    Encoding(".png", {"format": "PNG", "optimize": False}),
+    Encoding(".webp", {"format": "WEBP", "lossless": True, "quality": 50}),
+    Encoding(".webp", {"format": "WEBP", "quality": 92}),
+    Encoding(".webp", {"format": "WEBP", "quality": 75}),
+    Encoding(".jpg", {"format": "JPEG", "quality": 70}),
+    Encoding(".jpg", {"format": "JPEG", "quality": 70}, scale=0.5),
+    Encoding(".jpg", {"format": "JPEG", "quality": 60}, scale=0.25),
+)
+
+
+def columns(count: int) -> int:
+    """Pictures beside each other: 2×2 for four, else one row."""
+    return 2 if count == 4 else count
+
+
+def encode(pictures: Sequence[bytes], encoding: Encoding) -> bytes:
+    """The pictures (PNG) as one file on that rung. A single PNG is handed on byte for byte."""
+    if len(pictures) == 1 and encoding is ENCODINGS[0]:
+        return pictures[0]
+    sheet = _sheet(pictures)
+    if encoding.scale != 1.0:
+        size = (max(1, round(sheet.width * encoding.scale)), max(1, round(sheet.height * encoding.scale)))
+        sheet = sheet.resize(size, Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    sheet.save(out, **encoding.options)
+    return out.getvalue()
+
+
+def _sheet(pictures: Sequence[bytes]) -> Image.Image:
+    opened = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
+    width, height = opened[0].size
+    across = columns(len(opened))
+    sheet = Image.new("RGB", (width * across, height * -(-len(opened) // across)))
+    for place, picture in enumerate(opened):
+        sheet.paste(picture, (place % across * width, place // across * height))
+    return sheet

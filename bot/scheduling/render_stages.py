@@ -1,0 +1,74 @@
+"""Works out what has to be computed for a job, and in which order. Knows nothing of workers or time.
+
+Mostly that is the job itself. Where the picture that it starts from was pruned, that one is rendered again first, from
+its own job's row, and so on up the line of ancestors.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from core.errors import Gone
+from core.events import ModelInfo
+from core.job import Job, Kind, MadeWith, Source
+
+_MAX_DEPTH = 200
+
+#: Said instead of showing a picture that only resembles the one that was there.
+LOST_MODEL = (
+    "That picture's file is gone, and the model that made it is not here any more, so it cannot be drawn again. "
+    "🔄 makes new ones."
+)
+OTHER_MODEL = "It was asked of a model that is not here any more. 🔄 makes it with another one."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Pictures `indices` of job `of`. `own` is False for an ancestor's, whose GPU time is overhead."""
+
+    of: Job
+    indices: tuple[int, ...]
+    own: bool
+
+
+def start(job: Job) -> Source | None:
+    """The picture that computing this job begins with, if any."""
+    return job.source if job.request.strength < 1.0 else None
+
+
+def check_redrawn(made: MadeWith | None, digest: str) -> None:
+    """Raises Gone unless these weights made the pictures. An empty `digest` is not known yet."""
+    if made is not None and digest and made.digest != digest:
+        raise Gone(LOST_MODEL)
+
+
+def check_model(stage: Stage, offered: Collection[str], known: Mapping[str, ModelInfo]) -> None:
+    """Raises Gone where the worker can neither load the model that this stage needs, nor has it."""
+    name = stage.of.request.model
+    if name not in offered and name not in known:
+        raise Gone(OTHER_MODEL if stage.own else LOST_MODEL)
+    if not stage.own and name in known:
+        check_redrawn(stage.of.made_with, known[name].digest)
+
+
+async def plan(
+    job: Job,
+    *,
+    get: Callable[[str], Awaitable[Job | None]],
+    kept: Callable[[Source], Awaitable[bool]],
+    root: Callable[[Source], Awaitable[Source]],
+) -> list[Stage]:
+    """Stages in order; empty for a crop whose picture is kept. Raises Gone when an ancestor's row is not there."""
+    if job.kind is Kind.CROP:
+        stages, need = [], job.source
+    else:
+        stages, need = [Stage(of=job, indices=tuple(range(job.request.count)), own=True)], start(job)
+    while need is not None and len(stages) < _MAX_DEPTH:
+        need = await root(need)
+        if await kept(need):
+            break
+        ancestor = await get(need.job)
+        if ancestor is None or need.index >= ancestor.request.count:
+            raise Gone("The picture that this starts from is gone, and so is its job.")
+        stages.append(Stage(of=ancestor, indices=(need.index,), own=False))
+        need = start(ancestor)
+    return stages[::-1]

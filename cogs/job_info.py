@@ -1,0 +1,95 @@
+"""ⓘ under a job: every number that made its pictures, and *Delete* for whoever may."""
+
+import logging
+from dataclasses import replace
+
+from bot.interactions import ClientBase, DarkroomBot, Press, cancel, check_may_manage, may_manage
+from bot.messages import REQUEST_ERRORS, Button, Card, JobButton, Style, Verb, card_text, job_component
+from bot.text import gpu_time, harmless, link, settings, when
+from core.catalogue import SAMPLERS
+from core.job import FINAL, Job, Kind, Lane, State, Where
+
+log = logging.getLogger(__name__)
+
+_CROPS = frozenset({Kind.CROP})
+_DONE = frozenset({State.DONE})
+
+INFO_GRID = JobButton(verb=Verb.INFO, kinds=frozenset(Kind) - _CROPS, states=_DONE, row=1, order=9, label="ⓘ")
+INFO_CROP = JobButton(verb=Verb.INFO, kinds=_CROPS, states=_DONE, row=0, order=9, label="ⓘ")
+INFO_FAILED = JobButton(verb=Verb.INFO, states=FINAL - _DONE, row=0, order=9, label="ⓘ")
+BUTTONS = (INFO_GRID, INFO_CROP, INFO_FAILED)
+
+
+async def _info(press: Press) -> None:
+    job = await press.job()
+    parent = await press.services.jobs.get(job.source.job) if job.source is not None else None
+    card = info_card(job, parent, may_delete=may_manage(press.interaction, job))
+    await press.interaction.response.send_message(
+        card.content, view=press.client.view_of(card), ephemeral=True, suppress_embeds=True
+    )
+
+
+def info_card(job: Job, parent: Job | None, *, may_delete: bool) -> Card:
+    """The private card behind ⓘ: every number that made the picture."""
+    request = job.request
+    lines = [
+        settings(request),
+        f"cfg {request.guidance:g} · {SAMPLERS.get(request.sampler, request.sampler)} · {job.lane} lane",
+        _made(job),
+        f"Asked for by <@{job.user}> {when(job.created_at)}",
+    ]
+    if parent is not None and job.source is not None:
+        address = link(parent)
+        name = f"picture {job.source.index + 1} of {address or 'a job whose message is gone'}"
+        lines.append(f"From {name}")
+    lines.append(f"-# job {job.id}")
+    delete = Button(id=job_component(job.id, Verb.DELETE), label="Delete", style=Style.DANGER)
+    return Card(content=card_text(job, "", [line for line in lines if line]), rows=((delete,),) if may_delete else ())
+
+
+def _made(job: Job) -> str:
+    time = f"{gpu_time(job.gpu_ms)} of GPU time" if job.gpu_ms is not None else ""
+    charged = (
+        f", {gpu_time(job.charged_ms)} charged" if job.charged_ms is not None and job.lane is not Lane.RELAX else ""
+    )
+    made = job.made_with
+    weights = (
+        f" · {harmless(made.model, 60)} {made.digest[:8]}, {made.dtype} on {harmless(made.device, 40)}" if made else ""
+    )
+    return f"{time}{charged}{weights}".removeprefix(" · ")
+
+
+async def _delete(press: Press) -> None:
+    job, interaction = await press.job(), press.interaction
+    check_may_manage(interaction, job)
+    await interaction.response.defer()  # the requests below may take longer than Discord waits
+    bot = interaction.client
+    if not job.is_final:
+        await cancel(bot.services, job)
+    await bot.editor.leave(job.id)
+    await bot.services.images.forget(job)
+    words = "Deleted."
+    for where, message in await _messages_of(bot, job):
+        try:
+            await bot.message_api.delete(where, message)
+        except REQUEST_ERRORS as error:
+            log.warning("A message could not be deleted: %s", error, extra={"job": job.id})
+            words = "Its pictures are deleted. Its message could not be: delete it by hand, or try again later."
+    await interaction.edit_original_response(content=words, view=None)
+
+
+async def _messages_of(bot: ClientBase, job: Job) -> list[tuple[Where, str]]:
+    """Where the job is shown: in its channel, or as the direct message that it came as instead."""
+    delivery = await bot.services.outbox.get(job.id)
+    message = delivery.message if delivery is not None and delivery.message else job.where.message
+    found = [] if message is None else [(job.where, message)]
+    if delivery is not None and delivery.told_channel and delivery.told_message:
+        direct = replace(job.where, guild=None, channel=delivery.told_channel, token_expires_at=0.0)
+        found.append((direct, delivery.told_message))
+    return found
+
+
+async def setup(bot: DarkroomBot) -> None:
+    """Called by discord.py."""
+    bot.registry.add_job_button(_info, *BUTTONS)
+    bot.registry.add_job_component(_delete, Verb.DELETE)

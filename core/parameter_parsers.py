@@ -1,0 +1,153 @@
+"""How the value behind a parameter reads, and how what is allowed is said. Pure; knows no parameter by name."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from core.catalogue import name_of
+from core.job import Lora
+
+
+class ValueParser(Protocol):
+    """Reads one value."""
+
+    def read(self, text: str) -> Any:
+        """The value. Raises ValueError when it is none of the allowed ones."""
+
+    def shown(self) -> str:
+        """What is allowed, as words in a sentence: "a whole number from 1 to 4"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number."""
+
+    low: int
+    high: int
+
+    def read(self, text: str) -> int:
+        """Digits only, so that `1e3`, `٣` and `1_000` are refused."""
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not self.low <= int(text) <= self.high:
+            raise ValueError(text)
+        return int(text)
+
+    def shown(self) -> str:
+        """In words."""
+        return f"a whole number from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number; the decimal sign is a point or a comma."""
+
+    low: float
+    high: float
+
+    def read(self, text: str) -> float:
+        """Plain decimals only."""
+        if not re.fullmatch(r"[0-9]{0,6}(?:[.,][0-9]{1,6})?", text) or not text:
+            raise ValueError(text)
+        value = float(text.replace(",", "."))
+        if not self.low <= value <= self.high:
+            raise ValueError(text)
+        return value
+
+    def shown(self) -> str:
+        """In words."""
+        return f"a number from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Width to height, no longer than `longest` to one."""
+
+    longest: float
+
+    def read(self, text: str) -> tuple[float, float]:
+        """`16:9`, `16x9` and `16/9` are the same."""
+        match = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)[:x/]([0-9]{1,5}(?:\.[0-9]{1,3})?)", text.lower())
+        if match is None:
+            raise ValueError(text)
+        across, down = float(match[1]), float(match[2])
+        if across <= 0 or down <= 0 or abs(math.log(across / down)) > math.log(self.longest) + 1e-9:
+            raise ValueError(text)
+        return across, down
+
+    def shown(self) -> str:
+        """In words."""
+        return f"a ratio from 1:{self.longest:g} to {self.longest:g}:1, like 16:9"
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def read(self, text: str) -> str:
+        """Spellings that mean the same are taken: `Euler-A`, `DPM++_2M`."""
+        plain = text.lower().replace("-", "_").replace("+", "p")
+        if plain not in self.words:
+            raise ValueError(text)
+        return plain
+
+    def shown(self) -> str:
+        """In words."""
+        return "one of " + ", ".join(self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Free words up to the next parameter, separated by commas."""
+
+    longest: int
+
+    def read(self, text: str) -> str:
+        """The words with single spaces."""
+        plain = ", ".join(part for raw in text.split(",") if (part := " ".join(raw.split())))
+        if not plain or len(plain) > self.longest:
+            raise ValueError(text)
+        return plain
+
+    def shown(self) -> str:
+        """In words."""
+        return f"words separated by commas, up to {self.longest} characters"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name that the parser looks up among those that are there: `sdxl`."""
+
+    of: str  # what is named: "a model"
+
+    def read(self, text: str) -> str:
+        """As names are written here. Whether there is one is not known here."""
+        if not text:
+            raise ValueError(text)
+        return name_of(text)
+
+    def shown(self) -> str:
+        """In words."""
+        return f"the name of {self.of}"
+
+
+@dataclass(frozen=True, slots=True)
+class NameAndWeight:
+    """A LoRA's name, then how strong it is: `ink:0.8`; 1 when that is left out."""
+
+    most: float
+
+    def read(self, text: str) -> Lora:
+        """The decimal sign is a point or a comma, the sign a plain hyphen."""
+        match = re.fullmatch(r"(?P<name>[^:]+)(?::(?P<weight>-?[0-9]{0,3}(?:[.,][0-9]{1,6})?))?", text)
+        if match is None or match["weight"] in ("", "-"):
+            raise ValueError(text)
+        weight = float((match["weight"] or "1").replace(",", "."))
+        if abs(weight) > self.most:
+            raise ValueError(text)
+        return Lora(name=name_of(match["name"]), weight=weight)
+
+    def shown(self) -> str:
+        """In words."""
+        return f"the name of a LoRA and its weight from -{self.most:g} to {self.most:g}, like ink:0.8"

@@ -1,0 +1,32 @@
+"""What belongs to no resource: where the gateway is, fresh attachment links."""
+
+from sandbox.gateway import gateway_url
+from sandbox.rest.request import Call, Route
+from sandbox.validate.tree import Problems
+from sandbox.value_types import Json, Reply
+
+
+def gateway(call: Call) -> Reply:
+    return Reply(data={"url": gateway_url(call.world.base)})
+
+
+def gateway_bot(call: Call) -> Reply:
+    start: Json = {"total": 1000, "remaining": 1000, "reset_after": 86_400_000, "max_concurrency": 1}
+    return Reply(data={"url": gateway_url(call.world.base), "shards": 1, "session_start_limit": start})
+
+
+def refresh_urls(call: Call) -> Reply:
+    """The sandbox's links do not expire, so a fresh one is the same one."""
+    urls = call.json.get("attachment_urls")
+    problems = Problems()
+    if problems.count(("attachment_urls",), urls, 50, least=1):
+        problems.raise_if_any()
+    problems.raise_if_any()
+    return Reply(data={"refreshed_urls": [{"original": url, "refreshed": url} for url in urls or []]})
+
+
+ROUTES: list[Route] = [
+    ("GET", "/gateway", gateway),
+    ("GET", "/gateway/bot", gateway_bot),
+    ("POST", "/attachments/refresh-urls", refresh_urls),
+]

@@ -1,0 +1,130 @@
+"""Keeps the fairness counters beside the queue. Decides nothing: core/fairness.py does; knows nothing of quotas.
+
+All writes belong to a larger transaction: counters move in the same one as the job that moves them.
+"""
+
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable
+
+from core.fairness import CREDIT, RELAX_SHARE, Scope, Service, Updates, WaitingJob, arrive, correct
+from core.job import Lane
+from core.preemption import Capacity, Entry, enter
+from storage.database import Params, Tx
+from storage.rows import waiting_of
+
+Fetch = Callable[[str, Params | None], Awaitable[list[sqlite3.Row]]]
+
+# Columns of a waiting job, and the two counters that its turn depends on.
+_COLUMNS = """
+    SELECT job.seq, job.id, job.lane, job.account, job.batch_key, job.estimate_ms, job.rows, job.solo,
+           served.ms AS account_ms, keyed.ms AS key_ms
+"""
+_COUNTERS = """
+    LEFT JOIN service AS served ON served.scope = 'account' AND served.lane = job.lane AND served.name = job.account
+    LEFT JOIN service AS keyed ON keyed.scope = 'key' AND keyed.lane = job.lane
+                              AND keyed.name = job.account || '|' || job.batch_key
+"""
+_QUEUE = f"{_COLUMNS} FROM job {_COUNTERS} WHERE job.state = 'queued'"
+# The heads of the accounts that each lane served least, ranked as core.fairness.choose ranks them: with thousands of
+# members waiting, only a few rows are read whole and become values.
+_HEADS = f"""
+    WITH member AS (
+        SELECT lane, account, min(seq) AS oldest FROM job
+        WHERE state = 'queued' AND (:cap IS NULL OR account NOT IN
+              (SELECT account FROM job WHERE state = 'running' AND id NOT IN (SELECT value FROM json_each(:resting))
+               GROUP BY account HAVING count(*) >= :cap))
+        GROUP BY lane, account
+    ), ranked AS (
+        SELECT member.lane, member.account,
+               row_number() OVER (PARTITION BY member.lane ORDER BY coalesce(service.ms, 0.0), oldest) AS rank
+        FROM member LEFT JOIN service
+          ON service.scope = 'account' AND service.lane = member.lane AND service.name = member.account
+    ), head AS (
+        SELECT min(job.seq) AS seq FROM ranked JOIN job ON job.lane = ranked.lane AND job.account = ranked.account
+        WHERE ranked.rank <= 8 AND job.state = 'queued' GROUP BY job.lane, job.account, job.batch_key
+    )
+    {_COLUMNS} FROM head JOIN job ON job.seq = head.seq {_COUNTERS}
+"""
+_SERVED = """
+    SELECT scope, lane, name, ms FROM service
+    WHERE scope = 'account' AND lane = :lane AND name IN (SELECT value FROM json_each(:accounts))
+"""
+_LANES = "SELECT scope, lane, name, ms FROM service WHERE scope IN ('lane', 'credit')"
+
+
+class FairQueue:
+    """See the module. `share`: relax's guaranteed share of GPU time."""
+
+    def __init__(self, share: float = RELAX_SHARE) -> None:
+        self.share = share
+
+    async def next(self, tx: Tx, capacity: Capacity) -> Entry | None:
+        """Who enters of the heads of the queue; accounts at their cap of running jobs are passed over."""
+        params = {"cap": capacity.running_per_account, "resting": json.dumps(sorted(capacity.resting))}
+        heads, service = await self._load(tx.execute, _HEADS, params)
+        if heads and (running := capacity.running):
+            accounts = json.dumps(sorted({job.account for job in running}))
+            served = await tx.execute(_SERVED, {"lane": running[0].lane, "accounts": accounts})
+            service = {**_service_of(served), **service}
+        return enter(heads, service, capacity)
+
+    async def queue(self, fetch: Fetch) -> tuple[list[WaitingJob], Service]:
+        """All waiting jobs and the counters that decide their order."""
+        return await self._load(fetch, _QUEUE, {})
+
+    async def arrived(self, tx: Tx, waiting: WaitingJob) -> None:
+        """A job joined its lane; its row is already there."""
+        live = await tx.execute(
+            "SELECT DISTINCT batch_key FROM job WHERE account = :account AND lane = :lane AND id <> :job"
+            " AND state IN ('preparing', 'queued', 'running')",
+            {"account": waiting.account, "lane": waiting.lane, "job": waiting.job},
+        )
+        service = await self._counters(tx, waiting)
+        await self.keep(tx, arrive(waiting, {row["batch_key"] for row in live}, service))
+
+    async def corrected(self, tx: Tx, row: sqlite3.Row, measured_ms: int) -> None:
+        """An attempt ended: `row` still says what was booked for it."""
+        ended = waiting_of(row)
+        service = await self._counters(tx, ended)
+        await self.keep(tx, correct(ended, row["booked_ms"], measured_ms, service))
+
+    async def credit(self, fetch: Fetch) -> float:
+        """Relax's credit in GPU milliseconds, as it was kept last."""
+        return _service_of(await fetch(_LANES, None)).get(CREDIT, 0.0)
+
+    async def keep(self, tx: Tx, updates: Updates) -> None:
+        """Writes counters."""
+        if updates:
+            await tx.execute(
+                "INSERT INTO service (scope, lane, name, ms)"
+                " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),"
+                "        CAST(json_extract(value, '$[3]') AS REAL) FROM json_each(:updates) WHERE true"
+                " ON CONFLICT DO UPDATE SET ms = excluded.ms",
+                {"updates": json.dumps([[*counter, ms] for counter, ms in updates.items()])},
+            )
+
+    async def _load(self, fetch: Fetch, sql: str, params: Params) -> tuple[list[WaitingJob], Service]:
+        waiting: list[WaitingJob] = []
+        service: dict[tuple[Scope, Lane, str], float] = {}
+        for row in await fetch(sql, params):
+            waiting.append(waiting_of(row))
+            account, key = waiting[-1].counters
+            service[account] = row["account_ms"] or 0.0
+            service[key] = row["key_ms"] or 0.0
+        return waiting, service | _service_of(await fetch(_LANES, None))
+
+    async def _counters(self, tx: Tx, waiting: WaitingJob) -> Service:
+        """The lanes' counters, the account's in this lane, and those of all its batch keys."""
+        rows = await tx.execute(
+            f"{_LANES} UNION ALL SELECT scope, lane, name, ms FROM service"
+            " WHERE scope = 'account' AND lane = :lane AND name = :account"
+            " UNION ALL SELECT scope, lane, name, ms FROM service"
+            " WHERE scope = 'key' AND lane = :lane AND name >= :account || '|' AND name < :account || '}'",
+            {"lane": waiting.lane, "account": waiting.account},
+        )
+        return _service_of(rows)
+
+
+def _service_of(rows: list[sqlite3.Row]) -> dict[tuple[Scope, Lane, str], float]:
+    return {(Scope(row["scope"]), Lane(row["lane"]), row["name"]): row["ms"] for row in rows}

@@ -1,0 +1,171 @@
+"""The outbox: what Discord still has to be told, and what it was told. Posts nothing; knows no network.
+
+`begin` before the request, `posted` after it. A process that dies between the two finds `tries` > 0 and the same `way`
+again, so it can look for its own message before it posts a second one.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from enum import StrEnum
+
+from storage.database import Database, Tx
+
+#: No delivery is put off for longer.
+LONGEST_BACKOFF_SECONDS = 300.0
+
+
+class DeliveryKind(StrEnum):
+    """What is to be told."""
+
+    RESULT = "result"
+    FAILURE = "failure"
+    CANCELLED = "cancelled"
+
+
+class Way(StrEnum):
+    """How it reaches its message: by editing the progress message, or as a new one that mentions the requester."""
+
+    EDIT = "edit"
+    NEW = "new"
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    POSTED = "posted"
+    UNDELIVERABLE = "undeliverable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One row of the outbox."""
+
+    job: str
+    kind: DeliveryKind
+    state: DeliveryState
+    way: Way | None
+    tries: int
+    next_try_at: float
+    message: str | None
+    note: str | None
+    told_channel: str | None = None  # of the direct message that it came as, where its own channel was closed
+    told_message: str | None = None
+
+
+class Outbox:
+    """See the module. A method that returns False or None found nothing pending: it is settled already."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def put(self, tx: Tx, job: str, kind: DeliveryKind) -> None:
+        """Puts a job's end into the outbox, in the transaction that ends the job."""
+        await tx.execute(
+            "INSERT INTO delivery (job, kind, next_try_at, created_at) VALUES (:job, :kind, :now, :now)",
+            {"job": job, "kind": kind, "now": self._db.clock()},
+        )
+
+    async def undelivered(self, now: float, limit: int = 1000) -> list[Delivery]:
+        """What is due, longest due first; many, since those of a channel that is slow come first for a while.
+
+        A time further away than any backoff is a clock's that was set back since.
+        """
+        rows = await self._db.read(
+            "SELECT * FROM delivery WHERE state = 'pending' AND (next_try_at <= :now OR next_try_at > :now + :far) "
+            "ORDER BY next_try_at LIMIT :limit",
+            {"now": now, "far": LONGEST_BACKOFF_SECONDS, "limit": limit},
+        )
+        return [_delivery(row) for row in rows]
+
+    async def next_due(self) -> float | None:
+        """When the next delivery is due; None when nothing is pending."""
+        rows = await self._db.read("SELECT min(next_try_at) AS at FROM delivery WHERE state = 'pending'")
+        return None if rows[0]["at"] is None else float(rows[0]["at"])
+
+    async def get(self, job: str) -> Delivery | None:
+        """A job's delivery."""
+        rows = await self._db.read("SELECT * FROM delivery WHERE job = :job", {"job": job})
+        return _delivery(rows[0]) if rows else None
+
+    async def begin(self, job: str, way: Way) -> Delivery | None:
+        """Notes that a try begins, before anything is sent. The way of the first try stays."""
+        return await self._change(job, "tries = tries + 1, way = coalesce(way, :way)", way=way)
+
+    async def posted(self, job: str, message: str) -> bool:
+        """Discord has it, in this message, which is the job's from now on."""
+        async with self._db.transaction() as tx:
+            done = await tx.one(
+                "UPDATE delivery SET state = 'posted', message = :message, note = NULL, settled_at = :now"
+                " WHERE job = :job AND state = 'pending' RETURNING job",
+                {"job": job, "message": message, "now": self._db.clock()},
+            )
+            if done is not None:
+                await tx.execute("UPDATE job SET message = :message WHERE id = :job", {"job": job, "message": message})
+        return done is not None
+
+    async def sent(self, job: str, message: str, at: float, note: str) -> bool:
+        """Discord has it, in this message, but the progress message still stands beside it; its removal is tried again.
+
+        The tries begin anew: from now on they count removals.
+        """
+        changes = "tries = iif(message IS NULL, 0, tries), message = :message, next_try_at = :at, note = :note"
+        return await self._change(job, changes, message=message, at=at, note=note) is not None
+
+    async def retry(self, job: str, at: float, note: str) -> bool:
+        """This try failed for a reason that may pass; `note` says which."""
+        return await self._change(job, "next_try_at = :at, note = :note", at=at, note=note) is not None
+
+    async def change_way(self, job: str, way: Way) -> bool:
+        """The first way turned out to be closed (its message is gone): from now on the other."""
+        return await self._change(job, "way = :way", way=way) is not None
+
+    async def undeliverable(self, job: str, note: str) -> bool:
+        """It will never reach Discord; whoever asked is told at the next chance."""
+        changes = "state = 'undeliverable', note = :note, settled_at = :now"
+        return await self._change(job, changes, note=note, now=self._db.clock()) is not None
+
+    async def untold(self, user: str) -> list[Delivery]:
+        """Undeliverable results of this person that they have not heard of."""
+        rows = await self._db.read(
+            "SELECT delivery.* FROM delivery JOIN job ON job.id = delivery.job"
+            " WHERE delivery.state = 'undeliverable' AND told = 0 AND job.user = :user ORDER BY settled_at",
+            {"user": user},
+        )
+        return [_delivery(row) for row in rows]
+
+    async def told(self, job: str) -> None:
+        """They have heard of it now."""
+        async with self._db.transaction() as tx:
+            await tx.execute("UPDATE delivery SET told = 1 WHERE job = :job", {"job": job})
+
+    async def told_by(self, job: str, channel: str, message: str) -> None:
+        """They have it as this direct message."""
+        async with self._db.transaction() as tx:
+            await tx.execute(
+                "UPDATE delivery SET told = 1, told_channel = :channel, told_message = :message WHERE job = :job",
+                {"job": job, "channel": channel, "message": message},
+            )
+
+    async def _change(self, job: str, changes: str, **params: str | float) -> Delivery | None:
+        async with self._db.transaction() as tx:
+            row = await tx.one(
+                f"UPDATE delivery SET {changes} WHERE job = :job AND state = 'pending' RETURNING *",
+                {"job": job, **params},
+            )
+        return None if row is None else _delivery(row)
+
+
+def _delivery(row: sqlite3.Row) -> Delivery:
+    return Delivery(
+        job=row["job"],
+        kind=DeliveryKind(row["kind"]),
+        state=DeliveryState(row["state"]),
+        way=None if row["way"] is None else Way(row["way"]),
+        tries=row["tries"],
+        next_try_at=row["next_try_at"],
+        message=row["message"],
+        note=row["note"],
+        told_channel=row["told_channel"],
+        told_message=row["told_message"],
+    )

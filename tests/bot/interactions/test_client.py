@@ -1,0 +1,56 @@
+"""Lateness and the owners: what the client decides without Discord."""
+
+import time
+
+from bot.interactions.interaction_deadline import InteractionDeadline
+
+
+class Clocks:
+    """Discord's clock, and our monotonic one, which starts anywhere."""
+
+    def __init__(self):
+        self.now, self.mono = 1000.0, 0.0
+
+    def pass_(self, seconds):
+        self.now += seconds
+        self.mono += seconds
+
+
+def lateness(clocks):
+    return InteractionDeadline(lambda: clocks.mono)
+
+
+def test_an_interaction_that_lay_too_long_is_not_answered():
+    clocks = Clocks()
+    guard = lateness(clocks)
+    assert not guard.too_late(clocks.now - 0.1)
+    created = clocks.now
+    clocks.pass_(4)
+    assert guard.too_late(created)
+    assert not guard.too_late(clocks.now - 0.2)
+
+
+def test_a_clock_that_is_minutes_off_refuses_nobody():
+    for off in (-300, 300):
+        clocks = Clocks()
+        guard = lateness(clocks)
+        for _ in range(5):
+            assert not guard.too_late(clocks.now + off)
+            clocks.pass_(10)
+
+
+def test_a_clock_of_discord_that_is_corrected_refuses_nobody_for_longer_than_a_minute():
+    clocks = Clocks()
+    guard = lateness(clocks)
+    assert not guard.too_late(clocks.now)
+    clocks.now -= 100
+    clocks.pass_(61)
+    assert not guard.too_late(clocks.now)
+
+
+def test_our_own_wall_clock_has_no_say_in_lateness(monkeypatch):
+    guard = InteractionDeadline()
+    created = time.time()
+    assert not guard.too_late(created)
+    monkeypatch.setattr(time, "time", lambda: created + 3600)
+    assert not guard.too_late(created)

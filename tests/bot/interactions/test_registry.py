@@ -1,0 +1,79 @@
+"""Components become discord.py's, and discord.py never forgets their class; two features cannot claim one verb."""
+
+import asyncio
+
+import discord
+import pytest
+from discord import ui
+
+from bot.interactions.registry import ComponentItem, Press, Registry, view_of
+from bot.messages.components import Button, Card, ComponentId, Option, Select
+from bot.messages.job_card import JobCards, JobView
+from bot.messages.refusal_card import refusal_of
+from cogs import job_buttons, job_info
+from core.errors import QuotaSpent
+from core.job import State
+from tests.bot.samples import a_job
+
+CARDS = JobCards((*job_buttons.BUTTONS, *job_info.BUTTONS))
+SPENT = QuotaSpent("Your fast time does not cover this.", renews_at=0.0, prompt="a red boat")
+
+
+def grid() -> Card:
+    return CARDS.render(JobView(job=a_job(state=State.DONE)))
+
+
+def menu() -> Card:
+    options = (Option(value="a", label="A", chosen=True), Option(value="b", label="B"))
+    return Card(content="Choose.", rows=((Select(id=ComponentId(verb="style"), options=options),),))
+
+
+def test_every_view_is_fresh_endless_and_holds_only_dynamic_items():
+    pressed = ComponentId(job="abc", verb="v", index=0)
+    for card in (grid(), menu(), refusal_of(SPENT, pressed).card, refusal_of(SPENT, None).card):
+        view = view_of(card)
+        assert view.timeout is None and len(view.children) == sum(map(len, card.rows))
+        assert all(isinstance(item, ui.DynamicItem) for item in view.children)
+        assert view_of(card) is not view
+
+
+def test_a_refusal_for_want_of_fast_time_offers_the_same_press_in_relax():
+    ids = [str(button.id) for button in refusal_of(SPENT, ComponentId(job="abc", verb="v", index=2)).card.rows[0]]
+    assert ids == ["ask:fix", "job:abc:v:2:relax"]
+    assert [str(button.id) for button in refusal_of(SPENT, ComponentId(verb="prompt")).card.rows[0]] == [
+        "ask:fix",
+        "ask:relax",
+    ]
+
+
+async def test_a_verb_has_one_handler():
+    async def handle(press: Press) -> None:
+        raise AssertionError
+
+    registry = Registry(JobCards())
+    registry.add_job_component(handle, "zoom")
+    registry.add_component(handle, "zoom")
+    registry.add_job_form(handle, "zoom")
+    with pytest.raises(ValueError, match="Two features declare the verb 'zoom'"):
+        registry.add_job_component(handle, "zoom")
+
+
+async def test_why_views_are_never_mixed_or_reused():
+    """The trap itself, so that a change of discord.py is noticed: a mixed view that stops takes the class along."""
+    client = discord.Client(intents=discord.Intents.none())
+    client.add_dynamic_items(ComponentItem)
+    store = client._connection._view_store
+    fresh = view_of(grid())
+    store.add_view(fresh, 1)
+    fresh.stop()
+    assert ComponentItem in store._dynamic_items.values()
+    for _ in range(3):  # edits with fresh views, as ours
+        store.add_view(view_of(grid()), 1)
+    assert ComponentItem in store._dynamic_items.values()
+    mixed = view_of(Card(content="", rows=((Button(id=ComponentId(verb="x"), label="x"),),)))
+    mixed.add_item(ui.Button(label="other", custom_id="other"))
+    store.add_view(mixed, 1)
+    mixed.stop()
+    await asyncio.sleep(0)
+    forgotten = ComponentItem not in store._dynamic_items.values()
+    assert forgotten, "discord.py does not forget dynamic items any more: the rule of fresh, unmixed views can go"

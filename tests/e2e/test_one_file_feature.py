@@ -1,0 +1,169 @@
+"""A feature is one file in cogs/: dropped in, it brings a command, a job's button with a form, and a select.
+
+Nothing else of the program is changed; everything that it has posted works after a restart, and says so in a sentence
+when the file is taken away again.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bot.config import ROOT
+from tests.harness.control import ControlRefused, Json
+from tests.harness.darkroom import EDITS, WAIT_MS, eventually, labels
+from tests.harness.headless import FAKE_WORKER
+from tests.harness.sandbox import Running, running_sandbox
+
+pytestmark = pytest.mark.e2e
+
+FEATURE = '''
+"""A sample: /moods, and Reword under finished grids."""
+
+from discord import app_commands
+from discord.ext import commands
+
+from bot.interactions import DarkroomBot, Interaction, Press
+from bot.messages import Card, ComponentId, Field, Form, JobButton, Option, Select, job_component
+from core.job import Kind, State
+
+REWORD = JobButton(verb="reword", kinds=frozenset({Kind.GRID}), states=frozenset({State.DONE}), row=2, label="Reword")
+MOOD = ComponentId(verb="mood")
+
+
+class Moods(commands.Cog):
+    @app_commands.command()
+    async def moods(self, interaction: Interaction) -> None:
+        """Choose a mood"""
+        options = tuple(Option(value=name, label=name.title()) for name in ("calm", "wild"))
+        card = Card(content="Which mood?", rows=((Select(id=MOOD, options=options),),))
+        await interaction.response.send_message(card.content, view=interaction.client.view_of(card))
+
+
+async def open_form(press: Press) -> None:
+    job = await press.job()
+    words = Field(name="words", label="Words", value=job.typed, long=True)
+    await press.open(Form(id=job_component(job.id, "reword"), title="Reword", fields=(words,)))
+
+
+async def reworded(press: Press) -> None:
+    job = await press.job()
+    await press.interaction.response.send_message(f"{job.typed} -> {press.fields['words']} at {press.message}")
+
+
+async def chosen(press: Press) -> None:
+    await press.interaction.response.send_message(f"{press.values[0]} it is, for {press.message}", ephemeral=True)
+
+
+async def setup(bot: DarkroomBot) -> None:
+    bot.registry.add_job_button(open_form, REWORD)
+    bot.registry.add_job_form(reworded, REWORD.verb)
+    bot.registry.add_component(chosen, MOOD.verb)
+    await bot.add_cog(Moods())
+'''
+
+
+def program(folder: Path) -> Path:
+    """The program as it is, in a folder of its own, so that a file can be dropped into it."""
+    for name in ("bot", "cogs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "bot.py", folder)
+    for name in ("core", "storage", "models", "models.toml", "tests"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@asynccontextmanager
+async def bot_of(program: Path, sandbox: Running) -> AsyncIterator[None]:
+    """`python bot.py` of this program, online until the block ends."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "DISCORD_"))}
+    ours = {"DARKROOM_DATA": str(program / "data"), "DARKROOM_WORKER_COMMAND": " ".join(FAKE_WORKER)}
+    seen = len(await sandbox.control.transcript())
+    log = (program / "log.txt").open("ab")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "bot.py", cwd=program, env=clean | ours | sandbox.environment, stdout=log, stderr=log
+    )
+
+    async def online() -> bool:
+        assert process.returncode is None, (program / "log.txt").read_text("utf-8")
+        new = await sandbox.control.transcript(seen)
+        return any(entry.get("event") == "READY" for entry in new) or await answers(sandbox)
+
+    try:
+        await eventually(online, 60)
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+        log.close()
+
+
+async def answers(sandbox: Running) -> bool:
+    """Whether a command gets its answer."""
+    try:
+        await sandbox.control.command(as_="alice", channel="general", name="help")
+    except ControlRefused:
+        return False
+    return True
+
+
+async def message_of(sandbox: Running, name: str, **options: str) -> Json:
+    """The message that answers a command."""
+    answered = await sandbox.control.command(as_="alice", channel="general", name=name, options=options)
+    found: Json = answered["response"]["message"]
+    return found
+
+
+async def try_all(sandbox: Running, grid: Json, menu: Json) -> None:
+    """The select, the button's form with the job's prompt, and what comes of both."""
+    chosen = await sandbox.control.press(as_="alice", message=menu["id"], custom_id="ask:mood", values=["wild"])
+    assert chosen["response"]["message"]["content"] == f"wild it is, for {menu['id']}"
+    form = await sandbox.control.press(as_="bob", message=grid["id"], label="Reword")
+    assert form["response"]["kind"] == "modal"
+    (field,) = form["response"]["modal"]["fields"]
+    assert (field["custom_id"], field["value"]) == ("words", "a red boat")
+    done = await sandbox.control.submit(as_="bob", interaction=form["interaction"], values={"words": "a blue boat"})
+    assert done["response"]["message"]["content"] == f"a red boat -> a blue boat at {grid['id']}"
+
+
+async def test_a_file_dropped_into_cogs_serves_a_command_a_button_with_a_form_and_a_select(tmp_path: Path) -> None:
+    ours = program(tmp_path / "program")
+    feature = ours / "cogs" / "moods.py"
+    feature.write_text(FEATURE, "utf-8")
+    async with running_sandbox(tmp_path / "sandbox") as sandbox:
+        await sandbox.control.limits(buckets={EDITS: None})
+        async with bot_of(ours, sandbox):
+            grid = await message_of(sandbox, "imagine", prompt="a red boat")
+            grid = await sandbox.control.wait(
+                as_="alice", channel="general", message=grid["id"], button="ⓘ", timeout_ms=WAIT_MS
+            )
+            assert labels(grid)[-1] == "Reword"
+            menu = await message_of(sandbox, "moods")
+            await try_all(sandbox, grid, menu)
+        async with bot_of(ours, sandbox):
+            await try_all(sandbox, grid, menu)
+        feature.unlink()
+        async with bot_of(ours, sandbox):
+            for press in ({"label": "Reword", "message": grid["id"]}, {"values": ["calm"], "message": menu["id"]}):
+                more = {"custom_id": "ask:mood"} if "values" in press else {}
+                gone = await sandbox.control.press(as_="alice", **press, **more)
+                assert gone["response"]["ephemeral"]
+                assert "not installed here any more" in gone["response"]["message"]["content"]
+
+
+async def test_a_feature_that_cannot_be_loaded_is_named_with_the_cure(tmp_path: Path) -> None:
+    ours = program(tmp_path / "program")
+    (ours / "cogs" / "moods.py").write_text("import nothing_of_that_name\n", "utf-8")
+    async with running_sandbox(tmp_path / "sandbox") as sandbox:
+        with pytest.raises(AssertionError) as ended:
+            async with bot_of(ours, sandbox):
+                pass
+    assert "darkroom: cogs/moods.py cannot be loaded: ModuleNotFoundError" in str(ended.value)
+    assert "take it out of that folder." in str(ended.value)

@@ -1,0 +1,93 @@
+"""The outbox: filled with the end of a job, emptied once, patient in between."""
+
+import pytest
+
+from storage.outbox import DeliveryKind, DeliveryState, Way
+
+
+@pytest.fixture
+async def job(store):
+    running = await store.running()
+    await store.jobs.set_message(running.id, "progress")
+    return await store.jobs.finish(running.id, 1, 100)
+
+
+async def due(store, after=0.0):
+    return [delivery.job for delivery in await store.outbox.undelivered(store.clock() + after)]
+
+
+async def test_a_delivery_is_due_until_it_is_posted(store, job):
+    assert await due(store) == [job.id]
+    assert (await store.outbox.begin(job.id, Way.NEW)).tries == 1
+    assert await store.outbox.posted(job.id, "result")
+    assert await due(store, 1e9) == []
+    delivery = await store.outbox.get(job.id)
+    assert (delivery.kind, delivery.state, delivery.message) == (DeliveryKind.RESULT, DeliveryState.POSTED, "result")
+    assert (await store.jobs.by_message("result")).id == job.id  # its buttons lead back to it
+
+
+async def test_nothing_is_posted_twice(store, job):
+    assert await store.outbox.posted(job.id, "first")
+    assert not await store.outbox.posted(job.id, "second")
+    assert await store.outbox.begin(job.id, Way.EDIT) is None
+    assert not await store.outbox.retry(job.id, 0.0, "again")
+    assert not await store.outbox.undeliverable(job.id, "gone")
+    assert (await store.outbox.get(job.id)).message == "first"
+
+
+async def test_the_way_of_the_first_try_stays_until_it_is_closed(store, job):
+    await store.outbox.begin(job.id, Way.NEW)
+    second = await store.outbox.begin(job.id, Way.EDIT)
+    assert (second.tries, second.way) == (2, Way.NEW)
+    assert await store.outbox.change_way(job.id, Way.EDIT)
+    assert (await store.outbox.begin(job.id, Way.NEW)).way is Way.EDIT
+
+
+async def test_a_retry_waits_for_its_time_and_says_why(store, job):
+    now = store.clock()
+    assert await store.outbox.next_due() == now
+    assert await store.outbox.retry(job.id, now + 30, "Discord answered 503.")
+    assert await due(store, 29) == []
+    assert await due(store, 30) == [job.id]
+    assert await store.outbox.next_due() == now + 30
+    assert (await store.outbox.get(job.id)).note == "Discord answered 503."
+
+
+async def test_an_undeliverable_result_is_told_to_its_owner_once(store, job):
+    assert await store.outbox.undeliverable(job.id, "The channel is gone.")
+    assert await store.outbox.next_due() is None
+    assert [(row.job, row.note) for row in await store.outbox.untold("alice")] == [(job.id, "The channel is gone.")]
+    assert await store.outbox.untold("bob") == []
+    await store.outbox.told(job.id)
+    assert await store.outbox.untold("alice") == []
+
+
+async def test_the_longest_due_comes_first_and_no_more_than_asked_for(store):
+    ids = []
+    for _ in range(3):
+        running = await store.running()
+        ids.append((await store.jobs.finish(running.id, 1, 1)).id)
+        store.clock.now += 1
+    assert await due(store) == ids
+    assert [row.job for row in await store.outbox.undelivered(store.clock(), limit=1)] == ids[:1]
+    assert await store.outbox.get("nothing") is None
+
+
+async def test_a_delivery_put_off_by_a_clock_that_was_set_back_since_is_due(store, job):
+    await store.outbox.retry(job.id, store.clock() + 3600, "an hour ahead")
+    assert await due(store) == [job.id]
+
+
+async def test_a_sent_result_whose_progress_message_still_stands_stays_due_and_counts_removals(store, job):
+    now = store.clock()
+    for _ in range(3):
+        await store.outbox.begin(job.id, Way.NEW)
+    assert await store.outbox.sent(job.id, "result", now + 1, "left behind")
+    assert await due(store) == [] and await due(store, 1) == [job.id]
+    again = await store.outbox.begin(job.id, Way.NEW)
+    assert (again.tries, again.message) == (1, "result")
+    assert await store.outbox.sent(job.id, "result", now + 3, "left behind")
+    assert (await store.outbox.get(job.id)).tries == 1
+    assert (await store.jobs.get(job.id)).where.message == "progress"
+    assert await store.outbox.posted(job.id, "result")
+    assert not await store.outbox.sent(job.id, "result", now, "left behind")

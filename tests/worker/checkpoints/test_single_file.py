@@ -1,0 +1,269 @@
+"""Checkpoints in one file are known by their header and draw what their folders draw; nothing is fetched."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from core.safetensors_header import Header, Tensor
+from tests.worker.checkpoint import make
+from tests.worker.checkpoint_families import make_sdxl
+from tests.worker.checkpoint_loras import make_lora
+from tests.worker.checkpoint_single import single_file
+from tests.worker.engine_driver import request
+from tests.worker.families.compared import distance, ours
+from worker.checkpoint_formats import single_file as single_file_format
+from worker.checkpoint_formats.kinds import KINDS
+from worker.checkpoint_formats.single_file import CONFIGS, Shape, prediction_of, shape_of
+from worker.checkpoints.clip_vocabulary import clip_tokenizer
+from worker.checkpoints.loader import CannotLoad, Loaded, load
+from worker.device import choose
+
+CPU = choose("cpu", "float32", 0)
+Maker = Callable[..., Path]
+
+
+def of_the_same(monkeypatch: pytest.MonkeyPatch, path: Path, folder: Path, vae: str = "") -> Loaded:
+    """A file, loaded with the configs and tokenizers of the tiny folder that it was made from."""
+    read = single_file_format.read_file
+    monkeypatch.setattr(single_file_format, "read_file", lambda *given, **how: read(*given, **how, config=folder))
+    return load(str(path), CPU, vae=vae)
+
+
+@pytest.mark.parametrize(
+    ("maker", "open_clip"), [(make, False), (make, True), (make_sdxl, False)], ids=["1.x", "2.x", "xl"]
+)
+def test_one_file_draws_what_its_folder_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maker: Maker, open_clip: bool
+) -> None:
+    folder = maker(tmp_path / "tiny")
+    # A remark in the name, for nothing else tells 2.x that predicts noise from 2.x that does not.
+    path = single_file(folder, tmp_path / "tiny-base.safetensors", open_clip=open_clip)
+    loaded = of_the_same(monkeypatch, path, folder)
+    assert distance(ours(loaded, request()), ours(load(str(folder), CPU), request())) <= 1
+    assert loaded.info.digest
+    assert loaded.info.native == 64
+
+
+def test_keys_that_say_v_prediction_and_zero_terminal_signal_are_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signs = {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
+    folder = make_sdxl(
+        tmp_path / "tiny", prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
+    )
+    path = single_file(folder, tmp_path / "tiny.safetensors", more=signs)
+    loaded = of_the_same(monkeypatch, path, folder)
+    assert loaded.family.scheduler["prediction_type"] == "v_prediction"
+    assert distance(ours(loaded, request()), ours(load(str(folder), CPU), request())) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler"), [("tiny-lightning-4step", "euler"), ("tiny_turbo", "euler"), ("tiny-lcm", "lcm")]
+)
+def test_a_file_that_was_taught_few_steps_takes_them_from_the_very_last_of_the_schedule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sampler: str
+) -> None:
+    folder = make(tmp_path / "tiny")
+    loaded = of_the_same(monkeypatch, single_file(folder, tmp_path / f"{name}.safetensors"), folder)
+    assert (loaded.info.steps, loaded.info.guidance, loaded.info.sampler) == (4, 1.0, sampler)
+    assert loaded.family.scheduler["timestep_spacing"] == "trailing"
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes"),
+    [
+        (Shape.SD1, {"unet": 859_520_964, "text_encoder": 123_060_480, "vae": 83_653_863}),
+        (Shape.SD2, {"unet": 865_910_724, "text_encoder": 340_387_840, "vae": 83_653_863}),
+        (
+            Shape.SDXL,
+            {
+                "unet": 2_567_463_684, "text_encoder": 123_060_480, "text_encoder_2": 694_659_840, "vae": 83_653_863,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_our_configs_are_of_the_published_sizes(shape: Shape, sizes: dict[str, int]) -> None:
+    from worker.checkpoints.components import class_of
+
+    kind = KINDS["sdxl" if shape is Shape.SDXL else "sd"]
+    found = {}
+    for name, class_name in kind.networks.items():
+        network = class_of(class_name)
+        with torch.device("meta"):
+            if hasattr(network, "load_config"):
+                built = network.from_config(network.load_config(CONFIGS / shape / name))
+            else:
+                built = network(network.config_class.from_pretrained(CONFIGS / shape / name))
+        found[name] = sum(weight.numel() for weight in built.parameters())
+    assert found == sizes
+
+
+def of(tensors: dict[str, tuple[int, ...]], **remarks: str) -> Header:
+    entries = {name: Tensor(dtype="F16", shape=shape, begin=0, end=0) for name, shape in tensors.items()}
+    return Header(tensors=entries, metadata=remarks, file_bytes=0)
+
+
+def header(*names: str, channels: int = 4, **remarks: str) -> Header:
+    first = {"model.diffusion_model.input_blocks.0.0.weight": (320, channels, 3, 3), "first_stage_model.a": (1,)}
+    return of({**first, **dict.fromkeys(names, (1,))}, **remarks)
+
+
+SD1, SD2 = "cond_stage_model.transformer.text_model.a", "cond_stage_model.model.a"
+XL = ("conditioner.embedders.0.transformer.a", "conditioner.embedders.1.model.a")
+
+
+@pytest.mark.parametrize(("names", "shape"), [((SD1,), Shape.SD1), ((SD2,), Shape.SD2), (XL, Shape.SDXL)])
+def test_the_shape_shows_in_the_header(names: tuple[str, ...], shape: Shape) -> None:
+    assert shape_of(header(*names), "a.safetensors") is shape
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (header("conditioner.embedders.0.model.a"), "a refiner"),
+        (header(SD1, channels=9), "only fills masks"),
+        (header(), "no text encoder"),
+        (of({"model.diffusion_model.input_blocks.1.a": (1,), SD1: (1,)}), "no autoencoder"),
+        (of({"lora_unet_a.lora_down.weight": (1,)}), "folder of LoRAs"),
+        (of({"double_blocks.0.img_attn.qkv.weight": (1,)}), "FLUX"),
+        (of({"model.diffusion_model.joint_blocks.0.a": (1,)}), "Stable Diffusion 3"),
+        (of({"encoder.a": (1,)}), "no checkpoint of Stable Diffusion"),
+    ],
+)
+def test_files_of_other_kinds_are_refused_with_a_cure(found: Header, sentence: str) -> None:
+    with pytest.raises(CannotLoad, match=sentence):
+        shape_of(found, "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("found", "shape", "name", "prediction"),
+    [
+        (header(), Shape.SD1, "a", ("epsilon", False)),
+        (header(), Shape.SD2, "v2-1_768", ("v_prediction", False)),
+        (header(), Shape.SD2, "v2-1_512-base", ("epsilon", False)),
+        (header(**{"modelspec.prediction_type": "epsilon"}), Shape.SD2, "a", ("epsilon", False)),
+        (header(**{"modelspec.prediction_type": "v"}), Shape.SDXL, "a", ("v_prediction", False)),
+        (header("v_pred", "ztsnr"), Shape.SDXL, "a", ("v_prediction", True)),
+        (header(ss_zero_terminal_snr="True"), Shape.SDXL, "a", ("epsilon", True)),
+    ],
+)
+def test_what_is_predicted_is_found_out(found: Header, shape: Shape, name: str, prediction: tuple[str, bool]) -> None:
+    assert prediction_of(found, shape, name) == prediction
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "ends before it has begun"),
+        (b"PK\x03\x04 and so on", "is a pickle"),
+        (b"version https://git-lfs", "Git LFS pointer"),
+        ((4).to_bytes(8, "little") + b"[1] ", "damaged header"),
+    ],
+)
+def test_files_that_are_no_safetensors_are_said(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CannotLoad, match=sentence):
+        load(str(path), CPU)
+
+
+def test_a_download_that_is_not_whole_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"one": torch.zeros(2, 3)}, path)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(CannotLoad, match="not whole"):
+        load(str(path), CPU)
+
+
+@pytest.mark.parametrize("ending", [".ckpt", ".pt", ".bin"])
+def test_pickles_are_refused_unread(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(b"never read")
+    with pytest.raises(CannotLoad, match=r"as \.safetensors, or convert it"):
+        load(str(path), CPU)
+    path.unlink()
+    with pytest.raises(CannotLoad, match="no such file"):
+        load(str(path), CPU)
+
+
+def test_a_lora_is_no_checkpoint(tmp_path: Path, loaded: Loaded) -> None:
+    with pytest.raises(CannotLoad, match="--lora"):
+        load(str(make_lora(tmp_path / "ink.safetensors", loaded.family.parts, layout="kohya")), CPU)
+
+
+def openais_own() -> Any:
+    """The tokenizer of the package that the vocabulary comes from; the package itself wants a library long gone."""
+    found = importlib.util.find_spec("clip")
+    assert found is not None and found.submodule_search_locations
+    path = Path(found.submodule_search_locations[0]) / "simple_tokenizer.py"
+    spec = importlib.util.spec_from_file_location("simple_tokenizer", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.SimpleTokenizer()
+
+
+def test_the_tokenizer_is_openais(tmp_path: Path) -> None:
+    theirs, ours = openais_own(), clip_tokenizer(tmp_path)
+    assert len(ours) == 49408
+    for text in ("a photo of a cat", "Don't stop, 3 boats at 12:30!", "naïve café ⛵ 漢字", "x" * 40, ""):
+        assert ours(text).input_ids == [49406, *theirs.encode(text), 49407]
+    assert clip_tokenizer(tmp_path, "!").pad_token_id == 0
+
+
+def test_without_a_vocabulary_the_cure_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.checkpoints.clip_vocabulary._PACKAGES", ("nothing_of_this_name",))
+    monkeypatch.setattr("worker.checkpoints.clip_vocabulary._cached", list)
+    with pytest.raises(CannotLoad, match="pip install openai-clip"):
+        clip_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_beside_the_file_comes_first(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "tokenizer").symlink_to(folder / "tokenizer")
+    assert len(clip_tokenizer(tmp_path)) == 514
+
+
+def test_a_small_file_with_our_own_configs_does_not_load_by_chance(tmp_path: Path, folder: Any) -> None:
+    path = single_file(folder, tmp_path / "tiny.safetensors")
+    with pytest.raises(CannotLoad, match="could not be loaded"):
+        load(str(path), CPU)
+
+
+def test_another_autoencoder_takes_the_place_of_a_models_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    other = make(tmp_path / "other", seed=3)
+    path = single_file(folder, tmp_path / "bare.safetensors", without=("first_stage_model.",))
+    with pytest.raises(CannotLoad, match="no autoencoder"):
+        load(str(path), CPU)
+    theirs = load(str(other), CPU).family.parts["vae"].state_dict()
+    # As one file; its config is then ours, which here is the tiny one.
+    alone = single_file(other, tmp_path / "vae.safetensors", without=("model.", "cond_stage_model."))
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "sd1").symlink_to(other)
+    monkeypatch.setattr("worker.checkpoints.vae_override.CONFIGS", tmp_path / "configs")
+    plain = load(str(folder), CPU)
+    for loaded in (
+        of_the_same(monkeypatch, path, folder, str(other)),
+        load(str(folder), CPU, vae=str(other / "vae")),
+        load(str(folder), CPU, vae=str(alone)),
+    ):
+        found = loaded.family.parts["vae"].state_dict()
+        assert all(torch.equal(found[name], theirs[name]) for name in theirs)
+        assert loaded.info.digest != plain.info.digest
+
+
+@pytest.mark.parametrize("where", ["nowhere/at/all", "missing.safetensors", "vae.ckpt", "empty"])
+def test_an_autoencoder_that_is_none_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path, where: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vae.ckpt").write_bytes(b"never read")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CannotLoad, match=r"no autoencoder|no \.safetensors"):
+        load(str(folder), CPU, vae=where)

@@ -1,0 +1,90 @@
+"""Draws one order from its preparation to its finished pictures, without the loop around it."""
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from core.events import Submit
+from core.job import Request
+from worker.checkpoints.loader import Loaded
+from worker.edits import Desk, Prepared, prepare
+from worker.engine.batch import Batch, Row, new_row
+from worker.engine.image_encoding import png, to_pixels
+from worker.interfaces import Conditions, Pixels
+from worker.samplers import Schedules
+from worker.vision.companions import Tools
+
+
+def grey(mask: np.ndarray) -> bytes:
+    """A mask as its file."""
+    file = io.BytesIO()
+    Image.fromarray(mask).save(file, "PNG")
+    return file.getvalue()
+
+
+class Easel:
+    """A model and what lies beside it."""
+
+    def __init__(self, loaded: Loaded, tools: Tools | None = None) -> None:
+        self.family = loaded.family
+        self.tools = tools or loaded.tools
+        self._schedules = Schedules(loaded.family.scheduler)
+        self._texts: dict[str, Conditions] = {}
+
+    def order(
+        self, request: Request, source: Pixels | None = None, pictures: tuple[Any, ...] = (), **more: Any
+    ) -> Submit:
+        """An order as the bot sends it; arrays become files."""
+        files = tuple(one if isinstance(one, bytes) else grey(one) if one.ndim == 2 else png(one) for one in pictures)
+        data = b"" if source is None else png(source)
+        indices = more.pop("indices", tuple(range(request.count)))
+        return Submit(job="a", attempt=1, request=request, indices=indices, source=data, pictures=files, **more)
+
+    @torch.inference_mode()
+    def prepare(self, order: Submit) -> Prepared:
+        """Without a pause."""
+        work = prepare(order, Desk(family=self.family, tools=self.tools, text=self._text))
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                found: Prepared = end.value
+                return found
+
+    @torch.inference_mode()
+    def draw(
+        self, request: Request, source: Pixels | None = None, pictures: tuple[Any, ...] = (), **more: Any
+    ) -> list[Pixels]:
+        """The finished pictures, all rows in one batch."""
+        prepared = self.prepare(self.order(request, source, pictures, **more))
+        done = [pixels for _index, pixels in prepared.pictures]
+        numbers = replace(request, strength=prepared.strength, sampler=prepared.sampler or request.sampler)
+        rows = self._rows(numbers, prepared)
+        while rows and not rows[0].is_done:
+            Batch.of(rows).advance(self.family)
+        for place, row in enumerate(rows):
+            picture = prepared.finish(place, to_pixels(self.family.decode(row.x0)))
+            if picture is not None:
+                done.append(picture)
+        return done
+
+    def _rows(self, request: Request, prepared: Prepared) -> list[Row]:
+        plan = self._schedules.plan(request.sampler, request.steps, request.strength, request.stop)
+        return [
+            new_row(
+                self.family, job="a", index=start.index, key="", plan=plan, guidance=start.guidance, seed=request.seed,
+                size=start.size, text=start.text, negative=start.negative, source=start.source, keep=start.keep,
+                mask=start.mask, noise=start.noise,
+            )
+            for start in prepared.starts
+        ]  # fmt: skip
+
+    def _text(self, words: str, *, negative: bool = False) -> Conditions:
+        key = f"{negative}:{words}"
+        if key not in self._texts:
+            self._texts[key] = self.family.encode_prompt(words, negative=negative)
+        return self._texts[key]

@@ -1,0 +1,157 @@
+"""A bed for the engine: orders in, events in a list, turns taken one by one by the test itself."""
+
+import io
+import threading
+from dataclasses import replace
+from time import perf_counter_ns
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+import numpy as np
+from PIL import Image
+
+from core.events import Cancel, Done, Event, Failed, JobEvent, OverheadTime, Picture, Progress, Submit
+from core.job import Request
+from tests.worker.fake_models import Loads
+from worker.checkpoints.loader import Loaded
+from worker.device import Device, choose
+from worker.engine.engine import Engine
+from worker.engine.gpu_meter import Meter
+from worker.engine.loaded_model import Held
+from worker.engine.model_cache import Shelf
+from worker.families.latent_preview import Sketcher
+from worker.transport.heartbeat import Pulse
+from worker.transport.inbox import Inbox, Stop
+
+E = TypeVar("E")
+PATIENCE = 60.0  # seconds until a test gives up
+
+
+def request(**changes: Any) -> Request:
+    """A small grid, with these numbers changed."""
+    plain = Request(
+        prompt="a red boat", width=64, height=64, seed=7, steps=6, guidance=5.0, sampler="euler", count=2, model="tiny"
+    )
+    return replace(plain, **changes)
+
+
+def pixels(picture: bytes) -> np.ndarray:
+    """A PNG or JPEG as integers [h, w, 3]."""
+    with Image.open(io.BytesIO(picture)) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+_fit: Any = Sketcher.fit
+_fitted: dict[tuple[object, ...], Sketcher] = {}
+
+
+def fit_once(family: Any) -> Sketcher:
+    """The map of previews of an autoencoder: hundreds of beds stand on a few, and fitting costs as much as a grid."""
+    vae = family.parts.get("vae")
+    if vae is None:
+        return _fit(family)
+    sums = [(weight.dtype, weight.double().sum().item()) for weight in vae.parameters()]
+    key = type(family), family.device, *sums
+    if key not in _fitted:
+        _fitted[key] = _fit(family)
+    return _fitted[key]
+
+
+def hold(loaded: Loaded, device: Device) -> Held:
+    """The model, tried out and ready for jobs."""
+    with patch.object(Sketcher, "fit", fit_once):
+        return Held.of(loaded, device)
+
+
+class Bed:
+    """One engine. `say` may come from several threads."""
+
+    def __init__(
+        self, *models: Loaded, rows: int = 8, device: Device | None = None, shelf: Shelf | None = None
+    ) -> None:
+        self.events: list[Event] = []
+        self._news = threading.Condition()
+        self.device = replace(device or choose("cpu", "float32", 0), max_rows=rows)
+        # A clock a hundred times as fast: what a tiny model costs in microseconds is whole milliseconds in the books.
+        self.meter = Meter.for_device(self.device.place, lambda: perf_counter_ns() * 100)
+        self.pulse = Pulse()
+        self._only = models[0].info.name if len(models) == 1 and shelf is None else ""
+        self.shelf = shelf or Shelf(Loads(), self.device, 1000)
+        for loaded in models:
+            self.shelf.put(hold(loaded, self.device))
+        self.engine = Engine(self.shelf, self.device, self.meter, self.pulse, self._say, Inbox())
+
+    def _say(self, event: Event) -> None:
+        with self._news:
+            self.events.append(event)
+            self._news.notify_all()
+
+    def submit(self, job: str, wish: Request, attempt: int = 1, **more: Any) -> None:
+        """Orders a job; where there is one model, of that."""
+        if self._only:
+            wish = replace(wish, model=self._only)
+        indices = more.pop("indices", tuple(range(wish.count)))
+        self.engine.inbox.put(Submit(job=job, attempt=attempt, request=wish, indices=indices, **more))
+
+    def cancel(self, job: str, attempt: int = 1) -> None:
+        """Orders its end."""
+        self.engine.inbox.put(Cancel(job=job, attempt=attempt))
+
+    def ticks(self, count: int) -> None:
+        """Turns of the loop. There must be something to do."""
+        for _ in range(count):
+            self.engine.tick()
+
+    def finish(self, *jobs: str) -> None:
+        """Turns until these jobs have had their last word."""
+        while not all(self._computed(job) for job in jobs):
+            self.engine.tick()
+        for job in jobs:
+            self.wait(lambda job=job: self.last(job) is not None)
+
+    def _computed(self, job: str) -> bool:
+        return job not in self.engine._line.tasks and self.engine.inbox.empty()
+
+    def wait(self, true: Any) -> None:
+        """Until an event makes it true."""
+        with self._news:
+            assert self._news.wait_for(true, PATIENCE), self.events
+
+    def last(self, job: str) -> JobEvent | None:
+        """The job's last word, if it was said."""
+        words = [event for event in self.of(job) if not isinstance(event, Progress | Picture)]
+        return words[-1] if words and type(words[-1]).__name__ in {"Done", "Failed", "Cancelled"} else None
+
+    def of(self, job: str) -> list[Any]:
+        """All that was said about a job."""
+        return [event for event in list(self.events) if getattr(event, "job", None) == job]
+
+    def pictures(self, job: str) -> list[bytes]:
+        """Its PNGs by index."""
+        found = {event.index: event.png for event in self.of(job) if isinstance(event, Picture)}
+        return [found[index] for index in sorted(found)]
+
+    def previews(self, job: str) -> list[Progress]:
+        """Its progress that carries a picture."""
+        return [event for event in self.of(job) if isinstance(event, Progress) and event.preview]
+
+    def house_ms(self) -> int:
+        """All that the house was told to pay."""
+        return sum(event.gpu_ms for event in self.events if isinstance(event, OverheadTime))
+
+    def render(self, wish: Request, job: str = "a", **more: Any) -> list[bytes]:
+        """One job alone, to its end: its pictures."""
+        self.submit(job, wish, **more)
+        self.finish(job)
+        assert isinstance(self.last(job), Done), self.last(job)
+        return self.pictures(job)
+
+    def failure(self, job: str) -> Failed:
+        """How it failed."""
+        word = self.last(job)
+        assert isinstance(word, Failed), self.of(job)
+        return word
+
+    def stop(self) -> None:
+        """Ends a loop that runs in a thread."""
+        self.engine.inbox.put(Stop())

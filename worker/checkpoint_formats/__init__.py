@@ -1,0 +1,1 @@
+"""What checkpoints look like on disk: names, headers, configs. Loads no weights."""

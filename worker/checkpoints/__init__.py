@@ -1,0 +1,1 @@
+"""From a catalogue's entry to a loaded model. Knows nothing of jobs."""

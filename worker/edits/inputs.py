@@ -1,0 +1,234 @@
+"""Reads what an order brings besides words: its source, its mask, its reference pictures; refuses what cannot be.
+
+All refusals of edits are here, before anything is computed. One picture is decoded at a time. Knows no device.
+"""
+
+import io
+import math
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from core.edits import FACTORS, MOST_PICTURES
+from core.events import Submit
+from core.job import Canvas, Kind, Request, Role
+from worker.engine.task import CannotCompute
+from worker.interfaces import Pixels
+from worker.vision.companions import Tools
+
+Mask = NDArray[np.uint8]  # [height, width]: 255 = to be made anew
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+#: Pixels of a picture that is brought, and of one that is enlarged.
+MOST_PIXELS = 64 << 20
+#: Pixels of a picture that is only looked at: no network sees more of it, and a job may bring many.
+SEEN_PIXELS = 4 << 20
+
+Colour = tuple[int, int, int, int]
+WHITE, BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
+
+_NAMES = {Role.PROMPT: "image prompts", Role.STYLE: "style references", Role.CHARACTER: "character references"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A picture that speaks beside the words, or in their place."""
+
+    role: Role
+    pixels: Pixels = field(repr=False)
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """All pictures of an order, decoded; `source` at its own size."""
+
+    source: Pixels | None = field(repr=False)
+    mask: Mask | None = field(repr=False)
+    references: tuple[Reference, ...]
+
+
+def read(order: Submit, tools: Tools) -> Generator[None, None, Brought]:
+    """Checks and decodes all that the order brings; pauses after each picture. Raises CannotCompute."""
+    request = order.request
+    if len(order.pictures) != len(request.inputs):
+        raise CannotCompute(f"The order names {len(request.inputs)} pictures, but brings {len(order.pictures)}.")
+    _check(order, tools)
+    source = mask = None
+    if order.source:
+        source = decode(order.source, "The picture to start from")
+        yield
+    if source is not None and request.upscale is not None:
+        _check_enlarged(source, request)
+    references: list[Reference] = []
+    for place, (one, data) in enumerate(zip(request.inputs, order.pictures, strict=True), start=1):
+        if one.role is Role.MASK:
+            mask = _mask(data, request)
+        else:
+            seen = decode(data, f"Picture {place}", most=SEEN_PIXELS)
+            references.append(Reference(role=one.role, pixels=seen, weight=one.weight))
+        yield
+    return Brought(source=source, mask=mask, references=tuple(references))
+
+
+def decode(data: bytes, what: str, *, ground: Colour = WHITE, most: int = MOST_PIXELS) -> Pixels:
+    """A picture's bytes as RGB, upright, transparent parts on `ground`; smaller where it has more pixels than `most`.
+
+    Raises CannotCompute.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise CannotCompute(f"{what} has {image.width}×{image.height} pixels: too many to be read.")
+            # A photograph is not even decoded larger than it has to be.
+            image.draft("RGB", _at_most(image.size, most))
+            upright = _of_bytes(ImageOps.exif_transpose(image))
+        clear = upright.has_transparency_data
+        upright = upright.convert("RGBA" if clear else "RGB")
+    except CannotCompute:
+        raise
+    except Exception as error:
+        # Pillow raises many kinds on broken files; all mean the same here.
+        raise CannotCompute(f"{what} cannot be read: it has to be a whole PNG, JPEG or WebP file.") from error
+    size = _at_most(upright.size, most)
+    if upright.size != size:
+        upright = upright.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if clear:
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, ground), upright)
+    return np.asarray(upright.convert("RGB"))
+
+
+def _at_most(size: tuple[int, int], most: int) -> tuple[int, int]:
+    """The same ratio in at most so many pixels."""
+    factor = min(1.0, math.sqrt(most / (size[0] * size[1])))
+    return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
+
+
+def _of_bytes(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits in 8: Pillow would cut off at 255 what is to be divided. Its transparent value becomes alpha."""
+    if not image.mode.startswith("I"):
+        return image
+    grey = np.asarray(image)
+    eight = Image.fromarray((grey >> 8).clip(0, 255).astype(np.uint8))
+    clear = image.info.get("transparency")
+    if clear is not None:
+        eight.putalpha(Image.fromarray(np.where(grey == clear, 0, 255).astype(np.uint8)))
+    return eight
+
+
+def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """The whole picture at (width, height), whatever its ratio."""
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def covering(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """The picture's middle that fills (width, height), nothing stretched."""
+    return np.asarray(ImageOps.fit(Image.fromarray(pixels), size, Image.Resampling.LANCZOS))
+
+
+def _mask(data: bytes, request: Request) -> Mask:
+    mask: Mask = decode(data, "The mask", ground=BLACK).max(axis=2)
+    height, width = mask.shape
+    if (width, height) != (request.width, request.height):
+        raise CannotCompute(
+            f"The mask has {width}×{height} pixels, but the picture {request.width}×{request.height}: "
+            "both have to be of one size."
+        )
+    if not mask.any():
+        raise CannotCompute("The mask is black all over: white is what is to be made anew.")
+    return mask
+
+
+def _check(order: Submit, tools: Tools) -> None:
+    """What can be told from the numbers alone."""
+    request = order.request
+    roles = [one.role for one in request.inputs]
+    problems: Mapping[str, bool] = {
+        **_source_problems(order, roles, tools),
+        **_reference_problems(order, roles, tools),
+        "A picture's weight lies between 0 and 3.": any(not 0 <= one.weight <= 3 for one in request.inputs),
+        "Chaos lies between 0 and 100.": not 0 <= request.chaos <= 100,
+        "A house style counts between 0 and 1.": request.house is not None and not 0 <= request.house.weight <= 1,
+        "This worker has nothing that describes pictures: the model needs a classifier or a describer beside it.": (
+            order.kind is Kind.DESCRIBE and tools.describer is None
+        ),
+    }
+    _refuse(problems)
+    if request.canvas is not None:
+        _refuse(_canvas_problems(request.canvas, request))
+
+
+def _source_problems(order: Submit, roles: Sequence[Role], tools: Tools) -> Mapping[str, bool]:
+    request, brings = order.request, bool(order.source)
+    alone = len([role for role in roles if role is not Role.MASK]) == 1
+    factor = request.upscale.factor if request.upscale is not None else FACTORS[0]
+    return {
+        "There is no picture to describe.": order.kind is Kind.DESCRIBE and not brings,
+        "There is no picture to enlarge.": request.upscale is not None and not brings,
+        "An upscale takes the picture alone: no mask, no wider canvas and no pictures beside it.": (
+            request.upscale is not None and (bool(roles) or request.canvas is not None)
+        ),
+        f"A picture can become 2 or 4 times as large, not {factor} times.": factor not in FACTORS,
+        "There is no upscaler beside this model; a creative upscale works without one.": (
+            request.upscale is not None and not request.upscale.creative and tools.upscaler is None
+        ),
+        "A creative upscale draws on the picture: its strength has to be below 1.": (
+            request.upscale is not None and request.upscale.creative and request.strength >= 1
+        ),
+        "There is no picture that the mask belongs to.": Role.MASK in roles and not brings,
+        "A job takes one mask, not several.": roles.count(Role.MASK) > 1,
+        "There is no picture to lay on the wider canvas.": request.canvas is not None and not brings,
+        "The order starts near a picture, but brings none.": request.strength < 1 and not (brings or alone),
+    }
+
+
+def _reference_problems(order: Submit, roles: Sequence[Role], tools: Tools) -> Mapping[str, bool]:
+    pictures = [role for role in roles if role is not Role.MASK]
+    counts = {name: roles.count(role) for role, name in _NAMES.items()}
+    lacks = tools.adapter is None and order.kind is not Kind.DESCRIBE
+    # Without an adapter one image prompt can still be what the picture starts near.
+    simple = pictures == [Role.PROMPT] and not order.source
+    return {
+        **{f"A job takes {MOST_PICTURES} {name} at most, not {n}.": n > MOST_PICTURES for name, n in counts.items()},
+        "This model has no image adapter: it can start near one picture, but not follow one beside another, "
+        "blend several, or take a style or a character from one.": lacks and bool(pictures) and not simple,
+    }
+
+
+def _canvas_problems(canvas: Canvas, request: Request) -> Mapping[str, bool]:
+    right, bottom = canvas.left + canvas.width, canvas.top + canvas.height
+    return {
+        f"The picture lies outside its new canvas of {request.width}×{request.height}.": (
+            min(canvas.left, canvas.top) < 0
+            or min(canvas.width, canvas.height) < 1
+            or right > request.width
+            or bottom > request.height
+        ),
+        "The new canvas is no wider than the picture: there is nothing to fill.": (
+            (canvas.width, canvas.height) == (request.width, request.height)
+        ),
+    }
+
+
+def _check_enlarged(source: Pixels, request: Request) -> None:
+    height, width = source.shape[:2]
+    factor = request.upscale.factor if request.upscale is not None else 1
+    if (width * factor, height * factor) != (request.width, request.height):
+        raise CannotCompute(
+            f"The picture of {width}×{height}, {factor} times as large, is {width * factor}×{height * factor}, "
+            f"not {request.width}×{request.height}."
+        )
+    if request.width * request.height > MOST_PIXELS:
+        raise CannotCompute(f"{request.width}×{request.height} pixels are too many: enlarge the picture by less.")
+
+
+def _refuse(problems: Mapping[str, bool]) -> None:
+    for sentence, wrong in problems.items():
+        if wrong:
+            raise CannotCompute(sentence)

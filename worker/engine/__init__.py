@@ -1,0 +1,1 @@
+"""The loop over rows: admit, step, emit. Does what it is told, decides nothing."""

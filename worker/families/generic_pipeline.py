@@ -1,0 +1,174 @@
+"""Every other pipeline of diffusers that makes pictures from words: computed as it is, one step at a time.
+
+The loop can pause it, stop it and serve others between its steps, as it does with rows (`running.py`); only the sharing
+of forwards is missing. Knows nothing of jobs.
+"""
+
+import copy
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.catalogue import Capability
+from core.folder_format import UNUSED
+from core.job import Request
+from worker.checkpoint_formats.diffusers_folder import plainly
+from worker.checkpoint_formats.kinds import CannotLoad, index_of
+from worker.device import Device
+from worker.families.adaptation import Adapter
+from worker.families.draft_preview import Drafter, in_pixels
+from worker.families.pipeline_run import PipelineRun, told_by
+from worker.interfaces import Adaptation, Guidance
+
+SAMPLER = "own"  # the pipeline's own scheduler
+STEPS, SCALE = 28, 4.0  # for pipelines that name none
+PIXELS = 16  # sides that networks without an autoencoder take: they halve them up to four times
+
+
+class AnyPipeline:
+    """See `base.Whole`."""
+
+    name = "any"
+    guidance: Guidance = Guidance.NONE
+    sampler = SAMPLER
+
+    def __init__(self, pipeline: Any, device: torch.device) -> None:
+        self.device = device
+        self._pipeline = pipeline
+        self._takes = inspect.signature(pipeline.__call__).parameters
+        components = pipeline.components.items()
+        self.parts: Mapping[str, nn.Module] = {name: part for name, part in components if isinstance(part, nn.Module)}
+        self.scheduler: Mapping[str, Any] = dict(pipeline.scheduler.config)
+        self.factor = int(getattr(pipeline, "vae_scale_factor", 1 if in_pixels(pipeline) else 8))
+        self.channels = 0  # of latents that nobody here takes into their hands
+        self._drafter = Drafter(pipeline, device, self.factor)
+        self.multiple = 4 * self.factor if self.factor > 1 else PIXELS
+        self.native = self._default("height") or self._side()
+        self.steps = self._default("num_inference_steps") or STEPS
+        self.scale = float(self._default(self._scale_name) or SCALE)
+        config = getattr(pipeline, "config", {})
+        self.distilled = bool(config.get("is_distilled"))  # taught to need few steps
+        self._adapter = Adapter(None, ())
+        self.edits: tuple[Capability, ...] = (
+            *([Capability.NEGATIVE] if self._negates else []),
+            *([Capability.PREVIEW] if self._drafter.possible else []),
+        )
+
+    @classmethod
+    def load(cls, folder: Path, device: Device) -> "AnyPipeline":
+        """Raises CannotLoad for a pipeline that makes no pictures from words, or whatever diffusers raises."""
+        from diffusers import AutoPipelineForText2Image
+
+        how: dict[str, Any] = {"dtype": device.dtype, "local_files_only": True, "use_safetensors": True}
+        # What nobody draws with need not be there.
+        how |= {name: None for name in UNUSED & index_of(folder, str(folder)).keys() if not (folder / name).is_dir()}
+        try:
+            with plainly(folder) as plain:
+                pipeline = AutoPipelineForText2Image.from_pretrained(plain, **how)
+        except ValueError as error:
+            if "AutoPipeline" not in str(error):
+                raise
+            sentence = f"{folder} holds no pipeline that this version of diffusers makes pictures from words with."
+            raise CannotLoad(f"{sentence} Use another model, or a newer diffusers.") from error
+        if not told_by(pipeline):
+            raise CannotLoad(f"{type(pipeline).__name__} cannot be stopped between its steps. Use another model.")
+        pipeline.set_progress_bar_config(disable=True)
+        if hasattr(pipeline.components.get("vae"), "enable_slicing"):
+            # Pictures of one call are decoded one by one, so that only their steps need memory together.
+            pipeline.vae.enable_slicing()
+        model = cls(pipeline, device.place)
+        for part in model.parts.values():
+            part.eval().requires_grad_(False)
+        return model
+
+    def _default(self, name: str) -> Any:
+        """What the pipeline itself takes for it, or None."""
+        parameter = self._takes.get(name)
+        return None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
+
+    def _side(self) -> int:
+        """The side of its native square, from the denoiser's config where that tells."""
+        size = getattr(self._config, "sample_size", None)
+        size = size or getattr(self._pipeline, "default_sample_size", None) or 128
+        return int(size[0] if isinstance(size, Sequence) else size) * self.factor
+
+    @property
+    def _config(self) -> Any:
+        """The denoiser's, or None."""
+        return getattr(self.parts.get("transformer") or self.parts.get("unet"), "config", None)
+
+    @property
+    def told_scale(self) -> bool:
+        """Whether its denoiser takes the guidance scale as a number: it needs one, however few its steps are."""
+        return bool(getattr(self._config, "guidance_embeds", False))
+
+    @property
+    def _scale_name(self) -> str:
+        """Qwen's own guidance has this name; the plain one is then for distilled models, and None."""
+        plain = self._default("guidance_scale") is not None or "true_cfg_scale" not in self._takes
+        return "guidance_scale" if plain else "true_cfg_scale"
+
+    @property
+    def _negates(self) -> bool:
+        return "negative_prompt" in self._takes
+
+    def begin(self, request: Request, indices: Sequence[int], rows: int) -> PipelineRun:
+        """See `base.Whole`."""
+        if request.strength < 1 or request.loras or request.inputs or request.canvas:
+            raise ValueError("This model makes pictures from words alone.")
+        if request.width % self.multiple or request.height % self.multiple:
+            raise ValueError(f"Both sides must be multiples of {self.multiple} pixels with this model.")
+        calls = [self._call(request, indices[at : at + rows]) for at in range(0, len(indices), rows)]
+        # Schedulers count their steps: runs that take turns need one each.
+        pipeline = copy.copy(self._pipeline)
+        pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
+        draw = partial(self._drafter.draw, size=(request.width, request.height))
+        return PipelineRun(pipeline, calls, request.steps, draw, together=min(rows, len(indices)))
+
+    def _call(self, request: Request, indices: Sequence[int]) -> Mapping[str, Any]:
+        seeds = [(request.seed + index) % 2**32 for index in indices]
+        prompt, negative = _told(request)
+        wished = {
+            "prompt": prompt,
+            "width": request.width,
+            "height": request.height,
+            "num_inference_steps": request.steps,
+            self._scale_name: request.guidance,
+            "num_images_per_prompt": len(seeds),
+            "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            "output_type": "pt",
+            # The size that was asked for, not the nearest one of a table; the words as they are.
+            "use_resolution_binning": False,
+            "clean_caption": False,
+        }
+        if self._negates and (negative or (self._scale_name == "true_cfg_scale" and request.guidance > 1)):
+            # A space: without any negative prompt that guidance is not taken at all.
+            wished["negative_prompt"] = negative or " "
+        return {name: value for name, value in wished.items() if name in self._takes}
+
+    def adapt(self, adaptation: Adaptation) -> None:
+        """Takes the model as it is; raises LookupError for anything else."""
+        if adaptation.loras:
+            raise LookupError("This model takes no LoRAs here.")
+        self._adapter.adapt(adaptation)
+
+
+def _told(request: Request) -> tuple[str, str]:
+    """The prompt and the negative prompt with the house's style, of which more is said the more it counts."""
+    house = request.house
+    if house is None:
+        return request.prompt, request.negative
+    prompt = _joined(request.prompt, house.positive, house.weight)
+    return prompt, _joined(request.negative, house.negative, house.weight)
+
+
+def _joined(words: str, style: str, weight: float) -> str:
+    """`words` with the first of the style's phrases: all of them at a weight of 1."""
+    phrases = [phrase.strip() for phrase in style.split(",") if phrase.strip()]
+    return ", ".join(part for part in (words, *phrases[: math.ceil(weight * len(phrases))]) if part)

@@ -1,0 +1,194 @@
+"""Keeps LoRAs at hand for one model and switches between them.
+
+A LoRA is a `.safetensors` file, called as the catalogue calls it (`name_of`). Each network has one slot beside its
+layers, wide enough for all that count together: side by side, with their weights multiplied in. A switch copies numbers
+into it and changes nothing else, so that a compiled network stays compiled. What was read stays in the host's memory
+for a while, also when another file has taken its place; the one not used for longest goes. Knows nothing of batches or
+jobs.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.catalogue import name_of
+from core.spelling import nearest, quoted
+from worker.families.lora_file import Layers, read
+
+log = logging.getLogger("darkroom.loras")
+
+#: Where LoRAs are: a folder, or what the catalogue names by now.
+LoraFiles = Path | Callable[[], Mapping[str, Path]]
+
+KEEP = 8
+#: A slot grows by these ranks; where the network will be compiled it is as wide as this from the start.
+RANKS, WIDE = 16, 128
+_SLOT = "slot"
+
+
+class Loras:
+    """`pipeline`: the class of diffusers that knows the model's LoRAs; `networks`: those that take them, by its names.
+
+    `compiled`: the networks will be compiled, and again for every slot that widens.
+    """
+
+    def __init__(
+        self, pipeline: Any, networks: Mapping[str, nn.Module], source: LoraFiles, *, keep: int = KEEP,
+        compiled: bool = False,
+    ) -> None:  # fmt: skip
+        self._pipeline, self._networks, self._source, self._keep = pipeline, networks, source, keep
+        self._slots = {name: Slot(network, WIDE if compiled else 0) for name, network in networks.items()}
+        self._read: OrderedDict[str, Layers] = OrderedDict()  # by state
+
+    def use(self, wanted: Sequence[tuple[str, float]], files: Sequence[str] = ()) -> None:
+        """From now on these count, by weight, and no others. Raises LookupError with a sentence, changing nothing.
+
+        `files`: which state of each one's file (`states`); without, the present one.
+        """
+        asked = zip(wanted, files or [""] * len(wanted), strict=True)
+        given = [(self._layers(name, state), weight) for (name, weight), state in asked]
+        for name in (name for layers, _ in given for name, some in layers.items() if some):
+            if waits(self._networks[name]):
+                raise LookupError(
+                    "This LoRA changes a part of the model that does not fit into the GPU's memory here, and comes "
+                    "and goes. Leave out `--lora`, or choose a smaller model."
+                )
+        # Weights that are made in inference mode could never be used outside it.
+        with torch.inference_mode(False), torch.no_grad():
+            for name, slot in self._slots.items():
+                slot.fill([(layers[name], weight) for layers, weight in given if name in layers])
+        while len(self._read) > max(self._keep, len(wanted)):
+            self._read.popitem(last=False)
+
+    def _path(self, name: str) -> Path:
+        files = files_of(self._source)
+        found = files.get(name_of(name))
+        if found is None:
+            near = nearest(name, files)
+            cure = f" Did you mean {quoted(near)}?" if near else " The folder of LoRAs is where they belong."
+            raise LookupError(f"There is no LoRA {quoted(name)}.{cure}")
+        return found
+
+    def _layers(self, name: str, state: str) -> Layers:
+        if state not in self._read:
+            path = self._path(name)
+            now = state_of(path)
+            if not now:
+                raise LookupError(f"The LoRA {quoted(name_of(name))} is not there any more.")
+            if state and state != now:
+                raise LookupError(f"The LoRA {quoted(name_of(name))} was replaced while this job waited. Run it again.")
+            if now not in self._read:
+                self._read[now] = self._opened(name, path, now)
+            state = now
+        self._read.move_to_end(state)
+        return self._read[state]
+
+    def _opened(self, name: str, path: Path, state: str) -> Layers:
+        name, problem = quoted(name_of(name)), None
+        try:
+            layers = read(path, self._pipeline, self._networks)
+        except Exception as error:
+            # diffusers raises whatever it likes on a file that does not fit; all mean the same here.
+            log.warning("%s does not fit: %s", path.name, " ".join(str(error).split())[:300])
+            problem = error
+        if state_of(path) != state:
+            raise LookupError(f"The LoRA {name} is being replaced just now. Try again in a moment.") from problem
+        if problem is not None:
+            raise LookupError(f"The LoRA {name} does not fit this model: it was made for another kind.") from problem
+        return layers
+
+
+def files_of(source: LoraFiles) -> dict[str, Path]:
+    """What there is now, by the names that requests use."""
+    if not isinstance(source, Path):
+        return dict(source())
+    return {name_of(path.stem): path for path in sorted(source.glob("*.safetensors"))}
+
+
+def states(source: LoraFiles | None, names: Sequence[str]) -> tuple[str, ...]:
+    """For each of these LoRAs the state that its file is in; empty where there is none. Nothing without a source."""
+    if source is None or not names:
+        return ()
+    files = files_of(source)
+    return tuple(state_of(files[name_of(name)]) if name_of(name) in files else "" for name in names)
+
+
+def state_of(path: Path) -> str:
+    """Another one when another file has taken its place; empty where there is none."""
+    try:
+        told = path.stat()
+    except OSError:
+        return ""
+    return f"{path}:{told.st_size}:{told.st_mtime_ns}"
+
+
+def waits(network: nn.Module) -> bool:
+    """True when its weights come to the device piece by piece: what is added to it would not come along."""
+    from diffusers.hooks.group_offloading import _is_group_offload_enabled
+
+    return bool(_is_group_offload_enabled(network))
+
+
+class Slot:
+    """What is added to one network's layers, all LoRAs together: an adapter of peft's, filled anew at each switch."""
+
+    def __init__(self, network: nn.Module, rank: int) -> None:
+        self._network, self._rank = network, rank
+        self._layers: dict[str, Any] = {}  # those that it covers, as peft's wrappers
+        self._counts = False
+
+    def fill(self, loras: Sequence[tuple[Mapping[str, tuple[Tensor, Tensor]], float]]) -> None:
+        """With the sum of these, each by its weight."""
+        loras = [(layers, weight) for layers, weight in loras if layers]
+        names = {name for layers, _ in loras for name in layers}
+        sums = {name: sum(len(layers[name][0]) for layers, _ in loras if name in layers) for name in names}
+        needed = max(sums.values(), default=0)
+        if needed > self._rank or not names <= self._layers.keys():
+            self._widen(max(self._rank, -(-needed // RANKS) * RANKS), names | self._layers.keys())
+        for name, layer in self._layers.items() if loras else ():
+            down, up = layer.lora_A[_SLOT].weight, layer.lora_B[_SLOT].weight
+            # Both: what an earlier one left in the lower matrix may be no numbers, and times nothing they stay that.
+            down.zero_()
+            up.zero_()
+            place = 0
+            for layers, weight in loras:
+                if name in layers:
+                    thin, wide = layers[name]
+                    rank = slice(place, place + len(thin))
+                    down[rank].copy_(thin)
+                    up[:, rank].copy_(wide * weight)
+                    place = rank.stop
+        self._count(bool(loras))
+
+    def _count(self, whether: bool) -> None:
+        if whether is not self._counts:
+            for layer in self._layers.values():
+                layer.enable_adapters(whether)
+            self._counts = whether
+        for layer in self._layers.values():
+            layer.requires_grad_(False)
+
+    def _widen(self, rank: int, names: set[str]) -> None:
+        """Lays the slot anew; a compiled network is compiled again."""
+        from peft import LoraConfig, inject_adapter_in_model
+
+        before, self._layers = self._layers, {}
+        for layer in before.values():
+            layer.delete_adapter(_SLOT)
+        if hasattr(self._network, "peft_config"):
+            del self._network.peft_config
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=sorted(names))
+        inject_adapter_in_model(config, self._network, adapter_name=_SLOT)
+        self._rank, self._counts = rank, True
+        self._layers = {name: self._network.get_submodule(name) for name in names}
+        for layer in self._layers.values():
+            base = layer.get_base_layer().weight
+            layer.to(base.device).eval()
+            for part in (layer.lora_A[_SLOT], layer.lora_B[_SLOT]):
+                part.to(torch.bfloat16 if base.dtype.itemsize == 1 else base.dtype)  # fp8 is kept, never computed in
+                part.weight.zero_()

@@ -1,0 +1,1 @@
+"""How a model lies in memory: sizes, the plan, and its placement."""
