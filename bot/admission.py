@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PressedButton:
-    """The button that asked: two presses of one person on one button within seconds are one wish.
+    """The button that asked: two presses of one person on one button within seconds are one request.
 
     `parent` is the job that has the button, or the message of a refusal.
     """
@@ -107,7 +107,7 @@ class Admission:
         )
 
     async def submit(self, job_request: JobRequest) -> Job:
-        """The new job, queued, or done at once for the crop of a kept picture. The same wish twice: the first's job.
+        """The new job, queued, or done at once for the crop of a kept picture. The same request twice: the first's job.
 
         Raises NotAllowed, QueueFull, QuotaSpent, DiskFull, Gone or Refused; nothing was queued or charged then.
         """
@@ -139,7 +139,7 @@ class Admission:
             try:
                 await self._check_caps(tx, job)
             except QueueFull:
-                # The same wish said twice: the first one may have taken the last place.
+                # The same request twice: the first one may have taken the last place.
                 if same := await resources.jobs.find_duplicate(tx, job, dedupe=dedupe):
                     return same
                 raise

@@ -64,12 +64,12 @@ class EventBus:
         self._tell(None, state)
 
     def latest(self, job_id: str) -> Progress | None:
-        """The last step heard of a job that is running; None before the first and after the end."""
+        """The last step told of a job that is running; None before the first and after the end."""
         return self._latest.get(job_id)
 
     @contextmanager
     def watch(self, job_id: str | None = None) -> Iterator["Watch"]:
-        """News of one job (and of the worker), or of all: `with hub.watch() as news: async for item in news: …`."""
+        """News of one job (and of the worker), or of all: `with bus.watch() as news: async for item in news: …`."""
         watch = Watch(job_id)
         self._watches.add(watch)
         try:

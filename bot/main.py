@@ -62,7 +62,7 @@ class Parts:
     worker_server: WorkerServer
 
     async def run(self) -> None:
-        """Until cancelled. The scheduler is there before the first worker knocks."""
+        """Until cancelled. The scheduler is there before the first worker connects."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.services.scheduler.run())
             tasks.create_task(self.worker_server.run())
@@ -242,14 +242,14 @@ def _signals() -> Iterator[asyncio.Event]:
     """An event that the first SIGTERM or SIGINT sets; the second ends the process at once, which loses nothing."""
     stop = asyncio.Event()
 
-    def heard() -> None:
+    def on_signal() -> None:
         if stop.is_set():
             os._exit(EXIT_FAILED)
         stop.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, heard)
+        loop.add_signal_handler(number, on_signal)
     try:
         yield stop
     finally:

@@ -61,7 +61,7 @@ class AccountInfo:
 
 
 async def account_info(bot: ClientBase, user: str, guild: int | None) -> AccountInfo:
-    """As it is now."""
+    """All of it as it is now, the month's fast time granted first."""
     services = bot.services
     payer = services.admission.account(user, await server_that_pays(bot, int(user), str(guild) if guild else None))
     status = await services.admission.account_status(payer)

@@ -82,7 +82,7 @@ class ModelRegistry:
 
     @property
     def launch(self) -> str:
-        """As above."""
+        """The path or hub id of the model that a local worker starts with."""
         return self._found.launch
 
     def get(self, name: str) -> Model | None:
@@ -130,7 +130,7 @@ class ModelRegistry:
         self._spoken -= set(replaced)
         return replaced
 
-    async def heard(self, info: events.ModelInfo) -> None:
+    async def told(self, info: events.ModelInfo) -> None:
         """A worker has loaded this model."""
         model = self.get(info.name) or self._alias(info.name)
         if model is None:

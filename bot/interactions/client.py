@@ -5,7 +5,10 @@ import hashlib
 import json
 import logging
 import secrets
+import time
 import traceback
+from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +19,6 @@ from discord.ext import commands
 from bot.config import ROOT
 from bot.interactions.client_base import ClientBase, Interaction
 from bot.interactions.home_server import HomeServers
-from bot.interactions.interaction_deadline import InteractionDeadline
 from bot.interactions.registry import ComponentItem, Registry, view_of
 from bot.messages import (
     REQUEST_ERRORS,
@@ -46,7 +48,33 @@ log = logging.getLogger(__name__)
 #: Every file in it is a feature and is loaded at start.
 COGS = ROOT / "cogs"
 _CLOSING_SECONDS = 3.0
+#: Delay in seconds after which no answer can arrive in time.
+TOO_LATE_SECONDS = 2.8
+_WINDOW_SECONDS = 60.0
 _HASH = "commands:hash"
+
+
+class InteractionDeadline:
+    """Tells whether an interaction is worth answering: Discord waits three seconds.
+
+    Our clock may differ from Discord's by minutes and may jump, so time is taken from one that only goes on, and only
+    what is over the smallest difference of the last minute counts as delay. `monotonic` is in seconds, from anywhere.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._seen: deque[tuple[float, float]] = deque()
+
+    def too_late(self, created_at: float) -> bool:
+        """`created_at`: Discord's time of the interaction, seconds since the epoch."""
+        now = self._monotonic()
+        apart = now - created_at
+        while self._seen and self._seen[0][0] < now - _WINDOW_SECONDS:
+            self._seen.popleft()
+        while self._seen and self._seen[-1][1] >= apart:  # kept rising, so the first one is the smallest
+            self._seen.pop()
+        self._seen.append((now, apart))
+        return apart - self._seen[0][1] > TOO_LATE_SECONDS
 
 
 class Tree(app_commands.CommandTree["DarkroomBot"]):

@@ -34,7 +34,7 @@ async def run(
     pressed: PressedButton | None = None,
     notes: tuple[str, ...] = (),
 ) -> None:
-    """Admits a wish and answers with its job's message."""
+    """Admits a request and answers with its job's message."""
     services = interaction.client.services
     user = str(interaction.user.id)
     with carrying(typed):

@@ -23,7 +23,7 @@ class Encoding:
     scale: float = 1.0
 
 
-#: The ladder: lossless as long as it fits, then smaller and smaller. The kept pictures stay as they are.
+#: Lossless as long as it fits, then smaller and smaller. The kept pictures stay as they are.
 ENCODINGS: tuple[Encoding, ...] = (
     Encoding(".png", {"format": "PNG", "optimize": False}),
     Encoding(".webp", {"format": "WEBP", "lossless": True, "quality": 50}),
@@ -41,7 +41,7 @@ def columns(count: int) -> int:
 
 
 def encode(pictures: Sequence[bytes], encoding: Encoding) -> bytes:
-    """The pictures (PNG) as one file on that rung. A single PNG is handed on byte for byte."""
+    """The pictures (PNG) as one file in that encoding. A single PNG is handed on byte for byte."""
     if len(pictures) == 1 and encoding is ENCODINGS[0]:
         return pictures[0]
     sheet = _sheet(pictures)

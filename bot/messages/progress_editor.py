@@ -93,11 +93,11 @@ class ProgressEditor:
         self.refresh = refresh
         self._patience = patience
         self._lives: dict[str, _Live] = {}
-        self._heard: dict[str, Job] = {}  # the last news of jobs, oldest first
+        self._latest: dict[str, Job] = {}  # the last news of jobs, oldest first
 
     def follow(self, job: Job, card: Card | None) -> None:
         """Keeps the job's message up to date from now on; `card` is what it shows already, None when nobody knows."""
-        newest = self._heard.get(job.id, job)  # it may have started, or ended, while its first answer was on its way
+        newest = self._latest.get(job.id, job)  # it may have started, or ended, while its first answer was on its way
         if job.id in self._lives or newest.is_final or job.where.message is None:
             return
         live = _Live(replace(newest, where=job.where), card)
@@ -127,7 +127,7 @@ class ProgressEditor:
         await self._show(live)
 
     async def run(self) -> None:
-        """Hands the hub's news to the messages' tasks; ends them when it is cancelled."""
+        """Hands the bus's news to the messages' tasks; ends them when it is cancelled."""
         try:
             with self._bus.watch() as news:
                 async for item in news:
@@ -157,10 +157,10 @@ class ProgressEditor:
             watched.tell(Weight.CHANGE)
 
     def _remember(self, job: Job) -> None:
-        self._heard.pop(job.id, None)
-        self._heard[job.id] = job
-        if len(self._heard) > _REMEMBERED:
-            del self._heard[next(iter(self._heard))]
+        self._latest.pop(job.id, None)
+        self._latest[job.id] = job
+        if len(self._latest) > _REMEMBERED:
+            del self._latest[next(iter(self._latest))]
 
     async def _keep(self, live: _Live) -> None:
         try:

@@ -44,17 +44,17 @@ class Attempt:
     resting: bool = False  # paused, and a heartbeat later than that did not name it as computed
     displaced: bool = False  # paused for another job of its own lane
     progress: events.Progress | None = None
-    stage_ms: int = 0  # heard in this stage
+    stage_ms: int = 0  # told in this stage
     restored_ms: int = 0  # of stages that were an ancestor's
 
     @property
     def id(self) -> str:
-        """The job's."""
+        """The id of its job."""
         return self.job.id
 
     @property
     def own_ms(self) -> int:
-        """GPU time of the job itself in this attempt, as far as heard."""
+        """GPU time of the job itself in this attempt, as far as told."""
         return self.stage_ms if self.stage is not None and self.stage.own else 0
 
     @property

@@ -1,7 +1,6 @@
 """Learns from finished jobs what a job costs and how long it takes. Knows neither queues nor who pays."""
 
 import logging
-from dataclasses import replace
 
 from bot.catalogue import ModelRegistry
 from bot.config import Config
@@ -48,10 +47,8 @@ class CostEstimator:
         if model not in self._learned:
             await self._load(model)
 
-    def estimate_ms(self, request: Request, count: int | None = None) -> int:
-        """GPU time that the request will hardly exceed; for `count` pictures of it when given."""
-        if count is not None:
-            request = replace(request, count=count)
+    def estimate_ms(self, request: Request) -> int:
+        """GPU time that the request will hardly exceed."""
         return estimate_ms(request, self._of(request.model).rate_for(request))
 
     async def learn(self, job: Job, gpu_ms: int) -> None:

@@ -1,6 +1,6 @@
 """Carries out at the workers what core/preemption.py decides: who enters, who waits in memory, who goes on.
 
-Keeps relax's credit by what is heard of GPU time. Knows no device and no storage; stores nothing itself.
+Keeps relax's credit by what workers tell of GPU time. Knows no device and no storage; stores nothing itself.
 """
 
 from collections.abc import Callable, Collection
@@ -88,8 +88,8 @@ class LaneControl:
         if turn is not before:
             self._kick()
 
-    def heard(self, attempt: Attempt, gpu_ms: int) -> None:
-        """The worker says what the flight's stage took so far. Counts for relax's share.
+    def measured(self, attempt: Attempt, gpu_ms: int) -> None:
+        """The worker says what the attempt's stage took so far. Counts for relax's share.
 
         Less than before is said of one that begins anew; what it computes again counts again.
         """
@@ -122,7 +122,7 @@ class LaneControl:
 
 
 def running(attempt: Attempt, *, ordered: bool) -> RunningJob:
-    """A flight as far as the policy is concerned."""
+    """An attempt as far as the policy is concerned."""
     job = attempt.job
     return RunningJob(
         job=job.id,

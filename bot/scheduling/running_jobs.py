@@ -12,7 +12,7 @@ CANCEL_SECONDS = 30.0
 
 
 class RunningJobs:
-    """All flights, in the order in which their jobs were claimed. `ended` is set whenever one has ended."""
+    """All attempts, in the order in which their jobs were claimed. `ended` is set whenever one has ended."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._flights: dict[str, Attempt] = {}
@@ -35,7 +35,7 @@ class RunningJobs:
         return self._flights.get(job)
 
     def find(self, connection: WorkerConnection, event: events.JobEvent) -> Attempt | None:
-        """The flight that an event of a worker is about; None for what an earlier attempt left behind. Renews it."""
+        """The attempt that an event of a worker is about; None for what an earlier attempt left behind. Renews it."""
         attempt = self._flights.get(event.job)
         if attempt is None or attempt.connection is not connection or not attempt.concerns(event):
             return None
@@ -43,22 +43,22 @@ class RunningJobs:
         return attempt
 
     def add(self, attempt: Attempt) -> None:
-        """It takes off."""
+        """An attempt has begun."""
         self._flights[attempt.id] = attempt
 
     def remove(self, attempt: Attempt) -> None:
-        """It has ended."""
+        """An attempt has ended; whoever waits for that is told."""
         self._flights.pop(attempt.id, None)
         self.ended.set()
 
     def stop(self, attempt: Attempt) -> None:
-        """A member's wish: the job ends as cancelled, whatever the worker answers."""
+        """A member asked for it: the job ends as cancelled, whatever the worker answers."""
         if attempt.cancel_until is None:
             attempt.cancel_until = self._monotonic() + CANCEL_SECONDS
             attempt.recall()
 
     def recall(self, attempt: Attempt, why: str) -> None:
-        """Our own wish: the job waits again, unless its last word is already here."""
+        """We asked for it: the job waits again, unless its last word is already here."""
         attempt.stopped = True
         if attempt.ordered:
             attempt.ordered, attempt.over = False, True

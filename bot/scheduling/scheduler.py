@@ -1,8 +1,8 @@
 """The only one who decides: which job goes to which worker, who pauses, who is told to stop.
 
-Knows storage's statements and the door's workers; knows nothing of Discord. The row decides: the memory here holds only
-what a restart may forget. What workers say comes by worker_events.py, what they are told goes by lane_control.py; the
-rules are core's.
+Knows storage's statements and the connected workers; knows nothing of Discord. The row decides: the memory here holds
+only what a restart may forget. What workers say comes by worker_events.py, what they are told goes by lane_control.py;
+the rules are core's.
 """
 
 import asyncio
@@ -207,7 +207,7 @@ class Scheduler:
         return self._seen[1]
 
     def status_changed(self) -> None:
-        """The door's status or the pause changed."""
+        """The worker server's status or the pause changed."""
         self._seen = (-_DEAD, {})
         self._resources.bus.worker(self.worker_state())
 
@@ -262,7 +262,7 @@ class Scheduler:
 
     async def _ready(self, connection: WorkerConnection, models: tuple[events.ModelInfo, ...]) -> None:
         for model in models:
-            await until_stored(partial(self._resources.model_registry.heard, model), "remember the model")
+            await until_stored(partial(self._resources.model_registry.told, model), "remember the model")
             await until_stored(partial(self._costs.use, model.name, connection.device), "load what was learned")
         self.kick()
 
@@ -278,7 +278,7 @@ class Scheduler:
         return together * self._costs.pace / 1000
 
     async def _wait_for_end(self, seconds: float) -> None:
-        """Until a flight ends, or the time is over."""
+        """Until an attempt ends, or the time is over."""
         self._running_jobs.ended.clear()
         try:
             async with asyncio.timeout(seconds):
@@ -341,9 +341,9 @@ class Scheduler:
                 self._resources.bus.changed(attempt.job)
 
     async def _renew(self) -> None:
-        heard = [(attempt.id, attempt.job.attempt, attempt.own_ms) for attempt in self._running_jobs.all()]
+        alive = [(attempt.id, attempt.job.attempt, attempt.own_ms) for attempt in self._running_jobs.all()]
         try:
-            await self._jobs.renew(heard)
+            await self._jobs.renew(alive)
         except PASSING as error:
             log.error("Could not note that the jobs are alive (%s).", error)
         await self._overhead.book()

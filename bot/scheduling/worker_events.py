@@ -1,25 +1,30 @@
-"""Hears what the door's workers say, and hands each word to whom it concerns. Never waits; decides nothing itself.
+"""Hands each event of a worker to whom it concerns, and says what becomes of a lost worker's jobs. Never waits.
 
-What has to be stored goes into the job's own inbox (job_runner.py); what becomes of a lost worker's jobs is the matter
-of worker_loss.py, who runs that of lane_control.py.
+What has to be stored goes into the job's own inbox (job_runner.py); who runs is the matter of lane_control.py.
+
+A worker that dies with several jobs proves nothing about any of them, so each of those runs alone the next time: a
+poisonous job then harms only itself. An attempt counts only where the worker died while computing that job alone. A job
+that rested in the worker's memory computed nothing, so it is never among them.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bot.event_bus import EventBus
-from bot.scheduling.attempt import Attempt
+from bot.scheduling.attempt import Attempt, Lost
 from bot.scheduling.cost_estimator import CostEstimator
 from bot.scheduling.lane_control import LaneControl
 from bot.scheduling.overhead_usage import OverheadUsage
 from bot.scheduling.running_jobs import RunningJobs
-from bot.scheduling.worker_loss import computing, outcomes_after_loss
 from bot.workers import WorkerConnection, WorkerServer, models_in
 from core import events
 
 #: No event tells of more GPU time than this: a year.
 MAX_GPU_MS = 366 * 86_400_000
+
+#: A far worker's lost connection is no death. But one that is lost this often with the same job alone is.
+DISCONNECTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +48,7 @@ class WorkerEventHandler:
     monotonic: Callable[[], float]
     _disconnects: Counter[str] = field(default_factory=Counter)
 
-    def joined(self, connection: WorkerConnection) -> None:
-        """A worker is there; orders go out when its model is loaded."""
-
-    def heard(self, connection: WorkerConnection, event: events.Message) -> None:
+    def received(self, connection: WorkerConnection, event: events.Message) -> None:
         """One word of a worker."""
         if not 0 <= getattr(event, "gpu_ms", 0) < MAX_GPU_MS:
             self.worker_server.drop(connection, "It measures what cannot be.")
@@ -64,7 +66,7 @@ class WorkerEventHandler:
                 self._last_word(connection, event)
 
     def lost(self, connection: WorkerConnection) -> None:
-        """Its jobs wait again, by the rules of bot/scheduling/worker_loss.py."""
+        """Its jobs wait again, by the rules above."""
         attempts = self.running_jobs.of(connection)
         maybe = computing(attempts)
         alone = maybe[0].id if len(maybe) == 1 else ""
@@ -101,11 +103,11 @@ class WorkerEventHandler:
             attempt.inbox.put_nowait(event)
             self.lane_control.settled.discard(connection.id)
             # The last word counts, also when it is less: a worker forgives what was lost through no fault of the
-            # member. None is what one says that had let go of the job: what was heard stands.
+            # member. None is what one says that had let go of the job: what was told stands.
             self._spent(attempt, event.gpu_ms or attempt.stage_ms)
 
     def _spent(self, attempt: Attempt, gpu_ms: int) -> None:
-        self.lane_control.heard(attempt, gpu_ms)
+        self.lane_control.measured(attempt, gpu_ms)
         self.lane_control.steer(attempt.connection)
 
     def _beat(self, connection: WorkerConnection, beat: events.Heartbeat) -> None:
@@ -116,3 +118,30 @@ class WorkerEventHandler:
             if attempt is not None and attempt.connection is connection and attempt.job.attempt == number:
                 attempt.renew(now)
                 attempt.resting = attempt.paused and (attempt.resting or attempt.id not in beat.computing)
+
+
+def outcomes_after_loss(
+    attempts: Sequence[Attempt], *, died: bool, meant: bool, disconnects: int = 0
+) -> dict[str, Lost]:
+    """What each of the lost worker's jobs gets. `died`: its process ended or hung; `meant`: we told it to go.
+
+    `disconnects`: how often the connection was lost before while the only job here ran alone.
+    """
+    suspects = computing(attempts)
+    if meant:
+        return {attempt.id: Lost(solo=attempt.job.solo, why="The worker was stopped.") for attempt in attempts}
+    alone = len(suspects) == 1
+    strike = alone and (died or disconnects >= DISCONNECTS)
+    return {
+        attempt.id: Lost(
+            strike=strike and attempt in suspects,
+            solo=attempt in suspects or attempt.job.solo,
+            why="The worker was lost.",
+        )
+        for attempt in attempts
+    }
+
+
+def computing(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Those that the worker may have been computing."""
+    return [attempt for attempt in attempts if attempt.ordered and not attempt.resting]

@@ -18,7 +18,7 @@ _CHUNK = 1 << 18
 
 
 class WorkerConnection:
-    """A connected worker. `heard_at` (monotonic) and `beat` are what the door's watchdog reads."""
+    """A connected worker. `heard_at` (monotonic) and `beat` are what the server's watchdog reads."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, local: bool, monotonic: Callable[[], float]
@@ -125,11 +125,11 @@ def models_in(event: events.Ready | events.Models) -> tuple[events.ModelInfo, ..
     return (event.model,) if isinstance(event, events.Ready) else event.known
 
 
-async def receive(connection: WorkerConnection, heard: Callable[[events.Message], None]) -> None:
+async def receive(connection: WorkerConnection, received: Callable[[events.Message], None]) -> None:
     """Reads a link to its end. Whatever a worker sends, it can only end its own connection."""
     try:
         async for message in connection.messages():
-            heard(message)
+            received(message)
     except FrameError as error:
         connection.why_closed = error.sentence
         log.warning("The connection of worker %s is closed. %s", connection.id, error.sentence)

@@ -162,7 +162,7 @@ class LocalWorker:
             if not line:
                 return
             text = line.decode(errors="replace").rstrip()
-            level, said = _heard(text)
+            level, said = _parsed(text)
             self._tail.append(said)
             log.log(level, "worker: %s", said)
 
@@ -217,7 +217,7 @@ def worker_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "DISCORD_TOKEN"}
 
 
-def _heard(line: str) -> tuple[int, str]:
+def _parsed(line: str) -> tuple[int, str]:
     """The level and the sentence of a line of the worker's; whatever else it prints is news of no level."""
     found = _LINE.fullmatch(line)
     return (logging.getLevelNamesMapping()[found[1]], found[2]) if found else (logging.INFO, line)

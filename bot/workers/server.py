@@ -1,4 +1,4 @@
-"""The door that workers dial: who is there, who is silent for too long, who replaces them.
+"""The server that workers dial: who is there, who is silent for too long, who replaces them.
 
 Knows processes, sockets and deadlines; knows nothing of queues or Discord. What a worker says about jobs goes to the
 listener (the scheduler), unread. No worker can take the bot down: the worst that it can do is end its own connection.
@@ -39,17 +39,14 @@ _MAX_SOCKET_PATH = 100
 class Listener(Protocol):
     """Who decides. None of these may wait or raise."""
 
-    def joined(self, connection: WorkerConnection) -> None:
-        """A worker is there; its model may still be loading."""
-
-    def heard(self, connection: WorkerConnection, event: events.Message) -> None:
+    def received(self, connection: WorkerConnection, event: events.Message) -> None:
         """It said something about its jobs, its model or its time."""
 
     def lost(self, connection: WorkerConnection) -> None:
         """It is gone. `link.why_closed` is empty when it hung up by itself or died."""
 
     def status_changed(self) -> None:
-        """`Door.status` changed."""
+        """`WorkerServer.status` changed."""
 
 
 class WorkerServer:
@@ -156,7 +153,7 @@ class WorkerServer:
         except (OSError, TimeoutError) as error:
             log.warning("A worker's connection broke: %s.", error or type(error).__name__)
         except asyncio.CancelledError:
-            pass  # the bot closes its door; asyncio's server would print a cancelled handler as an error
+            pass  # the bot stops listening; asyncio's server would print a cancelled handler as an error
         except Exception:
             log.exception("A worker's connection ended by a mistake of ours.")
         finally:
@@ -171,9 +168,8 @@ class WorkerServer:
         connection.send(self._catalogue(local=connection.local))
         writing = asyncio.create_task(connection.write_out())
         try:
-            self._tell("joined", connection)
             self._look()
-            await receive(connection, partial(self._heard, connection))
+            await receive(connection, partial(self._received, connection))
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
@@ -184,7 +180,7 @@ class WorkerServer:
             self._tell("lost", connection)
             self._look()
 
-    def _heard(self, connection: WorkerConnection, message: events.Message) -> None:
+    def _received(self, connection: WorkerConnection, message: events.Message) -> None:
         if isinstance(message, events.Heartbeat):
             connection.beat = message
         elif isinstance(message, events.Ready) and not _makes_sense(message.model):
@@ -209,7 +205,7 @@ class WorkerServer:
             log.error("Worker %s cannot load the model. %s", connection.id, message.sentence)
             if self.local and self.local.is_process(connection.pid):
                 self.local.load_failed(message.sentence)
-        self._tell("heard", connection, message)
+        self._tell("received", connection, message)
 
     def _tell(self, what: str, connection: WorkerConnection, *more: events.Message) -> None:
         if self.listener is not None:

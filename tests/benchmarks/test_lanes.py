@@ -11,7 +11,7 @@ import pytest
 from benchmarks.lanes import Goal, Office, chosen, jain
 from core.events import Progress
 from core.job import State
-from tests.harness.rows import a_job
+from tests.harness.sample_jobs import a_job
 from tests.meta.tree import ROOT
 
 

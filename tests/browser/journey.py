@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.async_api import Locator, Page, expect
 
-from tests.harness.sandbox import ROOT
+from tests.harness.running_sandbox import ROOT
 
 #: On two busy cores, model loading included.
 PATIENCE_MS = 180_000

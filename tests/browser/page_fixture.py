@@ -13,8 +13,8 @@ import aiohttp
 from PIL import Image
 from playwright.async_api import Browser, Locator, Page
 
-from tests.harness.control import Control, Json
-from tests.harness.sandbox import ROOT, TOKEN, Running
+from tests.harness.control_client import ControlClient, Json
+from tests.harness.running_sandbox import ROOT, TOKEN, RunningSandbox
 
 DESKTOP = (1280, 800)
 PHONE = (360, 740)
@@ -37,10 +37,10 @@ def said(page: Page, words: str) -> Locator:
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage:
+class PageFixture:
     """`open` gives pages; `post` and `edit` are what the bot sends without being asked."""
 
-    running: Running
+    running: RunningSandbox
     browser: Browser
     session: aiohttp.ClientSession
     complaints: list[str] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Stage:
     _blank: list[Page] = field(default_factory=list)
 
     @property
-    def control(self) -> Control:
+    def control(self) -> ControlClient:
         return self.running.control
 
     async def room(self) -> Json:

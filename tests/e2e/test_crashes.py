@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.crash_lives import Stage, about, stage, until
-from tests.harness.crashing_bot import Crash
+from tests.harness.crash_environment import CrashEnvironment, about, crash_environment, until
+from tests.harness.crashing_bot import CrashPoint
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
 
@@ -30,18 +30,18 @@ class Life:
     """What somebody does, on which snapshot, and what comes of it. `grid`: the message that stands there already."""
 
     snapshot: str
-    act: Callable[[Stage, str], Awaitable[Any]]
+    act: Callable[[CrashEnvironment, str], Awaitable[Any]]
 
 
-def _imagine(prompt: str) -> Callable[[Stage, str], Awaitable[Any]]:
-    async def act(lane: Stage, _grid: str) -> None:
+def _imagine(prompt: str) -> Callable[[CrashEnvironment, str], Awaitable[Any]]:
+    async def act(lane: CrashEnvironment, _grid: str) -> None:
         await lane.sandbox.control.command(as_="alice", channel="general", name="imagine", options={"prompt": prompt})
 
     return act
 
 
-def _press(label: str) -> Callable[[Stage, str], Awaitable[Any]]:
-    async def act(lane: Stage, grid: str) -> None:
+def _press(label: str) -> Callable[[CrashEnvironment, str], Awaitable[Any]]:
+    async def act(lane: CrashEnvironment, grid: str) -> None:
         await lane.sandbox.control.press(as_="bob", message=grid, label=label)
 
     return act
@@ -56,9 +56,9 @@ LIVES = {
 
 
 @asynccontextmanager
-async def prepared(folder: Path) -> AsyncIterator[tuple[Stage, str]]:
+async def prepared(folder: Path) -> AsyncIterator[tuple[CrashEnvironment, str]]:
     """A stage with its two snapshots, and the id of the grid's message."""
-    async with stage(folder) as lane:
+    async with crash_environment(folder) as lane:
         bot = lane.bot()
         await lane.ready()
         await bot.end()
@@ -73,7 +73,7 @@ async def prepared(folder: Path) -> AsyncIterator[tuple[Stage, str]]:
         yield lane, grid
 
 
-async def act_and_die(lane: Stage, grid: str, life: Life, crash: Crash) -> bool:
+async def act_and_die(lane: CrashEnvironment, grid: str, life: Life, crash: CrashPoint) -> bool:
     """Runs one life until it dies at its point; False when it ended well without ever coming to that point."""
     tally = lane.folder / "tally"
     tally.unlink(missing_ok=True)
@@ -92,7 +92,7 @@ async def act_and_die(lane: Stage, grid: str, life: Life, crash: Crash) -> bool:
     return died
 
 
-async def _took_and_settled(lane: Stage, life: Life) -> None:
+async def _took_and_settled(lane: CrashEnvironment, life: Life) -> None:
     known = 1 if life.snapshot == "grid" else 0
 
     async def look() -> bool:
@@ -101,7 +101,7 @@ async def _took_and_settled(lane: Stage, life: Life) -> None:
     await until(look, "the life to end", said=lane.tail)
 
 
-async def recover(lane: Stage) -> None:
+async def recover(lane: CrashEnvironment) -> None:
     """An ordinary life on the same data, until all is told."""
     if lane.unsettled():
         bot = lane.bot()
@@ -109,7 +109,7 @@ async def recover(lane: Stage) -> None:
         assert await bot.end() == 0, lane.tail()
 
 
-async def examine(lane: Stage, life: Life, last: str | None) -> None:
+async def examine(lane: CrashEnvironment, life: Life, last: str | None) -> None:
     """Posted exactly once, or never taken; charged once; the ledger adds up."""
     jobs = lane.rows(
         "SELECT job.*, delivery.state AS told FROM job JOIN delivery ON delivery.job = job.id ORDER BY seq"
@@ -129,7 +129,7 @@ async def examine(lane: Stage, life: Life, last: str | None) -> None:
     assert await lane.audit() == []
 
 
-async def one(lane: Stage, grid: str, life: Life, crash: Crash, last: str | None) -> bool:
+async def one(lane: CrashEnvironment, grid: str, life: Life, crash: CrashPoint, last: str | None) -> bool:
     """One death and what follows. `last`: the newest message before it."""
     lane.put_back(life.snapshot)
     lane.log.unlink(missing_ok=True)
@@ -142,7 +142,7 @@ async def one(lane: Stage, grid: str, life: Life, crash: Crash, last: str | None
     return died
 
 
-async def points_of(lane: Stage, grid: str, life: Life) -> list[Crash]:
+async def points_of(lane: CrashEnvironment, grid: str, life: Life) -> list[CrashPoint]:
     """Both sides of every point that an undisturbed life passes, and one more."""
     lane.put_back(life.snapshot)
     tally = lane.folder / "tally"
@@ -153,7 +153,7 @@ async def points_of(lane: Stage, grid: str, life: Life) -> list[Crash]:
     await _took_and_settled(lane, life)
     await bot.end()
     return [
-        Crash(sort=sort, number=number, when=when)
+        CrashPoint(sort=sort, number=number, when=when)
         for sort in ("statement", "request")
         for number in range(1, passed(tally, sort) + MARGIN + 1)
         for when in ("before", "after")
@@ -166,7 +166,9 @@ def passed(tally: Path, sort: str) -> int:
     return sum(line.startswith(f"{sort}\t") for line in lines)
 
 
-async def run_lane(lane: Stage, grid: str, life: Life, points: Iterator[Crash], deaths: list[Crash]) -> None:
+async def run_lane(
+    lane: CrashEnvironment, grid: str, life: Life, points: Iterator[CrashPoint], deaths: list[CrashPoint]
+) -> None:
     """Takes points until there are none."""
     last = None
     for crash in points:
@@ -187,7 +189,7 @@ async def test_killed_at_every_statement_and_request_a_job_is_posted_once_and_ch
     async with AsyncExitStack() as stack:
         lanes = [await stack.enter_async_context(prepared(tmp_path / str(n))) for n in range(LANES)]
         points = await points_of(*lanes[0], life)
-        deaths: list[Crash] = []
+        deaths: list[CrashPoint] = []
         shared = iter(points)
         async with asyncio.TaskGroup() as tasks:
             for lane, grid in lanes:

@@ -13,9 +13,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.harness.control import ControlRefused
-from tests.harness.crash_lives import Stage, about, mortal_stage, until
-from tests.harness.crashing_bot import Bot
+from tests.harness.control_client import ControlRefused
+from tests.harness.crash_environment import CrashEnvironment, about, killable_environment, until
+from tests.harness.crashing_bot import ForkedBot
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
 
@@ -29,7 +29,7 @@ PEOPLE = ("alice", "bob", "carol", "dave")
 STEPS = 8
 
 
-async def ask(lane: Stage, number: int) -> None:
+async def ask(lane: CrashEnvironment, number: int) -> None:
     """One /imagine; whoever is killed meanwhile may not answer it."""
     lanes = "--relax" if number % 5 == 4 else "--fast"
     prompt = f"boat {number} --steps {STEPS} {lanes}"
@@ -39,7 +39,7 @@ async def ask(lane: Stage, number: int) -> None:
         )
 
 
-async def strike(lane: Stage, bot: Bot, target: str) -> Bot:
+async def strike(lane: CrashEnvironment, bot: ForkedBot, target: str) -> ForkedBot:
     """Kills the target and starts it again; returns the bot that lives now."""
     if target == "bot":
         await bot.end(signal.SIGKILL)
@@ -54,7 +54,7 @@ async def strike(lane: Stage, bot: Bot, target: str) -> Bot:
     return bot
 
 
-async def a_round(lane: Stage, bot: Bot, target: str, after_seconds: float) -> Bot:
+async def a_round(lane: CrashEnvironment, bot: ForkedBot, target: str, after_seconds: float) -> ForkedBot:
     """Ten jobs and one kill, until all is told."""
     asking = [asyncio.create_task(ask(lane, number)) for number in range(JOBS)]
     await asyncio.sleep(after_seconds)
@@ -65,7 +65,7 @@ async def a_round(lane: Stage, bot: Bot, target: str, after_seconds: float) -> B
     return bot
 
 
-async def examine(lane: Stage) -> int:
+async def examine(lane: CrashEnvironment) -> int:
     """Every job that was ever taken: done, posted once, charged what it cost. How many those are."""
     jobs = lane.rows("SELECT job.*, delivery.state AS told FROM job JOIN delivery ON delivery.job = job.id")
     messages = [message for message in await lane.messages() if not message["ephemeral"]]
@@ -82,7 +82,7 @@ async def examine(lane: Stage) -> int:
 async def lane_of(folder: Path, target: str, moments: list[float]) -> int:
     """One world, and round after round in it; the jobs that were taken there."""
     await asyncio.to_thread(folder.mkdir)
-    async with mortal_stage(folder, "--step-ms", "15") as lane:
+    async with killable_environment(folder, "--step-ms", "15") as lane:
         bot = lane.bot()
         await lane.ready()
         for moment in moments:
@@ -115,7 +115,7 @@ async def test_killed_at_random_moments_every_job_is_posted_once_and_the_ledger_
         assert taken >= JOBS * MOMENTS // 4
 
 
-async def examined(lane: Stage) -> bool:
+async def examined(lane: CrashEnvironment) -> bool:
     """Edits that were under way when the last result was posted may still take a moment."""
     with suppress(AssertionError):
         await examine(lane)

@@ -7,7 +7,7 @@ from core.fairness import credited
 from core.job import Lane, State
 from core.preemption import Capacity, RunningJob
 from storage.database import Database
-from tests.storage.opened_storage import Store, job_maker
+from tests.storage.opened_storage import OpenedStorage, job_maker
 
 
 async def serve(store, times, cost=None):
@@ -35,7 +35,7 @@ async def test_the_counters_survive_a_restart(folder, clock):
     make, served = job_maker(), []
     for life in range(3):
         async with Database.open(folder, clock=clock) as db:
-            store = Store(db=db, clock=clock, make=make, boot=f"boot{life}")
+            store = OpenedStorage(db=db, clock=clock, make=make, boot=f"boot{life}")
             await store.jobs.new_boot(store.boot)
             if life == 0:
                 for _ in range(6):

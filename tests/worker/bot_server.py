@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from core import wire
-from core.events import PROTOCOL, Challenge, Hello, Message, Order, Welcome
+from core.events import PROTOCOL, Cancelled, Challenge, Done, Failed, Hello, Message, Order, Welcome
 from core.worker_auth import verify_proof
 from worker.parent_process import die_with_parent
 
@@ -22,6 +22,7 @@ KEY = "a key for tests"
 PATIENCE = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 M = TypeVar("M", bound=Message)
+LastWord = Done | Failed | Cancelled
 
 
 class Visit:
@@ -47,6 +48,14 @@ class Visit:
             assert message is not None, f"the worker left; it had said {self.all[-5:]}"
             if isinstance(message, kind) and where(message):
                 return message
+
+    def last_words(self, *jobs: str) -> dict[str, LastWord]:
+        """How each of these jobs ends, whichever ends first; skips the rest."""
+        found: dict[str, LastWord] = {}
+        while len(found) < len(jobs):
+            word = self.hear(LastWord, lambda word: word.job in jobs)
+            found[word.job] = word
+        return found
 
     def pause(self) -> None:
         """Reads no more, after what is being read now."""
@@ -125,11 +134,11 @@ class Door:
 
 def environment(key: str = KEY, **more: str) -> dict[str, str]:
     """Of a worker process that may have the key."""
-    return {**os.environ, "DARKROOM_WORKER_KEY": key, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
+    return {**os.environ, "DARKROOM_WORKER_KEY": key, **more}
 
 
-#: What every worker of a test is told.
-USUAL = ("--threads", "1", "--nice", "0")
+#: What every worker of a test is told. OMP_NUM_THREADS says how many threads, as in the tests' own process.
+USUAL = ("--nice", "0")
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """A bed for the engine: orders in, events in a list, turns taken one by one by the test itself."""
 
 import io
+import itertools
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter_ns
 from typing import Any, TypeVar
@@ -14,12 +16,14 @@ from core.events import Cancel, Done, Event, Failed, JobEvent, OverheadTime, Pic
 from core.job import Request
 from tests.worker.fake_models import Loads
 from worker.checkpoints.loader import Loaded
+from worker.cuda_streams import Copy
 from worker.device import Device, choose
 from worker.engine.engine import Engine
 from worker.engine.gpu_meter import Meter
+from worker.engine.image_encoding import jpeg
 from worker.engine.loaded_model import Held
 from worker.engine.model_cache import Shelf
-from worker.families.latent_preview import Sketcher
+from worker.families.latent_preview import Sketcher, tile
 from worker.transport.heartbeat import Pulse
 from worker.transport.inbox import Inbox, Stop
 
@@ -63,6 +67,16 @@ def hold(loaded: Loaded, device: Device) -> Held:
         return Held.of(loaded, device)
 
 
+class _AtOnce:
+    """In the previewer's place: makes each preview in the thread that orders it."""
+
+    def __init__(self, say: Callable[[str, int, bytes], None]) -> None:
+        self._say = say
+
+    def put(self, job: str, attempt: int, sketch: Copy, full: tuple[int, int]) -> None:
+        self._say(job, attempt, jpeg(tile(sketch.wait().numpy(), full)))
+
+
 class Bed:
     """One engine. `say` may come from several threads."""
 
@@ -80,6 +94,15 @@ class Bed:
         for loaded in models:
             self.shelf.put(hold(loaded, self.device))
         self.engine = Engine(self.shelf, self.device, self.meter, self.pulse, self._say, Inbox())
+
+    def watch_closely(self) -> None:
+        """Every step may say its progress and have its preview, whatever the machine and its threads are doing.
+
+        A second passes between any two looks at the clock, and a preview is made where it is ordered.
+        """
+        seconds = itertools.count()
+        self.engine._clock = lambda: float(next(seconds))
+        self.engine._previewer = _AtOnce(self.engine._reporter.preview)
 
     def _say(self, event: Event) -> None:
         with self._news:

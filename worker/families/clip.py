@@ -1,6 +1,6 @@
 """Reads prompts with a CLIP text encoder: long ones in chunks, weighted ones by mixing what their parts say.
 
-A short prompt without weights gives exactly what the pipeline's own call gives. Longer ones are cut into chunks of as
+A short prompt without weights gives what the pipeline's own call gives. Longer ones are cut into chunks of as
 many tokens as the encoder reads at once, and the chunks' states stand one after the other. Parts (`a::2 b`) are read
 one by one and added up by their shares; emphasis (`(red:1.3)`) moves the words' states away from those of an empty
 prompt, or towards them. Knows nothing of denoisers.

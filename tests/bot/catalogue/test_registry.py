@@ -135,7 +135,7 @@ async def test_a_checkpoint_that_is_replaced_is_told_of_once_it_is_still(setting
     model_registry = await opened(settings, data, now=100)
     told: list[str] = []
     model_registry.changed = lambda: told.append(stamps(model_registry).get("mine", "growing"))
-    await model_registry.heard(info("mine"))
+    await model_registry.told(info("mine"))
     first = stamps(model_registry)["mine"]
     assert first and model_registry.get("mine").digest == "d"
     await model_registry.look()
@@ -150,7 +150,7 @@ async def test_a_checkpoint_that_is_replaced_is_told_of_once_it_is_still(setting
     assert told[-1] == stamps(model_registry)["mine"] not in ("", first) and told.count(told[-1]) == 1
     assert model_registry.get("mine").digest == "", "nobody has loaded it yet"
     assert caplog.text.count("The model mine is other files now") == 1
-    await model_registry.heard(info("mine", digest="e"))
+    await model_registry.told(info("mine", digest="e"))
     assert model_registry.get("mine").digest == "e"
 
 
@@ -288,7 +288,7 @@ async def test_a_mistake_in_it_stops_a_start_and_later_changes_nothing(settings,
 async def test_a_workers_word_counts_for_its_model_and_is_remembered_without_its_weights(settings, data) -> None:
     model_registry = await opened(settings, data, DARKROOM_MODEL="owner/mine")
     assert (model_registry.model.name, model_registry.launch) == ("mine", "owner/mine")
-    await model_registry.heard(info("mine"))
+    await model_registry.told(info("mine"))
     assert (model_registry.model.digest, model_registry.model.steps, model_registry.model.edits) == (
         "d",
         24,
@@ -310,7 +310,7 @@ async def test_what_is_remembered_may_be_anything(settings, data) -> None:
 
 async def test_a_model_that_a_worker_brings_along_may_be_named(settings, data) -> None:
     model_registry = await opened(settings, data)
-    await model_registry.heard(info("theirs", family="sdxl", native=1024))
+    await model_registry.told(info("theirs", family="sdxl", native=1024))
     assert model_registry.get("theirs").native == 1024
     assert "theirs" not in {place.name for place in model_registry.order(local=True).models}
 

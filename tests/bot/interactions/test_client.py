@@ -2,7 +2,7 @@
 
 import time
 
-from bot.interactions.interaction_deadline import InteractionDeadline
+from bot.interactions.client import InteractionDeadline
 
 
 class Clocks:

@@ -20,7 +20,7 @@ from bot.workers.connection import WorkerConnection
 from bot.workers.server import WorkerServer
 from core import events
 from core.job import Job, Lane
-from tests.storage.opened_storage import Store
+from tests.storage.opened_storage import OpenedStorage
 
 ROWS = 8
 ROW_MS = 5  # a row's step
@@ -90,7 +90,7 @@ def model_of(task: Task) -> str:
 class Simulation:
     """A bot's lanes over a store, and its worker. `now` is virtual milliseconds."""
 
-    store: Store
+    store: OpenedStorage
     share: float = 0.1
     running: int = 3
     loaded: tuple[str, ...] = ("postcard",)
@@ -117,8 +117,9 @@ class Simulation:
             self.running_jobs, share=self.share, running=self.running, kick=self.kick, monotonic=self.seconds
         )
         self.lanes.credit_ms = await self.store.jobs.credit()
-        self.hearing = WorkerEventHandler(
-            running_jobs=self.running_jobs, lanes=self.lanes, house=OverheadUsage(self.store.ledger), bus=EventBus(),
+        self.worker_events = WorkerEventHandler(
+            running_jobs=self.running_jobs, lane_control=self.lanes, overhead=OverheadUsage(self.store.ledger),
+            bus=EventBus(),
             costs=create_autospec(CostEstimator, instance=True),
             worker_server=create_autospec(WorkerServer, instance=True),
             ready=lambda *_: None, kick=self.kick, status_changed=lambda: None, draining=lambda: False,
@@ -184,7 +185,7 @@ class Simulation:
         self.heard[event.job, event.attempt] = event.gpu_ms
         self.by_lane[attempt.job.lane] += event.gpu_ms - before
         self.by_user[attempt.job.user] += event.gpu_ms - before
-        self.hearing.heard(self.worker, event)
+        self.worker_events.received(self.worker, event)
         if isinstance(event, events.Done):
             await self.store.jobs.finish(event.job, event.attempt, event.gpu_ms)
             self.took[event.job] = self.now - self.began[event.job]

@@ -26,6 +26,11 @@ def run(row: Row) -> Row:
     return row
 
 
+def same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """But for rounding, which may hang on how many rows were computed at once."""
+    return torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def named(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
@@ -77,7 +82,7 @@ def test_a_mask_that_keeps_nothing_changes_nothing() -> None:
     for sampler in ("euler_a", "unipc"):
         plain = run(row_of(Wish(sampler=sampler, steps=8), SCHEDULER))
         masked = run(row_of(Wish(sampler=sampler, steps=8), SCHEDULER, keep=KEEP, mask=torch.ones(1, 4, 4)))
-        assert torch.equal(plain.latents, masked.latents)
+        assert same(plain.latents, masked.latents)
 
 
 def test_a_row_with_a_mask_does_not_touch_its_neighbours() -> None:
@@ -86,7 +91,7 @@ def test_a_row_with_a_mask_does_not_touch_its_neighbours() -> None:
     masked = row_of(Wish(sampler="unipc", steps=8), SCHEDULER, keep=KEEP, mask=MASK)
     for _ in range(8):
         Batch.of([plain, masked]).advance(Toy())
-    assert torch.equal(plain.latents, alone.latents)
+    assert same(plain.latents, alone.latents)
     assert torch.equal(masked.x0[:, :, 0], KEEP[:, :, 0])
 
 
@@ -148,4 +153,4 @@ def test_guidance_is_drawn_back_to_the_spread_of_what_it_guides_where_the_model_
     Batch.of([alone]).advance(Toy())
     expected = (right * here[X0_OUT] + seen / here[INPUT] * here[X0_X])[0]
     assert (guided.x0 - expected).abs().max() <= 1e-5 * float(expected.abs().max())
-    assert torch.equal(plain.x0, alone.x0), "without guidance there is nothing to draw back"
+    assert same(plain.x0, alone.x0), "without guidance there is nothing to draw back"

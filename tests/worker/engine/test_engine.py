@@ -259,8 +259,7 @@ def test_the_books_balance_to_the_nanosecond_with_failures_cancels_and_repeats(l
 
 
 def test_previews_come_early_and_are_small(bed: Bed) -> None:
-    now = iter(range(1000))
-    bed.engine._clock = lambda: float(next(now))  # a second between any two looks: every step may have its preview
+    bed.watch_closely()
     bed.render(request(steps=20, count=4))
     previews = bed.previews("a")
     assert previews[0].step <= 4

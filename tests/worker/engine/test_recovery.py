@@ -117,8 +117,7 @@ def test_an_upscale_says_what_it_has_cost_so_far_tile_by_tile(
 ) -> None:
     enlarge_in_small_tiles(furnished, monkeypatch)
     bed = Bed(furnished)
-    now = iter(range(10_000))
-    bed.engine._clock = lambda: float(next(now))
+    bed.watch_closely()
     bed.submit("a", request(upscale=Upscale(factor=2), **LARGER), source=SOURCE)
     bed.finish("a")
     said = [event.gpu_ms for event in bed.of("a") if isinstance(event, Progress)]

@@ -296,8 +296,7 @@ def test_texts_of_other_lengths_do_not_share_a_forward() -> None:
 def test_a_model_with_a_pipeline_of_its_own_takes_turns_with_rows() -> None:
     one, own = paper("one"), paper("own", family=WholePaper())
     bed, _ = bed_of(one, own)
-    now = iter(range(1000))
-    bed.engine._clock = lambda: float(next(now))
+    bed.watch_closely()
     bed.submit("a", wish("one", steps=8))
     bed.submit("b", wish("own", steps=8, count=3), indices=(0, 2, 3))
     bed.ticks(8)

@@ -63,8 +63,7 @@ def test_the_shipped_model_draws_what_plain_diffusers_draws(postcard: Loaded, sa
 
 def test_previews_tell_what_will_come(postcard: Loaded) -> None:
     bed = Bed(postcard)
-    now = iter(range(1000))
-    bed.engine._clock = lambda: float(next(now))
+    bed.watch_closely()
     wish = postcard_request(prompt="a red boat on the sea at sunset", steps=16, count=1)
     final = pixels(bed.render(wish)[0])
     other = pixels(bed.render(replace(wish, prompt="a yellow star in the desert at night"), "b")[0])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.config.config import Config
-from bot.workers.local_process import options
+from bot.workers.local_process import worker_options
 from core.errors import ConfigError
 from worker.checkpoint_formats.kinds import CannotLoad
 from worker.checkpoints.loader import load
@@ -224,6 +224,6 @@ def test_the_local_worker_is_given_the_bots_settings(tmp_path: Path) -> None:
     environ = {"DARKROOM_DATA": str(tmp_path), "DARKROOM_COMPILE": "off", "DARKROOM_WEIGHTS": "fp8"}
     environ |= {"DARKROOM_GPU_MB": "8192", "DARKROOM_NICE": "3", "DARKROOM_DISK_FREE_MB": "700"}
     config = Config.from_env(environ, tmp_path / "none")
-    found = settings(*options(config, "postcard"))
+    found = settings(*worker_options(config, "postcard"))
     assert (found.compile, found.weights, found.gpu_mb, found.data) == (False, "fp8", 8192, tmp_path)
     assert (found.nice, found.disk_free_mb) == (3, 700)

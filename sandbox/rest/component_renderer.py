@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sandbox.validate.components import CONTAINER, FILE, GALLERY, SELECTS, SEPARATOR, THUMBNAIL
-from sandbox.validate.tree import Path, Problems
+from sandbox.validate import CONTAINER, FILE, GALLERY, SELECTS, SEPARATOR, THUMBNAIL, Path, Problems
 from sandbox.value_types import Json, without_none
 
 CHOICE: Json = {"min_values": 1, "max_values": 1}
@@ -23,7 +22,7 @@ def media_of(item: Json) -> Json:
     return {name: item[name] for name in MEDIA if name in item}
 
 
-class Layout:
+class ComponentRenderer:
     """Renders one message's components. `by_name` maps attachment://name to the attachment."""
 
     def __init__(self, by_name: dict[str, Json], problems: Problems) -> None:

@@ -11,11 +11,11 @@ from typing import Any, Self
 import aiohttp
 
 from sandbox.app import running
-from tests.harness.control import Control
-from tests.harness.sandbox import TOKEN
+from tests.harness.control_client import ControlClient
+from tests.harness.running_sandbox import TOKEN
 
 
-def live(data: str, port: int) -> None:
+def run_sandbox(data: str, port: int) -> None:
     """The process."""
 
     async def serve() -> None:
@@ -26,7 +26,7 @@ def live(data: str, port: int) -> None:
     asyncio.run(serve())
 
 
-class MortalSandbox:
+class KillableSandbox:
     """`async with MortalSandbox(folder) as sandbox: … await sandbox.kill(); await sandbox.start()`."""
 
     def __init__(self, data: Path) -> None:
@@ -35,7 +35,7 @@ class MortalSandbox:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
-        self.control = Control(self.url)
+        self.control = ControlClient(self.url)
         self._life: Any = None
 
     @property
@@ -45,9 +45,9 @@ class MortalSandbox:
 
     async def start(self) -> None:
         """Returns when it answers."""
-        from tests.harness.crashing_bot import Life
+        from tests.harness.crashing_bot import ForkedProcess
 
-        self._life = Life(live, str(self._data), self._port)
+        self._life = ForkedProcess(run_sandbox, str(self._data), self._port)
         async with asyncio.timeout(20):
             while True:
                 try:

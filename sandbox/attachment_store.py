@@ -17,7 +17,7 @@ from sandbox.value_types import Json, Upload
 from sandbox.world import World
 
 
-class Files:
+class AttachmentStore:
     """The attachments' folder of one sandbox."""
 
     def __init__(self, root: Path) -> None:

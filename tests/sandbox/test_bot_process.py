@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.botprocess import BotProcess
-from tests.harness.sandbox import ROOT
+from sandbox.bot_process import BotProcess
+from tests.harness.running_sandbox import ROOT
 
 BOT = """
 import os, signal, sys, time, pathlib
@@ -50,7 +50,7 @@ async def test_bot_is_told_where_to_go_and_stopped_gently(program: Path) -> None
 async def test_bot_goes_when_the_sandbox_is_killed(program: Path) -> None:
     starter = (
         "import asyncio, pathlib\n"
-        "from sandbox.botprocess import BotProcess\n"
+        "from sandbox.bot_process import BotProcess\n"
         "async def main():\n"
         f"    await BotProcess.start('http://x', 'sandbox', program=pathlib.Path({str(program)!r}))\n"
         "    await asyncio.sleep(60)\n"

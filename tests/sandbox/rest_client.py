@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from tests.harness.sandbox import Running
+from tests.harness.running_sandbox import RunningSandbox
 
 Json = dict[str, Any]
 
@@ -24,10 +24,10 @@ class Answer:
         return self.body.get("code") if isinstance(self.body, dict) else None
 
 
-class Rest:
+class RestClient:
     """`async with Rest(running) as rest:`"""
 
-    def __init__(self, running: Running, token: str = "sandbox") -> None:
+    def __init__(self, running: RunningSandbox, token: str = "sandbox") -> None:
         self.running, self.token = running, token
         self.session: aiohttp.ClientSession | None = None
 
@@ -74,25 +74,25 @@ class Rest:
     async def say(self, content: str = "hello", channel: str = "general", **more: Any) -> Answer:
         return await self("POST", f"/channels/{await self.channel(channel)}/messages", {"content": content, **more})
 
-    async def asked(self, name: str = "imagine", **options: Any) -> "Asked":
+    async def asked(self, name: str = "imagine", **options: Any) -> "PendingInteraction":
         """A person runs a command; the interaction as the gateway sent it, and the call that waits for the answer."""
         body: Json = {"as_": "alice", "channel": "general", "name": name} | options
         return await self.started(self.running.control.command(**body))
 
-    async def started(self, call: Any) -> "Asked":
+    async def started(self, call: Any) -> "PendingInteraction":
         after = len(await self.running.control.transcript())
         waiting = asyncio.create_task(call)
         async with asyncio.timeout(5):
             while True:
                 for entry in (await self.running.control.transcript())[after:]:
                     if entry.get("name") == "INTERACTION_CREATE":
-                        return Asked(interaction=entry["body"], waiting=waiting)
+                        return PendingInteraction(interaction=entry["body"], waiting=waiting)
                 if waiting.done():
                     waiting.result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PendingInteraction:
     interaction: Json
     waiting: "asyncio.Task[Json]"
 

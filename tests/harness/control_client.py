@@ -23,7 +23,7 @@ def file(filename: str, data: bytes, content_type: str = "application/octet-stre
     return {"filename": filename, "content_type": content_type, "data": base64.b64encode(data).decode()}
 
 
-class Control:
+class ControlClient:
     """`async with Control(url) as control:`; every method raises ControlRefused when the sandbox refuses."""
 
     def __init__(self, url: str) -> None:

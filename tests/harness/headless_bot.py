@@ -21,6 +21,7 @@ from bot.config.config import Config
 from bot.event_bus import Status
 from bot.main import Parts, build
 from core.job import Job, Kind, Lane, Request, Source, State, Where
+from storage.results import Results
 
 FAKE_WORKER = (sys.executable, "-m", "tests.harness.fake_worker")
 DEADLINE_SECONDS = 60.0
@@ -49,7 +50,7 @@ def request(prompt: str = "a red boat", **changes: Any) -> Request:
 
 
 @dataclass
-class Headless:
+class HeadlessBot:
     """A running bot without a surface."""
 
     parts: Parts
@@ -57,6 +58,11 @@ class Headless:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.parts.services, name)
+
+    @property
+    def results(self) -> Results:
+        """What is kept of finished pictures."""
+        return Results(self.parts.services.db)
 
     async def imagine(self, prompt: str = "a red boat", *, user: str = "alice", **changes: Any) -> Job:
         """Admits a job as /imagine does."""
@@ -119,14 +125,14 @@ class Headless:
 
 
 @asynccontextmanager
-async def headless(
+async def headless_bot(
     data: Path, *worker: str, build_with: dict[str, Any] | None = None, **changes: str
-) -> AsyncIterator[Headless]:
+) -> AsyncIterator[HeadlessBot]:
     """Builds and runs it; stops everything at the end, killing the worker."""
     async with build(config(data, *worker, **changes), **(build_with or {})) as parts:
         running = asyncio.create_task(parts.run())
         try:
-            yield Headless(parts)
+            yield HeadlessBot(parts)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

@@ -1,7 +1,7 @@
 // One field for one option of a slash command: text, number, choice, person, channel, role, file.
 import { el, icon } from "./dom.js";
 import { displayName } from "./names.js";
-import { readFile } from "./files.js";
+import { readFile } from "./picked_files.js";
 import { Suggestions } from "./suggestions.js";
 
 const BOOLEAN = 5;

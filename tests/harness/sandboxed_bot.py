@@ -1,8 +1,8 @@
 """The real bot in this process, with real discord.py, against a sandbox, with the fake worker as its own process.
 
-async with darkroom(tmp_path) as room:
-    message = await room.imagine("a red boat")
-    message = await room.done(message)
+async with sandboxed_bot(tmp_path) as bot:
+    message = await bot.imagine("a red boat")
+    message = await bot.done(message)
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from bot.interactions.api_endpoint import point_at
 from bot.interactions.client import DarkroomBot
 from bot.main import Parts, build
 from core.job import Job
-from tests.harness.control import Control, Json
-from tests.harness.sandbox import Running, running_sandbox
+from tests.harness.control_client import ControlClient, Json
+from tests.harness.running_sandbox import RunningSandbox, running_sandbox
 
 WAIT_MS = 15_000
 #: Tests edit far more often than the bot does, so this bucket is lifted unless a test is about it.
@@ -28,12 +28,12 @@ EDITS = "PATCH /webhooks/{webhook_id}/{token}/messages/{message_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
-    """A bot that is online. `control` is a person's hands in the sandbox."""
+class SandboxedBot:
+    """A bot that is online. `control` does what a person does in the sandbox."""
 
-    control: Control
-    sandbox: Running
-    bot: DarkroomBot
+    control: ControlClient
+    sandbox: RunningSandbox
+    client: DarkroomBot
     parts: Parts
 
     async def imagine(self, prompt: str, *, as_: str = "alice", channel: str = "general") -> Json:
@@ -101,7 +101,7 @@ def labels(message: Json) -> list[str]:
     return [item.get("label") or item["emoji"]["name"] for row in rows for item in row["components"]]
 
 
-def config(sandbox: Running, data: Path, worker: str, **environment: str) -> Config:
+def config(sandbox: RunningSandbox, data: Path, worker: str, **environment: str) -> Config:
     """A bot's configuration: quick fake worker, nothing from the environment of the tests."""
     command = f"{sys.executable} -m tests.harness.fake_worker {worker}"
     values = {"DARKROOM_DATA": str(data), "DARKROOM_WORKER_COMMAND": command, "DARKROOM_LOG": "error"}
@@ -110,8 +110,8 @@ def config(sandbox: Running, data: Path, worker: str, **environment: str) -> Con
 
 @asynccontextmanager
 async def running_bot(
-    sandbox: Running, data: Path, worker: str = "--step-ms 5", *, pause: float = 0.05, **environment: str
-) -> AsyncIterator[Room]:
+    sandbox: RunningSandbox, data: Path, worker: str = "--step-ms 5", *, pause: float = 0.05, **environment: str
+) -> AsyncIterator[SandboxedBot]:
     """A bot that joins `sandbox`; leaving the block stops it in the middle of whatever it does, as a crash would.
 
     `pause`: seconds between two edits of a message, short so that tests are.
@@ -129,7 +129,7 @@ async def running_bot(
         ]
         try:
             await _online(bot, running)
-            yield Room(control=sandbox.control, sandbox=sandbox, bot=bot, parts=parts)
+            yield SandboxedBot(control=sandbox.control, sandbox=sandbox, client=bot, parts=parts)
         finally:
             for task in running:
                 task.cancel()
@@ -139,16 +139,16 @@ async def running_bot(
 
 
 @asynccontextmanager
-async def darkroom(
+async def sandboxed_bot(
     folder: Path, worker: str = "--step-ms 5", *, pause: float = 0.05, **environment: str
-) -> AsyncIterator[Room]:
+) -> AsyncIterator[SandboxedBot]:
     """A sandbox and a bot in it."""
     async with (
         running_sandbox(folder / "sandbox") as sandbox,
-        running_bot(sandbox, folder / "data", worker, pause=pause, **environment) as room,
+        running_bot(sandbox, folder / "data", worker, pause=pause, **environment) as bot,
     ):
         await sandbox.control.limits(buckets={EDITS: None})
-        yield room
+        yield bot
 
 
 async def _online(bot: DarkroomBot, running: list[asyncio.Task[None]]) -> None:

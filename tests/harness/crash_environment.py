@@ -22,9 +22,9 @@ import aiohttp
 
 from storage.database import Database
 from storage.ledger import Ledger
-from tests.harness.crashing_bot import Bot, Crash
-from tests.harness.mortal_sandbox import MortalSandbox
-from tests.harness.sandbox import Running, running_sandbox
+from tests.harness.crashing_bot import CrashPoint, ForkedBot
+from tests.harness.killable_sandbox import KillableSandbox
+from tests.harness.running_sandbox import RunningSandbox, running_sandbox
 
 KEY = "0123456789abcdef"
 FINAL = ("done", "failed", "cancelled")
@@ -32,11 +32,11 @@ _SECONDS = 60.0
 
 
 @dataclass
-class Stage:
+class CrashEnvironment:
     """One lane of lives. `folder`/data is the bot's; `log` what all lives said."""
 
     folder: Path
-    sandbox: Running | MortalSandbox
+    sandbox: RunningSandbox | KillableSandbox
     changes: dict[str, str]
 
     @property
@@ -49,9 +49,9 @@ class Stage:
         """What the bots said."""
         return self.folder / "bots.log"
 
-    def bot(self, crash: Crash | None = None, tally: Path | None = None) -> Bot:
+    def bot(self, crash: CrashPoint | None = None, tally: Path | None = None) -> ForkedBot:
         """Starts a life."""
-        return Bot(self.environ, self.log, crash, tally)
+        return ForkedBot(self.environ, self.log, crash, tally)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -144,10 +144,10 @@ def about(job: str, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def stage(folder: Path, *worker: str, **changes: str) -> AsyncIterator[Stage]:
+async def crash_environment(folder: Path, *worker: str, **changes: str) -> AsyncIterator[CrashEnvironment]:
     """A sandbox and a worker that redials; no bot yet."""
     async with running_sandbox(folder / "sandbox") as sandbox:
-        lane = Stage(folder, sandbox, changes)
+        lane = CrashEnvironment(folder, sandbox, changes)
         command = [sys.executable, "-m", "tests.harness.fake_worker", "--local", "--redial", "--step-ms", "5", *worker]
         command += ["--connect", f"unix:{lane.data}/worker.sock"]
         process = await asyncio.create_subprocess_exec(
@@ -161,9 +161,9 @@ async def stage(folder: Path, *worker: str, **changes: str) -> AsyncIterator[Sta
 
 
 @asynccontextmanager
-async def mortal_stage(folder: Path, *worker: str, **changes: str) -> AsyncIterator[Stage]:
+async def killable_environment(folder: Path, *worker: str, **changes: str) -> AsyncIterator[CrashEnvironment]:
     """A sandbox that can be killed too; the bot starts its worker itself."""
     command = [sys.executable, "-m", "tests.harness.fake_worker", *worker]
     local = {"DARKROOM_WORKER": "local", "DARKROOM_WORKER_COMMAND": shlex.join(command)}
-    async with MortalSandbox(folder / "sandbox") as sandbox:
-        yield Stage(folder, sandbox, local | changes)
+    async with KillableSandbox(folder / "sandbox") as sandbox:
+        yield CrashEnvironment(folder, sandbox, local | changes)

@@ -4,14 +4,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.attachments import Files
+from sandbox.attachment_store import AttachmentStore
 from sandbox.buckets import Buckets
 from sandbox.clock import Clock, born_at
 from sandbox.faults import Faults
 from sandbox.gateway import Gateway
-from sandbox.interactions import Desk
+from sandbox.interactions import InteractionRegistry
 from sandbox.limits import Limits, changed
-from sandbox.object_store import Store
+from sandbox.object_store import ObjectStore
 from sandbox.seed import seed
 from sandbox.transcript import Transcript
 from sandbox.value_types import Event
@@ -38,11 +38,11 @@ class Sandbox:
         self.config = config
         self.clock = Clock()
         self.transcript = Transcript(self.clock)
-        self.store = Store(config.data / "world.sqlite3")
+        self.store = ObjectStore(config.data / "world.sqlite3")
         self.world = World(self.store, self.clock, config.base)
-        self.files = Files(config.data / "attachments")
+        self.attachments = AttachmentStore(config.data / "attachments")
         self.buckets, self.faults = Buckets(), Faults()
-        self.desk = Desk(self.world, self.clock)
+        self.interactions = InteractionRegistry(self.world, self.clock)
         token, privileged = config.token, config.privileged_intents
         self.gateway = Gateway(self.world, self.clock, self.transcript, token=token, privileged=privileged)
         self.world.listeners += [self._note, self.gateway.tell]
@@ -69,14 +69,14 @@ class Sandbox:
         world.commit()
         states = [*world.tables["message"].values(), *world.tables["revision"].values()]
         named = {str(item["id"]) for state in states for item in state["attachments"]}
-        self.files.sweep(named, before)
+        self.attachments.sweep(named, before)
 
     @property
     def limits(self) -> Limits:
-        return self.desk.limits
+        return self.interactions.limits
 
     def use(self, limits: Limits) -> None:
-        self.desk.limits = self.gateway.limits = limits
+        self.interactions.limits = self.gateway.limits = limits
 
     def set_limits(self, wanted: dict[str, Any]) -> Limits:
         self.use(changed(self.limits, wanted))
@@ -93,7 +93,7 @@ class Sandbox:
         for command in commands:
             if not command.get("guild_id"):
                 self.world.put("command", command["id"], command)
-        self.files.clear()
+        self.attachments.clear()
         self.buckets, self.faults = Buckets(), Faults()
         self.use(Limits())
         seed(self.world, self.config.name, bot_id=bot)

@@ -4,42 +4,42 @@ from typing import Any
 
 from sandbox import permissions
 from sandbox.control.options import Resolved, options_of
-from sandbox.control.request import Ask, Route
+from sandbox.control.request import ControlRequest, Route
 from sandbox.errors import ControlError
 from sandbox.interactions import AUTOCOMPLETE, COMMAND
-from sandbox.validate.commands import CHAT, GROUP, SUBCOMMAND
+from sandbox.validate import CHAT_INPUT, GROUP, SUBCOMMAND
 from sandbox.value_types import Json
 from sandbox.world import DM
 
 
-def registered(ask: Ask, kind: int, name: str, channel: Json) -> Json:
+def registered(request: ControlRequest, kind: int, name: str, channel: Json) -> Json:
     """A command by type and name: the guild's own first, then the global one."""
-    found = [c for c in ask.world.all("command") if c["type"] == kind and c["name"] == name]
+    found = [c for c in request.world.all("command") if c["type"] == kind and c["name"] == name]
     found = [c for c in found if c.get("guild_id") in (None, channel["guild_id"])]
     if not found:
         raise ControlError("unknown_command", f"There is no command {name}.", status=404)
     return max(found, key=lambda c: c.get("guild_id") is not None)
 
 
-def owners_of(ask: Ask, command: Json, user: Json, channel: Json) -> Json:
+def owners_of(request: ControlRequest, command: Json, user: Json, channel: Json) -> Json:
     """Check that the person may use the command here; by which installation it runs."""
-    install = ask.body.get("install", "guild")
+    install = request.body.get("install", "guild")
     if install not in ("guild", "user"):
         raise ControlError("bad_install", "install is guild or user.")
-    _check_install(ask, command, channel, install)
+    _check_install(request, command, channel, install)
     _check_context(command, channel)
-    _check_rights(ask, command, user, channel)
+    _check_rights(request, command, user, channel)
     if install == "user":
         return {"1": user["id"]}
     return {"0": channel["guild_id"] or "0"}
 
 
-def _check_install(ask: Ask, command: Json, channel: Json, install: str) -> None:
+def _check_install(request: ControlRequest, command: Json, channel: Json, install: str) -> None:
     if (0 if install == "guild" else 1) not in command["integration_types"]:
         raise ControlError(
             "not_installed", f"{command['name']} is not offered to a {install} installation.", status=403
         )
-    there = channel["type"] == DM or ask.world.member(channel["guild_id"], ask.world.bot_id)
+    there = channel["type"] == DM or request.world.member(channel["guild_id"], request.world.bot_id)
     if install == "guild" and not there:
         raise ControlError("bot_not_here", "The bot is not in this guild.", status=403)
 
@@ -57,10 +57,10 @@ def _check_context(command: Json, channel: Json) -> None:
         raise ControlError("age_limit", f"{command['name']} is for age-restricted channels only.", status=403)
 
 
-def _check_rights(ask: Ask, command: Json, user: Json, channel: Json) -> None:
+def _check_rights(request: ControlRequest, command: Json, user: Json, channel: Json) -> None:
     if channel["type"] == DM:
         return
-    allowed = ask.world.allowed(user["id"], channel)
+    allowed = request.world.allowed(user["id"], channel)
     needed = permissions.BIT["use_application_commands"]
     if command["default_member_permissions"] is not None:
         # "0" hides a command from everybody but administrators.
@@ -92,25 +92,25 @@ def data_of(command: Json, chain: list[Json], options: list[Json], resolved: Jso
     return found | ({"guild_id": command["guild_id"]} if command.get("guild_id") else {})
 
 
-def _prepared(ask: Ask, *, focused: str | None) -> tuple[Json, Json, Json, Json]:
-    user = ask.person()
-    channel = ask.seen_channel(user)
-    words = str(ask.need("name")).lstrip("/").split()
-    command = registered(ask, CHAT, words[0] if words else "", channel)
-    owners = owners_of(ask, command, user, channel)
+def _prepared(request: ControlRequest, *, focused: str | None) -> tuple[Json, Json, Json, Json]:
+    user = request.person()
+    channel = request.seen_channel(user)
+    words = str(request.need("name")).lstrip("/").split()
+    command = registered(request, CHAT_INPUT, words[0] if words else "", channel)
+    owners = owners_of(request, command, user, channel)
     declared, chain = descend(command, words[1:])
-    given = dict(ask.body.get("options") or {})
+    given = dict(request.body.get("options") or {})
     if focused is not None:
         option = next((o for o in declared if o["name"] == focused), None)
         if option is None or not option.get("autocomplete"):
             raise ControlError("no_autocomplete", f"{focused} offers no suggestions.")
-        given[focused] = ask.body.get("value", "")
-    resolved = Resolved(ask, user, channel)
+        given[focused] = request.body.get("value", "")
+    resolved = Resolved(request, user, channel)
     options = options_of(declared, given, resolved, focused=focused)
     return user, channel, data_of(command, chain, options, resolved.found), owners
 
 
-def _spoken(data: Json) -> str:
+def _full_name(data: Json) -> str:
     """The command with its sub-commands, as a person says it: "prefer option set"."""
     words, options = [data["name"]], data["options"]
     while options and options[0]["type"] in (SUBCOMMAND, GROUP):
@@ -119,19 +119,21 @@ def _spoken(data: Json) -> str:
     return " ".join(words)
 
 
-async def run_command(ask: Ask) -> Any:
-    user, channel, data, owners = _prepared(ask, focused=None)
-    desk = ask.sandbox.desk
-    name = _spoken(data)
-    started = desk.start(COMMAND, user_id=user["id"], channel=channel, data=data, owners=owners, name=name)
-    return await desk.outcome(started)
+async def run_command(request: ControlRequest) -> Any:
+    user, channel, data, owners = _prepared(request, focused=None)
+    interactions = request.sandbox.interactions
+    name = _full_name(data)
+    started = interactions.start(COMMAND, user_id=user["id"], channel=channel, data=data, owners=owners, name=name)
+    return await interactions.outcome(started)
 
 
-async def autocomplete(ask: Ask) -> Any:
-    user, channel, data, owners = _prepared(ask, focused=str(ask.need("option")))
-    desk = ask.sandbox.desk
-    started = desk.start(AUTOCOMPLETE, user_id=user["id"], channel=channel, data=data, owners=owners, name=data["name"])
-    found = await desk.outcome(started)
+async def autocomplete(request: ControlRequest) -> Any:
+    user, channel, data, owners = _prepared(request, focused=str(request.need("option")))
+    interactions = request.sandbox.interactions
+    started = interactions.start(
+        AUTOCOMPLETE, user_id=user["id"], channel=channel, data=data, owners=owners, name=data["name"]
+    )
+    found = await interactions.outcome(started)
     if found["response"]["kind"] != "choices":
         raise ControlError("no_answer", "The bot did not answer in time.", status=504)
     return {"choices": found["response"]["choices"], "ms": found["ack_ms"]}

@@ -6,29 +6,31 @@ import pytest
 from playwright.async_api import Page
 
 from tests.browser import chromium
-from tests.browser.page_fixture import AT_BOTTOM, GAP, PHONE, Stage, said
+from tests.browser.page_fixture import AT_BOTTOM, GAP, PHONE, PageFixture, said
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
 
 
-async def test_other_channels_show_what_is_new_and_count_what_calls_me_until_they_are_opened(stage: Stage) -> None:
-    here, there = await stage.room(), await stage.room()
-    page = await stage.open("alice", here)
+async def test_other_channels_show_what_is_new_and_count_what_calls_me_until_they_are_opened(
+    pages: PageFixture,
+) -> None:
+    here, there = await pages.room(), await pages.room()
+    page = await pages.open("alice", here)
     channel = page.locator(f"[data-channel='{there['name']}']")
     weight = "node => getComputedStyle(node).fontWeight"
-    alice = await member(stage, "alice")
-    await stage.control.say(as_="alice", channel=there["name"], content="my own words are not news")
-    await stage.post(here, {"content": f"<@{alice}> sees this at once"})
+    alice = await member(pages, "alice")
+    await pages.control.say(as_="alice", channel=there["name"], content="my own words are not news")
+    await pages.post(here, {"content": f"<@{alice}> sees this at once"})
     await said(page, "sees this at once").wait_for()
     assert await channel.evaluate(weight) == "400"
-    first = await stage.post(there, {"content": "news for all"})
+    first = await pages.post(there, {"content": "news for all"})
     await page.locator(f".unseen[data-channel='{there['name']}']").wait_for()
     assert await channel.evaluate(weight) == "700"
     assert await page.title() == f"#{here['name']} · Darkroom sandbox"
-    await stage.control.delete(as_="alice", message=first["id"])
+    await pages.control.delete(as_="alice", message=first["id"])
     await page.locator(f".unseen[data-channel='{there['name']}']").wait_for(state="detached")
     for text in (f"<@{alice}> look", "@everyone look"):
-        await stage.post(there, {"content": text})
+        await pages.post(there, {"content": text})
     await channel.get_by_text("2 mentions").wait_for()
     assert await page.title() == f"(2) #{here['name']} · Darkroom sandbox"
     await channel.click()
@@ -37,19 +39,19 @@ async def test_other_channels_show_what_is_new_and_count_what_calls_me_until_the
     assert await page.locator(".unseen, .mentions").count() == 0
     looked_at = "state => Object.defineProperty(document, 'visibilityState', {value: state, configurable: true})"
     await page.evaluate(looked_at, "hidden")
-    await stage.post(there, {"content": f"<@{alice}> are you away?"})
+    await pages.post(there, {"content": f"<@{alice}> are you away?"})
     await page.wait_for_function("() => document.title.startsWith('(1) ')")
     await page.evaluate(looked_at, "visible")
     await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     assert await page.title() == f"#{there['name']} · Darkroom sandbox"
 
 
-async def test_each_person_has_news_of_their_own_and_a_direct_message_calls_its_reader(stage: Stage) -> None:
-    room = await stage.room()
-    page = await stage.open("alice", room)
-    direct = await stage.control.create("channels", **{"as": "bob"}, type="dm")
-    await stage.post(direct, {"content": "for bob alone"})
-    await stage.post(room, {"content": "for all"})
+async def test_each_person_has_news_of_their_own_and_a_direct_message_calls_its_reader(pages: PageFixture) -> None:
+    room = await pages.room()
+    page = await pages.open("alice", room)
+    direct = await pages.control.create("channels", **{"as": "bob"}, type="dm")
+    await pages.post(direct, {"content": "for bob alone"})
+    await pages.post(room, {"content": "for all"})
     await said(page, "for all").wait_for()
     assert await page.locator(".mentions").count() == 0
     await page.get_by_role("combobox", name="You are").select_option(label="bob")
@@ -63,11 +65,11 @@ async def turned_up(page: Page, until: str) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_way_down_is_offered_after_a_screen_without_anything_new(stage: Stage) -> None:
-    room = await stage.room()
+async def test_way_down_is_offered_after_a_screen_without_anything_new(pages: PageFixture) -> None:
+    room = await pages.room()
     for number in range(60):
-        await stage.control.say(as_="bob", channel=room["name"], content=f"line {number}")
-    page = await stage.open("alice", room)
+        await pages.control.say(as_="bob", channel=room["name"], content=f"line {number}")
+    page = await pages.open("alice", room)
     await said(page, "line 59").wait_for()
     down = page.get_by_role("button", name="Newest messages")
     await page.locator("#scroller").hover()
@@ -83,9 +85,9 @@ async def test_way_down_is_offered_after_a_screen_without_anything_new(stage: St
     await down.wait_for(state="hidden")
 
 
-async def test_phone_shows_the_name_of_an_age_restricted_channel_and_the_light_of_the_bot(stage: Stage) -> None:
-    room = await stage.control.create("channels", name="after-midnight", nsfw=True)
-    page = await stage.open("alice", room, PHONE)
+async def test_phone_shows_the_name_of_an_age_restricted_channel_and_the_light_of_the_bot(pages: PageFixture) -> None:
+    room = await pages.control.create("channels", name="after-midnight", nsfw=True)
+    page = await pages.open("alice", room, PHONE)
     title = page.locator("h1")
     assert await title.inner_text() == "#after-midnight"
     assert await title.evaluate("node => node.scrollWidth <= node.clientWidth")
@@ -102,7 +104,7 @@ async def test_phone_shows_the_name_of_an_age_restricted_channel_and_the_light_o
     assert await page.locator("#entry").evaluate("node => getComputedStyle(node).scrollbarWidth") == "thin"
 
 
-async def member(stage: Stage, name: str) -> str:
+async def member(pages: PageFixture, name: str) -> str:
     """The id of a person."""
-    guild = (await stage.control.state())["guilds"][0]
+    guild = (await pages.control.state())["guilds"][0]
     return next(str(one["id"]) for one in guild["members"] if one["name"] == name)

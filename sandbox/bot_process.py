@@ -28,7 +28,7 @@ def _die_with_parent() -> Callable[[], None] | None:
     return prepare
 
 
-def _again(base: str, token: str, program: Path) -> str:
+def _restart_command(base: str, token: str, program: Path) -> str:
     """The line for a terminal that starts the same bot again, on the same data, wherever that terminal stands."""
     named = {"DISCORD_API_URL": base, "DISCORD_TOKEN": token}
     named |= {name: value for name, value in os.environ.items() if name.startswith("DARKROOM_")}
@@ -40,9 +40,9 @@ def _again(base: str, token: str, program: Path) -> str:
 class BotProcess:
     """The bot of one sandbox."""
 
-    def __init__(self, process: asyncio.subprocess.Process, again: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, restart_command: str) -> None:
         self._process = process
-        self._again = again
+        self._restart_command = restart_command
 
     @classmethod
     async def start(cls, base: str, token: str, *, program: Path) -> "BotProcess":
@@ -57,13 +57,14 @@ class BotProcess:
             # A Ctrl+C in the terminal is the sandbox's, which then stops the bot: two signals would end it by force.
             start_new_session=True,
         )
-        return cls(process, _again(base, token, program))
+        return cls(process, _restart_command(base, token, program))
 
     async def ended(self) -> str:
         """Wait for its end; a sentence about it."""
         code = await self._process.wait()
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        return f"The bot {how}; the sandbox goes on. Ctrl+C stops it, and this starts the bot again:\n{self._again}"
+        again = f"Ctrl+C stops it, and this starts the bot again:\n{self._restart_command}"
+        return f"The bot {how}; the sandbox goes on. {again}"
 
     async def stop(self) -> None:
         """SIGTERM, 25 seconds to put things in order, then SIGKILL."""

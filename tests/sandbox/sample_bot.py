@@ -68,7 +68,7 @@ def buttons(*verbs: str) -> discord.ui.View:
     return view
 
 
-class Bot(discord.Client):
+class SampleBot(discord.Client):
     """Its commands are made by `commands_of`; `seen` holds the names of its gateway events."""
 
     def __init__(self, **options: Any) -> None:
@@ -115,7 +115,7 @@ class Bot(discord.Client):
                 await self.changed.wait()
 
 
-def commands_of(bot: Bot) -> None:
+def commands_of(bot: SampleBot) -> None:
     tree = bot.tree
 
     @tree.command(description="Make pictures")
@@ -152,7 +152,7 @@ def commands_of(bot: Bot) -> None:
         return [app_commands.Choice(name=name, value=name) for name in known if name.startswith(current)]
 
 
-def settings_of(bot: Bot) -> None:
+def settings_of(bot: SampleBot) -> None:
     tree = bot.tree
     prefer = app_commands.Group(name="prefer", description="Your settings")
 
@@ -188,13 +188,13 @@ def settings_of(bot: Bot) -> None:
 
 
 @asynccontextmanager
-async def joined(url: str, bot: Bot | None = None) -> AsyncIterator[Bot]:
+async def joined(url: str, bot: SampleBot | None = None) -> AsyncIterator[SampleBot]:
     """A bot that has logged in to the sandbox at `url` and is ready."""
     before = (discord.http.Route.BASE, discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY, discord.asset.Asset.BASE)
     discord.http.Route.BASE = f"{url}/api/v10"
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url.replace("http", "ws", 1) + "/gateway")
     discord.asset.Asset.BASE = url
-    bot = bot or Bot()
+    bot = bot or SampleBot()
     task = asyncio.create_task(bot.start("sandbox"))
     try:
         ready = asyncio.create_task(bot.until(lambda: bot.readies))

@@ -1,8 +1,8 @@
 // Shows the earlier versions of an edited message. Asks the sandbox for them when wanted.
 import { el } from "./dom.js";
 import { openPopover } from "./popover.js";
-import { plain } from "./rich.js";
-import { isPicture, local } from "./pictures.js";
+import { plain } from "./rich_text.js";
+import { isPicture, local } from "./attachments.js";
 import { formatted } from "./time.js";
 
 function version(entry, names) {

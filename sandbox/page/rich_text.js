@@ -1,7 +1,7 @@
 // Draws a markdown tree. Every word goes in as a text node, every link is http(s) and opens apart.
 import { el } from "./dom.js";
 import { parse, inline } from "./markdown.js";
-import { withSigns } from "./signs.js";
+import { withSigns } from "./emoji_icons.js";
 import { timestamp } from "./time.js";
 
 const TAGS = { bold: "strong", italic: "em", underline: "u", strike: "s" };

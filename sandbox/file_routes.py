@@ -4,8 +4,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox.attachments import type_of
-from sandbox.state import Sandbox
+from sandbox.attachment_store import type_of
+from sandbox.sandbox import Sandbox
 
 PAGE = Path(__file__).parent / "page"
 PAGE_HEADERS = {
@@ -23,7 +23,7 @@ def add_files(app: web.Application, sandbox: Sandbox) -> None:
 
     async def attachment(request: web.Request) -> web.StreamResponse:
         info = request.match_info
-        path = sandbox.files.find(info["channel"], info["key"], info["name"])
+        path = sandbox.attachments.find(info["channel"], info["key"], info["name"])
         if path is None:
             raise web.HTTPNotFound(text="This content is no longer available.")
         kind = type_of(path.name, "")

@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.app import running
-from sandbox.state import Sandbox
-from tests.harness.control import Control
+from sandbox.sandbox import Sandbox
+from tests.harness.control_client import ControlClient
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "sandbox"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class RunningSandbox:
     """A sandbox that answers at `url`. `inside` is the object itself; prefer `control`."""
 
     url: str
-    control: Control
+    control: ControlClient
     inside: Sandbox | None = None
     process: asyncio.subprocess.Process | None = None
 
@@ -39,14 +39,14 @@ class Running:
 
 
 @asynccontextmanager
-async def running_sandbox(data: Path, *, port: int = 0, **config: Any) -> AsyncIterator[Running]:
+async def running_sandbox(data: Path, *, port: int = 0, **config: Any) -> AsyncIterator[RunningSandbox]:
     """A sandbox in this process."""
-    async with running(data, port=port, **config) as inside, Control(inside.config.base) as control:
-        yield Running(url=inside.config.base, control=control, inside=inside)
+    async with running(data, port=port, **config) as inside, ControlClient(inside.config.base) as control:
+        yield RunningSandbox(url=inside.config.base, control=control, inside=inside)
 
 
 @asynccontextmanager
-async def sandbox_process(data: Path, *, port: int = 0, wait_seconds: float = 20) -> AsyncIterator[Running]:
+async def sandbox_process(data: Path, *, port: int = 0, wait_seconds: float = 20) -> AsyncIterator[RunningSandbox]:
     """A sandbox as a process of its own; kill it with `kill(running)`, start it again with the same data and port."""
     arguments = ["-m", "sandbox", "--port", str(port), "--data", str(data)]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
@@ -55,15 +55,15 @@ async def sandbox_process(data: Path, *, port: int = 0, wait_seconds: float = 20
     )
     try:
         url = await asyncio.wait_for(_address(process), wait_seconds)
-        async with Control(url) as control:
-            yield Running(url=url, control=control, process=process)
+        async with ControlClient(url) as control:
+            yield RunningSandbox(url=url, control=control, process=process)
     finally:
         if process.returncode is None:
             process.terminate()
         await process.communicate()
 
 
-async def kill(running: Running) -> None:
+async def kill(running: RunningSandbox) -> None:
     """SIGKILL, at once."""
     assert running.process is not None
     if running.process.returncode is None:

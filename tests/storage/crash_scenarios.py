@@ -1,6 +1,6 @@
 """Lives of a job, one process each, killed with SIGKILL at every storage statement in turn. Run by test_crash.py.
 
-`python -m tests.storage.job_lives STORY FOLDER`: forks a child for point 1, 2, 3, … The child runs the story on a
+`python -m tests.storage.crash_scenarios STORY FOLDER`: forks a child for point 1, 2, 3, … The child runs the story on a
 database in FOLDER/<point> and kills itself at that point: before or after the next write statement or COMMIT. It goes
 on until a child comes through alive, and prints how many points there were.
 """
@@ -16,18 +16,18 @@ from core.job import Job
 from core.preemption import Capacity
 from storage.database import Database
 from storage.outbox import Way
-from tests.storage.opened_storage import MADE, Clock, Store, job_maker
+from tests.storage.opened_storage import MADE, Clock, OpenedStorage, job_maker
 
 COST_MS = 700
 INTERACTION = "the interaction"
 
 
-async def submit(store: Store) -> None:
+async def submit(store: OpenedStorage) -> None:
     """The member asks, or Discord repeats what was asked."""
     await store.admit(interaction=INTERACTION, estimate=1000)
 
 
-async def compute(store: Store) -> Job:
+async def compute(store: OpenedStorage) -> Job:
     """A worker takes it and has begun."""
     claim = await store.jobs.claim(boot=store.boot, worker="w", capacity=Capacity())
     assert claim is not None
@@ -45,7 +45,7 @@ def post(discord: Path, line: str, *, look: bool) -> None:
             channel.write(f"{line}\n")
 
 
-async def deliver(store: Store, discord: Path) -> None:
+async def deliver(store: OpenedStorage, discord: Path) -> None:
     """The outbox is emptied into `discord`, a file that stands for the channel: one line a message."""
     for due in await store.outbox.undelivered(store.clock()):
         begun = await store.outbox.begin(due.job, Way.NEW)
@@ -54,7 +54,7 @@ async def deliver(store: Store, discord: Path) -> None:
         await store.outbox.posted(due.job, "message")
 
 
-async def done(store: Store, discord: Path) -> None:
+async def done(store: OpenedStorage, discord: Path) -> None:
     """From the first word to the picture."""
     await submit(store)
     job = await compute(store)
@@ -62,7 +62,7 @@ async def done(store: Store, discord: Path) -> None:
     await deliver(store, discord)
 
 
-async def requeued(store: Store, discord: Path) -> None:
+async def requeued(store: OpenedStorage, discord: Path) -> None:
     """Its first worker dies."""
     await submit(store)
     job = await compute(store)
@@ -72,7 +72,7 @@ async def requeued(store: Store, discord: Path) -> None:
     await deliver(store, discord)
 
 
-async def cancelled(store: Store, discord: Path) -> None:
+async def cancelled(store: OpenedStorage, discord: Path) -> None:
     """The member thinks better of it."""
     await submit(store)
     job = await compute(store)
@@ -82,7 +82,7 @@ async def cancelled(store: Store, discord: Path) -> None:
     await deliver(store, discord)
 
 
-STORIES: dict[str, Callable[[Store, Path], Awaitable[None]]] = {
+SCENARIOS: dict[str, Callable[[OpenedStorage, Path], Awaitable[None]]] = {
     "done": done,
     "requeued": requeued,
     "cancelled": cancelled,
@@ -101,10 +101,10 @@ async def live(story: str, folder: Path, point: int) -> None:
 
     clock = Clock()
     async with Database.open(folder / "data", clock=clock) as db:
-        store = Store(db=db, clock=clock, make=job_maker())
+        store = OpenedStorage(db=db, clock=clock, make=job_maker())
         db.trace = trace
         await store.jobs.new_boot(store.boot)
-        await STORIES[story](store, folder / "discord.txt")
+        await SCENARIOS[story](store, folder / "discord.txt")
 
 
 def main(story: str, folder: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from playwright.async_api import Browser
 
 from tests.browser import chromium
-from tests.browser.page_fixture import Stage, said
-from tests.harness.sandbox import running_sandbox
+from tests.browser.page_fixture import PageFixture, said
+from tests.harness.running_sandbox import running_sandbox
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
 
@@ -16,20 +16,20 @@ pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
 async def test_page_catches_up_after_a_restart_of_the_sandbox(browser: Browser, tmp_path: Path) -> None:
     async with aiohttp.ClientSession() as session:
         async with running_sandbox(tmp_path / "world") as running:
-            stage = Stage(running=running, browser=browser, session=session)
+            pages = PageFixture(running=running, browser=browser, session=session)
             port = int(running.url.rsplit(":", 1)[1])
-            room = await stage.room()
-            gone = await stage.post(room, {"content": "soon gone"})
-            page = await stage.open("alice", room)
+            room = await pages.room()
+            gone = await pages.post(room, {"content": "soon gone"})
+            page = await pages.open("alice", room)
             await said(page, "soon gone").wait_for()
         await page.get_by_text("The line to the sandbox is down").wait_for()
         async with running_sandbox(tmp_path / "world", port=port) as running:
-            stage = Stage(running=running, browser=browser, session=session)
-            await stage.control.delete(as_="alice", message=gone["id"])
-            await stage.post(room, {"content": "while you were away"})
+            pages = PageFixture(running=running, browser=browser, session=session)
+            await pages.control.delete(as_="alice", message=gone["id"])
+            await pages.post(room, {"content": "while you were away"})
             await said(page, "while you were away").wait_for()
             await said(page, "soon gone").wait_for(state="detached")
             await page.get_by_text("The line to the sandbox is down").wait_for(state="hidden")
-            await stage.post(room, {"content": "live again"})
+            await pages.post(room, {"content": "live again"})
             await said(page, "live again").wait_for()
         await page.context.close()

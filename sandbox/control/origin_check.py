@@ -12,7 +12,7 @@ from aiohttp import web
 from sandbox.errors import ControlError
 
 
-def check(request: web.Request) -> None:
+def check_control_request(request: web.Request) -> None:
     """Refuse a control call that did not come from the sandbox's own page or from a program."""
     check_sender(request)
     if request.can_read_body and request.content_type != "application/json":
