@@ -173,7 +173,7 @@ async def test_a_source_that_never_was_is_gone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"tile": True}, "cannot make the edges meet"),
+        ({"tile": True}, "cannot make pictures that tile"),
         ({"kind": Kind.DESCRIBE}, "describes pictures"),
         ({"loras": (Lora(name="glow"),)}, "`glow` is not here any more"),
         ({"model": "gone"}, "not here any more"),

@@ -80,7 +80,7 @@ async def test_a_second_bot_on_the_same_data_says_so_and_stops(tmp_path: Path) -
         first = await start(tmp_path / "data", **environ)
         await _online(sandbox)
         second = await start(tmp_path / "data", **environ)
-        assert "already runs" in await said(second)
+        assert "already running" in await said(second)
         assert second.returncode == 3
         first.terminate()
         words = await said(first)

@@ -159,7 +159,7 @@ def test_what_is_predicted_is_found_out(found: Header, shape: Shape, name: str, 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "ends before it has begun"),
+        (b"", "is cut off before its header"),
         (b"PK\x03\x04 and so on", "is a pickle"),
         (b"version https://git-lfs", "Git LFS pointer"),
         ((4).to_bytes(8, "little") + b"[1] ", "damaged header"),
