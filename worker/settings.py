@@ -101,4 +101,4 @@ def _folder(text: str) -> Path:
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:
-        raise ConfigError(f"DARKROOM_DATA is “{text}”, and nobody here has that home. Write the path out.") from None
+        raise ConfigError(f"DARKROOM_DATA is “{text}”, but there is no such user here. Write out the full path.") from None

@@ -88,7 +88,7 @@ class HuggingFace:
             return HubTrouble("HF_HUB_OFFLINE is set, so nothing is fetched. Unset it and try again.")
         text = " ".join(str(error).split())[:200] or type(error).__name__
         return HubTrouble(
-            f"The hub did not give {name} ({text}). Check the network and try again: what is here already is kept."
+            f"{name} could not be fetched ({text}). Check the network and try again: what has arrived is kept."
         )
 
 
@@ -110,8 +110,8 @@ def check_room(folder: Path, needed: int, spare: int) -> None:
     folder, free = nearest_folder(folder), free_bytes(folder)
     if free < needed + spare:
         raise ConfigError(
-            f"{gigabytes(needed)} are to be fetched, and {gigabytes(free)} are free on the disk of {folder}, of which "
-            f"{gigabytes(spare)} stay free for the bot. Make room first."
+            f"The download takes {gigabytes(needed)}, but the disk of {folder} has {gigabytes(free)} free, of which "
+            f"{gigabytes(spare)} must stay free for the bot. Make room first."
         )
 
 
@@ -171,7 +171,7 @@ def differs(path: Path, remote: RemoteFile) -> str:
         # Git's name of a file is not a signature, only a sum.
         begun = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
         if _sum(path, begun) != remote.git_id:
-            return "its sum is not the hub's"
+            return "its checksum is not the hub's"
     return ""
 
 

@@ -52,7 +52,7 @@ def single(repository: Repository, file: str) -> tuple[str, ...]:
         has = f" It has {', '.join(there[:5])}." if there else ""
         raise NoModel(f"{repository.id} has no file {file}.{has}")
     if not file.endswith(".safetensors"):
-        raise NoModel(f"{file} is no .safetensors file, and no other kind is ever fetched.")
+        raise NoModel(f"{file} is not a .safetensors file, and no other kind is ever fetched.")
     return (file,)
 
 
@@ -73,16 +73,16 @@ def _component(repository: Repository, component: str) -> list[str]:
         if name.startswith(f"{component}/") and name.count("/") == 1
     }
     if not inside:
-        raise NoModel(f"{repository.id} has no {component}/, although its {INDEX} names it. Choose another one.")
+        raise NoModel(f"{repository.id} has no {component}/, although its {INDEX} names it. Choose another model.")
     weights = [name for one in chosen(inside, _VARIANTS) for name in one.names]
     if not weights and any(name.endswith(_PICKLES) for name in inside):
         raise NoModel(f"{repository.id} has only pickled weights in {component}/, which are never fetched or loaded.")
     if not weights and (strange := sorted(name for name in inside if name.endswith(".safetensors"))):
         raise NoModel(
-            f"{repository.id} has no weights in {component}/ that can be opened: {strange[0]} is none, or not whole. "
-            "Choose another one."
+            f"{repository.id} has no weights in {component}/ that can be opened: {strange[0]} is not one, "
+            "or is incomplete. Choose another model."
         )
     if not weights and "config.json" in inside:
-        raise NoModel(f"{repository.id} has no safetensors in {component}/. Choose another one.")
+        raise NoModel(f"{repository.id} has no safetensors in {component}/. Choose another model.")
     configs = [name for name in inside if name.endswith(_CONFIGS) and not is_weights(name)]
     return [f"{component}/{name}" for name in (*configs, *weights)]

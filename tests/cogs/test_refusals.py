@@ -118,7 +118,7 @@ async def test_two_presses_on_run_it_in_relax_make_one_job(tmp_path):
         again = await room.answer("imagine", prompt="a red boat")
         both = await asyncio.gather(*[room.press(refused, "Run it in relax") for _ in range(2)])
         assert sorted(answer["ephemeral"] for answer in both) == [False, True]
-        assert "under way already: https://discord.com/channels" in next(a for a in both if a["ephemeral"])["content"]
+        assert "already under way: https://discord.com/channels" in next(a for a in both if a["ephemeral"])["content"]
         other = await room.press(again, "Run it in relax")
         assert not other["ephemeral"], "the same words refused a second time are a wish of their own"
 
@@ -158,7 +158,7 @@ async def test_two_presses_at_once_make_one_job(tmp_path):
         grid = await room.done(await room.imagine("a red boat"))
         both = await asyncio.gather(room.press(grid, "V2"), room.press(grid, "V2"))
         assert sorted(answer["ephemeral"] for answer in both) == [False, True]
-        assert "under way already: https://discord.com/channels" in next(a for a in both if a["ephemeral"])["content"]
+        assert "already under way: https://discord.com/channels" in next(a for a in both if a["ephemeral"])["content"]
         parent = {"parent": (await room.job(grid)).id}
         children = await room.parts.services.db.read("SELECT id FROM job WHERE source_job = :parent", parent)
         assert len(children) == 1
@@ -236,7 +236,7 @@ async def test_a_grid_that_waited_for_a_model_that_is_gone_says_so_once_and_agai
             first = await room.imagine("a red boat")
         async with running_bot(sandbox, tmp_path / "data") as room:
             failed = await room.done(first)
-            assert "a model that is not here any more" in failed["content"] and failed["content"].count("charged") == 1
+            assert "a model that is no longer here" in failed["content"] and failed["content"].count("charged") == 1
             assert (await room.done(await room.press(failed, "🔄")))["attachments"]
 
 

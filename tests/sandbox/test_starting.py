@@ -88,7 +88,7 @@ def test_blanks_count_as_left_out(tmp_path: Path) -> None:
 
 
 def test_a_home_that_nobody_has_is_said() -> None:
-    with pytest.raises(CannotStart, match=r"DARKROOM_DATA is “~nobodyxx/d”.*Write the path out"):
+    with pytest.raises(CannotStart, match=r"DARKROOM_DATA is “~nobodyxx/d”.*Write out the full path"):
         settings.read({"DARKROOM_DATA": "~nobodyxx/d"}, NOWHERE)
 
 

@@ -205,7 +205,7 @@ def test_weights_and_memory_come_from_the_options_or_the_environment(tmp_path: P
         ("DARKROOM_NICE", "20", "from 0 to 19"),
         ("DARKROOM_ROWS", "²", "whole number"),
         ("DARKROOM_LOG", "verbose", "debug, info, warning, error"),
-        ("DARKROOM_DATA", "~nobodyxx/data", "Write the path out"),
+        ("DARKROOM_DATA", "~nobodyxx/data", "Write out the full path"),
     ],
 )
 def test_words_that_mean_nothing_are_refused_with_the_right_ones(name: str, text: str, cure: str) -> None:
