@@ -158,7 +158,7 @@ class Admission:
             raise Gone(OTHER_MODEL, prompt=job_request.typed)
         for lora in request.loras:
             if lora.name not in choices.loras:
-                sentence = f"The LoRA {quoted(lora.name)} is not here any more. Leave it out, or name another one."
+                sentence = f"The LoRA {quoted(lora.name)} is no longer here. Leave it out, or name another one."
                 raise Gone(sentence, prompt=job_request.typed)
         lacks = missing_capability(request, model, job_request.kind, choices.models.values())
         if lacks is not None:

@@ -40,14 +40,14 @@ def _computes(settings: Settings) -> bool:
         prepare(device, settings.threads)
         print(f"ok       device {device.name}: {device.memory_mb} MB, {device.dtype_name}, {device.max_rows} rows")
         if (others := programs_mb(device)) >= NOTICED_MB:
-            print(f"ok       other programs, a running worker among them, hold {others} MB of that; it plans without")
+            print(f"ok       other programs, a running worker among them, hold {others} MB of that")
         began = monotonic()
         company = Company(compiler=settings.compiles_on(device.place.type))
         loaded = load(settings.model, device, weights=settings.weights, company=company)
         print(f"ok       model {loaded.info.name} ({loaded.info.digest}) in {monotonic() - began:.1f} s")
         if loaded.plan.memory_mb:
             print(f"ok       memory {loaded.plan.sentence()}")
-        how = f"behind the work, kept in {settings.data}" if loaded.plan.compiles else "nothing"
+        how = f"in the background, kept in {settings.data}" if loaded.plan.compiles else "nothing"
         print(f"ok       compiling {how}")
         try_out(loaded.family, loaded.family.native)
         print(f"ok       one step and one decode at {loaded.family.native}×{loaded.family.native}")

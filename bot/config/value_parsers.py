@@ -68,7 +68,7 @@ def expanded(name: str, text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise ConfigError(f"{name} is “{text}”, but there is no such user here. Write out the full path.") from None
+        raise ConfigError(f"{name} is “{text}”, but there is no such user. Write out the full path.") from None
 
 
 def path(root: Path) -> Callable[[str, str], Path | None]:

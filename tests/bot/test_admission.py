@@ -175,7 +175,7 @@ async def test_a_source_that_never_was_is_gone(tmp_path: Path) -> None:
     [
         ({"tile": True}, "cannot make pictures that tile"),
         ({"kind": Kind.DESCRIBE}, "describes pictures"),
-        ({"loras": (Lora(name="glow"),)}, "`glow` is not here any more"),
+        ({"loras": (Lora(name="glow"),)}, "`glow` is no longer here"),
         ({"model": "gone"}, "no longer here"),
     ],
 )

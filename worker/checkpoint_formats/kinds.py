@@ -102,7 +102,7 @@ def index_of(folder: Path, model: str) -> Mapping[str, Any]:
             return dict(index)
     except (ValueError, AttributeError):
         pass
-    raise CannotLoad(f"{path} cannot be read. Is the download whole?")
+    raise CannotLoad(f"{path} cannot be read. Is the download complete?")
 
 
 def check(folder: Path, kind: Kind, index: Mapping[str, Any]) -> None:
@@ -121,5 +121,5 @@ def check(folder: Path, kind: Kind, index: Mapping[str, Any]) -> None:
             raise CannotLoad(INPAINTING.format(folder))
 
 
-REFINER = "{} is a refiner: it only goes over the pictures of another model. Use the base model."
-INPAINTING = "{} only fills masks in pictures and makes none from words. Use the model that it was made from."
+REFINER = "{} is a refiner: it only refines the pictures of another model. Use the base model."
+INPAINTING = "{} only fills masks in pictures and makes none from words. Use the model it was made from."

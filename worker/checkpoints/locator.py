@@ -68,7 +68,7 @@ def _file(path: Path) -> Path:
         cure = "get it as .safetensors, or convert it; pickled weights are never loaded."
         raise CannotLoad(f"{path.name} is a pickle, which can run anything when it is read: {cure}")
     if path.suffix != ".safetensors":
-        raise CannotLoad(f"{path.name} is no checkpoint: one file has to end in .safetensors.")
+        raise CannotLoad(f"{path.name} is not a checkpoint: a single file has to end in .safetensors.")
     return path
 
 
@@ -105,7 +105,7 @@ def fetch(
         )  # fmt: skip
     except Exception as error:
         where = "in the local cache (offline)" if offline else "on the hub"
-        cure = "Check the name and the network, or point DARKROOM_MODEL to a folder."
+        cure = "Check the name and the network, or set DARKROOM_MODEL to a folder."
         raise CannotLoad(f"{repository} was not found {where}. {cure}") from error
     return Path(found)
 

@@ -139,9 +139,7 @@ class Compiler:
                 artifact_store.discard(folder)
             if not self.quiet.stopped.is_set():
                 what = f"{subject.recipe.kind} for {wish.bucket} rows"
-                log.warning(
-                    "Compiling %s failed; it goes on uncompiled. (%s)", what, str(failed)[-500:] or repr(failed)
-                )
+                log.warning("Compiling %s failed; it stays uncompiled. (%s)", what, str(failed)[-500:] or repr(failed))
         else:
             artifact_store.prune(self.root)
             self.nudge()

@@ -78,7 +78,7 @@ class Forward:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            log.warning("Compiled code failed and is dropped: %s", _first_line(error))
+            log.warning("Compiled code failed and is no longer used: %s", _first_line(error))
             self._give_up(*(Wish(bucket, call.shape) for bucket in self._ready.pop(call.shape)), bad=True)
             return self._eager(*args, **kwargs)
         self.padding = sum(piece.padding for piece in parts)
@@ -166,7 +166,7 @@ class Forward:
             log.warning("Compiled code for %d rows is not used: %s", wish.bucket, _first_line(error))
             self._give_up(wish, bad=not is_out_of_memory(error))
             return False
-        log.info("From now on %d rows of this size take compiled code.", wish.bucket)
+        log.info("From now on, %d rows of this size use compiled code.", wish.bucket)
         return True
 
     def leave(self) -> None:
@@ -237,4 +237,4 @@ def _listed(answer: Any) -> tuple[Tensor, ...]:
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no word'}"[:300]
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"[:300]

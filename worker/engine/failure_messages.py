@@ -15,10 +15,10 @@ def told(error: Exception, size: tuple[int, int]) -> tuple[FailureKind, str]:
         sentence = f"One picture of {width}×{height} does not fit into the GPU's memory. Try a smaller size."
         return FailureKind.OUT_OF_MEMORY, sentence
     if isinstance(error, ArithmeticError):
-        return FailureKind.ERROR, "The model's numbers overflowed. The bot's owner finds the cure in the log."
-    return FailureKind.ERROR, "The picture could not be computed. The worker's log says why; a new try may help."
+        return FailureKind.ERROR, "The model's numbers overflowed. The bot's owner can find the cure in the log."
+    return FailureKind.ERROR, "The picture could not be computed. The worker's log says why; trying again may help."
 
 
 def not_loaded(model: str) -> str:
     """For everybody to read: why not, with paths and settings, is for whoever runs the worker."""
-    return f"The model {quoted(model)} could not be loaded. The bot's owner finds why in the log."
+    return f"The model {quoted(model)} could not be loaded. The bot's owner can find the reason in the log."

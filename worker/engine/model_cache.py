@@ -165,7 +165,7 @@ class Shelf:
         finish(self._device)  # decodes beside the loop may replay recordings
         given = [boost.rest(REST_SECONDS) for boost in self.boosts()]
         if any(given):
-            log.info("Memory is full: compiled code rests for %d minutes.", REST_SECONDS // 60)
+            log.info("Memory is full: compiled code is not used for %d minutes.", REST_SECONDS // 60)
             self._free()
         return any(given)
 
@@ -204,7 +204,7 @@ class Shelf:
                 self._let_go(name)
 
     def _let_go(self, name: str) -> None:
-        log.info("%s is let go.", name)
+        log.info("%s is unloaded.", name)
         finish(self._device)
         del self._held[name]
         self._free()
@@ -216,7 +216,7 @@ class Shelf:
 
     def _run(self, tried: _Try) -> None:
         """In a thread of its own."""
-        log.info("Loading %s; %s leave for it.", tried.name, ", ".join(held.name for held in tried.leaving) or "none")
+        log.info("Loading %s; %s make room.", tried.name, ", ".join(held.name for held in tried.leaving) or "none")
         try:
             finish(self._device)
             for held in tried.leaving:
@@ -241,7 +241,7 @@ class Shelf:
             _come_back(held, self._device.place)
         except Exception as error:
             # It is loaded anew when somebody asks for it.
-            log.warning("%s could not come back (%s).", held.name, error)
+            log.warning("%s could not be moved back (%s).", held.name, error)
             return False
         return True
 

@@ -131,7 +131,7 @@ class Plan:
             "CUDA graphs" if self.recorded else "",
         ]
         told = "".join(f", {one}" for one in more if one)
-        bounds = f"up to {self.rows} pictures a forward; about {self.peak_mb} of {self.memory_mb} MB at most"
+        bounds = f"up to {self.rows} pictures per forward; about {self.peak_mb} of {self.memory_mb} MB at most"
         bounds += self._others()
         return f"{self.policy}: {how}{told}{f'; {bounds}' if self.memory_mb else ''}"
 
@@ -141,7 +141,7 @@ class Plan:
         found = {
             "other programs": company.programs if company.programs >= NOTICED_MB else 0,
             "other models": company.models,
-            "what lies beside it": company.tools,
+            "its companions": company.tools,
             "compiling": COMPILER_MB if self.compiles else 0,
         }
         told = [f"{mb} for {who}" for who, mb in found.items() if mb]
@@ -260,8 +260,8 @@ def _richer(plain: Plan) -> Iterator[Plan]:
 def _too_large(sizes: Sizes, memory_mb: int, company: Company, fp8: bool, name: str) -> str:
     least = _held(sizes, Policy.STREAMED) + max(sizes.row, sizes.decode_tiled) + reserve_mb(memory_mb) + company.tools
     cures = "a smaller model" if fp8 else "DARKROOM_WEIGHTS=fp8, or a smaller model"
-    there = f"{memory_mb} MB are there"
+    there = f"{memory_mb} MB are available"
     if company.programs >= NOTICED_MB:
-        there = f"{memory_mb - company.programs} MB are there beside the {company.programs} MB of other programs"
-        cures = f"ending some of those, {cures}"
-    return f"{name} needs at least {least} MB of the device's memory, and {there}: try {cures}."
+        there = f"{memory_mb - company.programs} MB are available beside the {company.programs} MB of other programs"
+        cures = f"closing some of those, {cures}"
+    return f"{name} needs at least {least} MB of the device's memory, but only {there}: try {cures}."

@@ -67,7 +67,7 @@ class Address:
         except ValueError:
             port = 0
         if port == 0 or text.startswith("unix:"):
-            raise ValueError(f"“{text}” is no address: it has to be unix:PATH or HOST:PORT.")
+            raise ValueError(f"“{text}” is not an address: it has to be unix:PATH or HOST:PORT.")
         return cls(host=host, port=port)
 
     def dial(self) -> socket.socket:
@@ -168,7 +168,7 @@ class Link:
         """Raises NotWelcome when the other side is no bot, of another version, or does not accept the proof."""
         challenge = next(messages, None)
         if not isinstance(challenge, Challenge) or challenge.protocol != PROTOCOL:
-            raise NotWelcome("The other side is no Darkroom bot of this version; check the address and both versions.")
+            raise NotWelcome("The other side is no Darkroom bot of this version; check the address and the versions.")
         sock.sendall(wire.encode(self._hello(make_proof(self._key, challenge.nonce))))
         try:
             welcome = next(messages, None)

@@ -68,7 +68,7 @@ def find(place: str) -> Path:
         return _fetched(f"{owner}/{name}", inner)
     except Exception as error:
         # A hub's client raises many kinds; offline is one of them.
-        raise CannotOpen(f"There is no {place} here, and the hub did not give it ({error}).") from error
+        raise CannotOpen(f"There is no {place} here, and it could not be fetched from the hub ({error}).") from error
 
 
 def encoder_of(file: Path) -> Path:

@@ -86,8 +86,8 @@ def _tried(what: str, place: str, load: Callable[[Path], T]) -> T | None:
 def _install(path: Path, parts: Mapping[str, nn.Module]) -> ImageAdapter:
     unet = parts.get("unet")
     if unet is None:
-        raise CannotOpen(f"The image adapter {path} is left out: only models with a UNet take one.")
+        raise CannotOpen(f"The image adapter {path} is not used: only models with a UNet take one.")
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if len(files) != 1 or not files[0].is_file():
-        raise CannotOpen(f"{path} is no image adapter: it has to be one .safetensors file, or a folder that holds one.")
+        raise CannotOpen(f"{path} is not an image adapter: it has to be one .safetensors file, or a folder with one.")
     return install(unet, files[0], encoder_of(files[0]))

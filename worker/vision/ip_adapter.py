@@ -197,7 +197,7 @@ def _check(unet: Any, layers: Sequence[str], weights: Weights) -> None:
         key = weights[f"ip_adapter.{2 * place + 1}.to_k_ip.weight"]
         if tuple(key.shape) != (attention.to_k.out_features, attention.to_k.in_features):
             raise ValueError(
-                f"the adapter's layer {2 * place + 1} has another width than the model's: {tuple(key.shape)}"
+                f"the adapter's layer {2 * place + 1} has a different width from the model's: {tuple(key.shape)}"
             )
 
 

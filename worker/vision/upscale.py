@@ -97,8 +97,8 @@ def open_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upsca
         raise
     except Exception as error:
         # Libraries raise whatever they like on a broken file; the owner needs one sentence.
-        raise CannotOpen(f"The upscaler {path.name} cannot be read ({error}): is the download whole?") from error
-    raise CannotOpen(f"{path} is no upscaler: it has to be a folder of Swin2SR or one .safetensors file.")
+        raise CannotOpen(f"The upscaler {path.name} cannot be read ({error}): is the download complete?") from error
+    raise CannotOpen(f"{path} is not an upscaler: it has to be a folder of Swin2SR or one .safetensors file.")
 
 
 def _swin(folder: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:

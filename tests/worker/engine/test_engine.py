@@ -196,7 +196,7 @@ def test_numbers_that_overflow_fail_with_their_cure_in_the_log(
     bed, _ = faulty_bed(loaded)
     bed.submit("a", request(prompt="overflow"))
     bed.finish("a")
-    assert bed.failure("a").sentence.endswith("overflowed. The bot's owner finds the cure in the log.")
+    assert bed.failure("a").sentence.endswith("overflowed. The bot's owner can find the cure in the log.")
     assert "DARKROOM_DTYPE=float32" in caplog.text
 
 

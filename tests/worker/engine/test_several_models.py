@@ -139,7 +139,7 @@ def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_one_sentence_and_no_o
     bed.finish("good", "bad", "too", "fine")
     for job in ("bad", "too"):
         assert bed.failure(job).kind is FailureKind.INVALID
-        told = "The model `two` could not be loaded. The bot's owner finds why in the log."
+        told = "The model `two` could not be loaded. The bot's owner can find the reason in the log."
         assert bed.failure(job).sentence == told, "no paths and settings in what everybody reads"
     assert str(error) in caplog.text
     assert isinstance(bed.last("good"), Done) and isinstance(bed.last("fine"), Done)

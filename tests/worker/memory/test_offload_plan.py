@@ -111,9 +111,11 @@ def test_the_owner_may_want_fewer_rows() -> None:
 
 
 def test_what_fits_in_no_way_is_refused_with_numbers_and_a_cure() -> None:
-    with pytest.raises(CannotLoad, match=r"flux needs at least \d+ MB .* 2048 MB are there: try DARKROOM_WEIGHTS=fp8"):
+    with pytest.raises(
+        CannotLoad, match=r"flux needs at least \d+ MB .* 2048 MB are available: try DARKROOM_WEIGHTS=fp8"
+    ):
         plan(FLUX, 2048, name="flux")
-    with pytest.raises(CannotLoad, match="there: try a smaller model"):
+    with pytest.raises(CannotLoad, match="available: try a smaller model"):
         plan(FLUX, 2048, fp8=True, name="flux")
 
 

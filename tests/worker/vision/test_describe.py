@@ -193,4 +193,4 @@ def test_what_cannot_be_opened_is_left_out_with_a_word(tmp_path: Path, caplog: p
         tools = open_tools(places, {}, CPU, FLOAT)
     assert tools.edits == () and tools.check is None
     said = caplog.text
-    assert "only models with a UNet" in said and "is no upscaler" in said and "nowhere" in said
+    assert "only models with a UNet" in said and "is not an upscaler" in said and "nowhere" in said

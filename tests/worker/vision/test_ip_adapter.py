@@ -153,5 +153,5 @@ def test_an_adapter_of_another_model_is_refused_in_words(unet: Any, tmp_path: Pa
         install(unet, tmp_path / "fewer.safetensors", folder / "image_encoder")
     wider = {name: torch.zeros(value.shape[0], 64) if "_ip" in name else value for name, value in weights.items()}
     save_file(wider, tmp_path / "wider.safetensors")
-    with pytest.raises(ValueError, match="another width"):
+    with pytest.raises(ValueError, match="different width"):
         install(unet, tmp_path / "wider.safetensors", folder / "image_encoder")
