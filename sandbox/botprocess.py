@@ -63,7 +63,7 @@ class BotProcess:
         """Wait for its end; a sentence about it."""
         code = await self._process.wait()
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        return f"The bot {how}; the sandbox goes on. Ctrl+C stops it, and this starts the bot again:\n{self._again}"
+        return f"The bot {how}; the sandbox runs on. Ctrl+C stops it, and this starts the bot again:\n{self._again}"
 
     async def stop(self) -> None:
         """SIGTERM, 25 seconds to put things in order, then SIGKILL."""
@@ -73,6 +73,6 @@ class BotProcess:
         try:
             await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
         except TimeoutError:
-            print("The bot did not stop in time and is killed.", flush=True)
+            print("The bot did not stop in time, so it is killed.", flush=True)
             self._process.kill()
             await self._process.wait()

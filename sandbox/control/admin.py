@@ -25,7 +25,7 @@ async def drop_faults(ask: Ask) -> Any:
 async def act_on_gateway(ask: Ask) -> Any:
     action = ask.need("action")
     if action not in ACTIONS:
-        raise ControlError("bad_action", f"action is one of {', '.join(ACTIONS)}.")
+        raise ControlError("bad_action", f"action must be one of {', '.join(ACTIONS)}.")
     if not ask.sandbox.gateway.online:
         raise ControlError("offline", "No bot is connected.", status=409)
     await ask.sandbox.gateway.act(action, resumable=bool(ask.body.get("resumable", action != "invalid_session")))
@@ -35,7 +35,7 @@ async def act_on_gateway(ask: Ask) -> Any:
 async def transcript(ask: Ask) -> Any:
     after = ask.query.get("after") or "0"
     if not after.isdecimal():
-        raise ControlError("bad_after", "after is the number of an entry.")
+        raise ControlError("bad_after", "after must be the number of an entry.")
     entries: list[Json] = ask.sandbox.transcript.after(int(after))
     return entries
 

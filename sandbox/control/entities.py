@@ -31,7 +31,7 @@ def _bits(value: Any) -> int:
 
 def _only(ask: Ask, *names: str) -> None:
     if unknown := set(ask.body) - set(names):
-        raise ControlError("unknown_field", f"This call knows no {', '.join(sorted(unknown))}.")
+        raise ControlError("unknown_field", f"This call does not take {', '.join(sorted(unknown))}.")
 
 
 # Guilds
@@ -42,7 +42,7 @@ async def create_guild(ask: Ask) -> Any:
     _only(ask, "name", "owner", "bot")
     world, name = ask.world, str(ask.need("name"))
     if any(guild["name"] == name for guild in world.all("guild")):
-        raise ControlError("name_taken", f"There is a guild {name} already.")
+        raise ControlError("name_taken", f"There is already a guild {name}.")
     first = ask.guild(world.meta("guild"))
     owner = ask.user(ask.body.get("owner") or first["owner_id"])
     guild = add_guild(world, name, owner_id=owner["id"])
@@ -71,7 +71,7 @@ async def edit_guild(ask: Ask) -> Any:
 async def delete_guild(ask: Ask) -> Any:
     world, guild = ask.world, ask.guild(ask.params["id"])
     if guild["id"] == world.meta("guild"):
-        raise ControlError("first_guild", "The first guild stays; reset makes the starting world again.")
+        raise ControlError("first_guild", "The first guild cannot be deleted; reset brings back the starting world.")
     found = guild_state(world, guild)
     if world.member(guild["id"], world.bot_id):
         world.emit(Event(name="GUILD_DELETE", body={"id": guild["id"]}, guild_id=guild["id"]))
@@ -97,13 +97,13 @@ async def create_channel(ask: Ask) -> Any:
         return channel_state(world, direct_channel(world, ask.person(ask.body.get("as") or ask.need("name"))["id"]))
     guild, name = ask.guild(), str(ask.need("name"))
     if any(channel["name"] == name for channel in world.channels_of(guild["id"])):
-        raise ControlError("name_taken", f"There is a channel {name} already.")
+        raise ControlError("name_taken", f"There is already a channel {name}.")
     if kind == "thread":
         parent = ask.channel(ask.need("parent"))
         owner = ask.person()["id"] if "as" in ask.body else guild["owner_id"]
         return channel_state(world, open_thread(world, parent, name, owner_id=owner))
     if kind != "text":
-        raise ControlError("bad_type", "type is text, thread or dm.")
+        raise ControlError("bad_type", "type must be text, thread or dm.")
     channel = add_channel(world, guild["id"], name, nsfw=bool(ask.body.get("nsfw")))
     channel = _with_overwrites(ask, guild, channel)
     world.put("channel", channel["id"], channel)
@@ -164,7 +164,7 @@ async def create_member(ask: Ask) -> Any:
     known = next((u for u in world.all("user") if name.lower() in (u["username"], u["global_name"].lower())), None)
     user = known or add_user(world, name, dms_open=bool(ask.body.get("dms_open", True)))
     if world.member(guild["id"], user["id"]):
-        raise ControlError("name_taken", f"{name} is a member already.")
+        raise ControlError("name_taken", f"{name} is already a member.")
     if user["bot"]:
         member = invite_bot(world, guild["id"])
         world.emit(Event(name="GUILD_CREATE", body=guild_create(world, guild, joined=True), guild_id=guild["id"]))
@@ -237,7 +237,7 @@ async def create_role(ask: Ask) -> Any:
     _only(ask, "name", "guild", "permissions")
     guild, name = ask.guild(), str(ask.need("name"))
     if any(role["name"] == name for role in ask.world.roles_of(guild["id"])):
-        raise ControlError("name_taken", f"There is a role {name} already.")
+        raise ControlError("name_taken", f"There is already a role {name}.")
     role = add_role(ask.world, guild["id"], name, _bits(ask.body.get("permissions", 0)))
     _tell_role(ask.world, "CREATE", role)
     return role_state(role)
@@ -257,7 +257,7 @@ async def delete_role(ask: Ask) -> Any:
     world, guild = ask.world, ask.guild()
     role = ask.role(ask.params["id"], guild)
     if role["id"] == guild["id"]:
-        raise ControlError("role_stays", "The role of everyone stays.")
+        raise ControlError("role_stays", "The everyone role cannot be deleted.")
     for member in world.members_of(guild["id"]):
         if role["id"] in member["roles"]:
             roles = [key for key in member["roles"] if key != role["id"]]
