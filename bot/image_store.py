@@ -128,7 +128,7 @@ class ImageStore:
         free = await asyncio.to_thread(free_bytes, self._folder)
         if free < self._free_bytes:
             raise DiskFull(
-                f"The disk is nearly full ({free // _MB} MB free), so no new job is accepted. "
+                f"The disk is nearly full ({free // _MB} MB free), so no new jobs are accepted. "
                 "Please tell the bot's owner; what is in the queue will finish."
             )
 

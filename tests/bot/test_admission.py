@@ -142,7 +142,7 @@ async def test_a_blocked_word_is_refused_before_anything_is_stored(tmp_path: Pat
 
 async def test_a_nearly_full_disk_stops_admission_with_a_sentence(tmp_path: Path) -> None:
     async with headless(tmp_path, DARKROOM_DISK_FREE_MB="999999999", **NO_WORKER) as bot:
-        with pytest.raises(DiskFull, match="no new job is accepted"):
+        with pytest.raises(DiskFull, match="no new jobs are accepted"):
             await bot.imagine()
 
 
