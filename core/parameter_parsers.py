@@ -33,7 +33,6 @@ class Whole:
         return int(text)
 
     def shown(self) -> str:
-        """In words."""
         return f"a whole number from {self.low} to {self.high}"
 
 
@@ -54,7 +53,6 @@ class Number:
         return value
 
     def shown(self) -> str:
-        """In words."""
         return f"a number from {self.low:g} to {self.high:g}"
 
 
@@ -75,7 +73,6 @@ class Ratio:
         return across, down
 
     def shown(self) -> str:
-        """In words."""
         return f"a ratio from 1:{self.longest:g} to {self.longest:g}:1, like 16:9"
 
 
@@ -93,7 +90,6 @@ class OneOf:
         return plain
 
     def shown(self) -> str:
-        """In words."""
         return "one of " + ", ".join(self.words)
 
 
@@ -111,7 +107,6 @@ class Words:
         return plain
 
     def shown(self) -> str:
-        """In words."""
         return f"words separated by commas, up to {self.longest} characters"
 
 
@@ -128,7 +123,6 @@ class Name:
         return name_of(text)
 
     def shown(self) -> str:
-        """In words."""
         return f"the name of {self.of}"
 
 
@@ -149,5 +143,4 @@ class NameAndWeight:
         return Lora(name=name_of(match["name"]), weight=weight)
 
     def shown(self) -> str:
-        """In words."""
         return f"the name of a LoRA and its weight from -{self.most:g} to {self.most:g}, like ink:0.8"

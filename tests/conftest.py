@@ -5,8 +5,16 @@ import os
 
 import pytest
 
-# One thread a process: the results of float sums, and so of pictures, then do not hang on the number of cores.
+# One thread a process: beside the other tests a second one costs more than it brings. What is set already holds, even
+# if it is more than there are cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_DYNAMIC", "FALSE")
+# Three libraries compute for torch. Who gives the first another processor's kernels (CONTRIBUTING.md) gives them to all
+# three: torch fails where they do not fit together.
+_ISA = {"default": ("SSE41", "SSE4_2"), "avx2": ("AVX2", "AVX2")}.get(os.environ.get("ATEN_CPU_CAPABILITY", ""))
+if _ISA:
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", _ISA[0])
+    os.environ.setdefault("MKL_ENABLE_INSTRUCTIONS", _ISA[1])
 # No test may reach for a model hub; the shipped model lies in the repository.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -96,7 +96,7 @@ def test_the_document_has_its_place_and_a_row_for_every_model() -> None:
 
 def test_the_small_run_ends_with_a_line_of_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.jsonl"
-    words = ["--small", "--model", "flux-schnell", "--runs", "1", "--threads", "1", "--out", str(out)]
+    words = ["--small", "--model", "flux-schnell", "--runs", "1", "--out", str(out)]
     with torch.no_grad():  # it switches gradients off for all of its process
         assert main(words) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -31,7 +31,7 @@ class FakeHub:
     asked: list[tuple[str, int]] = field(default_factory=list)
 
     def metadata(self, name: str) -> dict[str, object] | None:
-        """As the hub's API answers."""
+        """What the hub's API answers of a repository; None where there is none."""
         place = self.folder / name
         if not place.is_dir():
             return None
@@ -56,7 +56,7 @@ class _Answers(BaseHTTPRequestHandler):
     here: FakeHub
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """No lines in the tests' output."""
 
     def do_GET(self) -> None:
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")

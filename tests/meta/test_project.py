@@ -12,9 +12,11 @@ from packaging.requirements import Requirement
 from bot.config.config import VARIABLES
 from bot.config.unknown_settings import ELSEWHERE
 from scripts import tables
-from tests.meta.tree import PACKAGES, ROOT, modules, name_of, tree_of
+from tests.meta.tree import FOLDERS, PACKAGES, ROOT, modules, name_of, tree_of
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").rglob("*.md")])
+#: Files that a page tells its reader to write.
+EXAMPLES = {"worker/families/pixart.py"}
 LINK = re.compile(r"\]\(([^)\s]+)\)|<img[^>]+src=\"([^\"]+)\"")
 
 
@@ -57,6 +59,19 @@ def strings(path: Path) -> list[str]:
     """Every text in a file's code, also the parts of an f-string."""
     nodes = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant)]
     return [node.value for node in nodes if isinstance(node.value, str)]
+
+
+def test_the_files_that_documents_name_are_there() -> None:
+    files = {name_of(path) for path in modules(*FOLDERS)} | {"bot.py"}
+    ends = {"/".join(name.split("/")[-depth:]) for name in files for depth in range(1, name.count("/") + 2)}
+    named = {
+        f"{path.name}: {name}"
+        for path in DOCUMENTS
+        if path.name != "CHANGELOG.md"
+        for name in re.findall(r"`([\w/]+\.py)`", path.read_text("utf-8"))
+        if name not in ends | EXAMPLES
+    }
+    assert named == set()
 
 
 def project() -> dict:

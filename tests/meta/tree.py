@@ -41,3 +41,55 @@ def imports(path: Path) -> set[str]:
             continue
         todo += ast.iter_child_nodes(node)
     return found
+
+
+@cache
+def modules_by_name() -> dict[str, Path]:
+    """Every module of the packages: `bot.messages` is the file `bot/messages/__init__.py`."""
+    found = {}
+    for path in modules(*PACKAGES):
+        name = name_of(path).removesuffix(".py").replace("/", ".")
+        found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def modules_imported(path: Path) -> set[str]:
+    """The modules of ours that a file imports, anywhere in it, for type checkers too."""
+    known, found = modules_by_name(), set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name_of(path)}:{node.lineno} imports by a relative name"
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= whole & known.keys() or {str(node.module)}
+            found |= {str(node.module)} if whole - known.keys() else set()
+    return found & known.keys()
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of nodes that reach one another (Tarjan's strongly connected components of more than one node)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in graph.get(node, ()):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found

@@ -25,9 +25,6 @@ PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 @pytest.fixture(scope="module")
 def pipeline(request: pytest.FixtureRequest) -> StableDiffusionPipeline:
-    threads = torch.get_num_threads()
-    request.addfinalizer(lambda: torch.set_num_threads(threads))
-    torch.set_num_threads(1)
     patch = pytest.MonkeyPatch()
     request.addfinalizer(patch.undo)
     patch.setenv("HF_HUB_OFFLINE", "1")

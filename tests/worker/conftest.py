@@ -1,15 +1,14 @@
-"""The tiny checkpoint, loaded once, and beds for engines on it."""
+"""The tiny checkpoint, loaded once, and drivers of engines on it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.worker.checkpoint import make
-from tests.worker.engine_driver import Bed
-from worker.checkpoints.loader import Loaded, load
-from worker.device import choose
+from tests.worker.engine_driver import EngineDriver
+from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.device import choose_device
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,15 +19,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(known)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Beside the other tests a second thread costs more than it brings."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that predicts noise, as Stable Diffusion 1.5 does."""
@@ -36,24 +26,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def loaded(folder: Path) -> Loaded:
+def loaded(folder: Path) -> LoadedCheckpoint:
     """That checkpoint on the CPU in float32."""
-    return load(str(folder), choose("cpu", "float32", 0))
+    return load(str(folder), choose_device("cpu", "float32", 0))
 
 
 @pytest.fixture
-def bed(loaded: Loaded) -> Bed:
+def driver(loaded: LoadedCheckpoint) -> EngineDriver:
     """An engine of eight rows on it."""
-    return Bed(loaded)
+    return EngineDriver(loaded)
 
 
 @pytest.fixture
-def beds(loaded: Loaded) -> Callable[..., Bed]:
+def drivers(loaded: LoadedCheckpoint) -> Callable[..., EngineDriver]:
     """Makes more of them."""
-    return lambda **how: Bed(loaded, **how)
+    return lambda **how: EngineDriver(loaded, **how)
 
 
 @pytest.fixture(scope="session")
-def postcard() -> Loaded:
+def postcard() -> LoadedCheckpoint:
     """The shipped model, where what a picture shows matters."""
-    return load("postcard", choose("cpu", "float32", 0))
+    return load("postcard", choose_device("cpu", "float32", 0))

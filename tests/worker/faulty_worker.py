@@ -1,11 +1,12 @@
 """python -m tests.worker.faulty_worker: the real worker with faults, for tests only. Arguments are the worker's own.
 
-FAULT_LOAD_SECONDS makes loading that slow; words in a prompt make its forwards fail (`faults.MARKS`).
+FAULT_LOAD_WAITS names a pipe: no load is over before somebody writes to it. Words in a prompt make its forwards fail
+(`faulty_family.MARKS`).
 """
 
 import os
 import sys
-import threading
+from pathlib import Path
 from typing import Any
 
 from tests.worker.faulty_family import faulty
@@ -15,9 +16,10 @@ def _patch() -> None:
     from worker import main
     from worker.checkpoints import loader
 
-    def load(*arguments: Any, **more: Any) -> loader.Loaded:
+    def load(*arguments: Any, **more: Any) -> loader.LoadedCheckpoint:
         loaded = loader.load(*arguments, **more)
-        threading.Event().wait(float(os.environ.get("FAULT_LOAD_SECONDS", "0")))
+        if gate := os.environ.get("FAULT_LOAD_WAITS"):
+            Path(gate).read_bytes()
         return faulty(loaded)
 
     main.load = load

@@ -10,27 +10,26 @@ from typing import Any
 
 from core.catalogue import POSTCARD
 from core.folder_format import UNUSED
-from worker.checkpoint_formats.kinds import KINDS, CannotLoad, Kind, check, index_of
-from worker.paths import expanded
+from worker.checkpoint_formats.kinds import PIPELINE_KINDS, PipelineKind, check_folder, read_model_index
+from worker.errors import CannotLoad
+from worker.paths import ROOT, existing
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 #: What is fetched of every repository before its weights.
 SMALL_FILES = ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.jinja")
 #: Weights that are not the plain ones: other precisions, training's copies, other frameworks'.
-OTHER_WEIGHTS = ("*.fp16*", "*.bf16*", "*non_ema*", "*.ema*", "*flax*", "*openvino*", "*onnx*")
+IGNORED_WEIGHTS = ("*.fp16*", "*.bf16*", "*non_ema*", "*.ema*", "*flax*", "*openvino*", "*onnx*")
 #: Of names of weights, from the most to the least wanted.
 HALVES = ("fp16", "bf16")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 
 
 def _nothing() -> None:
-    """Nobody wants to know."""
+    """Where nobody asks for progress."""
 
 
-def is_place(model: str) -> bool:
+def is_location(model: str) -> bool:
     """False for a plain word that names no file here: only the bot's catalogue can say what it stands for."""
-    here = any(path.exists() for path in (expanded(model), ROOT / model))
-    return model == POSTCARD.name or "/" in model or here
+    return model == POSTCARD.name or "/" in model or existing(model) is not None
 
 
 def locate(model: str, progress: Callable[[], None] = _nothing) -> Path:
@@ -40,21 +39,19 @@ def locate(model: str, progress: Callable[[], None] = _nothing) -> Path:
     """
     if model == POSTCARD.name:
         return _checked(ROOT / POSTCARD.path, model)
-    for place in (expanded(model), ROOT / model):
-        if place.is_dir():
-            return _checked(place.resolve(), model)
-        if place.is_file():
-            return _file(place.resolve())
+    place = existing(model)
+    if place is not None:
+        return _checked(place.resolve(), model) if place.is_dir() else _file(place.resolve())
     far = not model.startswith((".", "/", "~"))
     if far and model.count("/") >= 2 and model.endswith(".safetensors"):
-        return _file_of(model, progress)
+        return _fetch_file(model, progress)
     if not far or model.count("/") != 1 or model.endswith((".safetensors", *PICKLES)):
         cure = "a hub id looks like owner/name."
         raise CannotLoad(f"DARKROOM_MODEL is {model!r}, but there is no such folder and no such file; {cure}")
     return _checked(_checkpoint(model, progress), model)
 
 
-def _file_of(model: str, progress: Callable[[], None]) -> Path:
+def _fetch_file(model: str, progress: Callable[[], None]) -> Path:
     """A checkpoint in one file of a hub repository: `owner/name/file.safetensors`."""
     owner, name, file = model.split("/", 2)
     path = fetch(f"{owner}/{name}", [file], progress=progress) / file
@@ -73,17 +70,17 @@ def _file(path: Path) -> Path:
 
 
 def _checked(folder: Path, model: str) -> Path:
-    index = index_of(folder, model)
-    kind = KINDS.get(index["_class_name"])
+    index = read_model_index(folder, model)
+    kind = PIPELINE_KINDS.get(index["_class_name"])
     if kind is not None:
-        check(folder, kind, index)
+        check_folder(folder, kind, index)
     return folder
 
 
 def _checkpoint(model: str, progress: Callable[[], None]) -> Path:
     folder = fetch(model, SMALL_FILES, progress=progress)
-    for pattern in _weights(folder, KINDS.get(index_of(folder, model)["_class_name"])):
-        fetch(model, [pattern], OTHER_WEIGHTS, progress)
+    for pattern in _weights(folder, PIPELINE_KINDS.get(read_model_index(folder, model)["_class_name"])):
+        fetch(model, [pattern], IGNORED_WEIGHTS, progress)
         for half in HALVES:
             # Some repositories hold half precision only, of some networks or of all.
             if not list(folder.glob(pattern)):
@@ -127,7 +124,7 @@ def _bar(progress: Callable[[], None]) -> Any:
     return Bar
 
 
-def _weights(folder: Path, kind: Kind | None) -> list[str]:
+def _weights(folder: Path, kind: PipelineKind | None) -> list[str]:
     """One pattern for each network; those of a pipeline without a family are what has a config of its own."""
     names = kind.networks if kind is not None else {path.parent.name for path in folder.glob("*/config.json")} - UNUSED
     return [f"{name}/*.safetensors" for name in names]
