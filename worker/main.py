@@ -19,6 +19,7 @@ from core.events import PROTOCOL, Hello, LoadFailed, Phase, Ready
 from worker import VERSION
 from worker.checkpoints.catalogue_loader import CatalogueLoader
 from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints.locator import Store
 from worker.compiling.background_compiler import set_torch_cache_folders
 from worker.compiling.compiled_model import ModelCompiler
 from worker.device import Device, choose_device, configure_torch, use_device
@@ -108,12 +109,12 @@ def load_and_run(context: WorkerContext) -> None:
 
     def load_and_compile(
         model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles, vae: str = "",
-        companions: CompanionPaths = NO_COMPANIONS, reserved: ReservedMemory = NOTHING_RESERVED,
+        companions: CompanionPaths = NO_COMPANIONS, reserved: ReservedMemory = NOTHING_RESERVED, name: str = "",
     ) -> LoadedCheckpoint:  # fmt: skip
         reserved = replace(reserved, compiler=model_compiler is not None)
         loaded = load(
             model, device, progress, loras=loras, weights=settings.weights, vae=vae, companions=companions,
-            reserved=reserved,
+            reserved=reserved, name=name, store=store_of(settings),
         )  # fmt: skip
         if model_compiler is None or isinstance(loaded.family, PipelineModel):
             return loaded
@@ -155,6 +156,11 @@ def model_compiler_of(
     root = settings.data / "compiled"
     set_torch_cache_folders(root)
     return ModelCompiler(root=root, idle=idle_event, wake_loop=lambda: inbox.put(Compiled()))
+
+
+def store_of(settings: Settings) -> Store:
+    """Where models of the hub belong: where the bot fetches them to, too, if both share a data folder."""
+    return Store(folder=settings.data / "models", spare_mb=settings.disk_free_mb)
 
 
 def model_budget_mb(device: Device) -> int:

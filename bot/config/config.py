@@ -87,7 +87,7 @@ VARIABLES: tuple[Variable, ...] = (
         "Pictures to keep, in GB; older ones are drawn again when needed.",
         number(0.001, 1e6),
     ),
-    Variable("DARKROOM_DISK_FREE_MB", "500", "With less free disk than this, no jobs are accepted.", whole(0, 10**9)),
+    _worker_variable("DARKROOM_DISK_FREE_MB", "With less free disk than this, jobs are refused and no models fetched."),
     Variable(
         "DARKROOM_WORKER",
         "local",

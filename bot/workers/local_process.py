@@ -215,6 +215,7 @@ def worker_options(config: Config, model: str) -> list[str]:
     if config.gpu_mb:
         chosen += ["--gpu-mb", str(config.gpu_mb)]
     chosen += ["--compile", config.compile, "--weights", config.weights, "--data", str(config.data)]
+    chosen += ["--disk-free-mb", str(config.disk_free_mb)]
     return chosen
 
 

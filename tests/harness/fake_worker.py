@@ -311,7 +311,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--connect", required=True, help="unix:PATH or HOST:PORT")
     parser.add_argument("--local", action="store_true", help="die with the parent")
     parser.add_argument("--rows", type=int, default=8)
-    for ignored in ("model", "device", "dtype", "threads", "gpu-mb", "compile", "weights", "data", "nice"):
+    more = ("disk-free-mb", "nice")
+    for ignored in ("model", "device", "dtype", "threads", "gpu-mb", "compile", "weights", "data", *more):
         parser.add_argument(f"--{ignored}")
     parser.add_argument("--model-name", default=POSTCARD.name, help="what it says it has loaded")
     parser.add_argument("--digest", default="0" * 64, help="of the weights it says it has loaded")

@@ -36,7 +36,7 @@ class Scene:
     async def finish_job(self) -> None:
         """What the scheduler and delivery would do with the next job in line."""
         jobs = self.services.jobs
-        claim = await jobs.claim(boot="test", worker="test", room=Capacity())
+        claim = await jobs.claim(boot="test", worker="test", capacity=Capacity())
         assert claim is not None
         job = claim.job
         await jobs.started(job.id, job.attempt, MADE)

@@ -1,7 +1,7 @@
-"""Which checkpoints are computed step by step: by the pipeline that a `model_index.json` names, what lies in it.
+"""What lies in the checkpoints of each family: networks, tokenizers, and what such a model usually takes.
 
-A table and its reader; loads nothing. Every other pipeline that makes pictures from words runs whole
-(families/generic_pipeline.py).
+A table and its reader; loads nothing. Which pipeline is of which family says core/families.py; every other one that
+makes pictures from words runs whole (families/generic_pipeline.py).
 """
 
 import json
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.families import family_of
+from core.folder_format import INDEX
 from worker.errors import CannotLoad
 
 #: Words in names of models that were taught to need few steps, and no second forward: whole words, or behind SD or XL.
@@ -64,16 +66,13 @@ FLUX = PipelineKind(
     predictions=("flow_prediction",), steps=28, guidance=3.5, sampler="flow_euler",
 )  # fmt: skip
 
-#: By the `_class_name` of a `model_index.json`. Those that start from pictures share their weights' shape.
-PIPELINE_KINDS: Mapping[str, PipelineKind] = {
-    "StableDiffusionPipeline": SD,
-    "StableDiffusionImg2ImgPipeline": SD,
-    "LatentConsistencyModelPipeline": SD,
-    "StableDiffusionXLPipeline": SDXL,
-    "StableDiffusionXLImg2ImgPipeline": SDXL,
-    "FluxPipeline": FLUX,
-    "FluxImg2ImgPipeline": FLUX,
-}
+#: By family, as core/families.py tells it.
+PIPELINE_KINDS: Mapping[str, PipelineKind] = {kind.family: kind for kind in (SD, SDXL, FLUX)}
+
+
+def kind_of(pipeline: object) -> PipelineKind | None:
+    """By the `_class_name` of a `model_index.json`; None for a pipeline that runs whole."""
+    return PIPELINE_KINDS.get(family_of(pipeline))
 
 
 def few_step_methods(name: str) -> frozenset[str]:
@@ -90,9 +89,9 @@ def few_step_methods(name: str) -> frozenset[str]:
 
 def read_model_index(folder: Path, model: str) -> Mapping[str, Any]:
     """The checkpoint's `model_index.json`. Raises CannotLoad."""
-    path = folder / "model_index.json"
+    path = folder / INDEX
     if not path.is_file():
-        raise CannotLoad(f"{folder} has no model_index.json: {model} is not a checkpoint in diffusers' folder format.")
+        raise CannotLoad(f"{folder} has no {INDEX}: {model} is not a checkpoint in diffusers' folder format.")
     try:
         index = json.loads(path.read_text("utf-8"))
         if isinstance(index.get("_class_name"), str):

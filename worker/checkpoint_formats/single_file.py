@@ -4,10 +4,11 @@ It shows in the file's header and name; `configs/` holds the configs that such f
 """
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from core.safetensors_header import PREFIX, Header, NotSafetensors, is_lora, length, parse
+from core.safetensors_header import Header, NotSafetensors, is_lora, read
 from worker.checkpoint_formats.kinds import INPAINTING, REFINER
 from worker.errors import CannotLoad
 
@@ -28,12 +29,14 @@ class Shape(StrEnum):
     SDXL = "sdxl"
 
 
+FAMILIES: Mapping[Shape, str] = {Shape.SD1: "sd", Shape.SD2: "sd", Shape.SDXL: "sdxl"}
+
+
 def read_header(path: Path) -> Header:
     """What a file says of its tensors, without reading these. Raises CannotLoad when it is no safetensors file."""
     try:
         with path.open("rb") as file:
-            start = file.read(PREFIX)
-            header = parse(start + file.read(length(start)))
+            header = read(file.read)
     except NotSafetensors as error:
         raise CannotLoad(f"{path.name} {error}. It should be a checkpoint in safetensors format.") from error
     if path.stat().st_size < header.file_bytes:
@@ -93,4 +96,4 @@ def prediction_of(header: Header, shape: Shape, name: str) -> tuple[str, bool]:
 
 def family_of(path: Path) -> str:
     """`sd` or `sdxl`. Raises CannotLoad for files that are no such checkpoint."""
-    return "sdxl" if shape_of(read_header(path), path.name, own_vae=False) is Shape.SDXL else "sd"
+    return FAMILIES[shape_of(read_header(path), path.name, own_vae=False)]

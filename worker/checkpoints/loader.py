@@ -13,10 +13,10 @@ import torch
 
 from core.catalogue import POSTCARD, SAMPLERS, Capability, name_of
 from core.events import ModelInfo
-from worker.checkpoint_formats.kinds import PIPELINE_KINDS, PipelineKind, few_step_methods, read_model_index
+from worker.checkpoint_formats.kinds import PipelineKind, few_step_methods, kind_of, read_model_index
 from worker.checkpoint_formats.single_file import family_of
 from worker.checkpoints.components import Components, build_family, read_folder
-from worker.checkpoints.locator import locate
+from worker.checkpoints.locator import STORE, Store, locate, note_of
 from worker.checkpoints.single_file import read_file
 from worker.checkpoints.vae_override import read_vae
 from worker.checkpoints.weight_digest import combined, digest
@@ -47,6 +47,7 @@ class LoadedCheckpoint:
     family: Family | PipelineModel
     info: ModelInfo
     memory_mb: int  # of its parameters, on the device
+    where: Path = field(default_factory=Path)  # its folder or file
     plan: OffloadPlan = FULLY_RESIDENT  # how it lies there
     compiled_model: CompiledModel | None = None  # compiled code, where there may be some
     companions: Companions = field(default_factory=Companions)  # networks that lie beside it
@@ -62,23 +63,29 @@ class _LoadOptions:
     vae: str
     companions: CompanionPaths
     reserved: ReservedMemory
+    name: str
+    store: Store
 
 
 def load(
     model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
     weights: str = FULL, vae: str = "", companions: CompanionPaths = NO_COMPANIONS,
-    reserved: ReservedMemory = NOTHING_RESERVED,
+    reserved: ReservedMemory = NOTHING_RESERVED, name: str = "", store: Store = STORE,
 ) -> LoadedCheckpoint:  # fmt: skip
     """Loads `model` onto the device. `loras`: where LoRAs are; `weights`: full, or fp8 for the denoiser's.
 
     `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. `companions`: where they are,
     before what its folder holds. `reserved`: what others have of the device's memory, other programs left out.
 
+    `name`: what the catalogue calls it; by that a model of the hub is looked for in `store`, and fetched into it.
+
     Raises NoRoom when other models of this worker had better go first, else CannotLoad.
     """
     silence_libraries()
     try:
-        how = _LoadOptions(loras=loras, weights=weights, vae=vae, companions=companions, reserved=reserved)
+        how = _LoadOptions(
+            loras=loras, weights=weights, vae=vae, companions=companions, reserved=reserved, name=name, store=store
+        )
         return _load(model, device, progress, how)
     except CannotLoad:
         raise
@@ -105,25 +112,26 @@ def silence_libraries() -> None:
 
 
 def _load(model: str, device: Device, progress: Callable[[], None], how: _LoadOptions) -> LoadedCheckpoint:
-    where = locate(model, progress)
+    where = locate(model, progress, name=how.name, store=how.store)
     progress()
-    vae = how.vae
+    vae, called = how.vae, _called(model, where)
     if where.is_file():
         other = read_vae(vae, family_of(where), device) if vae else None
-        components = read_file(where, device, progress, None if other is None else other.network)
+        components = read_file(where, device, progress, None if other is None else other.network, called=called)
     else:
         index = read_model_index(where, model)
-        kind = PIPELINE_KINDS.get(index["_class_name"])
+        kind = kind_of(index["_class_name"])
         if kind is None:
             return _load_pipeline(model, where, device, how)
         other = read_vae(vae, kind.family, device) if vae else None
         components = read_folder(where, kind, index, device, progress, None if other is None else other.network)
     family = build_family(components, device, how.loras)
-    info = _info(model, components, family, device)
+    info = _info(model, called, components, family, device)
     if other is not None:
         info = replace(info, digest=combined(info.digest, other.digest))
     companions = how.companions.with_defaults(CompanionPaths.in_folder(where)) if where.is_dir() else how.companions
-    return replace(_placed(family, info, device, replace(how, companions=companions)), loras=how.loras)
+    placed = _placed(family, info, device, replace(how, companions=companions))
+    return replace(placed, loras=how.loras, where=where)
 
 
 def _placed(family: Family | PipelineModel, info: ModelInfo, device: Device, how: _LoadOptions) -> LoadedCheckpoint:
@@ -142,7 +150,7 @@ def _load_pipeline(model: str, folder: Path, device: Device, how: _LoadOptions) 
     from worker.families.generic_pipeline import GenericPipeline
 
     family = GenericPipeline.load(folder, device)
-    few_steps = bool(few_step_methods(_last(model))) or family.distilled
+    few_steps = bool(few_step_methods(_called(model, folder))) or family.distilled
     info = ModelInfo(
         name=_name(model),
         family=family.name,
@@ -158,7 +166,8 @@ def _load_pipeline(model: str, folder: Path, device: Device, how: _LoadOptions) 
         edits=tuple(edit.value for edit in family.edits),
     )
     # Nobody compiles for a pipeline that runs whole.
-    return _placed(family, info, device, replace(how, reserved=replace(how.reserved, compiler=False)))
+    placed = _placed(family, info, device, replace(how, reserved=replace(how.reserved, compiler=False)))
+    return replace(placed, where=folder)
 
 
 def add_companions(loaded: LoadedCheckpoint, paths: CompanionPaths, device: Device) -> LoadedCheckpoint:
@@ -185,9 +194,14 @@ def memory_mb(family: Model, companions: Companions | None = None) -> int:
     return -(-sum(unique.values()) >> 20)
 
 
-def _last(model: str) -> str:
-    """The last part of its path or hub id, as its author wrote it: small letters would hide where words begin."""
-    return model.rstrip("/").rpartition("/")[2].removesuffix(".safetensors")
+def _called(model: str, where: Path) -> str:
+    """The last part of its path or hub id, as its author wrote it: small letters would hide where words begin.
+
+    What was fetched from the hub has a name of ours here, and its author's in the note beside it.
+    """
+    note = note_of(where)
+    written = model if note is None else str(note)
+    return written.rstrip("/").rpartition("/")[2].removesuffix(".safetensors")
 
 
 def _name(model: str) -> str:
@@ -196,9 +210,9 @@ def _name(model: str) -> str:
     return name_of(str(place.absolute()) if place.exists() else model)
 
 
-def _info(model: str, components: Components, family: Family, device: Device) -> ModelInfo:
+def _info(model: str, called: str, components: Components, family: Family, device: Device) -> ModelInfo:
     shipped = components.root == (ROOT / POSTCARD.path).resolve()
-    steps, guidance, sampler = _default_settings(_last(model), components.kind, family, components.index)
+    steps, guidance, sampler = _default_settings(called, components.kind, family, components.index)
     return ModelInfo(
         name=_name(model),
         family=family.name,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.checkpoint_formats.kinds import PIPELINE_KINDS, few_step_methods
-from worker.checkpoint_formats.single_file import CONFIGS, Shape, prediction_of, read_header, shape_of
+from worker.checkpoint_formats.single_file import CONFIGS, FAMILIES, Shape, prediction_of, read_header, shape_of
 from worker.checkpoints.clip_vocabulary import clip_tokenizer
 from worker.checkpoints.components import (
     Components,
@@ -32,11 +32,17 @@ _PADS: Mapping[Shape, Mapping[str, str]] = {
 
 
 def read_file(
-    path: Path, device: Device, progress: Callable[[], None], vae: Any = None, config: Path | None = None
+    path: Path,
+    device: Device,
+    progress: Callable[[], None],
+    vae: Any = None,
+    config: Path | None = None,
+    called: str = "",
 ) -> Components:
     """The parts of a checkpoint in one file; `vae` takes the place of its own.
 
-    `config`: a folder of configs and tokenizers instead of ours.
+    `config`: a folder of configs and tokenizers instead of ours. `called`: its author's name for it, where the file has
+    another one here.
 
     Raises CannotLoad, or whatever the libraries raise on broken files.
     """
@@ -44,10 +50,10 @@ def read_file(
     shape = shape_of(header, path.name, own_vae=vae is None)
     folder = config or CONFIGS / shape
     index = json.loads((folder / "model_index.json").read_text("utf-8"))
-    kind = PIPELINE_KINDS[index["_class_name"]]
-    prediction, zero = prediction_of(header, shape, path.stem)
+    kind, called = PIPELINE_KINDS[FAMILIES[shape]], called or path.stem
+    prediction, zero = prediction_of(header, shape, called)
     scheduler = {**read_scheduler(folder, kind), "prediction_type": prediction}
-    if few_step_methods(path.stem):  # made to begin at the last of the trained steps; their own configs say so
+    if few_step_methods(called):  # made to begin at the last of the trained steps; their own configs say so
         scheduler |= {"timestep_spacing": "trailing"}
     if zero:
         scheduler |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}

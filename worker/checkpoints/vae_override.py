@@ -10,10 +10,10 @@ from typing import Any
 
 from worker.checkpoint_formats.single_file import CONFIGS
 from worker.checkpoints.components import class_of, precision, prepare_network, read_network
-from worker.checkpoints.locator import fetch
 from worker.checkpoints.weight_digest import digest
 from worker.device import Device
 from worker.errors import CannotLoad
+from worker.hub_download import HubTrouble, fetch
 from worker.paths import existing
 
 _CLASS = "AutoencoderKL"
@@ -36,7 +36,10 @@ def read_vae(where: str, family: str, device: Device) -> VaeOverride:
     if place is None:
         if where.count("/") != 1 or where.startswith((".", "/", "~")) or where.endswith(".safetensors"):
             raise CannotLoad(f"There is no autoencoder at {where}; a hub id looks like owner/name.")
-        place = fetch(where, _FILES)
+        try:
+            place = fetch(where, _FILES)
+        except HubTrouble as error:
+            raise CannotLoad(f"The autoencoder {where} is not here. {error.sentence}") from error
     if place.is_file():
         return VaeOverride(prepare_network(_file(place, family, device)), digest(place.parent, [place]))
     inner = place / "vae" if (place / "vae" / "config.json").is_file() else place

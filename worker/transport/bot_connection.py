@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from time import sleep
 
 from core import wire
+from core.backoff import backoff_seconds
 from core.errors import DarkroomError, FrameError
 from core.events import (
     PROTOCOL,
@@ -129,21 +130,21 @@ class BotConnection:
     def run(self, *, once: bool) -> None:
         """Serves one connection (`once`), or one after the other until told to shut down.
 
-        Raises OSError or NotWelcome only with `once`.
+        Raises OSError or WorkerRefused only with `once`.
         """
-        pause = FIRST_BACKOFF
+        dials = 0  # since the last session
         while not self._shutdown:
             try:
+                dials += 1
                 self._session(self._address.dial())
-                pause = FIRST_BACKOFF
+                dials = 1
             except (OSError, WorkerRefused, FrameError) as error:
                 if once:
                     raise
-                log.warning("No connection to the bot (%s); trying again in %.1f s.", error, pause)
+                log.warning("No connection to the bot (%s); trying again in %.1f s.", error, _pause(dials))
             if once or self._shutdown:
                 return
-            sleep(pause)
-            pause = min(MAX_BACKOFF, pause * 2)
+            sleep(_pause(dials))
 
     def _session(self, sock: socket.socket) -> None:
         with sock:
@@ -206,6 +207,10 @@ class BotConnection:
         if outbox is not None:
             outbox.put(None)
         writer.join(timeout=1.0)
+
+
+def _pause(dials: int) -> float:
+    return backoff_seconds(dials, first=FIRST_BACKOFF, longest=MAX_BACKOFF)
 
 
 def _messages(sock: socket.socket) -> Iterator[Message]:

@@ -4,13 +4,13 @@ A place is a path, absolute or in the project's folder, or a hub's: `owner/name`
 file of that repository. Of a hub only configs and safetensors are fetched. Loads nothing.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 
 from core.events import ModelPlace
 from worker.errors import CannotOpen
+from worker.hub_download import HubTrouble, fetch
 from worker.paths import existing
 
 #: Where an adapter's image encoder lies, seen from the folder of its file: as published, and beside Postcard's.
@@ -62,11 +62,14 @@ def locate_companion(place: str) -> Path:
     name, _, inner = rest.partition("/")
     if not name or owner.startswith((".", "~")) or not owner:
         raise CannotOpen(f"There is no {place}: name a file, a folder, or owner/name of a hub.")
+    repository = f"{owner}/{name}"
     try:
-        return _fetched(f"{owner}/{name}", inner)
-    except Exception as error:
-        # A hub's client raises many kinds; offline is one of them.
-        raise CannotOpen(f"There is no {place} here, and it could not be fetched from the hub ({error}).") from error
+        found = fetch(repository, _patterns(inner)) / inner
+    except HubTrouble as error:
+        raise CannotOpen(f"There is no {place} here. {error.sentence}") from error
+    if not found.exists():
+        raise CannotOpen(f"The repository {repository} has no {inner}: check its name.")
+    return found
 
 
 def encoder_of(file: Path) -> Path:
@@ -75,17 +78,6 @@ def encoder_of(file: Path) -> Path:
         if (file.parent / name / "config.json").is_file():
             return file.parent / name
     raise CannotOpen(f"The image adapter {file} needs its encoder in a folder `image_encoder` beside it.")
-
-
-def _fetched(repository: str, inner: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
-    folder = snapshot_download(repository, allow_patterns=list(_patterns(inner)), local_files_only=offline)
-    found = Path(folder) / inner
-    if not found.exists():
-        raise FileNotFoundError(f"{repository} has no {inner}")
-    return found
 
 
 def _patterns(inner: str) -> Sequence[str]:

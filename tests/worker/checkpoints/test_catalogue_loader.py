@@ -1,5 +1,6 @@
 """A request's model name means the catalogue's entry, and before there is one the model that the worker began with."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,25 @@ class FakeLoader:
 
     def __init__(self) -> None:
         self.opened: list[str] = []
+        self.names: list[str] = []
+        self.home: Path | None = None  # where models of the hub lie
         self.vaes: list[str] = []
         self.companions: list[CompanionPaths] = []
         self.reservations: list[ReservedMemory] = []
         self.loras: Any = None
 
     def __call__(
-        self,
-        model: str,
-        device: Any,
-        progress: Any,
-        *,
-        loras: Any,
-        vae: str = "",
-        companions: CompanionPaths,
+        self, model: str, device: Any, progress: Any, *, loras: Any, vae: str = "", companions: CompanionPaths,
         reserved: ReservedMemory,
-    ) -> Any:
+        name: str = "",
+    ) -> Any:  # fmt: skip
         self.opened.append(model)
+        self.names.append(name)
         self.companions.append(companions)
         self.reservations.append(reserved)
         self.vaes.append(vae)
         self.loras = loras
-        return fake_model(model.rpartition("/")[2].lower())
+        return replace(fake_model(model.rpartition("/")[2].lower()), where=self.home or Path(model))
 
 
 def loader_of(*places: ModelPlace, own: str = "/models/Own", **more: Any) -> tuple[CatalogueLoader, FakeLoader]:
@@ -134,6 +132,31 @@ def test_other_files_make_a_model_stale_and_other_numbers_do_not() -> None:
         assert loader.is_current("a") is current
     loader.set_catalogue(Catalogue(default="a", models=()))
     assert loader.is_current("a"), "who is not named any more may stay"
+
+
+def test_a_model_of_the_hub_is_looked_for_by_its_name_in_the_catalogue() -> None:
+    loader, files = loader_of(ModelPlace(name="fine", where="owner/base"), own="owner/name")
+    loader.load("fine")
+    loader.load("name")
+    assert files.names == ["fine", ""]
+
+
+@pytest.mark.parametrize("own", ["owner/name", "/models/Own"], ids=["the first", "another"])
+def test_a_model_that_was_fetched_is_not_loaded_again_when_the_bot_finds_where_it_lies(own: str) -> None:
+    """The bot sees a new folder, and says that path from then on; with another stamp its files are others."""
+    loader, files = loader_of(ModelPlace(name="name", where="owner/name", upscaler="up"), own=own)
+    files.home = Path("/data/models/name")
+    loader.load("name")
+    found = ModelPlace(name="name", where="/data/models/name", upscaler="up", stamp="one")
+    for place, current in (
+        (replace(found, where="/elsewhere"), False),
+        (replace(found, upscaler="other"), False),
+        (found, True),
+        (replace(found, steps=9), True),
+        (replace(found, stamp="two"), False),
+    ):
+        loader.set_catalogue(Catalogue(default="name", models=(place,)))
+        assert loader.is_current("name") is current
 
 
 def test_the_size_and_the_loras_are_the_newest_catalogues() -> None:

@@ -31,7 +31,7 @@ Maker = Callable[..., Path]
 def of_the_same(monkeypatch: pytest.MonkeyPatch, path: Path, folder: Path, vae: str = "") -> LoadedCheckpoint:
     """A file, loaded with the configs and tokenizers of the tiny folder that it was made from."""
     read = loader.read_file
-    monkeypatch.setattr(loader, "read_file", lambda *given: read(*given, config=folder))
+    monkeypatch.setattr(loader, "read_file", lambda *given, **how: read(*given, **how, config=folder))
     return load(str(path), CPU, vae=vae)
 
 
@@ -91,7 +91,7 @@ def test_a_file_that_was_taught_few_steps_takes_them_from_the_very_last_of_the_s
 def test_our_configs_are_of_the_published_sizes(shape: Shape, sizes: dict[str, int]) -> None:
     from worker.checkpoints.components import class_of
 
-    kind = PIPELINE_KINDS["StableDiffusionXLPipeline" if shape is Shape.SDXL else "StableDiffusionPipeline"]
+    kind = PIPELINE_KINDS["sdxl" if shape is Shape.SDXL else "sd"]
     found = {}
     for name, class_name in kind.networks.items():
         network = class_of(class_name)

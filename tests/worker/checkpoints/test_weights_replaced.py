@@ -55,7 +55,7 @@ def as_folder(maker: Callable[[Path], Path]) -> Callable[[Path, pytest.MonkeyPat
 
 def as_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> LoadedCheckpoint:
     made, read = make(folder / "tiny"), loader.read_file
-    monkeypatch.setattr(loader, "read_file", lambda *given: read(*given, config=made))
+    monkeypatch.setattr(loader, "read_file", lambda *given, **how: read(*given, **how, config=made))
     return load(str(single_file(made, folder / "tiny.safetensors")), CPU)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bot.catalogue import checkpoint_files, hub_file_selection
-from bot.catalogue.hub_file_selection import NoModel
+from bot.catalogue import checkpoint_files
+from core import hub_files
+from core.hub_files import NoModel
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sd3, make_sdxl
 from tests.worker.checkpoint_variants import fetched, repository, rounded, saved, spelled_as_before, taken_from
@@ -49,7 +50,7 @@ both_ways = pytest.mark.parametrize("model", ["sd", "any"], indirect=True)
 
 
 def chosen(source: Path) -> tuple[str, ...]:
-    return hub_file_selection.folder(repository(source), json.loads((source / "model_index.json").read_text()))
+    return hub_files.folder(repository(source), json.loads((source / "model_index.json").read_text()))
 
 
 def opened(source: Path, home: Path) -> LoadedCheckpoint:
@@ -169,7 +170,7 @@ def test_a_pipeline_opens_without_the_parts_that_nobody_draws_with(tmp_path: Pat
     ],
 )
 def test_what_no_worker_could_open_is_not_fetched(files: list[str], told: str) -> None:
-    listed = {f"unet/{name}": hub_file_selection.RemoteFile(size=1) for name in (*files, "config.json")}
-    here = hub_file_selection.Repository(id="owner/name", revision="0", files=listed)
+    listed = {f"unet/{name}": hub_files.RemoteFile(size=1) for name in (*files, "config.json")}
+    here = hub_files.Repository(id="owner/name", revision="0", files=listed)
     with pytest.raises(NoModel, match=told):
-        hub_file_selection.folder(here, {"unet": ["diffusers", "UNet2DConditionModel"]})
+        hub_files.folder(here, {"unet": ["diffusers", "UNet2DConditionModel"]})

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.config.config import Config
-from bot.workers.local_process import options
+from bot.workers import worker_options
 from core.errors import ConfigError
 from worker.checkpoints.loader import load
 from worker.device import choose_device
@@ -232,7 +232,8 @@ def test_blanks_and_capitals_matter_as_little_as_to_the_bot() -> None:
 
 def test_the_local_worker_is_given_the_bots_settings(tmp_path: Path) -> None:
     environ = {"DARKROOM_DATA": str(tmp_path), "DARKROOM_COMPILE": "off", "DARKROOM_WEIGHTS": "fp8"}
-    config = Config.from_env({**environ, "DARKROOM_GPU_MB": "8192", "DARKROOM_NICE": "3"}, tmp_path / "none")
-    found = settings(*options(config, "postcard"))
+    environ |= {"DARKROOM_GPU_MB": "8192", "DARKROOM_NICE": "3", "DARKROOM_DISK_FREE_MB": "700"}
+    config = Config.from_env(environ, tmp_path / "none")
+    found = settings(*worker_options(config, "postcard"))
     assert (found.compile, found.weights, found.gpu_mb, found.data) == (False, "fp8", 8192, tmp_path)
-    assert found.nice == 3
+    assert (found.nice, found.disk_free_mb) == (3, 700)
