@@ -1,4 +1,4 @@
-# What can be done with Darkroom. `make run` is all that trying it out needs.
+# What can be done with Darkroom. `make run` is all you need to try it.
 .PHONY: help run test check bench install-run install-dev
 .DEFAULT_GOAL := help
 PYTHON_BIN := .venv/bin/python
@@ -16,7 +16,7 @@ test: install-dev ## all tests; ends with the ten slowest
 	@$(PYTHON_BIN) -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist worksteal
 
 check: install-dev ## format, lint, types, and the rules about the code itself
-	@$(PYTHON_BIN) -m ruff format --check --quiet . || { echo 'To mend the format: $(PYTHON_BIN) -m ruff format .'; exit 1; }
+	@$(PYTHON_BIN) -m ruff format --check --quiet . || { echo 'To fix the format: $(PYTHON_BIN) -m ruff format .'; exit 1; }
 	@$(PYTHON_BIN) -m ruff check .
 	@$(PYTHON_BIN) -m mypy
 	@$(PYTHON_BIN) -m pytest -q -n 2 --durations 0 tests/meta

@@ -158,7 +158,7 @@ class Admission:
             raise Gone(OTHER_MODEL, prompt=job_request.typed)
         for lora in request.loras:
             if lora.name not in choices.loras:
-                sentence = f"The LoRA {quoted(lora.name)} is not here any more. Leave it out, or name another one."
+                sentence = f"The LoRA {quoted(lora.name)} is no longer here. Leave it out, or name another one."
                 raise Gone(sentence, prompt=job_request.typed)
         lacks = missing_capability(request, model, job_request.kind, choices.models.values())
         if lacks is not None:
@@ -169,7 +169,7 @@ class Admission:
         if job_request.kind is not Kind.CROP and job_request.request.work() > most:
             wanted, allowed = _apart(job_request.request.work() / 1e6, most / 1e6)
             raise Refused(
-                f"That is too much for one job: {wanted} megapixel steps, and {allowed} is the most. "
+                f"That is too much for one job: {wanted} megapixel steps, and the most is {allowed}. "
                 f"{_smaller(job_request)}",
                 prompt=job_request.typed,
             )
@@ -179,7 +179,7 @@ class Admission:
         waiting = (await resources.jobs.counts(job.account, tx=tx)).waiting
         if waiting >= resources.plan.waiting:
             raise QueueFull(
-                f"You have {counted(waiting, 'job')} waiting, and one person may have no more. "
+                f"You have {counted(waiting, 'job')} waiting, which is the most for one person. "
                 f"Try again when {'it' if waiting == 1 else 'one of them'} has started.",
                 prompt=job.typed,
             )
@@ -231,8 +231,8 @@ def _apart(more: float, most: float) -> tuple[str, str]:
 def _smaller(job_request: JobRequest) -> str:
     """What makes the job smaller: in its own prompt, which the refusal's button opens, or in its picture's."""
     if job_request.kind is not Kind.GRID:
-        return "It takes the steps of its picture: make that one anew with fewer `--steps`."
-    return "Take fewer `--steps`" + (" or a smaller `--count`." if job_request.request.count > 1 else ".")
+        return "It takes as many steps as its picture: make that one again with fewer `--steps`."
+    return "Use fewer `--steps`" + (" or a smaller `--count`." if job_request.request.count > 1 else ".")
 
 
 def _spent(error: NotEnough, job_request: JobRequest, plan: AccountPlan, *, renews_at: float) -> QuotaSpent:
@@ -242,7 +242,7 @@ def _spent(error: NotEnough, job_request: JobRequest, plan: AccountPlan, *, rene
         sentence = "There is no fast time here; in relax it runs free of charge."
     elif month < error.needed_ms:  # no renewal helps
         sentence = (
-            f"This takes about {needed} of fast time{dear}, more than the {gpu_time(month)} of a month. "
+            f"This takes about {needed} of fast time{dear}, more than the {gpu_time(month)} you get in a month. "
             f"In relax it runs free of charge. {_smaller(job_request)}"
         )
     else:

@@ -46,8 +46,8 @@ class Finding:
         return f"{ {True: 'ok   ', False: 'WRONG', None: '·    '}[self.ok] } {self.sentence}"
 
 
-_RUNS = Finding(True, "A bot runs on this data folder, so its database and its worker are left alone.")
-_TRIABLE = Finding(True, "A worker is started here.")
+_RUNS = Finding(True, "A bot is running on this data folder, so its database and its worker are left alone.")
+_TRIABLE = Finding(True, "The bot starts a worker here.")
 
 
 async def examine(config: Config) -> int:
@@ -56,7 +56,7 @@ async def examine(config: Config) -> int:
     async for finding in _findings(config):
         print(finding)
         wrong += finding.ok is False
-    print("Everything is in place." if not wrong else f"{wrong} to mend.")
+    print("Everything is in place." if not wrong else f"{wrong} to fix.")
     return 1 if wrong else 0
 
 
@@ -87,7 +87,7 @@ def _model(config: Config) -> Finding:
     place = locations.find(model, config.data)
     here = config.worker == "local"  # in a container of its own the bot has no weights, and needs none
     if here and model.name == POSTCARD.name and place.state is not State.HERE:
-        return Finding(False, f"The shipped model is not whole in {place.path}. Clone the whole repository again.")
+        return Finding(False, f"The shipped model in {place.path} is incomplete. Clone the whole repository again.")
     if here and is_path(model.path) and place.problems:
         return Finding(False, f"The model {model.name} cannot be used: {place.problems[0]}")
     if here and place.state is not State.HERE:
@@ -98,7 +98,7 @@ def _model(config: Config) -> Finding:
 
 def _folder(data: Path) -> Finding:
     if not os.access(nearest_folder(data), os.W_OK | os.X_OK):
-        return Finding(False, f"{data} cannot be written. Give this user the folder, or set DARKROOM_DATA to another.")
+        return Finding(False, f"{data} cannot be written to. Give this user access, or set DARKROOM_DATA to another.")
     return Finding(True, f"The data folder is {data}.")
 
 
@@ -107,7 +107,7 @@ def _room(config: Config) -> Finding:
     if free < config.disk_free_mb:
         return Finding(
             False,
-            f"Only {free} MB are free, and DARKROOM_DISK_FREE_MB asks for {config.disk_free_mb}. Free some space.",
+            f"Only {free} MB are free, but DARKROOM_DISK_FREE_MB asks for {config.disk_free_mb}. Free some space.",
         )
     return Finding(True, f"{free} MB are free for pictures and the database.")
 
@@ -135,8 +135,8 @@ async def _database(config: Config) -> Finding:
 def _worker(config: Config) -> Finding:
     if config.worker == "none":
         if config.worker_listen is None:
-            return Finding(None, "No worker is started here, and none can dial in: DARKROOM_WORKER_LISTEN is empty.")
-        return Finding(True, "No worker is started here; those of other machines dial in.")
+            return Finding(None, "No worker is started here, and none can connect: DARKROOM_WORKER_LISTEN is empty.")
+        return Finding(True, "No worker is started here; workers on other machines connect.")
     missing = [name for name in ("torch", "diffusers", "transformers") if importlib.util.find_spec(name) is None]
     if missing and not config.worker_command:
         return Finding(
@@ -144,7 +144,7 @@ def _worker(config: Config) -> Finding:
             f"The worker needs {', '.join(missing)}. Run scripts/install.sh worker, or set DARKROOM_WORKER=none here.",
         )
     if config.worker_command:
-        return Finding(None, "DARKROOM_WORKER_COMMAND starts the worker here; only a start tells whether it works.")
+        return Finding(None, "DARKROOM_WORKER_COMMAND starts the worker here; only a start shows whether it works.")
     return _TRIABLE
 
 
@@ -154,11 +154,11 @@ async def _port(host: str, port: int, *, runs: bool) -> Finding:
         await tcp_listener.attempt(host, port)
     except tcp_listener.Taken as error:
         if runs:
-            return Finding(None, f"{host}:{port} is taken, most likely by the bot that runs.")
+            return Finding(None, f"{host}:{port} is taken, most likely by the running bot.")
         return Finding(False, error.sentence)
     except ConfigError as error:
         return Finding(False, error.sentence)
-    return Finding(True, f"Workers can dial {host}:{port}.")
+    return Finding(True, f"Workers can connect to {host}:{port}.")
 
 
 async def _tried(config: Config) -> AsyncIterator[Finding]:
@@ -181,7 +181,7 @@ async def _tried(config: Config) -> AsyncIterator[Finding]:
     for sign, _, sentence in found:
         yield Finding(signs[sign], f"Worker: {sentence.strip()}")
     if process.returncode and all(signs[sign] is not False for sign, _, _ in found):
-        yield Finding(False, "The worker cannot run: `python -m worker doctor` shows what it says.")
+        yield Finding(False, "The worker cannot run: `python -m worker doctor` shows why.")
 
 
 def _at_hand(config: Config) -> str:

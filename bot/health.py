@@ -28,7 +28,7 @@ async def keep_writing(folder: Path, look: Callable[[], Mapping[str, Any]]) -> N
             try:
                 await _to_its_end(_write, folder, {**look(), "pid": os.getpid(), "at": time.time()})
             except OSError as error:
-                log.warning("The sign of life could not be written (%s).", error)
+                log.warning("The bot's heartbeat could not be written (%s).", error)
             await asyncio.sleep(_EVERY_SECONDS)
     finally:
         with contextlib.suppress(OSError):
@@ -51,14 +51,14 @@ def check(folder: Path, now: float) -> tuple[bool, str]:
         age = abs(now - float(said["at"]))
         connected, worker = bool(said["connected"]), str(said["worker"])
     except FileNotFoundError:
-        return False, f"No bot runs on {folder}."
+        return False, f"No bot is running on {folder}."
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return False, f"The sign of life in {folder} cannot be read ({error})."
+        return False, f"The bot's heartbeat in {folder} cannot be read ({error})."
     if age > _STALE_SECONDS:
-        return False, f"The bot on {folder} gave its last sign of life {age:.0f} s ago."
+        return False, f"The last heartbeat of the bot on {folder} was {age:.0f} s ago."
     if not connected:
-        return False, "The bot runs, but Discord does not answer it."
-    return True, f"The bot runs and is connected; its worker is {worker}."
+        return False, "The bot is running, but Discord does not answer it."
+    return True, f"The bot is running and connected; its worker is {worker}."
 
 
 def _write(folder: Path, said: Mapping[str, Any]) -> None:

@@ -75,7 +75,7 @@ class ImageStore:
             return None
         png = await asyncio.to_thread(_read, self._folder / row.file, row.sha256)
         if png is None:
-            log.warning("A picture's file is missing or damaged; it will be rendered again.", extra={"job": job_id})
+            log.warning("A picture's file is missing or damaged; it will be drawn again.", extra={"job": job_id})
             await self._results.mark_pruned(job_id, index)
         return png
 
@@ -120,7 +120,7 @@ class ImageStore:
         for picture in victims:
             await self._remove(picture)
         if victims:
-            log.info("%d pictures were removed; their buttons render them again.", len(victims))
+            log.info("%d pictures were removed; their buttons draw them again.", len(victims))
         return len(victims)
 
     async def check_room(self) -> None:
@@ -128,7 +128,7 @@ class ImageStore:
         free = await asyncio.to_thread(free_bytes, self._folder)
         if free < self._free_bytes:
             raise DiskFull(
-                f"The disk is nearly full ({free // _MB} MB free), so no new job is taken. "
+                f"The disk is nearly full ({free // _MB} MB free), so no new jobs are accepted. "
                 "Please tell the bot's owner; what is in the queue will finish."
             )
 

@@ -204,7 +204,7 @@ async def _connect(bot: Any, config: Config) -> None:
         ) from None
     except (discord.HTTPException, discord.GatewayNotFound, discord.ConnectionClosed, aiohttp.ClientError) as error:
         raise Unreachable(
-            f"Discord ended the connection ({error}). Start again when its status page is green."
+            f"Discord ended the connection ({error}). Start again when its status page reports no problem."
         ) from error
 
 
@@ -222,7 +222,7 @@ async def _keep_up(background: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _stop(parts: Parts, bot: Any, seconds: float) -> None:
-    log.info("The bot stops; running jobs may end within %.0f s, the others wait for the next start.", seconds)
+    log.info("The bot is stopping; running jobs have %.0f s to finish, the others wait for the next start.", seconds)
     await parts.drain(max(0.0, seconds - _POSTING_SECONDS - _CLOSING_SECONDS))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_POSTING_SECONDS):
@@ -272,10 +272,10 @@ def main(arguments: list[str] | None = None) -> int:
     """The process: `python bot.py [doctor | health | models …]`. Returns its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     if words in (["--help"], ["-h"]):
-        print(f"Use it as: {_USE}.")
+        print(f"Usage: {_USE}.")
         return EXIT_OK
     if words not in ([], ["doctor"], ["health"]) and words[:1] != ["models"]:
-        _complain(f"use it as: {_USE}")
+        _complain(f"usage: {_USE}")
         return EXIT_CONFIG
     try:
         config = Config.from_env()
@@ -318,7 +318,7 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return EXIT_OK
     if not isinstance(error, DarkroomError):
-        log.critical("The bot ended by a mistake of ours.", exc_info=error)
+        log.critical("The bot stopped because of an error of its own.", exc_info=error)
         return EXIT_FAILED
     _complain(error.sentence)
     if isinstance(error, ConfigError):

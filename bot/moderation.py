@@ -36,7 +36,8 @@ class Moderation:
         if self.is_owner(user):
             return
         if guild is not None and self._guilds is not None and guild not in self._guilds:
-            raise NotAllowed("This server is not served yet. The bot's owner can add it.", rule="DARKROOM_GUILDS")
+            sentence = "Darkroom does not work in this server yet. The bot's owner can add it."
+            raise NotAllowed(sentence, rule="DARKROOM_GUILDS")
         if guild is not None and self._channels is not None and not {channel, parent} & self._channels:
             cure = _one_of(sorted(self._channels & set(beside)))
             raise NotAllowed(f"Darkroom does not work in this channel. {cure}", rule="DARKROOM_CHANNELS")

@@ -4,14 +4,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from core.cost import MULTIPLIER
-from core.job import Job, Lane, Request
+from core.job import Job, Request
 
 # What can start or end something in the middle of a line: emphasis, code, spoilers, mentions, links (also bare ones).
 _SIGNS = re.compile(r"([\\*_~`|\[\]<>/])")
 _ORDINALS = ("Next", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth", "Tenth")
 #: What the turbo lane costs, in a sentence.
-TURBO_PRICE = f"each second of GPU time counts {MULTIPLIER[Lane.TURBO]:g} times"
+TURBO_PRICE = "each second of GPU time counts double"
 _SLUG = re.compile(r"[^a-z0-9]+")
 _EMBED_TEXT = 4096  # characters that Discord takes in an embed's description
 _BARE = "\u2060"  # a word joiner, which nobody sees
@@ -114,7 +113,7 @@ def settings(request: Request) -> str:
     if request.chaos:
         parts.append(f"chaos {request.chaos}")
     if request.tile:
-        parts.append("edges meet")
+        parts.append("tile")
     parts += [f"{harmless(lora.name, 60)} {lora.weight:g}" for lora in request.loras]
     if request.stop < 100:
         parts.append(f"stopped at {request.stop} %")

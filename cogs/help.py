@@ -21,36 +21,36 @@ class Page:
 _START = """\
 **Pictures from words**
 `/imagine` with a few words makes four pictures: `a red boat on the sea at sunset`.
-Parameters come behind the words: `a red boat --ar 3:2 --seed 7` (`/help` → Parameters).
+Parameters come after the words: `a red boat --ar 3:2 --seed 7` (`/help` → Parameters).
 
 **Below the pictures**
-**U1**–**U4** posts one of them on its own · **V1**–**V4** makes four more near it
-🔄 tries the same words again · ⓘ shows every setting, and deletes
-Anybody may press them; the new job is theirs.
+**U1**–**U4** posts one of them on its own · **V1**–**V4** makes four more like it
+🔄 tries the same words again · ⓘ shows every setting, and can delete
+Anyone may press them; the new job is then theirs.
 
 **Lanes**
-`/fast` uses your fast time · `/turbo` comes first, at twice the price · `/relax` is free and comes last
+`/fast` uses your fast time · `/turbo` comes first, at double price · `/relax` is free and comes last
 `/info` shows what you have left"""
 
 _MANAGE = """\
 **Stopping**
-**Cancel** below a job that waits or runs; or right-click its message → Apps → Cancel Job.
-A job that fails costs nothing. A cancelled one costs what was computed.
+Press **Cancel** below a waiting or running job, or right-click its message → Apps → Cancel Job.
+A job that fails costs nothing. A cancelled one costs what it had used.
 Moderators (Manage Messages) may cancel and delete any job of their server.
 
 **Deleting**
 ⓘ below the pictures → Delete removes the message and the pictures.
 
 **Owners**
-`/worker pause` keeps the GPU for you, `/worker resume` gives it back. Jobs wait meanwhile."""
+`/worker pause` keeps the GPU for you, `/worker resume` gives it back. Jobs wait in the meantime."""
 
 
 _MODELS = """\
 **Models and LoRAs**
-`/info` names those that are here. `--model postcard` draws with that one, with its own sizes, steps and guidance.
-`--lora ink:0.8` puts a LoRA on top, up to four; the number is how strong it is, below zero away from it.
-`--stylize 0` to `1000` turns the model's house style down and up, where it has one.
-What a model cannot do is said before anything is queued, with what would do."""
+`/info` lists those that are here. `--model postcard` draws with that one, at its own sizes, steps and guidance.
+`--lora ink:0.8` adds a LoRA, up to four of them; the number is its strength, and a negative one steers away from it.
+`--stylize 0` to `1000` turns the model's house style down or up, if it has one.
+If a model cannot do what you ask, you are told before anything is queued, and what would work instead."""
 
 #: Discord takes 2,000 characters in a message.
 _PAGE_ROOM = 1900
@@ -61,9 +61,9 @@ def _parameter_pages() -> list[Page]:
     entries = []
     for parameter in PARAMETERS:
         takes = f" · {parameter.parser.shown()}" if parameter.parser else ""
-        entries.append(f"`{parameter.example}` {parameter.help}\n-# default {parameter.default}{takes}")
+        entries.append(f"`{parameter.example}` {parameter.help}\n-# default: {parameter.default}{takes}")
     known = ", ".join(f"`--{name}`" for name in ("weird", "v", "style") if name in IGNORED)
-    entries.append(f"Known from Midjourney and passed over here: {known} and a few more.")
+    entries.append(f"Known from Midjourney and ignored here: {known} and a few more.")
     texts = ["**Parameters**"]
     for entry in entries:
         if len(texts[-1]) + len(entry) >= _PAGE_ROOM:
@@ -91,7 +91,7 @@ class Help(commands.Cog):
     """How to use the bot."""
 
     @app_commands.command()
-    @app_commands.describe(page="Which page; the first one when left out")
+    @app_commands.describe(page="Which page; the first one if left out")
     @app_commands.choices(page=[app_commands.Choice(name=page.title, value=page.name) for page in PAGES])
     async def help(self, interaction: Interaction, page: str = PAGES[0].name) -> None:
         """What you can type and press"""

@@ -20,14 +20,14 @@ _MOST_UNTOLD = 4  # each with its buttons; Discord takes five rows of five
 _MOST_CHARACTERS = 1900
 _MORE_ROOM = 20  # for "and 1,234 more"
 _MOST_NAMES = 12
-#: How the GPU is; before "7 minutes ago".
+#: The GPU's state; before "7 minutes ago".
 _STATES = {
-    Status.ONLINE: "ready, came up",
-    Status.LOADING: "loading the model, began",
-    Status.AWAY: "away, went",
+    Status.ONLINE: "ready, started",
+    Status.LOADING: "loading the model, started",
+    Status.AWAY: "offline, went away",
 }
 _MOST_REASON = 300
-_ASK_OWNER = "its owner finds why in the log"
+_ASK_OWNER = "the bot's owner can find the reason in the log"
 
 
 class Info(commands.Cog):
@@ -35,7 +35,7 @@ class Info(commands.Cog):
 
     @app_commands.command()
     async def info(self, interaction: Interaction) -> None:
-        """Your plan, your fast time, your jobs, and how the GPU is"""
+        """Your plan, your fast time, your jobs, and the GPU's state"""
         where_of(interaction)
         client = interaction.client
         found = await account_info(client, str(interaction.user.id), interaction.guild_id)
@@ -166,10 +166,10 @@ def _not_posted(jobs: tuple[Job, ...]) -> list[str]:
     """Comes before the jobs, which may be many: it is told only once."""
     if not jobs:
         return []
-    lines = ["**Not posted**, for Discord did not take it. Kept pictures come here with the buttons below:"]
+    lines = ["**Not posted**, because Discord refused it. The buttons below post the kept pictures here:"]
     lines += [f"- {harmless(job.request.prompt, 60)}{_instead(job)}" for job in jobs[:_MOST_UNTOLD]]
     more = len(jobs) - _MOST_UNTOLD
-    return [*lines, f"-# and {more} more: /info again shows them"] if more > 0 else lines
+    return [*lines, f"-# and {more} more: use /info again to see them"] if more > 0 else lines
 
 
 def _instead(job: Job) -> str:
@@ -198,7 +198,7 @@ def _jobs(title: str, jobs: list[tuple[Job, Estimate]], room: int) -> list[str]:
 
 def _gpu(worker: WorkerState) -> str:
     if worker.paused:
-        return "paused by its owner"
+        return "paused by the bot's owner"
     reason = f": {harmless(worker.sentence, _MOST_REASON)}" if worker.status is Status.AWAY and worker.sentence else ""
     return f"{_STATES[worker.status]} {when(worker.since)}{reason}"
 

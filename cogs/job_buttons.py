@@ -44,7 +44,7 @@ async def _vary(press: Press, job: Job) -> None:
     source = _picture(job, press)
     model = services.model_registry.get(job.request.model)
     if model is None:
-        raise Gone("That picture was made with a model that is not here any more, so it cannot be varied now.")
+        raise Gone("That picture was made with a model that is no longer here, so it cannot be varied now.")
     request = replace(
         job.request, count=MAX_COUNT, seed=services.new_seed(), strength=VARIATION_STRENGTH, model=model.name
     )
@@ -103,7 +103,7 @@ async def _cancel(press: Press) -> None:
     job = await press.job()
     check_may_manage(press.interaction, job)
     if job.is_final:
-        raise Gone("That job has ended already.")
+        raise Gone("That job has already ended.")
     await cancel_job(press.services, job)
     await press.interaction.response.defer()  # the job's own message tells the rest
 

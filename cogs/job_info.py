@@ -74,7 +74,7 @@ async def _delete(press: Press) -> None:
             await bot.message_api.delete(where, message)
         except REQUEST_ERRORS as error:
             log.warning("A message could not be deleted: %s", error, extra={"job": job.id})
-            words = "Its pictures are deleted. Its message could not be: delete it by hand, or try again later."
+            words = "Its pictures are deleted. Its message could not be deleted: do that by hand, or try again later."
     await interaction.edit_original_response(content=words, view=None)
 
 

@@ -12,7 +12,7 @@ class Worker(commands.GroupCog, group_name="worker", group_description="The GPU,
 
     @app_commands.command()
     async def pause(self, interaction: Interaction) -> None:
-        """Start no more jobs: the GPU is yours. Jobs are still accepted and wait"""
+        """Start no more jobs: the GPU is yours. New jobs are still accepted, and wait"""
         _check_owner(interaction)
         await interaction.client.services.scheduler.pause()
         await interaction.response.send_message(
@@ -24,12 +24,12 @@ class Worker(commands.GroupCog, group_name="worker", group_description="The GPU,
         """Give the GPU back to the queue"""
         _check_owner(interaction)
         await interaction.client.services.scheduler.resume()
-        await interaction.response.send_message("Jobs start again.", ephemeral=True)
+        await interaction.response.send_message("Jobs are starting again.", ephemeral=True)
 
 
 def _check_owner(interaction: Interaction) -> None:
     if not interaction.client.services.moderation.is_owner(str(interaction.user.id)):
-        raise NotAllowed("That is for the bot's owners (DARKROOM_OWNERS).", rule="owner")
+        raise NotAllowed("Only the bot's owners (DARKROOM_OWNERS) can do that.", rule="owner")
 
 
 async def setup(bot: DarkroomBot) -> None:

@@ -31,7 +31,7 @@ def zoom_out(size: Size, factor: float) -> tuple[Size, Canvas]:
     """The same size, the picture in its middle smaller by `factor`. Raises ValueError for one that cannot be."""
     width, height = size
     if not 1 < factor <= FURTHEST_ZOOM:
-        raise ValueError(f"A zoom of {factor:g} is not possible: it lies above 1 and up to {FURTHEST_ZOOM:g}.")
+        raise ValueError(f"A zoom of {factor:g} is not possible: it must be above 1 and at most {FURTHEST_ZOOM:g}.")
     # Even differences, so that the middle is the middle to the pixel.
     inner = tuple(side - 2 * max(1, round(side * (1 - 1 / factor) / 2)) for side in size)
     return size, Canvas(
@@ -61,7 +61,7 @@ def square(size: Size, *, multiple: int, most: int) -> tuple[Size, Canvas]:
     """As wide as high, the old picture in its middle. Raises ValueError for one that is square already."""
     width, height = size
     if width == height:
-        raise ValueError("The picture is square already.")
+        raise ValueError("The picture is already square.")
     longer = max(size)
     side = max(1, min(round(longer / multiple), math.isqrt(most) // multiple)) * multiple
     # Whatever rounding makes of the shorter side, something is left to fill.

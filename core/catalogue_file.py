@@ -182,13 +182,13 @@ def _tables(document: Document, kind: str, keys: Mapping[str, _Key]) -> Iterable
         name = name_of(table["name"])
         where = f"{document.name}, {kind} “{name}”"
         if name in names:
-            raise ConfigError(f"{where} is there twice. Give one of them another name.")
+            raise ConfigError(f"{where} appears twice. Give one of them another name.")
         names.add(name)
         values = _values(where, table, keys)
         if "style" in values:
             values["style"] = _values(f"{where}, style", values["style"], _STYLE)
         if kind == "lora" and "where" not in values:
-            raise ConfigError(f'{where} does not say where its file is: where = "./loras/{name}.safetensors".')
+            raise ConfigError(f'{where} does not say where its file is. Add where = "./loras/{name}.safetensors".')
         for key in _PLACES:
             if str(values.get(key, "")).startswith(("./", "../")):
                 values[key] = f"{document.folder}/{values[key].removeprefix('./')}"
@@ -214,14 +214,16 @@ def _strange(table: Mapping[str, Any], keys: Iterable[str]) -> str:
     for key in table:
         if key not in allowed:
             near = nearest(key, allowed)
-            return f"there is no key {key}. " + (f"Did you mean {near}?" if near else f"It has {', '.join(allowed)}.")
+            cure = f"Did you mean {near}?" if near else f"Use one of {', '.join(allowed)}."
+            return f"there is no key {key}. {cure}"
     return ""
 
 
 def _model(name: str, values: Mapping[str, Any]) -> Model:
     if "where" not in values:
         raise ConfigError(
-            f"The catalogue's model “{name}” does not say where it is: a path that begins with / or ./, or owner/name."
+            f"The catalogue's model “{name}” does not say where it is. "
+            "Set where to a path that begins with / or ./, or to owner/name."
         )
     base = POSTCARD if values["where"] == POSTCARD.name else FAMILIES[values.get("family", "sd")]
     native = values.get("size", base.native)

@@ -69,7 +69,7 @@ def single(repository: Repository, file: str) -> tuple[str, ...]:
         has = f" It has {', '.join(there[:5])}." if there else ""
         raise NoModel(f"{repository.id} has no file {file}.{has}")
     if not file.endswith(".safetensors"):
-        raise NoModel(f"{file} is no .safetensors file, and no other kind is ever fetched.")
+        raise NoModel(f"{file} is not a .safetensors file, and no other kind is ever fetched.")
     return (file,)
 
 
@@ -77,7 +77,7 @@ def check_folder(repository: Repository) -> None:
     """Raises NoModel unless it is in diffusers' format, so that its index can be fetched."""
     if INDEX not in repository.files:
         there = _loose(repository)
-        one = f" One file of it may be: {repository.id}/{there[0]}." if there else ""
+        one = f" Perhaps you want one file of it: {repository.id}/{there[0]}." if there else ""
         raise NoModel(f"{repository.id} is not in diffusers' format.{one}")
 
 
@@ -108,18 +108,18 @@ def _component(repository: Repository, component: str, kept: Collection[str]) ->
         if name.startswith(f"{component}/") and name.count("/") == 1
     ]
     if not inside:
-        raise NoModel(f"{repository.id} has no {component}/, although its {INDEX} names it. Choose another one.")
+        raise NoModel(f"{repository.id} has no {component}/, although its {INDEX} names it. Choose another model.")
     before = chosen(name for name in inside if f"{component}/{name}" in kept)
     weights = [name for one in before or chosen(inside, _VARIANTS) for name in one.names]
     if not weights and any(name.endswith(_PICKLES) for name in inside):
         raise NoModel(f"{repository.id} has only pickled weights in {component}/, which are never fetched or loaded.")
     if not weights and (strange := sorted(name for name in inside if name.endswith(".safetensors"))):
         raise NoModel(
-            f"{repository.id} has no weights in {component}/ that can be opened: {strange[0]} is none, or not whole. "
-            "Choose another one."
+            f"{repository.id} has no weights in {component}/ that can be opened: {strange[0]} is not one, "
+            "or is incomplete. Choose another model."
         )
     if not weights and "config.json" in inside:
-        raise NoModel(f"{repository.id} has no safetensors in {component}/. Choose another one.")
+        raise NoModel(f"{repository.id} has no safetensors in {component}/. Choose another model.")
     configs = [name for name in inside if name.endswith(_CONFIGS) and not is_weights(name)]
     return [f"{component}/{name}" for name in (*configs, *weights)]
 

@@ -20,22 +20,22 @@ def no_room(needed: int, free: int, folder: object, spare: int) -> str:
     if free >= needed + spare:
         return ""
     return (
-        f"{gigabytes(needed)} are to be fetched, and {gigabytes(free)} are free on the disk of {folder}, of which "
-        f"{gigabytes(spare)} stay free for the bot. Make room first."
+        f"The download takes {gigabytes(needed)}, but the disk of {folder} has {gigabytes(free)} free, of which "
+        f"{gigabytes(spare)} must stay free for the bot. Make room first."
     )
 
 
 def gated(repository: str, *, has_token: bool) -> str:
     """What somebody has to do for a model whose terms have to be accepted."""
-    accept = f"{repository} asks everybody to accept its terms: do so at https://huggingface.co/{repository}"
+    accept = f"{repository} asks everyone to accept its terms: do so at https://huggingface.co/{repository}"
     if has_token:
         return f"{accept} with the account that HF_TOKEN belongs to, then try again."
-    return f"{accept}, make a token ({_TOKENS}), and put it into .env as HF_TOKEN."
+    return f"{accept}, create a token ({_TOKENS}), and put it into .env as HF_TOKEN."
 
 
 def damaged(file: str) -> str:
     """When a file's sum is wrong however often it is fetched."""
-    return f"{file} arrived damaged (its sum is not the hub's). Try again later; the other files are kept."
+    return f"{file} arrived damaged (its checksum is not the hub's). Try again later; the other files are kept."
 
 
 def why(error: BaseException, repository: str, *, has_token: bool) -> str:
@@ -46,21 +46,21 @@ def why(error: BaseException, repository: str, *, has_token: bool) -> str:
     if "OfflineModeIsEnabled" in names:
         return "HF_HUB_OFFLINE is set, so nothing is fetched. Unset it and try again."
     if "DisabledRepoError" in names:
-        return f"The hub has closed {repository}, so that nobody can fetch it. Choose another model."
+        return f"The hub has closed {repository}, so it cannot be fetched. Choose another model."
     if names & {"RepositoryNotFoundError", "HFValidationError"}:
         return f"The hub has no model {repository}, or it is private and HF_TOKEN may not see it."
     if names & {"RevisionNotFoundError", "RemoteEntryNotFoundError"}:
-        return f"{repository} was changed on the hub just now. Try again: what is here already is kept."
+        return f"{repository} has just been changed on the hub. Try again: what has arrived is kept."
     status = next((code for one in _chain(error) if (code := _status(one))), 0)
     if status == 401:
         token = "another token" if has_token else "a token"
-        return f"The hub wants {token} for {repository}: make one ({_TOKENS}), and put it into .env as HF_TOKEN."
+        return f"The hub wants {token} for {repository}: create one ({_TOKENS}), and put it into .env as HF_TOKEN."
     if status == 403:
-        return f"HF_TOKEN may not read {repository}: give it that right ({_TOKENS}), or put another into .env."
+        return f"HF_TOKEN may not read {repository}: give it that right ({_TOKENS}), or put another token into .env."
     if any(getattr(one, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for one in _chain(error)):
-        return f"The disk was full before {repository} was here. Make room and try again: what is here already is kept."
+        return f"The disk was full before {repository} was complete. Make room and try again: what has arrived is kept."
     text = " ".join(str(error).split())[:200] or type(error).__name__
-    return f"The hub did not give {repository} ({text}). Check the network and try again: what is here already is kept."
+    return f"{repository} could not be fetched ({text}). Check the network and try again: what has arrived is kept."
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -29,24 +29,24 @@ _ROLES = {Role.PROMPT: Capability.IMAGE_PROMPT, Role.STYLE: Capability.STYLE, Ro
 #: What cannot be done, and what would do, for each capability; `{model}` is the model's name.
 _SENTENCES: Mapping[Capability, tuple[str, str]] = {
     Capability.VARIATION: ("{model} cannot start from a picture", "🔄 makes new ones from the words"),
-    Capability.INPAINT: ("{model} cannot change a part of a picture", "Ask for a new one with other words"),
-    Capability.OUTPAINT: ("{model} cannot draw around a picture", "`--ar` asks for a wider one from the start"),
-    Capability.TILE: ("{model} cannot make the edges meet", "Leave out `--tile`"),
-    Capability.IMAGE_PROMPT: ("{model} cannot look at a picture", "Describe it in words"),
+    Capability.INPAINT: ("{model} cannot change part of a picture", "Ask for a new one with different words"),
+    Capability.OUTPAINT: ("{model} cannot extend a picture", "`--ar` asks for a wider one from the start"),
+    Capability.TILE: ("{model} cannot make pictures that tile", "Leave out `--tile`"),
+    Capability.IMAGE_PROMPT: ("{model} cannot use a picture as a prompt", "Describe it in words"),
     Capability.STYLE: ("{model} cannot take a style from a picture", "Describe the style in words"),
     Capability.CHARACTER: ("{model} cannot take a character from a picture", "Describe the character in words"),
-    Capability.UPSCALE: ("{model} has no upscaler beside it", "U posts the picture as it is"),
-    Capability.REFINE: ("{model} cannot draw on a larger copy of a picture", "The subtle upscale may do"),
+    Capability.UPSCALE: ("{model} has no upscaler", "U posts the picture as it is"),
+    Capability.REFINE: ("{model} cannot redraw a picture at a larger size", "The subtle upscale may work"),
     Capability.DESCRIBE: (
-        "{model} has no network beside it that describes pictures",
-        "The owner can name a classifier for it",
+        "{model} has nothing that describes pictures",
+        "The owner can set a classifier for it",
     ),
-    Capability.LORA: ("{model} takes no LoRA", "Leave out `--lora`"),
-    Capability.NEGATIVE: ("{model} knows no words for what should not be there", "Leave out `--no`"),
-    Capability.WEIGHTS: ("{model} cannot weigh parts of a prompt", "Leave out the numbers behind the colons"),
+    Capability.LORA: ("{model} does not take LoRAs", "Leave out `--lora`"),
+    Capability.NEGATIVE: ("{model} cannot be told what to leave out", "Leave out `--no`"),
+    Capability.WEIGHTS: ("{model} cannot weight parts of a prompt", "Leave out the numbers after the colons"),
     Capability.STOP: ("{model} cannot stop early", "Leave out `--stop`"),
-    Capability.CHAOS: ("{model} cannot spread the four apart", "Leave out `--chaos`"),
-    Capability.PREVIEW: ("{model} shows no previews", "The finished picture comes all the same"),
+    Capability.CHAOS: ("{model} does not support chaos", "Leave out `--chaos`"),
+    Capability.PREVIEW: ("{model} shows no previews", "The finished picture still comes"),
 }
 
 

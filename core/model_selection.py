@@ -37,8 +37,9 @@ def find_lora(name: str, model: Model, choices: Choices) -> LoraFile:
         raise UnknownName(f"There is no LoRA {quoted(name)} here. {_hint(name, choices.loras)}")
     if not fits(lora, model):
         able = [other.name for other in choices.models.values() if other.shape and fits(lora, other)]
-        use = f" Use it with {quoted(f'--model {able[0]}')}." if able else " No model here fits it."
-        raise UnknownName(f"The LoRA {quoted(name)} was made for another kind of model than {quoted(model.name)}.{use}")
+        use = f" Use it with {quoted(f'--model {able[0]}')}." if able else " It fits no model here."
+        kind = f"a different kind of model than {quoted(model.name)}"
+        raise UnknownName(f"The LoRA {quoted(name)} was made for {kind}.{use}")
     return lora
 
 
@@ -84,4 +85,4 @@ def _names(names: Iterable[str]) -> str:
     words = sorted(names)
     more = ", …" if len(words) > _MOST_NAMES else ""
     shown = ", ".join(quoted(word) for word in words[:_MOST_NAMES])
-    return f"Here are: {shown}{more}." if words else "There are none here."
+    return f"Available: {shown}{more}." if words else "None are available."

@@ -108,14 +108,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         parser=Whole(10, 100),
         default="100",
         example="--stop 60",
-        help="Ends early, at this per cent: softer shapes for less time.",
+        help="Stops early, at this percentage: softer shapes in less time.",
     ),
     Parameter(
         name="model",
         parser=Name("a model"),
         default="the server's own",
         example="--model postcard",
-        help="Which model draws it; `/info` names them.",
+        help="Which model draws it; `/info` lists them.",
     ),
     Parameter(
         name="lora",
@@ -123,7 +123,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         most=MAX_LORAS,
         default="none",
         example="--lora ink:0.8",
-        help=f"A LoRA on top of the model, up to {MAX_LORAS}; `/info` names them.",
+        help=f"Adds a LoRA to the model, up to {MAX_LORAS} of them; `/info` lists them.",
     ),
     Parameter(
         name="chaos",
@@ -131,7 +131,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         parser=Whole(0, 100),
         default="0",
         example="--chaos 30",
-        help="How far the pictures of one grid lie apart.",
+        help="How much the pictures of one grid differ.",
     ),
     Parameter(
         name="stylize",
@@ -139,35 +139,35 @@ PARAMETERS: tuple[Parameter, ...] = (
         parser=Whole(0, 1000),
         default="100",
         example="--stylize 250",
-        help="How much of the model's house style comes in, where it has one.",
+        help="How much of the model's house style is applied, if it has one.",
     ),
     Parameter(
         name="tile",
         takes=Takes.NOTHING,
         default="off",
         example="--tile",
-        help="Opposite edges meet, so that the picture repeats without a seam.",
+        help="Makes pictures tile: they repeat without a seam.",
     ),
     Parameter(
         name="fast",
         takes=Takes.NOTHING,
         default="your setting",
         example="--fast",
-        help="This one in the fast lane: uses fast time.",
+        help="Runs this job in the fast lane: uses fast time.",
     ),
     Parameter(
         name="relax",
         takes=Takes.NOTHING,
         default="your setting",
         example="--relax",
-        help="This one in the relax lane: free, after the others.",
+        help="Runs this job in the relax lane: free, after the others.",
     ),
     Parameter(
         name="turbo",
         takes=Takes.NOTHING,
         default="your setting",
         example="--turbo",
-        help="This one in the turbo lane: before all others, at twice the fast time.",
+        help="Runs this job in the turbo lane: before all others, for twice the fast time.",
     ),
 )
 
@@ -176,7 +176,7 @@ BY_NAME: Mapping[str, Parameter] = {
     name: parameter for parameter in PARAMETERS for name in (parameter.name, *parameter.aliases)
 }
 
-#: What people know from Midjourney and what means nothing here yet: passed over with one small line.
+#: What people know from Midjourney and what means nothing here yet: ignored with one small line.
 IGNORED: Mapping[str, Takes] = {
     **dict.fromkeys(("weird", "w", "exp", "v", "version"), Takes.ONE),
     **dict.fromkeys(("iw", "sw", "sv", "cw", "ow", "repeat", "r", "motion", "bs", "end", "h", "zoom"), Takes.ONE),

@@ -30,8 +30,6 @@ _DASHED = re.compile(r"(?<![^\s,])(?:--(?![\s-])|[—–](?=[A-Za-z]))(?P<name>[
 _HIDDEN = re.compile(r"(?:--\s*|(?<!\S)-(?=[A-Za-z]{2}))(?P<name>[A-Za-z]+)(?![\w-])")
 #: Letters, numbers and symbols such as emoji; signs and invisible ones alone say nothing.
 _SAYING = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "So"})
-#: A shape this far from the one that was asked for is another one.
-_SHAPE_OFF = 1.2
 #: Ratios closer than this (in log) are the same to the eye.
 _SAME_SHAPE = 0.005
 #: What a word of the prompt asks of the model.
@@ -176,9 +174,9 @@ def _take(text: str, piece: _Piece, parameter: Parameter, given: dict[str, tuple
 def _refuse_too_often(text: str, piece: _Piece, parameter: Parameter, before: Any) -> None:
     """Raises PromptError for a value more than the parameter may have."""
     if parameter.most == 1:
-        raise _error(f"{quoted(piece.dashed)} is said twice; once is enough.", text, piece.dashed, piece.start)
+        raise _error(f"{quoted(piece.dashed)} is given twice; once is enough.", text, piece.dashed, piece.start)
     if parameter.most == len(before):
-        sentence = f"{quoted(piece.dashed)} may be said {parameter.most} times, and this is one more."
+        sentence = f"{quoted(piece.dashed)} may be given up to {parameter.most} times; this is one more."
         raise _error(sentence, text, piece.dashed, piece.start)
 
 
@@ -189,7 +187,7 @@ def _rest(text: str, piece: _Piece, takes: Takes) -> str:
     words = list(_WORD.finditer(piece.value))
     if len(words) > takes.value:
         extra = words[takes.value]
-        sentence = f"{quoted(piece.value[extra.start() :])} stands behind {quoted(piece.dashed)}."
+        sentence = f"{quoted(piece.value[extra.start() :])} comes after {quoted(piece.dashed)}."
         word, start = extra[0], piece.value_start + extra.start()
         raise _error(f"{sentence} Words come first, parameters after them.", text, word, start)
     return words[0][0].rstrip(",") if words and takes is Takes.ONE else ""
@@ -199,7 +197,7 @@ def _wrong_value(text: str, piece: _Piece, parameter: Parameter, value: str) -> 
     assert parameter.parser is not None
     takes = f"{quoted('--' + parameter.name)} takes {parameter.parser.shown()}"
     if not value:
-        return _error(f"{takes}; here it has no value.", text, piece.dashed, piece.start)
+        return _error(f"{takes}, but has no value here.", text, piece.dashed, piece.start)
     near = nearest(value, parameter.parser.words) if isinstance(parameter.parser, OneOf) else None
     hint = f" Did you mean {quoted(near)}?" if near else ""
     return _error(f"{takes}, not {quoted(value)}.{hint}", text, value, piece.value_start)
@@ -242,9 +240,7 @@ def _refuse_hidden(text: str, pieces: list[_Piece]) -> None:
     for match in _HIDDEN.finditer(text):
         name = match["name"].lower()
         if match.start() not in starts and (name in BY_NAME or name in IGNORED):
-            sentence = (
-                f"{quoted(match[0])} is not read as a parameter. Write {quoted(f'--{name}')} as a word of its own."
-            )
+            sentence = f"{quoted(match[0])} is not read as a parameter. Write {quoted(f'--{name}')} as a separate word."
             raise _error(sentence, text, match[0], match.start())
 
 
@@ -263,7 +259,7 @@ def _refuse_sampler(text: str, given: dict[str, tuple[Any, _Piece]], model: Mode
     """Raises PromptError for a sampler that the model cannot use."""
     if "sampler" in given and model.samplers and given["sampler"][0] not in model.samplers:
         name, piece = given["sampler"]
-        has = "it brings its own" if model.samplers == (OWN_SAMPLER,) else f"it has {', '.join(model.samplers)}"
+        has = "it uses its own" if model.samplers == (OWN_SAMPLER,) else f"it has {', '.join(model.samplers)}"
         sentence = f"{quoted(model.name)} cannot use the sampler {quoted(name)}; {has}."
         raise _error(sentence, text, piece.value, piece.value_start)
 
@@ -309,7 +305,7 @@ def _notes(
     notes = [f"Drawn by {quoted(model.name)}."] if model.name != choices.default else []
     asked = _steps(values, model, defaults)
     if asked > MAX_STEPS:
-        notes.append(f"{asked} steps were asked for; {MAX_STEPS} are the most.")
+        notes.append(f"{asked} steps were asked for; the most is {MAX_STEPS}.")
     return (*notes, *_shape_note(values, request))
 
 
@@ -322,17 +318,16 @@ def _shape_note(values: dict[str, Any], request: Request) -> tuple[str, ...]:
     off = (width / height) / (across / down)
     if abs(math.log(off)) < _SAME_SHAPE:
         return ()
-    if 1 / _SHAPE_OFF <= off <= _SHAPE_OFF:
-        common = math.gcd(width, height)
-        return (f"{across:g}:{down:g} is {width}×{height} here, {width // common}:{height // common}.",)
-    return (f"{across:g}:{down:g} is {width}×{height} here, the nearest that the model draws.",)
+    common = math.gcd(width, height)
+    shape = f"{width}×{height} ({width // common}:{height // common})"
+    return (f"Drawn at {shape}, the nearest to {across:g}:{down:g} that this model has.",)
 
 
 def _refuse_length(what: str, length: int, text: str, most: int, *, typed: str = "") -> None:
     """Raises PromptError naming the first word of `text`, the beginning of what was `typed`, that is too much."""
     word = _WORD.search(text, most) or _WORD.search(text)
     start = word.start() if word else 0
-    sentence = f"{what} {length:,} characters; {most:,} are the most."
+    sentence = f"{what} {length:,} characters; the most is {most:,}."
     raise _error(sentence, typed or text, word[0][:60] if word else "", start)
 
 
@@ -340,7 +335,7 @@ def _lane(text: str, given: dict[str, tuple[Any, _Piece]]) -> Lane | None:
     said = sorted((given[lane.value][1].start, lane) for lane in Lane if lane.value in given)
     if len(said) > 1:
         (_, first), (start, second) = said[:2]
-        sentence = f"{quoted(f'--{first}')} and {quoted(f'--{second}')} exclude each other."
+        sentence = f"{quoted(f'--{first}')} and {quoted(f'--{second}')} cannot be used together."
         raise _error(sentence, text, given[second.value][1].dashed, start)
     return said[0][1] if said else None
 

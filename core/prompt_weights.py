@@ -39,7 +39,7 @@ def parse(text: str) -> tuple[Part, ...]:
     weighted = _parts(text)
     whole = sum(weight for _, weight in weighted)
     if whole <= 0:
-        raise ValueError("The weights after `::` add up to nothing or less; their sum must be above 0.")
+        raise ValueError("The weights after `::` add up to 0 or less; their sum must be above 0.")
     return tuple(Part(_spans(words), weight / whole) for words, weight in weighted)
 
 
@@ -60,7 +60,7 @@ def _parts(text: str) -> list[tuple[str, float]]:
     for match in _PART.finditer(text):
         weight = float(match["weight"] or 1)
         if abs(weight) > MOST_WEIGHT:
-            raise ValueError(f"The weight {quoted(match[0])} is too large; {MOST_WEIGHT:g} is the most.")
+            raise ValueError(f"The weight {quoted(match[0])} is too large; the most is {MOST_WEIGHT:g}.")
         found.append((text[start : match.start()].strip(), weight))
         start = match.end()
     if not start:
@@ -75,7 +75,7 @@ def _spans(words: str) -> tuple[Span, ...]:
     for match in _EMPHASIS.finditer(words):
         emphasis = float(match["weight"])
         if emphasis > MOST_EMPHASIS:
-            raise ValueError(f"The emphasis {quoted(match[0])} is too strong; {MOST_EMPHASIS:g} is the most.")
+            raise ValueError(f"The emphasis {quoted(match[0])} is too strong; the most is {MOST_EMPHASIS:g}.")
         if before := words[start : match.start()]:
             spans.append(Span(before))
         spans.append(Span(match["words"], emphasis))

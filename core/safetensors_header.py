@@ -82,7 +82,7 @@ def length(prefix: bytes) -> int:
     if len(prefix) >= PREFIX and 2 <= size <= MAX_HEADER:
         return size
     _refuse_stranger(prefix)
-    raise NotSafetensors("ends before it has begun" if len(prefix) < PREFIX else "has no safetensors header")
+    raise NotSafetensors("is cut off before its header" if len(prefix) < PREFIX else "has no safetensors header")
 
 
 def _refuse_stranger(data: bytes) -> None:
@@ -104,7 +104,7 @@ def parse(data: bytes) -> Header:
         # Only then: a header of 896 bytes begins as a pickle does.
         _refuse_stranger(data)
     if len(data) < PREFIX + size:
-        raise NotSafetensors("ends inside its header")
+        raise NotSafetensors("is cut off inside its header")
     try:
         plain = json.loads(data[PREFIX : PREFIX + size])
         metadata = plain.pop("__metadata__", None) or {}

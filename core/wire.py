@@ -60,14 +60,14 @@ def decode(header: bytes, body: bytes) -> events.Message | None:
         cls = _TYPES.get(data.pop("type"))
         return None if cls is None else _build(cls, data, body)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FrameError(f"A frame could not be read: {error}. Are bot and worker of the same version?") from error
+        raise FrameError(f"A frame could not be read: {error}. Are the bot and the worker the same version?") from error
 
 
 def lengths(prefix: bytes) -> tuple[int, int]:
     """Header and body length from the 12 bytes before them. Raises FrameError."""
     magic, version, _flags, header, body = PREFIX.unpack(prefix)
     if magic != MAGIC or version != events.PROTOCOL:
-        raise FrameError("The other side does not speak Darkroom's worker protocol, or another version of it.")
+        raise FrameError("The other side does not speak Darkroom's worker protocol, or speaks another version of it.")
     if header > MAX_HEADER or body > MAX_BODY:
         raise FrameError("A frame is larger than the protocol allows.")
     return header, body
@@ -154,5 +154,5 @@ def _typed_tuple(args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     if len(args) == 2 and args[1] is Ellipsis:
         return tuple(_typed(args[0], item) for item in value)
     if len(args) != len(value):
-        raise TypeError(f"{value!r} has not {len(args)} items")
+        raise TypeError(f"{value!r} does not have {len(args)} items")
     return tuple(_typed(arg, item) for arg, item in zip(args, value, strict=True))

@@ -64,7 +64,7 @@ class BotProcess:
         code = await self._process.wait()
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         again = f"Ctrl+C stops it, and this starts the bot again:\n{self._restart_command}"
-        return f"The bot {how}; the sandbox goes on. {again}"
+        return f"The bot {how}; the sandbox keeps running. {again}"
 
     async def stop(self) -> None:
         """SIGTERM, 25 seconds to put things in order, then SIGKILL."""
@@ -74,6 +74,6 @@ class BotProcess:
         try:
             await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
         except TimeoutError:
-            print("The bot did not stop in time and is killed.", flush=True)
+            print("The bot did not stop in time, so it is killed.", flush=True)
             self._process.kill()
             await self._process.wait()

@@ -21,8 +21,8 @@ def arguments(settings: Settings) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="A Discord on this machine.")
     parser.add_argument("--port", help=f"0 takes a free one (DARKROOM_PORT; here: {settings.port})")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--data", type=Path, default=data, help=f"where its world is kept (default: {data})")
-    parser.add_argument("--with-bot", action="store_true", help="start bot.py against it")
+    parser.add_argument("--data", type=Path, default=data, help=f"folder that its world is kept in (default: {data})")
+    parser.add_argument("--with-bot", action="store_true", help="start the bot (bot.py) with it")
     given = parser.parse_args()
     given.port = settings.port if given.port is None else port("--port", given.port)
     return given

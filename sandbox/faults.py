@@ -42,13 +42,13 @@ class Faults:
         if unknown := set(wanted) - known:
             raise ControlError("unknown_field", f"A fault has no {', '.join(sorted(unknown))}.")
         if wanted.get("drop") not in (None, "before", "after"):
-            raise ControlError("bad_drop", 'drop is "before" or "after".')
+            raise ControlError("bad_drop", 'drop must be "before" or "after".')
         if not isinstance(wanted.get("route"), str) or not wanted["route"].startswith(("/", "*")):
-            raise ControlError("bad_route", "route is a pattern like /channels/*/messages.")
+            raise ControlError("bad_route", "route must be a pattern like /channels/*/messages.")
         for name, right in _NUMBERS.items():
             number = wanted.get(name)
             if number is not None and (isinstance(number, bool) or not isinstance(number, right) or number < 0):
-                raise ControlError(f"bad_{name}", f"{name} is a number, 0 or more.")
+                raise ControlError(f"bad_{name}", f"{name} must be a number, 0 or more.")
         self.made += 1
         method = str(wanted.get("method", "*")).upper()
         fault = Fault(id=self.made, **{"method": method, **{k: v for k, v in wanted.items() if k != "method"}})

@@ -45,7 +45,7 @@ def changed(limits: Limits, wanted: Json) -> Limits:
     for name, value in wanted.items():
         if name not in known:
             raise ControlError(
-                "unknown_limit", f"There is no limit called {name}; known are {', '.join(sorted(known))}."
+                "unknown_limit", f"There is no limit called {name}; use one of {', '.join(sorted(known))}."
             )
         if name not in ("buckets", "old_edits") and (not isinstance(value, int | float) or value < 0):
             raise ControlError("bad_limit", f"{name} must be a number that is not negative.")

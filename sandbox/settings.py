@@ -43,7 +43,7 @@ def _folder(text: str) -> Path:
     try:
         return ROOT / Path(text).expanduser()
     except RuntimeError:
-        raise CannotStart(f"DARKROOM_DATA is “{text}”, and nobody here has that home. Write the path out.") from None
+        raise CannotStart(f"DARKROOM_DATA is “{text}”, but there is no such user. Write out the full path.") from None
 
 
 def _file(path: Path) -> dict[str, str]:

@@ -45,11 +45,11 @@ def open_sandbox(config: Config) -> Sandbox:
 def _why_not_opened(config: Config, error: Exception) -> str:
     data, code = config.data, getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _LOCKED:
-        return f"Another sandbox uses {data}. Stop it, or give this one another folder: {_OTHER_FOLDER}."
+        return f"Another sandbox is using {data}. Stop it, or give this one another folder: {_OTHER_FOLDER}."
     if code in _DAMAGED or isinstance(error, ValueError):
         return f"{data / 'world.sqlite3'} is damaged ({error}). Move it away: the next start makes a new world."
     reason = getattr(error, "strerror", None) or error
     return (
         f"The sandbox cannot keep its world in {data} ({reason}). "
-        f"Give this user that folder, or choose another: {_OTHER_FOLDER}."
+        f"Let this user write there, or choose another: {_OTHER_FOLDER}."
     )

@@ -28,7 +28,7 @@ make_venv() {
     python=$(find_python)
     "$python" -m venv --clear "$VENV" || die \
         "$python cannot make a virtual environment." \
-        "On Debian and Ubuntu its parts come with: apt install python3-venv"
+        "On Debian and Ubuntu it takes: apt install python3-venv"
 }
 
 torch_kind() {
@@ -53,7 +53,7 @@ install_cpu_torch() {
     if [ -z "$index" ] || [ "$(uname -s)" != Linux ] || [ -n "$(torch_version)" ]; then return; fi
     pin=$(grep '^torch==' constraints/cpu.txt)
     if answers "$index/torch/" && pip --no-deps --index-url "$index" "$pin"; then return; fi
-    echo "No CPU build of torch at $index; taking the one that pip is set up for."
+    echo "No CPU build of torch at $index; using the one that pip is configured for."
 }
 
 pip() {
@@ -80,12 +80,12 @@ done
 list="$VENV/darkroom-requirements.txt"
 # shellcheck disable=SC2086  # the parts are words
 "$VENV/bin/python" scripts/requirements.py $missing >"$list" 2>/dev/null || die "pyproject.toml has no part of that name:$missing"
-echo "Installing what these parts need:$missing (torch: $kind). The first time takes some minutes."
+echo "Installing what these parts need:$missing (torch: $kind). The first time takes a few minutes."
 case "$missing" in *worker*)
     if [ "$kind" = cpu ]; then install_cpu_torch; fi
     # The CPU build satisfies the pin on a machine that has since got a GPU, so it has to go first.
     case "$kind-$(torch_version)" in cuda-*+cpu) "$VENV/bin/python" -m pip uninstall -q -y torch ;; esac
 esac
 pip -c "constraints/$kind.txt" -r "$list" ||
-    die "The installation did not end well; what pip said stands above. Run it again to go on from here."
+    die "The installation failed; pip's messages are above. Run it again to continue from here."
 for part in $missing; do echo "$hash" >"$VENV/darkroom-$part"; done

@@ -97,7 +97,7 @@ class Database:
             except BaseException as error:
                 await _to_the_end(self._writer.rollback())
                 if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
-                    raise DiskFull("The disk is full, so nothing new can be kept. Free some space, then try again."
+                    raise DiskFull("The disk is full, so nothing new can be saved. Free some space, then try again."
                                    ) from error  # fmt: skip
                 raise
             finally:
@@ -118,7 +118,7 @@ def _make(folder: Path) -> None:
     if reason is None and not os.access(folder, os.W_OK | os.X_OK):
         reason = "it cannot be written to"
     if reason is not None:
-        raise ConfigError(f"{folder} cannot hold Darkroom's data ({reason}). Set DARKROOM_DATA to a folder of yours.")
+        raise ConfigError(f"{folder} cannot hold Darkroom's data ({reason}). Set DARKROOM_DATA to one that you own.")
 
 
 async def _to_the_end(work: Awaitable[Any]) -> None:
@@ -146,7 +146,7 @@ def _only_process(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise AlreadyRunning(
-                f"Darkroom already runs on {folder} (process {file.read().strip() or 'unknown'}). "
+                f"Darkroom is already running on {folder} (process {file.read().strip() or 'unknown'}). "
                 "Stop that one first, or set DARKROOM_DATA to another folder."
             ) from None
         file.truncate(0)

@@ -45,7 +45,7 @@ def _computes(settings: Settings) -> bool:
         configure_torch(device, settings.threads)
         print(f"ok       device {device.name}: {device.memory_mb} MB, {device.dtype_name}, {device.max_rows} rows")
         if (others := other_programs_mb(device)) >= MIN_REPORTED_MB:
-            print(f"ok       other programs, a running worker among them, hold {others} MB of that; it plans without")
+            print(f"ok       other programs, a running worker among them, hold {others} MB of that")
         began = monotonic()
         reserved = ReservedMemory(compiler=settings.compiles_on(device.torch_device.type))
         store = Store(folder=settings.data / "models", spare_mb=settings.disk_free_mb)
@@ -53,7 +53,7 @@ def _computes(settings: Settings) -> bool:
         print(f"ok       model {loaded.info.name} ({loaded.info.digest}) in {monotonic() - began:.1f} s")
         if loaded.plan.memory_mb:
             print(f"ok       memory {loaded.plan.sentence()}")
-        how = f"behind the work, kept in {settings.data}" if loaded.plan.compiles else "nothing"
+        how = f"in the background, kept in {settings.data}" if loaded.plan.compiles else "nothing"
         print(f"ok       compiling {how}")
         smoke_test(loaded.family, loaded.family.native)
         print(f"ok       one step and one decode at {loaded.family.native}×{loaded.family.native}")

@@ -78,19 +78,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m worker", description="Makes the pictures for a Darkroom bot.")
     parser.add_argument("command", nargs="?", choices=["serve", "doctor"], help="doctor: say what is missing")
     parser.add_argument("--connect", metavar="unix:PATH|HOST:PORT", help="where the bot listens")
-    parser.add_argument("--local", action="store_true", help="exit when the connection ends, or the parent dies")
+    parser.add_argument("--local", action="store_true", help="exit when the connection ends or the parent dies")
     parser.add_argument("--model", help="postcard, a checkpoint's folder, or a hub id (DARKROOM_MODEL)")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N (DARKROOM_DEVICE)")
     parser.add_argument("--dtype", help="auto, float32, bfloat16, float16 (DARKROOM_DTYPE)")
-    parser.add_argument("--threads", help="CPU threads; 0 is one per core (DARKROOM_THREADS)")
-    parser.add_argument("--rows", help="most pictures in one forward; 0 is by memory (DARKROOM_ROWS)")
-    parser.add_argument("--compile", help="auto or off: compiling behind the work (DARKROOM_COMPILE)")
+    parser.add_argument("--threads", help="CPU threads; 0: one per core (DARKROOM_THREADS)")
+    parser.add_argument("--rows", help="most pictures in one forward; 0: as memory allows (DARKROOM_ROWS)")
+    parser.add_argument("--compile", help="auto or off: compiling in the background (DARKROOM_COMPILE)")
     parser.add_argument("--weights", help="full or fp8: the denoiser's weights in memory (DARKROOM_WEIGHTS)")
-    parser.add_argument("--gpu-mb", help="use no more of the device's memory; 0 is all of it (DARKROOM_GPU_MB)")
+    parser.add_argument("--gpu-mb", help="MB of the device's memory to use at most; 0: all (DARKROOM_GPU_MB)")
     parser.add_argument("--data", help="folder that keeps models of the hub, and compiled code (DARKROOM_DATA)")
     parser.add_argument("--disk-free-mb", help="what stays free on its disk (DARKROOM_DISK_FREE_MB)")
     nice = WORKER_SETTINGS["DARKROOM_NICE"].default
-    parser.add_argument("--nice", help=f"priority given up, 0 to 19; {nice} by default (DARKROOM_NICE)")
+    parser.add_argument("--nice", help=f"way given to other programs, 0 to 19; {nice} by default (DARKROOM_NICE)")
     parser.add_argument("--log", help="debug, info, warning or error (DARKROOM_LOG)")
     return parser
 
@@ -104,4 +104,4 @@ def _folder(text: str) -> Path:
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:
-        raise ConfigError(f"DARKROOM_DATA is “{text}”, and nobody here has that home. Write the path out.") from None
+        raise ConfigError(f"DARKROOM_DATA is “{text}”, but there is no such user. Write out the full path.") from None

@@ -21,7 +21,7 @@ def documents(config: Config) -> list[Document]:
     """The shipped catalogue, then the owner's, where there is one. Raises ConfigError."""
     own = config.catalogue or config.data / "models.toml"
     if config.catalogue is not None and not own.is_file():
-        raise ConfigError(f"DARKROOM_CATALOGUE is “{own}”, and there is no such file. Correct it, or leave it empty.")
+        raise ConfigError(f"DARKROOM_CATALOGUE is “{own}”, but there is no such file. Correct it, or leave it empty.")
     return [_document(path) for path in (SHIPPED, own) if path == SHIPPED or path.is_file()]
 
 
@@ -67,9 +67,9 @@ def expected(setting: str, known: Collection[str] = ()) -> Model:
 
 def _no_model(setting: str, near: str | None) -> str:
     if near:
-        return f"DARKROOM_MODEL is “{setting}”, and there is no such model. Did you mean {near}?"
+        return f"DARKROOM_MODEL is “{setting}”, but there is no such model. Did you mean {near}?"
     return (
-        f"DARKROOM_MODEL is “{setting}”, and there is no such folder. It has to be a name of the catalogue "
+        f"DARKROOM_MODEL is “{setting}”, but there is no such folder. It has to be a name in the catalogue "
         "(python bot.py models list), a folder in diffusers' format, a .safetensors file, or a hub id such as "
         "owner/name."
     )
@@ -86,7 +86,7 @@ def _document(path: Path) -> Document:
     except FileNotFoundError:
         raise ConfigError(f"There is no {path}. Clone the whole repository again.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}. Correct it; docs/models.md shows the form.") from None
+        raise ConfigError(f"{path} cannot be read: {error}. Correct it; docs/models.md shows the format.") from None
     for table in (*_tables(data, "model"), *_tables(data, "lora")):
         for place in (str(table.get(key, "")) for key in _PLACES):
             value_parsers.expanded(f"A place in {path}", place)

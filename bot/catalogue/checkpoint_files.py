@@ -42,7 +42,7 @@ def lora_at(path: Path) -> LoraFile:
     """A LoRA's file. Raises Unusable."""
     header = _whole(path)
     if not safetensors_header.is_lora(header):
-        raise Unusable(f"{path.name} holds no LoRA. Whole models belong into the folder models beside it.")
+        raise Unusable(f"{path.name} is not a LoRA. Whole models belong in the folder models beside it.")
     width = safetensors_header.lora_width_of(header)
     shape = safetensors_header.lora_shape_of(header) or (safetensors_header.shape_by_width(width) if width else "")
     return LoraFile(name=name_of(path.name), path=str(path), shape=shape)
@@ -102,16 +102,16 @@ def _in_file(path: Path, *, own_vae: bool) -> Model:
     header = _whole(path)
     shape = safetensors_header.shape_of(header)
     if safetensors_header.is_lora(header):
-        raise Unusable(f"{path.name} is a LoRA: those belong into the folder loras.")
+        raise Unusable(f"{path.name} is a LoRA: those belong in the folder loras.")
     if shape not in _IN_ONE_FILE:
         raise Unusable(
-            f"{path.name} is no checkpoint that works as a single file: that has to be a whole Stable Diffusion 1.x, "
-            "2.x or XL in its original layout. Others, FLUX among them, work as a folder in diffusers' format."
+            f"{path.name} is not a checkpoint that works as a single file: that has to be a whole Stable Diffusion "
+            "1.x, 2.x or XL in its original layout. Others, FLUX among them, work as a folder in diffusers' format."
         )
     lacks = {"text": "text encoder", "vae": "VAE"}
     there = safetensors_header.parts_of(header) | ({"vae"} if own_vae else set())
     if missing := " and ".join(words for part, words in lacks.items() if part not in there):
-        raise Unusable(f"{path.name} comes without its {missing}: it is a part of a model. Fetch the whole checkpoint.")
+        raise Unusable(f"{path.name} has no {missing}: it is only part of a model. Fetch the whole checkpoint.")
     return replace(FAMILIES[shape], name=name_of(path.name), path=str(path))
 
 
@@ -121,7 +121,7 @@ def _in_file(path: Path, *, own_vae: bool) -> Model:
 def _problems_of_component(folder: Path) -> list[str]:
     where = f"{folder.parent.name}/{folder.name}"
     if not folder.is_dir():
-        return [f"{where} is not there. Fetch the model again."]
+        return [f"{where} is missing. Fetch the model again."]
     if not (folder / "config.json").is_file():
         return []  # a tokenizer or a scheduler
     found = []
@@ -147,11 +147,11 @@ def _why_closed(folder: Path, there: set[str]) -> list[str]:
     if any(not names and index.name in PLAIN_INDEXES for index, names in missing.items()):
         return []
     if any(missing.values()):
-        return [f"has not {', '.join(min(filter(None, missing.values()), key=len)[:3])}. Fetch the model again."]
+        return [f"lacks {', '.join(min(filter(None, missing.values()), key=len)[:3])}. Fetch the model again."]
     if any("-of-" in name for name in there):
-        return ["has not all its shards, or not their index (.safetensors.index.json). Fetch the model again."]
+        return ["lacks some of its shards, or their index (.safetensors.index.json). Fetch the model again."]
     return [
-        f"has weights of names that nobody looks for ({min(there)}). The file of a text encoder is model.safetensors, "
+        f"has weights under an unexpected name ({min(there)}). A text encoder's file is model.safetensors, "
         "and any other network's diffusion_pytorch_model.safetensors; both may have .fp16 or .bf16 before the ending."
     ]
 
@@ -183,7 +183,8 @@ def _in_folder(folder: Path) -> Model:
     except (TypeError, ValueError, LookupError):
         multiple = native = 0
     if not 0 < multiple <= native <= _MOST_SIDE:
-        raise Unusable(f"{folder}: the sizes in unet/config.json and vae/config.json cannot be. Fetch the model again.")
+        sizes = "the sizes in unet/config.json and vae/config.json are impossible"
+        raise Unusable(f"{folder}: {sizes}. Fetch the model again.")
     return replace(
         base,
         name=name,
@@ -204,7 +205,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         if path.name == INDEX:
             raise Unusable(f"{path.parent} has no {INDEX}: it is not a folder in diffusers' format.") from None
-        raise Unusable(f"{path} is not there: the model's folder is not complete; fetch it again.") from None
+        raise Unusable(f"{path} is missing: the model's folder is incomplete; fetch it again.") from None
     except (OSError, ValueError) as error:
-        raise Unusable(f"{path} cannot be read ({error}): the folder is not complete; fetch it again.") from None
+        raise Unusable(f"{path} cannot be read ({error}): the folder is incomplete; fetch it again.") from None
     return data if isinstance(data, dict) else {}

@@ -22,7 +22,7 @@ from core.hub_messages import gigabytes
 from core.model_locations import possible_names
 from core.spelling import nearest
 
-_USAGE = "use it as: python bot.py models list, models add NAME [--yes], or models check NAME"
+_USAGE = "usage: python bot.py models list, models add NAME [--yes], or models check NAME"
 #: Bytes whose sums take so long that a word before is due.
 _LONG_SUM = 1_000_000_000
 Ask = Callable[[str], str]
@@ -67,13 +67,13 @@ def _find(config: Config, name: str, *, hub_too: bool = False) -> Model:
         try:
             repository, file = hub_id(name)
         except ValueError as error:
-            raise ConfigError(f"{name} is no name of the hub's: it must be owner/name or owner/name/FILE.") from error
+            raise ConfigError(f"{name} is not a name on the hub: it must be owner/name or owner/name/FILE.") from error
         place = (repository.casefold(), file)
         known = next((one for one in models.values() if (one.path.casefold(), one.file) == place), None)
         return known or _new(_name(config, repository, file, models), repository, file)
     near = nearest(name, models)
-    hint = f"Did you mean {near}?" if near else f"There are {', '.join(sorted(models))}."
-    also = " A model of the hub is named owner/name, or owner/name/file.safetensors." if hub_too else ""
+    hint = f"Did you mean {near}?" if near else f"The catalogue has {', '.join(sorted(models))}."
+    also = " A model on the hub is named owner/name or owner/name/file.safetensors." if hub_too else ""
     raise ConfigError(f"There is no model {name}. {hint}{also}")
 
 
@@ -102,7 +102,7 @@ def _name(config: Config, repository: str, file: str, models: Mapping[str, Model
     taken = locations.names_taken(config.data) | models.keys()
     free = next(name for name in possible_names(repository, file) if name not in taken)
     if free != first:
-        print(f"There is another model {first} already, so this one is called {free}.")
+        print(f"Another model is already called {first}, so this one is called {free}.")
     return free
 
 
@@ -119,7 +119,7 @@ def _list(config: Config) -> int:
     for name in sorted(models):
         model, place = models[name], locations.find(models[name], config.data)
         size = checkpoint_files.bytes_of(place.path) if place.state is not State.ABSENT else 0
-        state = f"{place.state}, the usual one" if name == default else str(place.state)
+        state = f"{place.state}, the default" if name == default else str(place.state)
         if place.state is State.ABSENT and model.recommended_gb:
             state += f", recommended for {model.recommended_gb} GB"
         memory = f"{model.memory_mb / 1024:.3g} GB" if model.memory_mb else "–"
@@ -128,7 +128,7 @@ def _list(config: Config) -> int:
     loras = _loras(config)
     if loras:
         print("\nLoRAs: " + ", ".join(f"{lora.name} ({lora.shape or 'any'})" for lora in loras.values()))
-    print(f"\nModels of your own go into {config.data / 'models'}, LoRAs into {config.data / 'loras'}.")
+    print(f"\nPut your own models into {config.data / 'models'} and LoRAs into {config.data / 'loras'}.")
     return 0
 
 
@@ -161,14 +161,14 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 def _check(config: Config, model: Model) -> int:
     place = locations.find(model, config.data)
     if place.state is State.ABSENT:
-        cure = f"Fetch it: python bot.py models add {model.name}" if not is_path(model.path) else "Correct its place."
+        cure = f"Fetch it: python bot.py models add {model.name}" if not is_path(model.path) else "Correct its path."
         print(f"{model.name} is not here ({place.path}). {cure}")
         return 1
     wrong = [*place.problems, *_damage(place).values()]
     for sentence in wrong:
         print(f"WRONG {sentence}")
     if not wrong:
-        print(f"ok    {model.name} is whole: {gigabytes(checkpoint_files.bytes_of(place.path))} in {place.path}.")
+        print(f"ok    {model.name} is complete: {gigabytes(checkpoint_files.bytes_of(place.path))} in {place.path}.")
     elif not is_path(model.path):
         print(f"To fetch what is missing: python bot.py models add {model.name}")
     return 1 if wrong else 0
@@ -180,11 +180,11 @@ def _damage(place: Place) -> dict[str, str]:
     note = locations.note_of(place.path)
     noted: Mapping[str, RemoteFile] = note.files if note is not None else {}
     if (size := checkpoint_files.bytes_of(place.path)) > _LONG_SUM:
-        print(f"Reading {gigabytes(size)} to check their sums.", flush=True)
+        print(f"Reading {gigabytes(size)} to check the checksums.", flush=True)
     for file, remote in noted.items():
         path = place.path / file if place.path.is_dir() else place.path
         if not path.is_file():
-            wrong[file] = f"{file} is not there."
+            wrong[file] = f"{file} is missing."
         elif found := hub_download.differs(path, remote):
             wrong[file] = f"{file}: {found}. Remove it, and add the model again."
     for path in checkpoint_files.files_of(place.path):
@@ -213,11 +213,11 @@ class _Shop:
         if place.state is State.HERE and not damage:
             return 0
         if is_path(model.path) or model.path == POSTCARD.name:
-            raise ConfigError(f"{model.name} is a place on this machine, {place.path}: nothing can be fetched.")
+            raise ConfigError(f"{model.name} is a path on this machine, {place.path}: there is nothing to fetch.")
         home = locations.home_of(model, self._config.data)
         if other := locations.stranger(model, self._config.data):
             cure = "Move it out of that folder, or give the entry another name in models.toml, and try again."
-            raise ConfigError(f"{model.name} belongs to {home}, and {other} is there. {cure}")
+            raise ConfigError(f"{model.name} belongs in {home}, but {other} is there. {cure}")
         repository = self._hub.repository(model.path)
         self._hub.check_terms(repository)
         try:
@@ -242,7 +242,7 @@ class _Shop:
         place = locations.find(model, self._config.data)
         damage = _damage(place)
         if place.state is State.HERE and not damage:
-            print(f"{model.name} is here already: {place.path}.")
+            print(f"{model.name} is already here: {place.path}.")
         return place, damage
 
     def _files(self, model: Model, repository: Repository, home: Path) -> tuple[str, ...]:
@@ -258,7 +258,7 @@ class _Shop:
         try:
             return self._ask("Fetch it? [y/N] ").strip().lower() in ("y", "yes")
         except EOFError:
-            raise ConfigError("Nobody is there to ask. Say --yes to fetch it all the same.") from None
+            raise ConfigError("There is nobody to ask. Add --yes to fetch it anyway.") from None
 
     def _tell(self, model: Model, repository: Repository, files: Sequence[str], to_come: Sequence[str]) -> None:
         """Size and licence first. Raises ConfigError where there is no room for it."""

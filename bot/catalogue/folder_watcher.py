@@ -75,7 +75,7 @@ class FolderWatcher:
     def _judged(self, place: Path, look: _Look) -> _Look:
         thing = self._judge(place)
         if isinstance(thing, LoraFile) and look.former is not None:
-            log.info("The LoRA %s is another file now: jobs that begin from now on take it.", thing.name)
+            log.info("The file of the LoRA %s was replaced: jobs that start from now on use the new one.", thing.name)
         return _Look(look.stamp, thing, judged=True)
 
     def _judge(self, place: Path) -> Model | LoraFile | None:

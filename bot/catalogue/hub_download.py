@@ -72,7 +72,7 @@ class HuggingFace:
         if spoilt := self._differing(repository, files, folder):
             for file in spoilt:
                 (folder / file).unlink()
-                say(f"{file} arrived damaged (its sum is not the hub's), so it is fetched once more.")
+                say(f"{file} arrived damaged (its checksum is not the hub's), so it is fetched once more.")
             self._download(repository, spoilt, folder, force_download=True)
             if spoilt := self._differing(repository, spoilt, folder):
                 raise HubTrouble(hub_messages.damaged(spoilt[0]))
@@ -100,7 +100,7 @@ class HuggingFace:
             )
         for file in files:
             if not (folder / file).is_file():  # without a line the library is content with what is there
-                raise HubTrouble(f"{file} did not arrive. Check the network and try again: what is here is kept.")
+                raise HubTrouble(f"{file} did not arrive. Check the network and try again: what has arrived is kept.")
         spoilt = {one["path"] for one in found.mismatches}
         return [file for file in files if file in spoilt]
 
@@ -124,7 +124,7 @@ def alone(models: Path, repository: str, file: str, say: Callable[[str], None]) 
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say("Another process is fetching it just now; waiting for that.")
+                say("Another process is already fetching it; waiting for that.")
                 fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -199,7 +199,7 @@ def differs(path: Path, remote: RemoteFile) -> str:
         # Git's name of a file is not a signature, only a sum.
         begun = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
         if _sum(path, begun) != remote.git_id:
-            return "its sum is not the hub's"
+            return "its checksum is not the hub's"
     return ""
 
 

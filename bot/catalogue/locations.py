@@ -49,7 +49,7 @@ def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> P
     begun = part_of(fetched)
     here = ours and begun.exists()
     if here or cached is not None:
-        missing = "Its download was not finished: the command `models add` goes on with it."
+        missing = "Its download did not finish: the command `models add` continues it."
         return Place(state=State.INCOMPLETE, path=begun if here else fetched, problems=(missing,))
     return Place(state=State.ABSENT, path=fetched)
 

@@ -111,11 +111,11 @@ class ModelRegistry:
             self._watcher.say_once(f"{error.sentence} Until then the catalogue stays as it was.")
             return
         except Exception:  # whatever lies in a folder, the bot goes on
-            log.exception("The catalogue could not be looked at; it stays as it was.")
+            log.exception("The catalogue could not be read; it stays as it was.")
             return
         replaced = self._replaced()
         for name in replaced:
-            log.info("The model %s is other files now: it is loaded anew.", name)
+            log.info("The files of the model %s have changed: it is loaded again.", name)
         if self._rebuild():
             log.info("The catalogue has changed: %s.", ", ".join(sorted(self.choices.models)))
             self.changed()
@@ -261,7 +261,7 @@ class ModelRegistry:
             return where
         path = Path(where).expanduser()
         if not path.exists():
-            self._watcher.say_once(f"The model {entry.name} goes without its {key}: there is no {path}.")
+            self._watcher.say_once(f"The model {entry.name} is used without its {key}: there is no {path}.")
             return ""
         return str(path)
 

@@ -48,7 +48,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "DARKROOM_MODEL",
         "postcard",
-        "The model where nobody chooses one: a name of the catalogue, a folder, a .safetensors file, or a hub id.",
+        "The default model: a name in the catalogue, a folder, a .safetensors file, or a hub id.",
         _text,
     ),
     Variable("DARKROOM_CATALOGUE", "", "Your own models.toml. Empty: models.toml in the data folder.", _path),
@@ -58,36 +58,36 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "DARKROOM_OWNERS",
         "",
-        "Ids of people who may do everything; the bot's owner always may.",
+        "Ids of users who may do everything; the bot's owner always may.",
         parse.snowflakes,
     ),
     Variable(
         "DARKROOM_GUILDS",
         "all",
-        "all, or the ids of the servers that are served; their members are, in direct messages too.",
+        "all, or the ids of the servers to serve; their members are served in direct messages, too.",
         parse.snowflakes_or_all,
     ),
     Variable("DARKROOM_CHANNELS", "all", "all, or the ids of the channels to answer in.", parse.snowflakes_or_all),
-    Variable("DARKROOM_BLOCKED", "", "Words and phrases that no prompt may have, separated by commas.", parse.words),
-    Variable("DARKROOM_BLOCKED_FILE", "", "A text file with more of them, one a line.", parse.word_file(ROOT)),
+    Variable("DARKROOM_BLOCKED", "", "Words and phrases that no prompt may contain, separated by commas.", parse.words),
+    Variable("DARKROOM_BLOCKED_FILE", "", "A text file with more of them, one per line.", parse.word_file(ROOT)),
     Variable(
         "DARKROOM_FAST_MINUTES",
         "200",
-        "Fast GPU minutes a member has each month. More counts at once, less from the next month.",
+        "Fast GPU minutes for each member and month. A raise counts at once, a cut from the next month.",
         number(0, 1e6),
     ),
-    Variable("DARKROOM_RUNNING", "3", "Jobs of one member computed at once.", whole(1, 100)),
+    Variable("DARKROOM_RUNNING", "3", "Jobs of one member running at once.", whole(1, 100)),
     Variable("DARKROOM_WAITING", "10", "Jobs of one member waiting at once.", whole(1, 1000)),
-    Variable("DARKROOM_QUEUE", "200", "Jobs waiting at once, everybody's together.", whole(1, 100_000)),
+    Variable("DARKROOM_QUEUE", "200", "Jobs waiting at once, of all members together.", whole(1, 100_000)),
     Variable("DARKROOM_MAX_WORK", "400", "Largest job: megapixels × steps × pictures.", number(0.01, 1e6)),
-    Variable("DARKROOM_RELAX_SHARE", "0.1", "Share of the GPU that relaxed jobs are sure of.", number(0, 0.9)),
+    Variable("DARKROOM_RELAX_SHARE", "0.1", "Share of the GPU that relax jobs are guaranteed.", number(0, 0.9)),
     Variable(
         "DARKROOM_DISK_GB",
         "20",
-        "Pictures kept, in GB; older ones are rendered again.",
+        "Pictures to keep, in GB; older ones are drawn again when needed.",
         number(0.001, 1e6),
     ),
-    _worker_variable("DARKROOM_DISK_FREE_MB", "With less free disk than this, no job is taken and no model fetched."),
+    _worker_variable("DARKROOM_DISK_FREE_MB", "With less free disk than this, jobs are refused and no models fetched."),
     Variable(
         "DARKROOM_WORKER",
         "local",
@@ -95,10 +95,10 @@ VARIABLES: tuple[Variable, ...] = (
         one_of(("local", "none")),
     ),
     Variable("DARKROOM_WORKER_LISTEN", "", "host:port for workers on other machines. Empty: none.", parse.listen),
-    Variable("DARKROOM_WORKER_KEY", "", "Secret that workers prove. Empty: one is made in the data folder.", _text),
+    Variable("DARKROOM_WORKER_KEY", "", "Secret that workers must know. Empty: one is made in the data folder.", _text),
     _worker_variable("DARKROOM_THREADS", "CPU threads of the worker. 0: it chooses."),
     _worker_variable("DARKROOM_ROWS", "Pictures the worker computes at once. 0: it chooses."),
-    _worker_variable("DARKROOM_COMPILE", "auto: on a GPU the worker compiles its models behind the work. off: never."),
+    _worker_variable("DARKROOM_COMPILE", "auto: on a GPU the worker compiles models in the background. off: never."),
     _worker_variable(
         "DARKROOM_WEIGHTS", "full, or fp8: half the memory for the largest part of a model, a little slower."
     ),
@@ -115,14 +115,14 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "DARKROOM_EDITS_PER_SECOND",
         "4",
-        "Message edits a second, all messages together.",
+        "Message edits per second, for all messages together.",
         number(0.1, 50),
         advanced=True,
     ),
     Variable(
         "DARKROOM_TOKEN_SECONDS",
         "900",
-        "How long an interaction's token is used.",
+        "How long an interaction's token is used, in seconds.",
         number(1, 900),
         advanced=True,
     ),
@@ -141,7 +141,7 @@ VARIABLES: tuple[Variable, ...] = (
         advanced=True,
     ),
     _worker_variable(
-        "DARKROOM_NICE", "How far the worker stands back for the other programs of its machine, 0 to 19.", advanced=True
+        "DARKROOM_NICE", "How far the worker gives way to other programs on its machine, 0 to 19.", advanced=True
     ),
     Variable(
         "DARKROOM_WORKER_COMMAND",

@@ -21,8 +21,8 @@ def _unknown(name: str, known: Collection[str]) -> str:
     # By what follows the prefix, which all have alike: it would make everything near to everything.
     tails = {_tail(right): right for right in known}
     near = nearest(_tail(name), tails)
-    cure = f"Did you mean {tails[near]}?" if near else "docs/running.md lists those that are."
-    return f"{name} is no setting. {cure}"
+    cure = f"Did you mean {tails[near]}?" if near else "docs/running.md lists them all."
+    return f"{name} is not a setting. {cure}"
 
 
 def _tail(name: str) -> str:

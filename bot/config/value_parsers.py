@@ -31,7 +31,7 @@ def token(name: str, text: str) -> str:
     """A bot's token; the words around it that people copy along are taken off. The message never repeats it."""
     value = text.strip().strip("\"'").removeprefix("Bot ").strip()
     if re.search(r"\s", value) or not value.isascii():
-        raise ConfigError(f"{name} has spaces or foreign letters in it. Copy the token again from its page.")
+        raise ConfigError(f"{name} contains spaces or unusual characters. Copy the token again from its page.")
     return value
 
 
@@ -41,7 +41,7 @@ def snowflakes(name: str, text: str) -> frozenset[str]:
     for word in found:
         if not re.fullmatch(r"\d{15,20}", word):
             raise ConfigError(
-                f"{name} has “{word}” in it. It takes ids, 15 to 20 digits each, separated by commas: "
+                f"{name} contains “{word}”. It takes ids, 15 to 20 digits each, separated by commas: "
                 "switch on Discord's developer mode and choose Copy ID."
             )
     return frozenset(found)
@@ -53,7 +53,7 @@ def snowflakes_or_all(name: str, text: str) -> frozenset[str] | None:
         return None
     found = snowflakes(name, text)
     if not found:
-        raise ConfigError(f"{name} is “{text}” and names nothing. It takes ids separated by commas, or all.")
+        raise ConfigError(f"{name} is “{text}”, which names nothing. It takes ids separated by commas, or all.")
     return found
 
 
@@ -68,7 +68,7 @@ def expanded(name: str, text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise ConfigError(f"{name} is “{text}”, and nobody here has that home. Write the path out.") from None
+        raise ConfigError(f"{name} is “{text}”, but there is no such user. Write out the full path.") from None
 
 
 def path(root: Path) -> Callable[[str, str], Path | None]:

@@ -38,7 +38,7 @@ def point_at(url: str) -> None:
 async def until_reachable(url: str, *, seconds: float = _TRY_SECONDS, silent_seconds: float = _SILENT_SECONDS) -> None:
     """Waits for an answer of any kind; says after `silent_seconds` that it does. Raises Unreachable after `seconds`."""
     base = url or DISCORD
-    words = "%s does not answer yet; it is tried for another %.0f s."
+    words = "%s does not answer yet; trying for another %.0f s."
     notice = asyncio.get_running_loop().call_later(silent_seconds, log.warning, words, base, seconds - silent_seconds)
     try:
         await _answer(base, url, seconds)
@@ -59,6 +59,6 @@ async def _answer(base: str, url: str, seconds: float) -> None:
                 if time.monotonic() + wait > until:
                     raise Unreachable(
                         f"{base} does not answer ({error or type(error).__name__}). Check the network"
-                        + (" and DISCORD_API_URL." if url else ", a proxy, and Discord's own status page.")
+                        + (" and DISCORD_API_URL." if url else ", any proxy, and Discord's own status page.")
                     ) from error
             await asyncio.sleep(wait)

@@ -150,7 +150,7 @@ class DarkroomBot(ClientBase):
             log.error("A feature cannot be loaded:\n%s", "".join(traceback.format_exception(cause)))
             raise ConfigError(
                 f"{COGS.name}/{feature}.py cannot be loaded: {type(cause).__name__}: {cause}. "
-                "Mend the file, or take it out of that folder."
+                "Fix the file, or take it out of that folder."
             ) from error
 
     async def background(self) -> None:
@@ -241,7 +241,7 @@ class DarkroomBot(ClientBase):
             else:
                 await interaction.response.send_message(refusal.card.content, **more)
         except REQUEST_ERRORS as error:
-            log.info("A sentence could not be said: %s", error, extra={"interaction": interaction.id})
+            log.info("An error message could not be sent: %s", error, extra={"interaction": interaction.id})
 
     def _owners_of_application(self) -> set[str]:
         application = self.application
@@ -266,7 +266,7 @@ class DarkroomBot(ClientBase):
 
     async def _take_up_again(self) -> None:
         """Goes on with the messages of jobs that were alive when the bot stopped."""
-        for job in await until_stored(self.services.jobs.live, "read the jobs that go on"):
+        for job in await until_stored(self.services.jobs.live, "read the jobs in progress"):
             try:
                 message = job.where.message or await self.message_api.original(job.where)
             except REQUEST_ERRORS as error:

@@ -19,12 +19,12 @@ def may_manage(interaction: Interaction, job: Job) -> bool:
 def check_may_manage(interaction: Interaction, job: Job) -> None:
     """Raises NotYours unless it is the person's own job, or they are an owner or a moderator of its server."""
     if not may_manage(interaction, job):
-        raise NotYours("Only who asked for it, and moderators, can do that.")
+        raise NotYours("Only the person who asked for it, and moderators, can do that.")
 
 
 async def cancel_job(services: Services, job: Job) -> str:
     """Cancels a job; the sentence says what became of it."""
     if job.is_final:
-        return "That job has ended already. ⓘ under it can delete it."
+        return "That job has already ended. ⓘ below it can delete it."
     after = await services.scheduler.cancel(job.id)
     return "Cancelled." if after is not None and after.is_final else "It stops at its next step."

@@ -22,7 +22,7 @@ _STYLES = {
     Style.DANGER: discord.ButtonStyle.danger,
 }
 #: Said where a feature was taken out of cogs/ and its buttons still stand in messages.
-NO_FEATURE = "This belongs to a feature that is not installed here any more."
+NO_FEATURE = "This belongs to a feature that is no longer installed here."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Press:
         """The job that it is about. Raises Gone where its row is not there."""
         job = await self.services.jobs.get(self.id.job) if self.id.job is not None else None
         if job is None:
-            raise Gone("That job is not known here any more.")
+            raise Gone("That job is no longer known here.")
         return job
 
     async def open(self, form: Form) -> None:

@@ -72,7 +72,7 @@ async def answer(interaction: Interaction, job: Job) -> None:
     bot = interaction.client
     if job.where.interaction != str(interaction.id):
         there = await _link_soon(bot, job)
-        said = f"That is under way already: {there}" if there else "That is under way already. It appears in a moment."
+        said = f"That is already under way: {there}" if there else "That is already under way. It appears in a moment."
         await interaction.response.send_message(said, ephemeral=True)
         return
     card = _first_card(bot, await bot.job_view(job, None))
@@ -119,7 +119,7 @@ async def server_that_pays(bot: ClientBase, user: int, guild: str | None) -> str
         return guild
     home = await bot.home_servers.of(user)
     if home is None and not bot.services.moderation.is_owner(str(user)):
-        raise NotAllowed("In direct messages I work for members of the servers that I serve.", rule="place")
+        raise NotAllowed("In direct messages I only work for members of the servers that I serve.", rule="place")
     return home
 
 

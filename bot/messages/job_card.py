@@ -20,7 +20,7 @@ _STEADY_SECONDS = 5
 _SOON_SECONDS, _MOMENT_SECONDS = 25, 5
 
 #: Below the state of a job whose rows wait.
-PAUSED = "-# Paused while faster lanes have the GPU. It goes on from here by itself."
+PAUSED = "-# Paused while faster lanes use the GPU. It continues from here by itself."
 #: Said in a result's place when its pictures were deleted, or lost with the disk, before they could be posted.
 LOST_GRID = "Its pictures were deleted before they could be shown. U draws one again, for free."
 LOST_CROP = "This picture was deleted before it could be shown."
@@ -138,7 +138,7 @@ def _state(view: JobView) -> str:
     if job.state is State.RUNNING:
         return _running(view)
     if job.state is State.FAILED:
-        reason = shortened(job.failure or "Something went wrong while it was made.", _FAILURE_ROOM)
+        reason = shortened(job.failure or "Something went wrong while it was being made.", _FAILURE_ROOM)
         return f"Not made: {reason}\n-# Nothing was charged."
     return "Cancelled." if job.state is State.CANCELLED else ""
 
@@ -146,14 +146,14 @@ def _state(view: JobView) -> str:
 def _waiting(view: JobView) -> str:
     worker = view.worker
     if worker is not None and worker.stopping:
-        return "In line · Darkroom restarts, then this goes on by itself"
+        return "In line · Darkroom is restarting, then this continues by itself"
     parts = [place_in_line(view.place) if view.place is not None else "In line"]
     if view.job.attempt > 0:
-        parts.append("starts again")  # its worker was lost, or a pause or a restart put it back
+        parts.append("will start again")  # its worker was lost, or a pause or a restart put it back
     if worker is not None and worker.paused:
         parts.append("the GPU is paused")
     elif worker is not None and worker.status is Status.AWAY:
-        parts.append(f"the GPU went away {when(worker.since)}")
+        parts.append(f"the GPU went offline {when(worker.since)}")
     elif worker is not None and worker.status is Status.LOADING:
         parts.append("the model is loading")
     elif view.starts_at is not None:

@@ -175,9 +175,7 @@ class ProgressEditor:
                     return
                 await asyncio.sleep(rest)
         except Exception:
-            log.exception(
-                "A message is no longer kept up to date; its result will still be posted.", extra=_names(live)
-            )
+            log.exception("A message is no longer updated; its result will still be posted.", extra=_names(live))
         finally:
             if self._lives.get(live.job.id) is live:
                 del self._lives[live.job.id]
@@ -205,7 +203,7 @@ class ProgressEditor:
                 await self._message_api.edit(job.where, card, files)
         except REQUEST_ERRORS as error:
             if error_kind(error) in _FINAL_TROUBLE:
-                log.info("A job's message cannot be edited any more (%s).", error_kind(error).name, extra=_names(live))
+                log.info("A job's message can no longer be edited (%s).", error_kind(error).name, extra=_names(live))
                 return None
             live.tell(Weight.CHANGE)
             return _AFTER_TROUBLE_SECONDS

@@ -134,7 +134,7 @@ class ResultDelivery:
             async with channel, self._slots:
                 await self.deliver(delivery)
         except Exception:
-            log.exception("A result could not be posted for a reason of our own.", extra={"job": delivery.job})
+            log.exception("A result could not be posted because of an error of our own.", extra={"job": delivery.job})
             await self._retry(delivery.job, delivery.tries + 1, "unexpected")
         finally:
             self._busy.discard(delivery.job)
@@ -262,7 +262,7 @@ class ResultDelivery:
             async with asyncio.timeout(_TIDY_SECONDS):
                 await self._message_api.delete(job.where, progress)
         except REQUEST_ERRORS as error:
-            log.warning("A progress message stays behind: %s", error, extra={"job": job.id})
+            log.warning("A progress message could not be removed: %s", error, extra={"job": job.id})
             return error_kind(error) is ErrorKind.REFUSED
         return True
 
@@ -273,11 +273,11 @@ class ResultDelivery:
         hopeless = sort in (ErrorKind.CHANNEL_GONE, ErrorKind.REFUSED, ErrorKind.TOO_LARGE)
         # After a long stop of the bot a first error is no reason to give up.
         if not hopeless and (waited < self._times.give_up or begun.tries < _LEAST_TRIES):
-            log.info("Posting is tried again later (%s).", error, extra={"job": job.id})
+            log.info("Posting will be tried again later (%s).", error, extra={"job": job.id})
             await self._retry(job.id, begun.tries, sort.name)
             return
         log.warning("A result cannot be posted: %s", error, extra={"job": job.id})
-        await until_stored(partial(self._outbox.undeliverable, job.id, sort.name), "give a result up", job=job.id)
+        await until_stored(partial(self._outbox.undeliverable, job.id, sort.name), "give up on a result", job=job.id)
         told = await self._tell(job)
         await self._excuse(job, "it came as a direct message" if told else "`/info` has it")
 
@@ -305,7 +305,7 @@ class ResultDelivery:
             line = "-# This could not be posted where you asked for it, so here it is."
             sent = await self._send(replace(job, where=where), replace(card, content=f"{card.content}\n{line}"))
         except REQUEST_ERRORS as error:
-            log.info("No direct message either (%s); /info will tell.", error, extra={"job": job.id})
+            log.info("No direct message either (%s); /info will show it.", error, extra={"job": job.id})
             return False
         await self._outbox.told_by(job.id, where.channel, sent)
         return True

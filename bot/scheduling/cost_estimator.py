@@ -102,4 +102,4 @@ class CostEstimator:
             try:
                 self._learned[model] = Calibration.from_dict(stored)
             except (KeyError, TypeError, ValueError):
-                log.warning("What was learned about %s could not be read; learning starts anew.", model)
+                log.warning("What was learned about %s could not be read; learning starts over.", model)

@@ -22,7 +22,7 @@ from core.job import Job, MadeWith, Source
 
 log = logging.getLogger(__name__)
 
-INCOMPLETE = "The worker did not send all pictures. Please try again."
+INCOMPLETE = "The worker did not send all the pictures. Please try again."
 MISTAKE = "Darkroom made a mistake with this job. Please try again."
 
 
@@ -70,7 +70,7 @@ class JobRunner:
             if job := await self._jobs.fail(attempt.id, attempt.job.attempt, MISTAKE):
                 self._bus.changed(job)
         except Exception:
-            log.exception("A job could not be ended; the next start takes it up.", extra={"job": attempt.id})
+            log.exception("A job could not be ended; the next start deals with it.", extra={"job": attempt.id})
 
     async def _compute(self, attempt: Attempt) -> Outcome:
         while True:
@@ -87,7 +87,7 @@ class JobRunner:
             if attempt.cancel_until is not None:
                 return events.Cancelled(job=attempt.id, attempt=attempt.job.attempt, gpu_ms=0)
             if attempt.stopped or not self._alive(attempt):
-                return Lost(solo=attempt.job.solo, why="No worker takes it now.")
+                return Lost(solo=attempt.job.solo, why="No worker can take it now.")
             self._coming(attempt)
             attempt.order(stage, source, self._monotonic())
             outcome = await self._follow(attempt, stage)
@@ -123,7 +123,7 @@ class JobRunner:
                 await until_stored(keep, "keep a job's pictures", job=attempt.id)
                 return event
             else:
-                await until_stored(partial(self._images.drop, written.values()), "remove half a result")
+                await until_stored(partial(self._images.drop, written.values()), "remove an incomplete result")
                 return _failed(attempt, INCOMPLETE) if isinstance(event, events.Done) else event
 
     async def _started(self, attempt: Attempt, stage: Stage, made_with: MadeWith) -> None:
@@ -152,7 +152,7 @@ class JobRunner:
             await until_stored(book, "book a restored picture", job=attempt.id)
         job = await until_stored(partial(self._store, attempt, outcome), "store a job's end", job=attempt.id)
         if job is None:
-            log.info("A job was not ours any more when it ended.", extra={"job": attempt.id})
+            log.info("A job was no longer ours when it ended.", extra={"job": attempt.id})
             return
         self._bus.changed(job)
         log.info("A job is %s.", job.state, extra={"job": job.id, "gpu_ms": job.gpu_ms, "attempt": job.attempt})

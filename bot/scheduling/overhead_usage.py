@@ -28,5 +28,5 @@ class OverheadUsage:
                 await self._ledger.book_overhead(cause, gpu_ms)
             except PASSING as error:
                 self._spent[cause] += gpu_ms
-                log.error("Could not book GPU time (%s); it is tried again.", error)
+                log.error("Could not book GPU time (%s); trying again.", error)
                 return

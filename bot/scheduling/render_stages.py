@@ -15,10 +15,10 @@ _MAX_DEPTH = 200
 
 #: Said instead of showing a picture that only resembles the one that was there.
 LOST_MODEL = (
-    "That picture's file is gone, and the model that made it is not here any more, so it cannot be drawn again. "
+    "That picture's file is gone, and the model that made it is no longer here, so it cannot be drawn again. "
     "🔄 makes new ones."
 )
-OTHER_MODEL = "It was asked of a model that is not here any more. 🔄 makes it with another one."
+OTHER_MODEL = "It was made for a model that is no longer here. 🔄 makes it with another one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,5 +76,5 @@ class RunningJobs:
                 attempt.ordered, attempt.over = False, True
                 attempt.recall()
                 # Alive, but without the job: a second time, and alone, that speaks against the job.
-                why = "The worker does not have it any more."
+                why = "The worker no longer has it."
                 attempt.inbox.put_nowait(Lost(strike=attempt.job.solo, solo=True, why=why))

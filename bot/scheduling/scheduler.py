@@ -94,7 +94,7 @@ class Scheduler:
         self._lane_control.credit_ms = self._lane_control.kept_ms = await self._jobs.credit()
         returned = await self._jobs.new_boot(self._boot)
         if returned:
-            log.info("%d jobs that an earlier start left running wait again.", len(returned))
+            log.info("%d jobs that an earlier start left running are waiting again.", len(returned))
         return returned
 
     async def run(self) -> None:
@@ -330,7 +330,7 @@ class Scheduler:
                 await self._jobs.keep_credit(credit)
                 self._lane_control.kept_ms = credit
             except PASSING as error:
-                log.error("Relax's credit could not be kept (%s); it is tried again.", error)
+                log.error("Relax's credit could not be saved (%s); trying again.", error)
 
     def _tell_of_pauses(self, now: float) -> None:
         """A pause that lasts is shown; going on shows by itself."""
@@ -355,4 +355,4 @@ class Scheduler:
             try:
                 await self._resources.images.prune()
             except PASSING as error:
-                log.error("Housekeeping failed (%s); it is tried again in a minute.", error)
+                log.error("Housekeeping failed (%s); trying again in a minute.", error)

@@ -51,7 +51,7 @@ class WorkerEventHandler:
     def received(self, connection: WorkerConnection, event: events.Message) -> None:
         """One word of a worker."""
         if not 0 <= getattr(event, "gpu_ms", 0) < MAX_GPU_MS:
-            self.worker_server.drop(connection, "It measures what cannot be.")
+            self.worker_server.drop(connection, "It reports measurements that are impossible.")
             return
         match event:
             case events.Heartbeat():

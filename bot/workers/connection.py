@@ -75,7 +75,7 @@ class WorkerConnection:
                 if not isinstance(message, events.Hello):
                     return self._refuse("It did not say hello.")
                 if message.protocol != events.PROTOCOL:
-                    return self._refuse("It is of another version. Install the same version on both sides.")
+                    return self._refuse("It is a different version. Install the same version on both sides.")
                 if not verify_proof(key, nonce, message.proof):
                     return self._refuse("Its key is wrong. Give it the bot's DARKROOM_WORKER_KEY.")
                 self.hello = message

@@ -129,7 +129,7 @@ class LocalWorker:
         if not self._unfit:
             log.warning("%s", self.sentence)
         elif self.sentence != before:
-            log.warning("%s It is tried again every %.0f minutes.", self.sentence, UNFIT_WAIT_SECONDS / 60)
+            log.warning("%s It will be tried again every %.0f minutes.", self.sentence, UNFIT_WAIT_SECONDS / 60)
 
     async def _start(self) -> Process:
         process = await asyncio.create_subprocess_exec(
@@ -142,7 +142,7 @@ class LocalWorker:
             # A Ctrl+C in the terminal is the bot's: it tells the worker when the running jobs are safe.
             start_new_session=True,
         )
-        log.log(logging.DEBUG if self._unfit else logging.INFO, "The worker starts.", extra={"pid": process.pid})
+        log.log(logging.DEBUG if self._unfit else logging.INFO, "The worker is starting.", extra={"pid": process.pid})
         return process
 
     async def _expect_connection(self) -> None:

@@ -138,7 +138,7 @@ class WorkerServer:
     async def _listen_far(self, host: str, port: int) -> asyncio.Server:
         server = await tcp_listener.listen(partial(self._serve, False), host, port)
         self.port = server.sockets[0].getsockname()[1]
-        log.info("Workers may dial %s:%d.", host, self.port)
+        log.info("Workers may connect to %s:%d.", host, self.port)
         if not is_loopback(host):
             log.warning("Pictures and prompts travel to far workers unencrypted; use a private network.")
         return server
@@ -156,7 +156,7 @@ class WorkerServer:
         except asyncio.CancelledError:
             pass  # the bot stops listening; asyncio's server would print a cancelled handler as an error
         except Exception:
-            log.exception("A worker's connection ended by a mistake of ours.")
+            log.exception("A worker's connection ended because of an error of our own.")
         finally:
             connection.close()
             self._open.discard(task)
@@ -165,7 +165,7 @@ class WorkerServer:
         self.connections[connection.id] = connection
         if self.local and connection.pid == self.local.pid:
             self.local.connected.set()
-        log.info("Worker %s is there.", connection.id)
+        log.info("Worker %s has connected.", connection.id)
         connection.send(self._catalogue(local=connection.local))
         writing = asyncio.create_task(connection.write_out())
         try:
@@ -185,7 +185,7 @@ class WorkerServer:
         if isinstance(message, events.Heartbeat):
             connection.beat = message
         elif isinstance(message, events.Ready) and not _makes_sense(message.model):
-            self.drop(connection, "What it says of its model cannot be.")
+            self.drop(connection, "What it says about its model is impossible.")
             return
         elif isinstance(message, events.Ready):
             connection.model = message.model
@@ -198,7 +198,7 @@ class WorkerServer:
             self._look()
         elif isinstance(message, events.Models):
             if not all(_makes_sense(model) for model in message.known):
-                self.drop(connection, "What it says of its models cannot be.")
+                self.drop(connection, "What it says about its models is impossible.")
                 return
             connection.known = {model.name: model for model in message.known}
             connection.loaded = message.loaded

@@ -39,10 +39,10 @@ async def attempt(host: str, port: int) -> None:
 def _shut(host: str, port: int, error: OSError | UnicodeError) -> ConfigError:
     number, setting = getattr(error, "errno", None), f"DARKROOM_WORKER_LISTEN is “{host}:{port}”"
     if number == errno.EADDRINUSE:
-        return Taken(f"{setting}, and another program listens there. Stop it, or choose another port.")
+        return Taken(f"{setting}, but another program is listening there. Stop it, or choose another port.")
     if number == errno.EACCES:
-        return ConfigError(f"{setting}, and this user may not listen there. Choose a port above 1023.")
+        return ConfigError(f"{setting}, but this user may not listen there. Choose a port above 1023.")
     reason = os.strerror(number) if number and number > 0 else getattr(error, "strerror", None) or error
     return ConfigError(
-        f"{setting}, which is no address of this machine ({reason}). Use one that it has, or 0.0.0.0:{port} for all."
+        f"{setting}, which is not an address of this machine ({reason}). Use one it has, or 0.0.0.0:{port} for all."
     )

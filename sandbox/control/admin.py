@@ -25,7 +25,7 @@ async def drop_faults(request: ControlRequest) -> Any:
 async def act_on_gateway(request: ControlRequest) -> Any:
     action = request.need("action")
     if action not in ACTIONS:
-        raise ControlError("bad_action", f"action is one of {', '.join(ACTIONS)}.")
+        raise ControlError("bad_action", f"action must be one of {', '.join(ACTIONS)}.")
     if not request.sandbox.gateway.online:
         raise ControlError("offline", "No bot is connected.", status=409)
     await request.sandbox.gateway.act(
@@ -37,7 +37,7 @@ async def act_on_gateway(request: ControlRequest) -> Any:
 async def transcript(request: ControlRequest) -> Any:
     after = request.query.get("after") or "0"
     if not after.isdecimal():
-        raise ControlError("bad_after", "after is the number of an entry.")
+        raise ControlError("bad_after", "after must be the number of an entry.")
     entries: list[Json] = request.sandbox.transcript.after(int(after))
     return entries
 

@@ -25,7 +25,7 @@ def owners_of(request: ControlRequest, command: Json, user: Json, channel: Json)
     """Check that the person may use the command here; by which installation it runs."""
     install = request.body.get("install", "guild")
     if install not in ("guild", "user"):
-        raise ControlError("bad_install", "install is guild or user.")
+        raise ControlError("bad_install", "install must be guild or user.")
     _check_install(request, command, channel, install)
     _check_context(command, channel)
     _check_rights(request, command, user, channel)
@@ -37,7 +37,7 @@ def owners_of(request: ControlRequest, command: Json, user: Json, channel: Json)
 def _check_install(request: ControlRequest, command: Json, channel: Json, install: str) -> None:
     if (0 if install == "guild" else 1) not in command["integration_types"]:
         raise ControlError(
-            "not_installed", f"{command['name']} is not offered to a {install} installation.", status=403
+            "not_installed", f"{command['name']} is not available to a {install} installation.", status=403
         )
     there = channel["type"] == DM or request.world.member(channel["guild_id"], request.world.bot_id)
     if install == "guild" and not there:
@@ -52,9 +52,9 @@ def _check_context(command: Json, channel: Json) -> None:
     if command.get("guild_id"):
         contexts = [0]
     if (1 if direct else 0) not in contexts:
-        raise ControlError("wrong_context", f"{command['name']} is not offered here.", status=403)
+        raise ControlError("wrong_context", f"{command['name']} is not available here.", status=403)
     if command["nsfw"] and not (channel["nsfw"] or direct):
-        raise ControlError("age_limit", f"{command['name']} is for age-restricted channels only.", status=403)
+        raise ControlError("age_limit", f"{command['name']} works in age-restricted channels only.", status=403)
 
 
 def _check_rights(request: ControlRequest, command: Json, user: Json, channel: Json) -> None:

@@ -29,7 +29,7 @@ def _bits(value: Any) -> int:
 
 def _only(request: ControlRequest, *names: str) -> None:
     if unknown := set(request.body) - set(names):
-        raise ControlError("unknown_field", f"This call knows no {', '.join(sorted(unknown))}.")
+        raise ControlError("unknown_field", f"This call does not take {', '.join(sorted(unknown))}.")
 
 
 # Guilds
@@ -40,7 +40,7 @@ async def create_guild(request: ControlRequest) -> Any:
     _only(request, "name", "owner", "bot")
     world, name = request.world, str(request.need("name"))
     if any(guild["name"] == name for guild in world.all("guild")):
-        raise ControlError("name_taken", f"There is a guild {name} already.")
+        raise ControlError("name_taken", f"There is already a guild {name}.")
     first = request.guild(world.meta("guild"))
     owner = request.user(request.body.get("owner") or first["owner_id"])
     guild = add_guild(world, name, owner_id=owner["id"])
@@ -71,7 +71,7 @@ async def edit_guild(request: ControlRequest) -> Any:
 async def delete_guild(request: ControlRequest) -> Any:
     world, guild = request.world, request.guild(request.params["id"])
     if guild["id"] == world.meta("guild"):
-        raise ControlError("first_guild", "The first guild stays; reset makes the starting world again.")
+        raise ControlError("first_guild", "The first guild cannot be deleted; reset brings back the starting world.")
     found = guild_state(world, guild)
     if world.member(guild["id"], world.bot_id):
         world.emit(Event(name="GUILD_DELETE", body={"id": guild["id"]}, guild_id=guild["id"]))
@@ -99,13 +99,13 @@ async def create_channel(request: ControlRequest) -> Any:
         )
     guild, name = request.guild(), str(request.need("name"))
     if any(channel["name"] == name for channel in world.channels_of(guild["id"])):
-        raise ControlError("name_taken", f"There is a channel {name} already.")
+        raise ControlError("name_taken", f"There is already a channel {name}.")
     if kind == "thread":
         parent = request.channel(request.need("parent"))
         owner = request.person()["id"] if "as" in request.body else guild["owner_id"]
         return channel_state(world, open_thread(world, parent, name, owner_id=owner))
     if kind != "text":
-        raise ControlError("bad_type", "type is text, thread or dm.")
+        raise ControlError("bad_type", "type must be text, thread or dm.")
     channel = add_channel(world, guild["id"], name, nsfw=bool(request.body.get("nsfw")))
     channel = _with_overwrites(request, guild, channel)
     world.put("channel", channel["id"], channel)
@@ -166,7 +166,7 @@ async def create_member(request: ControlRequest) -> Any:
     known = next((u for u in world.all("user") if name.lower() in (u["username"], u["global_name"].lower())), None)
     user = known or add_user(world, name, dms_open=bool(request.body.get("dms_open", True)))
     if world.member(guild["id"], user["id"]):
-        raise ControlError("name_taken", f"{name} is a member already.")
+        raise ControlError("name_taken", f"{name} is already a member.")
     if user["bot"]:
         member = invite_bot(world, guild["id"])
         world.emit(Event(name="GUILD_CREATE", body=guild_create(world, guild, joined=True), guild_id=guild["id"]))
@@ -239,7 +239,7 @@ async def create_role(request: ControlRequest) -> Any:
     _only(request, "name", "guild", "permissions")
     guild, name = request.guild(), str(request.need("name"))
     if any(role["name"] == name for role in request.world.roles_of(guild["id"])):
-        raise ControlError("name_taken", f"There is a role {name} already.")
+        raise ControlError("name_taken", f"There is already a role {name}.")
     role = add_role(request.world, guild["id"], name, _bits(request.body.get("permissions", 0)))
     _tell_role(request.world, "CREATE", role)
     return role_state(role)
@@ -259,7 +259,7 @@ async def delete_role(request: ControlRequest) -> Any:
     world, guild = request.world, request.guild()
     role = request.role(request.params["id"], guild)
     if role["id"] == guild["id"]:
-        raise ControlError("role_stays", "The role of everyone stays.")
+        raise ControlError("role_stays", "The everyone role cannot be deleted.")
     for member in world.members_of(guild["id"]):
         if role["id"] in member["roles"]:
             roles = [key for key in member["roles"] if key != role["id"]]

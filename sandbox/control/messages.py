@@ -28,7 +28,7 @@ async def write(request: ControlRequest) -> Any:
     if not content.strip() and not files:
         raise ControlError("empty_message", "An empty message cannot be sent.")
     if len(content) > 2000:
-        raise ControlError("too_long", "A message has at most 2000 characters.")
+        raise ControlError("too_long", "A message can have at most 2000 characters.")
     needed = [
         "send_messages_in_threads" if is_thread(channel) else "send_messages",
         *(["attach_files"] if files else []),
@@ -53,7 +53,7 @@ async def change(request: ControlRequest) -> Any:
         raise ControlError("not_the_author", "Only its author may edit a message.", status=403)
     content = str(request.need("content"))
     if len(content) > 2000 or not (content.strip() or record["attachments"]):
-        raise ControlError("bad_content", "A message has 1 to 2000 characters.")
+        raise ControlError("bad_content", "A message must have 1 to 2000 characters.")
     messages.edit(request.world, record, content=content)
     return {}
 
@@ -76,7 +76,7 @@ async def read(request: ControlRequest) -> Any:
     channel = request.seen_channel(user, request.query.get("channel") or request.need("channel"))
     after = request.query.get("after") or "0"
     if not after.isdecimal():
-        raise ControlError("wrong_field", "after is a message's id.")
+        raise ControlError("wrong_field", "after must be a message's id.")
     records = request.world.messages_in(channel["id"])
     seen = (r for r in records if int(r["id"]) > int(after) and visible(request.world, r, user))
     return [shown(request.world, record) for record in seen]

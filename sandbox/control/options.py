@@ -45,7 +45,7 @@ class Resolved:
     def place(self, value: Any, kinds: list[int] | None) -> str:
         channel = self.request.seen_channel(self.user, value)
         if kinds and channel["type"] not in kinds:
-            raise ControlError("wrong_channel_type", f"{channel['name']} is not of the kind that is asked for.")
+            raise ControlError("wrong_channel_type", f"{channel['name']} is not the kind of channel that is asked for.")
         return self._keep("channels", channel["id"], partial_channel(self.request.world, channel, self.user["id"]))
 
     def either(self, value: Any) -> str:

@@ -23,7 +23,7 @@ def check_sender(request: web.Request) -> None:
     """Refuse any request that a page of another site made."""
     host = request.headers.get("Host", "")
     if not _is_local_name(host):
-        raise ControlError("foreign_host", "The sandbox is reached by its address or as localhost only.", status=403)
+        raise ControlError("foreign_host", "The sandbox is reached only by its address or as localhost.", status=403)
     origin = request.headers.get("Origin")
     if origin is not None and urlsplit(origin).netloc != host:
         raise ControlError("foreign_origin", "Another site may not use this interface.", status=403)

@@ -37,7 +37,7 @@ class ControlRequest:
         """The one who acts: `as`, an id or a name."""
         user = self.user(self.need("as") if key is None else key)
         if user["bot"]:
-            raise ControlError("not_a_person", f"{user['global_name']} is a bot; act as a person.")
+            raise ControlError("not_a_person", f"{user['global_name']} is a bot; choose a person to act as.")
         return user
 
     def user(self, key: Any) -> Json:
@@ -113,7 +113,7 @@ def visible(world: World, record: Json, user: Json) -> bool:
 def upload_of(file: Any, sandbox: Sandbox) -> Upload:
     """A FILE of the control interface as an upload; too large a file is refused as a person's client would."""
     if not isinstance(file, dict) or not isinstance(file.get("filename"), str) or "data" not in file:
-        raise ControlError("bad_file", "A file is {filename, content_type, data: base64}.")
+        raise ControlError("bad_file", "A file must be {filename, content_type, data: base64}.")
     try:
         data = base64.b64decode(file["data"], validate=True)
     except (binascii.Error, ValueError, TypeError):

@@ -22,11 +22,11 @@ async def wait(request: ControlRequest) -> Any:
     channel = request.seen_channel(user)
     until = request.need("until")
     if not isinstance(until, dict):
-        raise ControlError("wrong_field", f"until is an object of {', '.join(sorted(KNOWN))}.")
+        raise ControlError("wrong_field", f"until must be an object of {', '.join(sorted(KNOWN))}.")
     if unknown := set(until) - KNOWN:
-        raise ControlError("unknown_field", f"until knows no {', '.join(sorted(unknown))}.")
+        raise ControlError("unknown_field", f"until does not take {', '.join(sorted(unknown))}.")
     if until.get("deleted") and not until.get("message"):
-        raise ControlError("missing_field", "deleted needs the message that goes.")
+        raise ControlError("missing_field", "deleted needs the message to wait for.")
     woken = asyncio.Event()
 
     def listen(event: Event) -> None:

@@ -183,7 +183,7 @@ export class Composer {
     const name = line.split(/\s/)[0];
     const near = nearest(this.#commands, line);
     if (!this.#commands.length) return notice("The bot has registered no commands yet. Is it running?");
-    notice(near ? `There is no ${name}. Did you mean /${near.name}?` : `There is no ${name}. Type / to see what there is.`);
+    notice(near ? `There is no ${name}. Did you mean /${near.name}?` : `There is no ${name}. Type / to see them all.`);
   }
 
   #about(words, { reply = null, editing = null } = {}) {

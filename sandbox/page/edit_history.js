@@ -16,5 +16,5 @@ export async function showHistory(anchor, message, names, fetchMessage) {
   const full = (await fetchMessage(message.id)) ?? message;
   // The last entry is what stands there now.
   const list = (full.history ?? []).slice(0, -1).map((entry) => version(entry, names));
-  openPopover(anchor, el("section", { class: "history", tabIndex: 0, "aria-label": "Earlier versions" }, el("h2", {}, "Earlier versions"), list.length ? el("ol", {}, list) : el("p", {}, "The sandbox kept none.")));
+  openPopover(anchor, el("section", { class: "history", tabIndex: 0, "aria-label": "Earlier versions" }, el("h2", {}, "Earlier versions"), list.length ? el("ol", {}, list) : el("p", {}, "The sandbox has kept none.")));
 }

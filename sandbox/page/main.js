@@ -126,7 +126,7 @@ function onEntry(entry) {
 
 addEventListener("message-link", async ({ detail }) => {
   const channel = state.places().find((one) => one.id === detail.channel);
-  if (!channel) return notice("That message is not in a place that you can see.");
+  if (!channel) return notice("That message is in a channel that you cannot see.");
   if (channel.id !== state.channel?.id) {
     state.go({ channel });
     await loading;

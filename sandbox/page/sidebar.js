@@ -89,7 +89,7 @@ export class Sidebar {
     const roles = bot ? [offline ? "offline" : "bot"] : [owner && "owner", ...roleNames(member, state.names)].filter(Boolean);
     const apps = bot ? [] : state.world.commands.filter((command) => command.type === USER_APP);
     const open = (event) => openMenu(event.currentTarget, [{ heading: displayName(member) },
-      bot && { label: "Write to it directly", icon: "reply", run: () => this.onDirect() },
+      bot && { label: "Send it a direct message", icon: "reply", run: () => this.onDirect() },
       !bot && { label: `Be ${displayName(member)}`, run: () => state.go({ person: member }) },
       ...apps.map((command) => ({ label: command.name, icon: "apps", run: () => this.onUserApp(command.name, member) }))]);
     return el("li", {}, el("button", { type: "button", class: offline ? "member away" : "member", "aria-haspopup": "menu", on: { click: open } },

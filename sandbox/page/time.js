@@ -41,7 +41,7 @@ setInterval(tick, 1000);
 export function timestamp(seconds, style = "f") {
   const ms = seconds * 1000;
   const stamp = new Date(ms);
-  if (Number.isNaN(stamp.getTime())) return el("span", {}, "an impossible time");
+  if (Number.isNaN(stamp.getTime())) return el("span", {}, "an invalid time");
   const node = el("time", { class: "stamp", dateTime: stamp.toISOString(), title: formatted(ms, "F") });
   if (style === "R") {
     node.dataset.ms = String(ms);

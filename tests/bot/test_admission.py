@@ -41,9 +41,9 @@ async def test_a_spent_quota_says_when_it_renews_and_leaves_relax_open(tmp_path:
         (
             "0.001",
             Lane.FAST,
-            r"more than the 0\.1 s of a month\. In relax .* fewer `--steps` or a smaller `--count`\.$",
+            r"more than the 0\.1 s you get in a month\. In relax .* fewer `--steps` or a smaller `--count`\.$",
         ),
-        ("0.01", Lane.TURBO, r"about 0\.7 s of fast time \(in turbo .*\), more than the 0\.6 s of a month"),
+        ("0.01", Lane.TURBO, r"about 0\.7 s of fast time \(in turbo .*\), more than the 0\.6 s you get in a month"),
     ],
 )
 async def test_a_job_that_a_whole_month_does_not_cover_is_promised_no_renewal(
@@ -111,7 +111,7 @@ async def test_a_job_admitted_as_the_month_turns_has_the_new_months_time(tmp_pat
 
 async def test_a_job_of_too_much_work_is_refused_by_its_total(tmp_path: Path) -> None:
     async with headless_bot(tmp_path, DARKROOM_MAX_WORK="10", **NO_WORKER) as bot:
-        with pytest.raises(Refused, match="105 megapixel steps, and 10 is the most") as caught:
+        with pytest.raises(Refused, match="105 megapixel steps, and the most is 10") as caught:
             await bot.imagine("big", width=512, height=512, steps=100)
         assert caught.value.prompt == "big"
 
@@ -122,12 +122,12 @@ async def test_the_two_numbers_of_too_much_work_differ_and_the_cure_can_be_done(
         for wishes, told in (
             (
                 {"steps": 10},
-                "0.164 megapixel steps, and 0.160 is the most. Take fewer `--steps` or a smaller `--count`.",
+                "0.164 megapixel steps, and the most is 0.160. Use fewer `--steps` or a smaller `--count`.",
             ),
-            ({"steps": 40, "count": 1}, "0.164 megapixel steps, and 0.160 is the most. Take fewer `--steps`."),
+            ({"steps": 40, "count": 1}, "0.164 megapixel steps, and the most is 0.160. Use fewer `--steps`."),
             (
                 {"steps": 10, "kind": Kind.VARIATION, "source": Source(job=grid.id, index=0)},
-                "of its picture: make that",
+                "as its picture: make that",
             ),
         ):
             with pytest.raises(Refused) as caught:
@@ -144,7 +144,7 @@ async def test_a_blocked_word_is_refused_before_anything_is_stored(tmp_path: Pat
 
 async def test_a_nearly_full_disk_stops_admission_with_a_sentence(tmp_path: Path) -> None:
     async with headless_bot(tmp_path, DARKROOM_DISK_FREE_MB="999999999", **NO_WORKER) as bot:
-        with pytest.raises(DiskFull, match="no new job is taken"):
+        with pytest.raises(DiskFull, match="no new jobs are accepted"):
             await bot.imagine()
 
 
@@ -175,10 +175,10 @@ async def test_a_source_that_never_was_is_gone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"tile": True}, "cannot make the edges meet"),
+        ({"tile": True}, "cannot make pictures that tile"),
         ({"kind": Kind.DESCRIBE}, "describes pictures"),
-        ({"loras": (Lora(name="glow"),)}, "`glow` is not here any more"),
-        ({"model": "gone"}, "not here any more"),
+        ({"loras": (Lora(name="glow"),)}, "`glow` is no longer here"),
+        ({"model": "gone"}, "no longer here"),
     ],
 )
 async def test_what_the_model_lacks_is_said_before_anything_is_stored(tmp_path: Path, changes: Any, told: str) -> None:

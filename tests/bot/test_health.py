@@ -26,4 +26,4 @@ async def test_after_a_clean_stop_nothing_says_that_a_bot_runs(tmp_path: Path, m
     loop.call_soon(go_on.set)
     await asyncio.wait([keeping])
     assert keeping.cancelled()
-    assert health.check(tmp_path, time.time()) == (False, f"No bot runs on {tmp_path}.")
+    assert health.check(tmp_path, time.time()) == (False, f"No bot is running on {tmp_path}.")

@@ -70,7 +70,7 @@ async def test_a_discord_that_does_not_answer_is_said_at_once_and_at_the_end(cap
     with pytest.raises(Unreachable, match=r"does not answer.*DISCORD_API_URL"):
         await until_reachable("http://127.0.0.1:9", seconds=0.5, silent_seconds=0.0)
     assert [record.getMessage() for record in caplog.records] == [
-        "http://127.0.0.1:9 does not answer yet; it is tried for another 0 s."
+        "http://127.0.0.1:9 does not answer yet; trying for another 0 s."
     ]
 
 
@@ -80,7 +80,7 @@ async def test_a_second_bot_on_the_same_data_says_so_and_stops(tmp_path: Path) -
         first = await start(tmp_path / "data", **environ)
         await _online(sandbox)
         second = await start(tmp_path / "data", **environ)
-        assert "already runs" in await said(second)
+        assert "already running" in await said(second)
         assert second.returncode == 3
         first.terminate()
         words = await said(first)
@@ -113,7 +113,7 @@ async def test_sigterm_in_the_middle_of_a_job_loses_nothing_and_ends_in_time(tmp
         (row,) = lane.rows("SELECT * FROM job")
         assert row["token"] not in words
         assert (row["state"], row["strikes"]) == ("queued", 0)
-        assert "Darkroom restarts, then this goes on" in (await lane.messages())[-1]["content"]
+        assert "Darkroom is restarting, then this continues" in (await lane.messages())[-1]["content"]
         quick = {"DARKROOM_WORKER_COMMAND": shlex.join([*FAKE_WORKER, "--step-ms", "1"])}
         again = await start(lane.data, **(environ | quick))
         await lane.settled()
@@ -163,7 +163,7 @@ async def test_unknown_words_are_answered_with_the_known_ones(tmp_path: Path) ->
 
 
 def test_health_reads_the_sign_of_life(tmp_path: Path) -> None:
-    assert health.check(tmp_path, 100.0) == (False, f"No bot runs on {tmp_path}.")
+    assert health.check(tmp_path, 100.0) == (False, f"No bot is running on {tmp_path}.")
     sign = {"at": 100.0, "connected": True, "worker": "online"}
     (tmp_path / "health.json").write_text(json.dumps(sign))
     assert health.check(tmp_path, 110.0)[0]
@@ -184,4 +184,4 @@ async def test_sigterm_ends_a_bot_that_still_waits_for_discord(tmp_path: Path) -
     bot.terminate()
     await said(bot)
     assert bot.returncode == 0
-    assert health.check(tmp_path / "data", time.time()) == (False, f"No bot runs on {tmp_path / 'data'}.")
+    assert health.check(tmp_path / "data", time.time()) == (False, f"No bot is running on {tmp_path / 'data'}.")

@@ -66,7 +66,7 @@ def test_only_configured_servers_and_channels_are_served() -> None:
     rules.check_place("5", SERVER, CHANNEL)
     rules.check_place("5", SERVER, THREAD, CHANNEL)
     rules.check_place("5", None, "77")
-    with pytest.raises(NotAllowed, match="not served"):
+    with pytest.raises(NotAllowed, match="does not work in this server"):
         rules.check_place("5", OTHER, CHANNEL)
     with pytest.raises(NotAllowed, match=f"Try <#{CHANNEL}>"):
         rules.check_place("5", SERVER, THREAD, beside=(CHANNEL, THREAD))

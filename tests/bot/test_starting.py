@@ -42,7 +42,7 @@ def test_a_damaged_database_is_said_alike_by_the_doctor_and_the_start(tmp_path: 
 def test_a_misspelt_setting_is_said_by_the_doctor_and_the_start_and_stops_neither(tmp_path: Path) -> None:
     (tmp_path / "darkroom.sqlite3").write_bytes(b"no database " * 500)  # or the bot would run
     environ = NO_DISCORD | {"DARKROOM_DATA": str(tmp_path), "DARKROOM_RUNING": "5"}
-    said = "DARKROOM_RUNING is no setting. Did you mean DARKROOM_RUNNING?"
+    said = "DARKROOM_RUNING is not a setting. Did you mean DARKROOM_RUNNING?"
     assert f"WARNING bot.main: {said}" in run("bot.py", **environ).stderr
     assert f"·     {said}\n" in run("bot.py", "doctor", **environ).stdout
 
@@ -52,7 +52,7 @@ def test_a_busy_port_for_far_workers_ends_the_bot_with_its_cure(tmp_path: Path) 
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         done = run("bot.py", **NO_DISCORD, DARKROOM_DATA=str(tmp_path), DARKROOM_WORKER_LISTEN=where)
     assert done.returncode == 2
-    assert f"darkroom: DARKROOM_WORKER_LISTEN is “{where}”, and another program listens there." in done.stderr
+    assert f"darkroom: DARKROOM_WORKER_LISTEN is “{where}”, but another program is listening there." in done.stderr
     assert "Traceback" not in done.stderr
 
 

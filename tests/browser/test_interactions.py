@@ -63,7 +63,7 @@ async def test_missing_text_and_unknown_commands_are_told_before_anything_is_sen
     await page.get_by_role("alert").get_by_text("Did you mean /imagine?").wait_for()
     await entry(page).fill("/nonsense")
     await entry(page).press("Enter")
-    await page.get_by_role("alert").get_by_text("There is no /nonsense. Type / to see what there is.").wait_for()
+    await page.get_by_role("alert").get_by_text("There is no /nonsense. Type / to see them all.").wait_for()
     assert await pages.control.messages(as_="alice", channel=channel["name"]) == []
 
 
@@ -137,7 +137,7 @@ async def test_direct_channel_is_called_by_the_name_of_the_bot(pages: PageFixtur
     page = await pages.open("alice", channel)
     assert await page.get_by_placeholder(f"Message #{channel['name']}, or").count() == 1
     await page.get_by_role("list").get_by_role("button", name="Darkroom bot").click()
-    await page.get_by_role("menuitem", name="Write to it directly").click()
+    await page.get_by_role("menuitem", name="Send it a direct message").click()
     await page.get_by_placeholder("Message @Darkroom, or").wait_for()
     assert await page.title() == "@Darkroom · Darkroom sandbox"
 

@@ -5,6 +5,8 @@ import os
 from functools import partial
 
 from cogs import help as help_cog
+from core.cost import MULTIPLIER
+from core.job import Lane
 from core.parameters import PARAMETERS
 from tests.harness import weight_files
 from tests.harness.running_sandbox import running_sandbox
@@ -23,7 +25,7 @@ async def test_info_tells_plan_time_jobs_and_gpu(tmp_path):
         )
         assert "renews" in told["content"] and ":R>" in told["content"]
         assert f"/{first['id']} · a red boat" in told["content"]
-        assert "**Waiting** none" in told["content"] and "**GPU** ready, came up" in told["content"]
+        assert "**Waiting** none" in told["content"] and "**GPU** ready, started" in told["content"]
 
 
 async def test_info_says_when_the_gpu_is_away_and_where_my_job_stands(tmp_path):
@@ -48,11 +50,12 @@ async def test_relax_and_fast_are_remembered(tmp_path):
 async def test_turbo_is_remembered_and_its_price_is_said(tmp_path):
     async with sandboxed_bot(tmp_path, "--load-seconds 60") as bot:
         said = await bot.answer("turbo")
-        assert said["ephemeral"] and "counts 2 times" in said["content"]
+        assert said["ephemeral"] and "counts double" in said["content"]
         assert "turbo" in (await bot.imagine("a red boat"))["content"].split("\n")[1]
-        assert "**Lane** turbo, each second of GPU time counts 2 times" in (await bot.answer("info"))["content"]
+        assert "**Lane** turbo, each second of GPU time counts double" in (await bot.answer("info"))["content"]
         await bot.answer("fast")
         assert "counts" not in (await bot.answer("info"))["content"]
+    assert MULTIPLIER[Lane.TURBO] == 2, "as the sentence says"
 
 
 async def test_help_has_short_pages_with_every_parameter(tmp_path):
@@ -108,7 +111,11 @@ async def test_why_the_gpu_is_away_is_told_to_owners_and_escaped_and_members_hea
         owners = (await bot.answer("info", as_="alice"))["content"]
         assert "mo\\_dels" in owners and "\\*no\\*" in owners and len(owners) < 1000
         members = (await bot.answer("info", as_="dave"))["content"]
-        assert "its owner finds why in the log" in members and "srv" not in members and "DARKROOM" not in members
+        assert (
+            "the bot's owner can find the reason in the log" in members
+            and "srv" not in members
+            and "DARKROOM" not in members
+        )
 
 
 async def test_commands_are_registered_only_when_they_changed(tmp_path):

@@ -54,7 +54,7 @@ async def test_midjourneys_parameters_are_passed_over_with_one_small_line(tmp_pa
 async def test_more_steps_than_there_are_are_said_in_one_small_line(tmp_path):
     async with sandboxed_bot(tmp_path) as bot:
         first = await bot.imagine("a red boat --quality 4 --steps 100 --v 7")
-        assert "\n-# Ignored: --v\n-# 400 steps were asked for; 100 are the most.\n" in first["content"]
+        assert "\n-# Ignored: --v\n-# 400 steps were asked for; the most is 100.\n" in first["content"]
         assert "100 steps" in first["content"]
 
 
@@ -118,7 +118,7 @@ async def test_two_presses_on_run_it_in_relax_make_one_job(tmp_path):
         again = await bot.answer("imagine", prompt="a red boat")
         both = await asyncio.gather(*[bot.press(refused, "Run it in relax") for _ in range(2)])
         assert sorted(answer["ephemeral"] for answer in both) == [False, True]
-        assert "under way already: https://discord.com/channels" in next(a for a in both if a["ephemeral"])["content"]
+        assert "already under way: https://discord.com/channels" in next(a for a in both if a["ephemeral"])["content"]
         other = await bot.press(again, "Run it in relax")
         assert not other["ephemeral"], "the same words refused a second time are a wish of their own"
 
@@ -158,7 +158,7 @@ async def test_two_presses_at_once_make_one_job(tmp_path):
         grid = await bot.done(await bot.imagine("a red boat"))
         both = await asyncio.gather(bot.press(grid, "V2"), bot.press(grid, "V2"))
         assert sorted(answer["ephemeral"] for answer in both) == [False, True]
-        assert "under way already: https://discord.com/channels" in next(a for a in both if a["ephemeral"])["content"]
+        assert "already under way: https://discord.com/channels" in next(a for a in both if a["ephemeral"])["content"]
         parent = {"parent": (await bot.job(grid)).id}
         children = await bot.parts.services.db.read("SELECT id FROM job WHERE source_job = :parent", parent)
         assert len(children) == 1
@@ -236,7 +236,7 @@ async def test_a_grid_that_waited_for_a_model_that_is_gone_says_so_once_and_agai
             first = await bot.imagine("a red boat")
         async with running_bot(sandbox, tmp_path / "data") as bot:
             failed = await bot.done(first)
-            assert "a model that is not here any more" in failed["content"] and failed["content"].count("charged") == 1
+            assert "a model that is no longer here" in failed["content"] and failed["content"].count("charged") == 1
             assert (await bot.done(await bot.press(failed, "🔄")))["attachments"]
 
 

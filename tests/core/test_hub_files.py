@@ -98,7 +98,7 @@ def test_what_the_hub_says_becomes_a_value_without_names_that_lead_out() -> None
 
 def test_a_repository_without_a_model_says_what_it_has() -> None:
     bare = Repository(id="owner/name", revision="0", files={"one.safetensors": RemoteFile(size=1)})
-    with pytest.raises(NoModel, match=r"One file of it may be: owner/name/one\.safetensors"):
+    with pytest.raises(NoModel, match=r"Perhaps you want one file of it: owner/name/one\.safetensors"):
         check_folder(bare)
     with pytest.raises(NoModel, match=r"It has one\.safetensors"):
         single(bare, "two.safetensors")

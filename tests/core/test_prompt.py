@@ -66,7 +66,7 @@ def test_the_ratio_may_be_said_in_several_ways(text):
 def test_more_steps_than_there_are_become_the_most_and_a_note_says_so():
     parsed = read("a boat --quality 4 --steps 100")
     assert parsed.request.steps == 100
-    assert parsed.notes == ("400 steps were asked for; 100 are the most.",)
+    assert parsed.notes == ("400 steps were asked for; the most is 100.",)
     assert read("a boat --quality 2 --steps 50").notes == ()
 
 
@@ -85,8 +85,8 @@ def test_a_comma_may_stand_before_a_parameter():
 
 
 def test_the_size_that_a_ratio_became_is_said_and_so_is_a_shape_that_the_model_cannot_draw():
-    assert read("a cat --ar 1:4").notes == ("1:4 is 160×384 here, the nearest that the model draws.",)
-    assert read("a cat --ar 16:9").notes == ("16:9 is 352×192 here, 11:6.",)
+    assert read("a cat --ar 1:4").notes == ("Drawn at 160×384 (5:12), the nearest to 1:4 that this model has.",)
+    assert read("a cat --ar 16:9").notes == ("Drawn at 352×192 (11:6), the nearest to 16:9 that this model has.",)
     assert read("a cat --ar 1:1").notes == ()
 
 
@@ -99,7 +99,7 @@ def test_a_second_no_adds_to_the_first():
     assert read("a boat --no 人 --no 车").request.negative == "人, 车"
 
 
-def test_midjourneys_own_parameters_are_passed_over_and_named():
+def test_midjourneys_own_parameters_are_ignored_and_named():
     parsed = read("a boat --weird 30 --v 6.1 --sref https://a.example/1.png https://a.example/2.png --raw --seed 9")
     assert parsed.ignored == ("--weird", "--v", "--sref", "--raw")
     assert parsed.unread == ("30", "6.1", "https://a.example/1.png https://a.example/2.png")
@@ -125,23 +125,23 @@ def test_midjourneys_own_parameters_are_passed_over_and_named():
         ("a boat --seed 7 on the sea", "on", "Words come first"),
         ("a boat --fast now", "now", "Words come first"),
         ("a boat --seed 7 --seed 8", "--seed", "twice"),
-        ("a boat --fast --relax", "--relax", "exclude"),
-        ("a boat --turbo --fast", "--fast", "`--turbo` and `--fast` exclude"),
-        ("a boat --relax --turbo", "--turbo", "exclude"),
+        ("a boat --fast --relax", "--relax", "used together"),
+        ("a boat --turbo --fast", "--fast", "`--turbo` and `--fast` cannot be used together"),
+        ("a boat --relax --turbo", "--turbo", "used together"),
         ("a boat --model sdlx", "sdlx", "`sdxl`"),
         ("a boat --model pos", "pos", "`postcard`"),
-        ("a boat --model zzz", "zzz", "Here are: `flux`, `postcard`, `sdxl`, `styled`."),
+        ("a boat --model zzz", "zzz", "Available: `flux`, `postcard`, `sdxl`, `styled`."),
         ("a boat --model flux-dev", "flux-dev", "python bot.py models add flux-dev"),
         ("a boat --lora inc:0.5", "inc:0.5", "`ink`"),
         ("a boat --lora ink:3", "ink:3", "-2 to 2"),
         ("a boat --lora ink:", "ink:", "-2 to 2"),
         ("a boat --lora ink --lora ink:0.5", "ink:0.5", "named twice"),
         ("a boat --model sdxl --lora glow", "glow", "`--model styled`"),
-        ("a boat --lora a --lora b --lora c --lora d --lora e", "--lora", "may be said 4 times"),
+        ("a boat --lora a --lora b --lora c --lora d --lora e", "--lora", "may be given up to 4 times"),
         ("a boat --model flux --sampler euler", "euler", "cannot use the sampler `euler`"),
-        ("a boat::1000", "", "100 is the most"),
+        ("a boat::1000", "", "the most is 100"),
         ("a boat::1 a tree::-2", "", "must be above 0"),
-        ("a (red:1.3) boat --model flux", "", "cannot weigh"),
+        ("a (red:1.3) boat --model flux", "", "cannot weight"),
         ("a boat --chaos 101", "101", "0 to 100"),
         ("a boat --stylize 1001", "1001", "0 to 1000"),
         ("a boat --model flux --tile", "--tile", "`--model postcard`"),
@@ -150,9 +150,9 @@ def test_midjourneys_own_parameters_are_passed_over_and_named():
         ("  ", "", "no words"),
         ("...", "", "no words"),
         ("\u200d", "", "no words"),
-        ("a dog--steps 4", "--steps", "a word of its own"),
+        ("a dog--steps 4", "--steps", "a separate word"),
         ("a cat -- ar 3:2", "-- ar", "`--ar`"),
-        ("a cat --no dog--steps 4", "--steps", "a word of its own"),
+        ("a cat --no dog--steps 4", "--steps", "a separate word"),
     ],
 )
 def test_a_mistake_names_the_word_the_range_and_the_right_name(text, word, told):
@@ -167,7 +167,7 @@ def test_another_model_brings_its_own_sizes_and_defaults():
     parsed = read("a boat --model sdxl --ar 16:9")
     request = parsed.request
     assert (request.model, request.width, request.height, request.steps) == ("sdxl", 1344, 768, XL.steps)
-    assert parsed.notes == ("Drawn by `sdxl`.", "16:9 is 1344×768 here, 7:4.")
+    assert parsed.notes == ("Drawn by `sdxl`.", "Drawn at 1344×768 (7:4), the nearest to 16:9 that this model has.")
     assert read("a boat --model POSTCARD").notes == ()
 
 
@@ -237,7 +237,7 @@ def test_too_long_prompts_are_refused_with_the_limit():
 def test_of_too_many_words_their_own_length_is_said_and_not_that_of_the_parameters_behind():
     text = f"{'boat ' * 300}sea --no {'fog ' * 120}"
     error = wrong(text)
-    assert error.sentence == "The prompt's words have 1,503 characters; 1,500 are the most."
+    assert error.sentence == "The prompt's words have 1,503 characters; the most is 1,500."
     assert (error.prompt, text[error.start :].startswith("sea")) == (text, True)
 
 

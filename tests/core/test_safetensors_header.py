@@ -110,7 +110,7 @@ def test_a_checkpoint_is_no_lora_and_a_lora_is_no_checkpoint():
         (b"GGUF\x03\x00\x00\x00", "GGUF"),
         (b"version https://git-lfs", "LFS pointer"),
         (b"<!DOCTYPE html>", "web page"),
-        (b"", "before it has begun"),
+        (b"", "cut off before its header"),
         (struct.pack("<Q", MAX_HEADER + 1) + b"{}", "no safetensors header"),
         (struct.pack("<Q", 90) + b'{"a"', "inside its header"),
         (struct.pack("<Q", 4) + b"nope", "damaged"),

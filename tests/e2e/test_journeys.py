@@ -108,7 +108,7 @@ async def test_a_running_job_can_be_cancelled_by_its_owner_and_nobody_else(tmp_p
     async with sandboxed_bot(tmp_path, "--step-ms 100") as bot:
         first = await bot.imagine("a red boat --steps 100", as_="carol")
         refused = await bot.press(first, "Cancel", as_="dave")
-        assert refused["ephemeral"] and "Only who asked" in refused["content"]
+        assert refused["ephemeral"] and "Only the person who asked" in refused["content"]
         await bot.control.press(as_="carol", message=first["id"], label="Cancel")
         ended = await bot.done(first)
         assert ended["content"].endswith("Cancelled.") and ended["attachments"] == []

@@ -153,7 +153,7 @@ async def test_a_file_dropped_into_cogs_serves_a_command_a_button_with_a_form_an
                 more = {"custom_id": "ask:mood"} if "values" in press else {}
                 gone = await sandbox.control.press(as_="alice", **press, **more)
                 assert gone["response"]["ephemeral"]
-                assert "not installed here any more" in gone["response"]["message"]["content"]
+                assert "no longer installed here" in gone["response"]["message"]["content"]
 
 
 async def test_a_feature_that_cannot_be_loaded_is_named_with_the_cure(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_file_in_the_place_of_the_folder_is_not_taken_for_a_bad_port(tmp_path:
 def test_a_world_that_cannot_be_opened_is_no_other_sandbox(tmp_path: Path) -> None:
     (tmp_path / "world.sqlite3").mkdir()
     assert "Another sandbox" not in refused(tmp_path)
-    assert "Give this user that folder" in refused(tmp_path)
+    assert "Let this user write there" in refused(tmp_path)
 
 
 def test_a_damaged_world_is_said_with_what_to_do(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_damaged_world_is_said_with_what_to_do(tmp_path: Path) -> None:
 def test_only_a_locked_world_is_another_sandboxs(tmp_path: Path) -> None:
     first = startup.open_sandbox(Config(data=tmp_path, base="http://x"))
     try:
-        assert refused(tmp_path).startswith(f"Another sandbox uses {tmp_path}. Stop it")
+        assert refused(tmp_path).startswith(f"Another sandbox is using {tmp_path}. Stop it")
     finally:
         first.close()
 
@@ -88,7 +88,7 @@ def test_blanks_count_as_left_out(tmp_path: Path) -> None:
 
 
 def test_a_home_that_nobody_has_is_said() -> None:
-    with pytest.raises(CannotStart, match=r"DARKROOM_DATA is “~nobodyxx/d”.*Write the path out"):
+    with pytest.raises(CannotStart, match=r"DARKROOM_DATA is “~nobodyxx/d”.*Write out the full path"):
         settings.read({"DARKROOM_DATA": "~nobodyxx/d"}, NOWHERE)
 
 

@@ -36,7 +36,7 @@ class Scene:
     async def finish_job(self) -> None:
         """What the scheduler and delivery would do with the next job in line."""
         jobs = self.services.jobs
-        claim = await jobs.claim(boot="test", worker="test", room=Capacity())
+        claim = await jobs.claim(boot="test", worker="test", capacity=Capacity())
         assert claim is not None
         job = claim.job
         await jobs.started(job.id, job.attempt, MADE)
@@ -125,7 +125,7 @@ async def test_cancel_is_for_who_asked(tmp_path):
     async with scene(tmp_path) as stage:
         result = await stage.alice.slash(stage.channel, "imagine", prompt="a red boat")
         refused = await stage.bob.click(result.response.message, label="Cancel")
-        assert refused.ephemeral and "Only who asked" in refused.response.content
+        assert refused.ephemeral and "Only the person who asked" in refused.response.content
         await stage.alice.click(result.response.message, label="Cancel")
         await stage.deliver()
         assert stage.channel.last_message.content.endswith("Cancelled.")

@@ -24,7 +24,7 @@ async def db(folder):
 
 
 async def test_a_second_process_is_told_who_holds_the_folder_and_what_to_do(folder, db):
-    with pytest.raises(AlreadyRunning, match=r"already runs on .*process \d+.*DARKROOM_DATA"):
+    with pytest.raises(AlreadyRunning, match=r"already running on .*process \d+.*DARKROOM_DATA"):
         async with Database.open(folder / "data"):
             pytest.fail("it opened twice")
 

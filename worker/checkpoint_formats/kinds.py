@@ -98,7 +98,7 @@ def read_model_index(folder: Path, model: str) -> Mapping[str, Any]:
             return dict(index)
     except (ValueError, AttributeError):
         pass
-    raise CannotLoad(f"{path} cannot be read. Is the download whole?")
+    raise CannotLoad(f"{path} cannot be read. Is the download complete?")
 
 
 def check_folder(folder: Path, kind: PipelineKind, index: Mapping[str, Any]) -> None:
@@ -117,5 +117,5 @@ def check_folder(folder: Path, kind: PipelineKind, index: Mapping[str, Any]) -> 
             raise CannotLoad(INPAINTING.format(folder))
 
 
-REFINER = "{} is a refiner: it only goes over the pictures of another model. Use the base model."
-INPAINTING = "{} only fills masks in pictures and makes none from words. Use the model that it was made from."
+REFINER = "{} is a refiner: it only refines the pictures of another model. Use the base model."
+INPAINTING = "{} only fills masks in pictures and makes none from words. Use the model it was made from."

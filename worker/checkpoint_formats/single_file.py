@@ -40,7 +40,7 @@ def read_header(path: Path) -> Header:
     except NotSafetensors as error:
         raise CannotLoad(f"{path.name} {error}. It should be a checkpoint in safetensors format.") from error
     if path.stat().st_size < header.file_bytes:
-        raise CannotLoad(f"{path.name} ends too early: the download is not whole. Fetch it again.")
+        raise CannotLoad(f"{path.name} ends too early: the download is incomplete. Fetch it again.")
     return header
 
 
@@ -73,12 +73,12 @@ def shape_of(header: Header, name: str, *, own_vae: bool = True) -> Shape:
 def _stranger(header: Header) -> str:
     names = " ".join(header.tensors)
     if is_lora(header):
-        return "is a LoRA, not a checkpoint: put it into the folder of LoRAs, and use `--lora` with its name."
+        return "is a LoRA, not a checkpoint: put it into the loras folder, and use `--lora` with its name."
     if "double_blocks." in names:
         return "holds FLUX's transformer, which needs two text encoders beside it: use the whole folder or its hub id."
     if "joint_blocks." in names:
         return "is Stable Diffusion 3 in one file: use its folder in diffusers' format or its hub id."
-    return "is no checkpoint of Stable Diffusion 1, 2 or XL in one file: use a folder in diffusers' format or a hub id."
+    return "is not Stable Diffusion 1, 2 or XL in one file: use a folder in diffusers' format or a hub id."
 
 
 def prediction_of(header: Header, shape: Shape, name: str) -> tuple[str, bool]:

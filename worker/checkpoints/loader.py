@@ -99,7 +99,7 @@ def load(
     except Exception as error:
         # Libraries raise whatever they like on a broken checkpoint; the owner needs one sentence.
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise CannotLoad(f"{model} could not be loaded ({text}). Is the download whole?") from error
+        raise CannotLoad(f"{model} could not be loaded ({text}). Is the download complete?") from error
 
 
 def silence_libraries() -> None:

@@ -82,7 +82,7 @@ def _file(path: Path) -> Path:
         cure = "get it as .safetensors, or convert it; pickled weights are never loaded."
         raise CannotLoad(f"{path.name} is a pickle, which can run anything when it is read: {cure}")
     if path.suffix != ".safetensors":
-        raise CannotLoad(f"{path.name} is no checkpoint: one file has to end in .safetensors.")
+        raise CannotLoad(f"{path.name} is not a checkpoint: a single file has to end in .safetensors.")
     return path
 
 
@@ -105,7 +105,7 @@ def _of_hub(repository: str, file: str, name: str, store: Store, progress: Calla
     home, note = _home(repository, file, name, store.folder)
     if home.exists() and note is None:
         cure = "Move it away, or complete it with `python bot.py models add`."
-        raise CannotLoad(f"{home} is not the whole model {repository}, and was not fetched from there. {cure}")
+        raise CannotLoad(f"{home} is not the complete model {repository}, and was not fetched from there. {cure}")
     try:
         described, files = look_up(repository, file, note.files.keys() if note is not None else ())
         with alone(store.folder, repository, file, progress):
@@ -115,7 +115,7 @@ def _of_hub(repository: str, file: str, name: str, store: Store, progress: Calla
     except HubTrouble as error:
         raise CannotLoad(f"The model {repository} is not here yet. {error.sentence}") from error
     except OSError as error:
-        raise CannotLoad(f"{repository} cannot be fetched into {store.folder} ({error}). Correct that.") from error
+        raise CannotLoad(f"{repository} cannot be fetched into {store.folder} ({error}). Correct this.") from error
     return found or home
 
 

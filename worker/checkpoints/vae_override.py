@@ -54,7 +54,7 @@ def _folder(inner: Path, device: Device) -> Any:
 
 def _file(path: Path, family: str, device: Device) -> Any:
     if path.suffix != ".safetensors":
-        raise CannotLoad(f"{path.name} is no .safetensors file; pickled weights are never loaded.")
+        raise CannotLoad(f"{path.name} is not a .safetensors file; pickled weights are never loaded.")
     if family not in _CONFIG_NAMES:
         raise CannotLoad(f"An autoencoder for {family} has to be a folder in diffusers' format, not {path.name}.")
     config = CONFIGS / _CONFIG_NAMES[family]

@@ -125,9 +125,7 @@ class BackgroundCompiler:
                 artifact_store.discard(folder)
             if not self.idle_signal.stopped.is_set():
                 what = f"{target.spec.kind} for {request.bucket} rows"
-                log.warning(
-                    "Compiling %s failed; it goes on uncompiled. (%s)", what, str(failed)[-500:] or repr(failed)
-                )
+                log.warning("Compiling %s failed; it stays uncompiled. (%s)", what, str(failed)[-500:] or repr(failed))
         else:
             artifact_store.prune(self.root)
             self.wake_loop()

@@ -83,7 +83,7 @@ class CompiledForward:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            log.warning("Compiled code failed and is dropped: %s", _first_line(error))
+            log.warning("Compiled code failed and is no longer used: %s", _first_line(error))
             self._refuse(*(ShapeRequest(bucket, call.shape) for bucket in self._ready.pop(call.shape)), bad=True)
             return self._eager(*args, **kwargs)
         self.padding = sum(piece.padding for piece in parts)
@@ -174,7 +174,7 @@ class CompiledForward:
             log.warning("Compiled code for %d rows is not used: %s", request.bucket, _first_line(error))
             self._refuse(request, bad=not is_out_of_memory(error))
             return False
-        log.info("From now on %d rows of this size take compiled code.", request.bucket)
+        log.info("From now on, %d rows of this size use compiled code.", request.bucket)
         return True
 
     def release(self) -> None:
@@ -245,4 +245,4 @@ def _listed(answer: Any) -> tuple[Tensor, ...]:
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no word'}"[:300]
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"[:300]

@@ -102,7 +102,7 @@ def decode(data: bytes, what: str, *, ground: Colour = WHITE, most: int = MAX_PI
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise CannotCompute(f"{what} has {image.width}×{image.height} pixels: too many to be read.")
+                raise CannotCompute(f"{what} has {image.width}×{image.height} pixels: too many to read.")
             # A photograph is not even decoded larger than it has to be.
             image.draft("RGB", _at_most(image.size, most))
             upright = _of_bytes(ImageOps.exif_transpose(image))
@@ -158,10 +158,10 @@ def _mask(data: bytes, request: Request) -> Mask:
     if (width, height) != (request.width, request.height):
         raise CannotCompute(
             f"The mask has {width}×{height} pixels, but the picture {request.width}×{request.height}: "
-            "both have to be of one size."
+            "both have to be the same size."
         )
     if not mask.any():
-        raise CannotCompute("The mask is black all over: white is what is to be made anew.")
+        raise CannotCompute("The mask is completely black: white marks what is to be drawn again.")
     return mask
 
 
@@ -172,9 +172,9 @@ def _check(order: Submit, companions: Companions) -> None:
     problems: Mapping[str, bool] = {
         **_source_problems(order, roles, companions),
         **_reference_problems(order, roles, companions),
-        "A picture's weight lies between 0 and 3.": any(not 0 <= one.weight <= 3 for one in request.inputs),
-        "Chaos lies between 0 and 100.": not 0 <= request.chaos <= 100,
-        "A house style counts between 0 and 1.": request.house is not None and not 0 <= request.house.weight <= 1,
+        "A picture's weight has to be between 0 and 3.": any(not 0 <= one.weight <= 3 for one in request.inputs),
+        "Chaos has to be between 0 and 100.": not 0 <= request.chaos <= 100,
+        "A house style has to count between 0 and 1.": request.house is not None and not 0 <= request.house.weight <= 1,
         "This worker has nothing that describes pictures: the model needs a classifier or a describer beside it.": (
             CompanionKind.DESCRIBER in needed_companions(order) and companions.describer is None
         ),
@@ -191,19 +191,19 @@ def _source_problems(order: Submit, roles: Sequence[Role], companions: Companion
     return {
         "There is no picture to describe.": order.kind is Kind.DESCRIBE and not brings,
         "There is no picture to enlarge.": request.upscale is not None and not brings,
-        "An upscale takes the picture alone: no mask, no wider canvas and no pictures beside it.": (
+        "An upscale takes only the picture: no mask, no wider canvas and no other pictures.": (
             request.upscale is not None and (bool(roles) or request.canvas is not None)
         ),
         f"A picture can become 2 or 4 times as large, not {factor} times.": factor not in FACTORS,
-        "There is no upscaler beside this model; a creative upscale works without one.": (
+        "This model has no upscaler; a creative upscale works without one.": (
             CompanionKind.UPSCALER in needed_companions(order) and companions.upscaler is None
         ),
         "A creative upscale draws on the picture: its strength has to be below 1.": (
             request.upscale is not None and request.upscale.creative and request.strength >= 1
         ),
-        "There is no picture that the mask belongs to.": Role.MASK in roles and not brings,
+        "There is no picture for the mask.": Role.MASK in roles and not brings,
         "A job takes one mask, not several.": roles.count(Role.MASK) > 1,
-        "There is no picture to lay on the wider canvas.": request.canvas is not None and not brings,
+        "There is no picture to put on the wider canvas.": request.canvas is not None and not brings,
         "The order starts near a picture, but brings none.": request.strength < 1 and not (brings or alone),
     }
 
@@ -212,8 +212,8 @@ def _reference_problems(order: Submit, roles: Sequence[Role], companions: Compan
     counts = {name: roles.count(role) for role, name in _NAMES.items()}
     return {
         **{f"A job takes {MOST_PICTURES} {name} at most, not {n}.": n > MOST_PICTURES for name, n in counts.items()},
-        "This model has no image adapter: it can start near one picture, but not follow one beside another, "
-        "blend several, or take a style or a character from one.": (
+        "This model has no image adapter: it can start near one picture, but not follow several side by side, "
+        "blend them, or take a style or a character from one.": (
             CompanionKind.ADAPTER in needed_companions(order) and companions.adapter is None
         ),
     }
@@ -228,7 +228,7 @@ def _canvas_problems(canvas: Canvas, request: Request) -> Mapping[str, bool]:
             or right > request.width
             or bottom > request.height
         ),
-        "The new canvas is no wider than the picture: there is nothing to fill.": (
+        "The new canvas is no larger than the picture: there is nothing to fill.": (
             (canvas.width, canvas.height) == (request.width, request.height)
         ),
     }
@@ -243,7 +243,7 @@ def _check_enlarged(source: Pixels, request: Request) -> None:
             f"not {request.width}×{request.height}."
         )
     if request.width * request.height > MAX_PIXELS:
-        raise CannotCompute(f"{request.width}×{request.height} pixels are too many: enlarge the picture by less.")
+        raise CannotCompute(f"{request.width}×{request.height} are too many pixels: enlarge the picture by less.")
 
 
 def _refuse(problems: Mapping[str, bool]) -> None:

@@ -23,7 +23,7 @@ def check_text_only(order: Submit) -> None:
     if order.source or order.pictures or request.canvas is not None or request.strength < 1 or request.chaos:
         raise CannotCompute(
             "This model makes pictures from words alone: it cannot start from a picture, follow one or change one, "
-            "and knows no chaos."
+            "and does not support chaos."
         )
 
 

@@ -25,7 +25,7 @@ class BatchLimit:
         """So many did not fit: from now on half of them."""
         self.rows, self._successes = max(1, rows // 2), 0
         free_cache(self._device)
-        log.warning("Memory is full with %d rows a forward; going on with %d.", rows, self.rows)
+        log.warning("Memory is full with %d rows per forward; going on with %d.", rows, self.rows)
 
     def record_success(self) -> None:
         """A forward went well."""

@@ -15,26 +15,26 @@ def describe_failure(error: Exception, size: tuple[int, int]) -> tuple[FailureKi
         sentence = f"One picture of {width}×{height} does not fit into the GPU's memory. Try a smaller size."
         return FailureKind.OUT_OF_MEMORY, sentence
     if isinstance(error, ArithmeticError):
-        return FailureKind.ERROR, "The model's numbers overflowed. The bot's owner finds the cure in the log."
-    return FailureKind.ERROR, "The picture could not be computed. The worker's log says why; a new try may help."
+        return FailureKind.ERROR, "The model's numbers overflowed. The bot's owner can find the cure in the log."
+    return FailureKind.ERROR, "The picture could not be computed. The worker's log says why; trying again may help."
 
 
 def not_loaded(model: str) -> str:
     """For everybody to read: why not, with paths and settings, is for whoever runs the worker."""
-    return f"The model {quoted(model)} could not be loaded. The bot's owner finds why in the log."
+    return f"The model {quoted(model)} could not be loaded. The bot's owner can find the reason in the log."
 
 
 def companion_broken(companion: str, file: str, model: str) -> str:
     """Of what lies beside a model. The file's own name is no secret; where it lies is."""
     return (
         f"The {companion} {quoted(file)} of {quoted(model)} cannot be used and was switched off, at no cost to you: "
-        "the bot's owner finds more in the log, and mostly has to fetch that file again."
+        "the bot's owner can find more in the log; most often the file has to be fetched again."
     )
 
 
 def companion_lacks_memory(companion: str, file: str, model: str) -> str:
     """The same where memory is the reason."""
     return (
-        f"The {companion} {quoted(file)} of {quoted(model)} finds no room in the GPU's memory and was switched off, at "
-        "no cost to you: the bot's owner finds the cure in the log."
+        f"The {companion} {quoted(file)} of {quoted(model)} does not fit in the GPU's memory and was switched off, at "
+        "no cost to you: the bot's owner can find the cure in the log."
     )

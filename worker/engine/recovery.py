@@ -62,7 +62,7 @@ class Recovery:
             self._batch_limit.halve(len(rows))
         elif len(jobs) > 1:
             # Nobody knows whose fault it is.
-            log.warning("A forward of %s failed (%s); they go on one at a time.", ", ".join(jobs), error)
+            log.warning("A forward of %s failed (%s); they continue one at a time.", ", ".join(jobs), error)
             for job in jobs:
                 self._queue.tasks[job].runs_alone = True
         else:

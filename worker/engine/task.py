@@ -111,10 +111,10 @@ def check_request(order: Submit, family: Model, samplers: tuple[str, ...]) -> No
     problems: Mapping[str, bool] = {
         f"This model has no sampler {request.sampler!r}; it has {', '.join(samplers)}.": request.sampler
         not in samplers,
-        f"{request.width}×{request.height} is no size of this model: both sides must be multiples of {unit} pixels.": (
+        f"{request.width}×{request.height} does not suit this model: both sides must be multiples of {unit} pixels.": (
             min(request.width, request.height) < unit or bool(request.width % unit or request.height % unit)
         ),
-        f"{request.steps} steps are not possible: 1 to {MAX_STEPS} are.": not 1 <= request.steps <= MAX_STEPS,
+        f"{request.steps} steps are not possible: use 1 to {MAX_STEPS}.": not 1 <= request.steps <= MAX_STEPS,
         "The order names no picture.": not order.indices or min(order.indices) < 0,
     }
     for sentence, wrong in problems.items():

@@ -24,13 +24,13 @@ class ModelAdapter:
         if wanted == self._now:
             return
         if wanted.tile and not self._round_edges:
-            raise LookupError("This model cannot make pictures whose edges meet; leave out `--tile`.")
+            raise LookupError("This model cannot make pictures that tile; leave out `--tile`.")
         before, self._now = self._now, None
         try:
             if self._loras is not None and (before is None or _loras_of(wanted) != _loras_of(before)):
                 self._loras.switch_to(wanted.loras, wanted.files)
             elif self._loras is None and wanted.loras:
-                raise LookupError("This worker knows no LoRAs: its owner puts them into `loras` in the data folder.")
+                raise LookupError("This worker has no LoRAs: its owner can put them into `loras` in the data folder.")
         except LookupError:
             self._now = before
             raise

@@ -77,10 +77,10 @@ class GenericPipeline:
         except ValueError as error:
             if "AutoPipeline" not in str(error):
                 raise
-            sentence = f"{folder} holds no pipeline that this version of diffusers makes pictures from words with."
+            sentence = f"{folder} holds no pipeline that makes pictures from words in this version of diffusers."
             raise CannotLoad(f"{sentence} Use another model, or a newer diffusers.") from error
         if not step_callback_name(pipeline):
-            raise CannotLoad(f"{type(pipeline).__name__} cannot be stopped between its steps. Use another model.")
+            raise CannotLoad(f"{type(pipeline).__name__} cannot be paused between its steps. Use another model.")
         pipeline.set_progress_bar_config(disable=True)
         if hasattr(pipeline.components.get("vae"), "enable_slicing"):
             # Pictures of one call are decoded one by one, so that only their steps need memory together.

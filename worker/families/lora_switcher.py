@@ -52,8 +52,8 @@ class LoraSwitcher:
         for name in (name for layers, _ in given for name, some in layers.items() if some):
             if is_group_offloaded(self._networks[name]):
                 raise LookupError(
-                    "This LoRA changes a part of the model that does not fit into the GPU's memory here, and comes "
-                    "and goes. Leave out `--lora`, or choose a smaller model."
+                    "This LoRA changes a part of the model that does not fit into the GPU's memory here "
+                    "and is loaded piece by piece. Leave out `--lora`, or choose a smaller model."
                 )
         # Weights that are made in inference mode could never be used outside it.
         with torch.inference_mode(False), torch.no_grad():
@@ -67,7 +67,7 @@ class LoraSwitcher:
         found = files.get(name_of(name))
         if found is None:
             near = nearest(name, files)
-            cure = f" Did you mean {quoted(near)}?" if near else " The folder of LoRAs is where they belong."
+            cure = f" Did you mean {quoted(near)}?" if near else " LoRAs belong in the loras folder."
             raise LookupError(f"There is no LoRA {quoted(name)}.{cure}")
         return found
 
@@ -76,7 +76,7 @@ class LoraSwitcher:
             path = self._path(name)
             now = file_state(path)
             if not now:
-                raise LookupError(f"The LoRA {quoted(name_of(name))} is not there any more.")
+                raise LookupError(f"The LoRA {quoted(name_of(name))} is no longer there.")
             if state and state != now:
                 raise LookupError(f"The LoRA {quoted(name_of(name))} was replaced while this job waited. Run it again.")
             if now not in self._read:
@@ -94,7 +94,7 @@ class LoraSwitcher:
             log.warning("%s does not fit: %s", path.name, " ".join(str(error).split())[:300])
             problem = error
         if file_state(path) != state:
-            raise LookupError(f"The LoRA {name} is being replaced just now. Try again in a moment.") from problem
+            raise LookupError(f"The LoRA {name} is just being replaced. Try again in a moment.") from problem
         if problem is not None:
             raise LookupError(f"The LoRA {name} does not fit this model: it was made for another kind.") from problem
         return layers

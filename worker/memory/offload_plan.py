@@ -128,7 +128,7 @@ class OffloadPlan:
             "CUDA graphs" if self.cuda_graphs else "",
         ]
         told = "".join(f", {one}" for one in more if one)
-        bounds = f"up to {self.rows} pictures a forward; about {self.peak_mb} of {self.memory_mb} MB at most"
+        bounds = f"up to {self.rows} pictures per forward; about {self.peak_mb} of {self.memory_mb} MB at most"
         bounds += self._others()
         return f"{self.policy}: {how}{told}{f'; {bounds}' if self.memory_mb else ''}"
 
@@ -138,7 +138,7 @@ class OffloadPlan:
         found = {
             "other programs": reserved.programs if reserved.programs >= MIN_REPORTED_MB else 0,
             "other models": reserved.models,
-            "what lies beside it": reserved.companions,
+            "its companions": reserved.companions,
             "compiling": COMPILER_MB if self.compiles else 0,
         }
         told = [f"{mb} for {who}" for who, mb in found.items() if mb]
@@ -288,8 +288,8 @@ def _too_large(sizes: ModelSizes, memory_mb: int, reserved: ReservedMemory, fp8:
     work = max(sizes.row, sizes.decode_tiled)
     least = _resident_mb(sizes, OffloadPolicy.STREAMED) + work + reserve_mb(memory_mb) + reserved.companions
     cures = "a smaller model" if fp8 else "DARKROOM_WEIGHTS=fp8, or a smaller model"
-    there = f"{memory_mb} MB are there"
+    there = f"{memory_mb} MB are available"
     if reserved.programs >= MIN_REPORTED_MB:
-        there = f"{memory_mb - reserved.programs} MB are there beside the {reserved.programs} MB of other programs"
-        cures = f"ending some of those, {cures}"
-    return f"{name} needs at least {least} MB of the device's memory, and {there}: try {cures}."
+        there = f"{memory_mb - reserved.programs} MB are available beside the {reserved.programs} MB of other programs"
+        cures = f"closing some of those, {cures}"
+    return f"{name} needs at least {least} MB of the device's memory, but only {there}: try {cures}."

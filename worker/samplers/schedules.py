@@ -74,7 +74,7 @@ def diffusers_scheduler(sampler: str, config: Mapping[str, Any]) -> Any:
     import diffusers
 
     if sampler not in _SAMPLERS:
-        raise ValueError(f"There is no sampler {sampler!r} here; there are {', '.join(SAMPLERS)}.")
+        raise ValueError(f"There is no sampler {sampler!r} here; use one of {', '.join(SAMPLERS)}.")
     chosen = _SAMPLERS[sampler]
     kind = getattr(diffusers, chosen.kind)
     known = inspect.signature(kind.__init__).parameters
@@ -107,7 +107,7 @@ class Schedules:
 
     def _make(self, sampler: str, steps: int, strength: float, stop: int, tokens: int) -> StepSchedule:
         if sampler not in samplers_for(self.config):
-            raise ValueError(f"This model takes {', '.join(samplers_for(self.config))}, but no {sampler!r}.")
+            raise ValueError(f"This model takes {', '.join(samplers_for(self.config))}, but not {sampler!r}.")
         most = int(self.config.get("num_train_timesteps", 1000))
         if steps > most:
             raise ValueError(f"{steps} steps are not possible: this model takes at most {most}.")

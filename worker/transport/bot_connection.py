@@ -68,7 +68,7 @@ class Address:
         except ValueError:
             port = 0
         if port == 0 or text.startswith("unix:"):
-            raise ValueError(f"“{text}” is no address: it has to be unix:PATH or HOST:PORT.")
+            raise ValueError(f"“{text}” is not an address: it has to be unix:PATH or HOST:PORT.")
         return cls(host=host, port=port)
 
     def dial(self) -> socket.socket:
@@ -170,7 +170,7 @@ class BotConnection:
         challenge = next(messages, None)
         if not isinstance(challenge, Challenge) or challenge.protocol != PROTOCOL:
             raise WorkerRefused(
-                "The other side is no Darkroom bot of this version; check the address and both versions."
+                "The other side is no Darkroom bot of this version; check the address and the versions."
             )
         sock.sendall(wire.encode(self._hello(make_proof(self._key, challenge.nonce))))
         try:

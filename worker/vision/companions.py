@@ -200,10 +200,10 @@ def _read(kind: CompanionKind, place: str, read: Callable[[Path], KnownCompanion
 def _adapter(path: Path, *, parts: Mapping[str, nn.Module]) -> KnownCompanion:
     unet = parts.get("unet")
     if unet is None:
-        raise CannotOpen(f"The image adapter {path} is left out: only models with a UNet take one.")
+        raise CannotOpen(f"The image adapter {path} is not used: only models with a UNet take one.")
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if len(files) != 1 or not files[0].is_file():
-        raise CannotOpen(f"{path} is no image adapter: it has to be one .safetensors file, or a folder that holds one.")
+        raise CannotOpen(f"{path} is not an image adapter: it has to be one .safetensors file, or a folder with one.")
     encoder, target = encoder_of(files[0]), AdapterTarget.of(unet)
     own, seeing = shapes_of(files), shapes_of(weights_of(encoder))
     check_adapter(target, own, seeing)

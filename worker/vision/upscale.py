@@ -137,7 +137,7 @@ def open_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upsca
         raise
     except Exception as error:
         # Libraries raise whatever they like on a broken file; the owner needs one sentence.
-        raise CannotOpen(f"The upscaler {path.name} cannot be read ({error}): is the download whole?") from error
+        raise CannotOpen(f"The upscaler {path.name} cannot be read ({error}): is the download complete?") from error
     raise CannotOpen(_no_upscaler(path))
 
 

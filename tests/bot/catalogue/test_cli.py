@@ -88,7 +88,7 @@ def test_a_model_arrives_whole_and_only_with_what_it_needs(here, data, capsys) -
     assert "--model mine" in capsys.readouterr().out
     assert models(here, data, "check", "mine") == 0
     assert models(here, data, "add", "mine") == 0
-    assert "here already" in capsys.readouterr().out
+    assert "already here" in capsys.readouterr().out
 
 
 def test_half_precision_is_taken_where_a_repository_has_both(here, data) -> None:
@@ -110,10 +110,10 @@ def test_a_line_that_breaks_in_the_middle_of_a_file_goes_on_from_there(here, dat
 
 def test_a_download_that_broke_for_good_goes_on_with_what_is_missing(here, data, capsys, no_waiting) -> None:
     here.breaks_always[UNET] = 0
-    with pytest.raises(ConfigError, match="Check the network and try again: what is here already is kept"):
+    with pytest.raises(ConfigError, match="Check the network and try again: what is already here is kept"):
         models(here, data, "add", "mine")
     assert models(here, data, "check", "mine") == 1
-    assert "goes on with it" in capsys.readouterr().out
+    assert "continues it" in capsys.readouterr().out
     assert not (data / "models" / "mine").exists(), "half a model is none"
     come = {file for file in here.files("owner/mine") if file.endswith(".safetensors")} - {UNET}
     here.breaks_always.clear()
@@ -223,7 +223,7 @@ def test_a_repository_of_another_kind_says_what_it_has(here, data) -> None:
     weight_files.checkpoint(here.folder / "owner" / "files" / "two.safetensors")
     with pytest.raises(ConfigError, match=r"no file one\.safetensors\. It has two\.safetensors"):
         models(here, data, "add", "one")
-    with pytest.raises(ConfigError, match=r"One file of it may be: owner/files/two\.safetensors"):
+    with pytest.raises(ConfigError, match=r"Perhaps you want one file of it: owner/files/two\.safetensors"):
         models(here, data, "add", "owner/files")
     with pytest.raises(ConfigError, match="The hub has no model owner/nothing"):
         models(here, data, "add", "owner/nothing")
@@ -249,8 +249,8 @@ def test_without_a_terminal_one_has_to_say_yes(here, data) -> None:
     [
         (401, r"The hub wants a token for owner/mine: make one \(huggingface\.co"),
         (403, r"HF_TOKEN may not read owner/mine: give it that right"),
-        (404, r"The hub did not give owner/mine \(.*404"),
-        (400, r"The hub did not give owner/mine \(.*Check the network and try again"),
+        (404, r"owner/mine could not be fetched \(.*404"),
+        (400, r"owner/mine could not be fetched \(.*Check the network and try again"),
     ],
 )
 def test_what_the_hub_answers_instead_becomes_a_sentence_with_its_cure(here, data, status, told) -> None:
@@ -269,10 +269,10 @@ def test_offline_is_said(data, monkeypatch) -> None:
     ("words", "told"),
     [
         (["add", "mien"], "Did you mean mine?"),
-        (["check", "zzz"], "There are flux-schnell, local, mine"),
+        (["check", "zzz"], "The catalogue has flux-schnell, local, mine"),
         (["add", "postcard"], None),
         (["add", "a//b"], "it must be owner/name"),
-        (["add", "local"], "is a place on this machine"),
+        (["add", "local"], "is a path on this machine"),
         (["add"], "models add NAME"),
         ([], "models list"),
         (["dance"], "models list"),
@@ -282,7 +282,7 @@ def test_offline_is_said(data, monkeypatch) -> None:
 def test_a_word_that_is_wrong_is_answered_with_the_right_one(data, words, told, capsys) -> None:
     if told is None:
         assert run(config(data), words) == 0
-        assert "here already" in capsys.readouterr().out
+        assert "already here" in capsys.readouterr().out
     else:
         with pytest.raises(ConfigError) as caught:
             run(config(data), words)
@@ -314,23 +314,23 @@ def test_a_sharded_model_lacks_the_shard_that_is_not_there(data, capsys) -> None
     }
     (unet / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
     assert run(config(data), ["check", "large"]) == 1
-    assert "has not diffusion_pytorch_model-00002-of-00002.safetensors" in capsys.readouterr().out
+    assert "lacks diffusion_pytorch_model-00002-of-00002.safetensors" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("spelled", "told"),
     [
-        ("diffusion_pytorch_model.fp16.safetensors", "is whole"),
-        ("diffusion_pytorch_model.bf16.safetensors", "is whole"),
-        ("diffusion_pytorch_model.ema.safetensors", "names that nobody looks for (diffusion_pytorch_model.ema"),
-        ("my_unet.safetensors", "names that nobody looks for (my_unet.safetensors)"),
-        ("diffusion_pytorch_model-00001-of-00001.safetensors", "has not all its shards, or not their index"),
+        ("diffusion_pytorch_model.fp16.safetensors", "is complete"),
+        ("diffusion_pytorch_model.bf16.safetensors", "is complete"),
+        ("diffusion_pytorch_model.ema.safetensors", "an unexpected name (diffusion_pytorch_model.ema"),
+        ("my_unet.safetensors", "an unexpected name (my_unet.safetensors)"),
+        ("diffusion_pytorch_model-00001-of-00001.safetensors", "lacks some of its shards, or their index"),
     ],
 )
 def test_a_folder_is_whole_when_a_worker_can_open_what_its_files_are_called(data, spelled, told, capsys) -> None:
     folder = weight_files.folder(data / "models" / "dropped")
     (folder / UNET).rename(folder / "unet" / spelled)
-    assert run(config(data), ["check", "dropped"]) == (0 if told == "is whole" else 1)
+    assert run(config(data), ["check", "dropped"]) == (0 if told == "is complete" else 1)
     assert told in capsys.readouterr().out
 
 
@@ -349,7 +349,7 @@ def test_the_list_shows_every_model_with_its_state(data, capsys) -> None:
     weight_files.lora(data / "loras" / "ink.safetensors")
     assert run(config(data, DARKROOM_MODEL="own-mix"), ["list"]) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.split()}
-    assert "here, the usual one" in rows["own-mix"] and "sdxl" in rows["own-mix"]
+    assert "here, the default" in rows["own-mix"] and "sdxl" in rows["own-mix"]
     assert "here" in rows["postcard"] and "MIT" in rows["postcard"]
     assert "not downloaded, recommended for 24 GB" in rows["flux-schnell"]
     assert "ink (sd1)" in rows["LoRAs:"]
@@ -372,7 +372,7 @@ def test_a_copy_in_the_hubs_cache_counts_and_its_large_files_are_checked(tmp_pat
     assert "SHA-256" in capsys.readouterr().out
     (snapshot / UNET).unlink()
     assert run(settings, ["check", "mine"]) == 1
-    assert "goes on with it" in capsys.readouterr().out
+    assert "continues it" in capsys.readouterr().out
 
 
 def test_what_was_noted_at_the_download_can_be_read_again_or_counts_as_nothing(tmp_path) -> None:

@@ -25,7 +25,7 @@ def test_a_model_does_not_take_the_name_of_a_catalogues_entry(here, data, capsys
     weight_files.folder(here.folder / "someone" / name)
     assert models(here, data, "add", f"someone/{name}") == 0
     said = capsys.readouterr().out
-    assert f"There is another model {name} already, so this one is called someone-{name}." in said
+    assert f"Another model is already called {name}, so this one is called someone-{name}." in said
     assert f"--model someone-{name}" in said
     assert not (data / "models" / name).exists()
     assert "here" in row(capsys, here, data, f"someone-{name}")
@@ -58,7 +58,7 @@ def test_adding_the_same_repository_again_is_the_same_model(here, data, capsys) 
         assert models(here, data, "add", "someone/sdxl") == 0
         assert models(here, data, "add", "someone/sdxl/one.safetensors") == 0
     assert models(here, data, "add", "Someone/SDXL") == 0
-    assert "someone-sdxl is here already" in capsys.readouterr().out
+    assert "someone-sdxl is already here" in capsys.readouterr().out
     homes = sorted(path.name for path in (data / "models").iterdir() if not path.name.startswith("."))
     assert homes == ["someone-one.safetensors", "someone-sdxl"]
 
@@ -100,7 +100,7 @@ def test_an_entry_does_not_pass_off_anothers_model_as_its_own(here, data, capsys
     with pytest.raises(ConfigError, match=r"someone/later is there\. Move it out of that folder, or give the entry"):
         models(here, data, "add", "later")
     assert models(here, data, "add", "someone/later") == 0
-    assert "later is here already" in capsys.readouterr().out
+    assert "later is already here" in capsys.readouterr().out
 
 
 def test_files_of_another_revision_are_not_used_again(here, data) -> None:

@@ -120,7 +120,7 @@ async def test_a_lora_that_is_replaced_is_looked_at_anew_and_told_of(settings, d
         await model_registry.look()
         await model_registry.look()
     assert model_registry.choices.loras["wash"].shape == "sdxl"
-    assert caplog.text.count("The LoRA wash is another file now") == 1
+    assert caplog.text.count("The file of the LoRA wash was replaced") == 1
 
 
 def stamps(model_registry: ModelRegistry, *, local: bool = True) -> dict[str, str]:
@@ -152,7 +152,7 @@ async def test_a_checkpoint_that_is_replaced_is_told_of_once_it_is_still(setting
         await model_registry.look()
     assert told[-1] == stamps(model_registry)["mine"] not in ("", first) and told.count(told[-1]) == 1
     assert model_registry.get("mine").digest == "", "nobody has loaded it yet"
-    assert caplog.text.count("The model mine is other files now") == 1
+    assert caplog.text.count("The files of the model mine have changed") == 1
     await model_registry.told(info("mine", digest="e"))
     assert model_registry.get("mine").digest == "e"
 
@@ -203,7 +203,7 @@ async def test_what_cannot_be_used_is_said_once_with_its_cure(settings, data, ca
         model_registry = await opened(settings, data)
         await model_registry.look()
     assert set(model_registry.choices.models) == {"postcard"} and "large" not in model_registry.choices.loras
-    cures = ("only .safetensors files", "is a pickle", "text encoder and VAE", "folder loras", "holds no LoRA")
+    cures = ("only .safetensors files", "is a pickle", "text encoder and VAE", "folder loras", "is not a LoRA")
     for told in (*cures, "Others, FLUX among them, work as a folder"):
         assert caplog.text.count(told) == 1, told
 

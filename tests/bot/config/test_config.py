@@ -61,9 +61,9 @@ def test_every_setting_stands_in_the_example_file_with_its_default() -> None:
         ("DARKROOM_WORKER", "remote", "local, none"),
         ("DARKROOM_WORKER_LISTEN", "8801", "host:port"),
         ("DARKROOM_BLOCKED_FILE", "/nonexistent/words", "Correct the path"),
-        ("DARKROOM_BLOCKED_FILE", "~nobodyxx/words", "Write the path out"),
-        ("DARKROOM_CATALOGUE", "~nobodyxx/models.toml", "Write the path out"),
-        ("DARKROOM_DATA", "~nobodyxx/data", "Write the path out"),
+        ("DARKROOM_BLOCKED_FILE", "~nobodyxx/words", "Write out the full path"),
+        ("DARKROOM_CATALOGUE", "~nobodyxx/models.toml", "Write out the full path"),
+        ("DARKROOM_DATA", "~nobodyxx/data", "Write out the full path"),
         ("DARKROOM_WORKER_LISTEN", "0.0.0.0:²", "host:port"),
         ("DARKROOM_WORKER_COMMAND", "'foo", "Close the quote"),
         ("DARKROOM_FAST_MINUTES", "-1", "from 0 to 1000000."),
@@ -153,10 +153,10 @@ def test_a_misspelt_model_is_said_with_the_right_one() -> None:
 
 
 def test_a_home_that_nobody_has_is_said_of_models_too(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"DARKROOM_MODEL is “~nobodyxx/model”.*Write the path out"):
+    with pytest.raises(ConfigError, match=r"DARKROOM_MODEL is “~nobodyxx/model”.*Write out the full path"):
         expected("~nobodyxx/model")
     (tmp_path / "models.toml").write_text('[[model]]\nname = "mine"\nwhere = "~nobodyxx/model"\n')
-    with pytest.raises(ConfigError, match=r"models\.toml is “~nobodyxx/model”.*Write the path out"):
+    with pytest.raises(ConfigError, match=r"models\.toml is “~nobodyxx/model”.*Write out the full path"):
         documents(read(DARKROOM_DATA=str(tmp_path)))
 
 

@@ -48,14 +48,14 @@ def test_a_token_that_was_pasted_onto_its_name_is_not_repeated(tmp_path: Path) -
     ],
 )
 def test_a_misspelt_name_is_said_with_the_right_one(tmp_path: Path, name: str, right: str) -> None:
-    said = (f"{name} is no setting. Did you mean {right}?",)
+    said = (f"{name} is not a setting. Did you mean {right}?",)
     assert notes(tmp_path / ".env", f"{name}=1\n") == said
     assert notes(tmp_path / ".env", f"{name}=1\n", **{name: "1"}) == said
 
 
 def test_a_name_that_is_near_to_none_leads_to_the_list(tmp_path: Path) -> None:
     assert notes(tmp_path / ".env", "DARKROOM_XYZZY=1\n") == (
-        "DARKROOM_XYZZY is no setting. docs/running.md lists those that are.",
+        "DARKROOM_XYZZY is not a setting. docs/running.md lists them all.",
     )
 
 

@@ -51,7 +51,7 @@ def test_an_estimate_that_hardly_moved_looks_the_same():
 @pytest.mark.parametrize(
     ("worker", "said"),
     [
-        (WorkerState(status=Status.AWAY, paused=False, since=NOW), "the GPU went away <t:1000:R>"),
+        (WorkerState(status=Status.AWAY, paused=False, since=NOW), "the GPU went offline <t:1000:R>"),
         (WorkerState(status=Status.LOADING, paused=False, since=NOW), "the model is loading"),
         (WorkerState(status=Status.ONLINE, paused=True, since=NOW), "the GPU is paused"),
     ],
@@ -63,7 +63,7 @@ def test_a_waiting_job_says_why_nothing_moves(worker, said):
 def test_at_a_stop_a_waiting_job_says_that_it_goes_on_after_it():
     worker = WorkerState(status=Status.AWAY, paused=False, since=NOW, stopping=True)
     said = state_line(a_job(attempt=1), place=2, worker=worker)
-    assert said == "In line · Darkroom restarts, then this goes on by itself"
+    assert said == "In line · Darkroom is restarting, then this continues by itself"
 
 
 def test_a_paused_job_says_so_in_a_small_line_and_how_far_it_is():
@@ -81,7 +81,7 @@ def test_a_running_job_says_its_share_and_when_it_is_done():
 
 
 def test_a_job_that_was_put_back_says_that_it_starts_again():
-    assert "starts again" in state_line(a_job(attempt=1), place=1)
+    assert "will start again" in state_line(a_job(attempt=1), place=1)
 
 
 def test_ends_are_said_with_what_they_cost():

@@ -113,7 +113,7 @@ async def test_a_job_that_waits_again_loses_its_preview():
         stage.bus.progress(step(job, 10, preview=b"one"))
         await stage.shows("10 %")
         stage.bus.changed(replace(job, state=State.QUEUED, attempt=1, started_at=None))
-        await stage.shows("starts again")
+        await stage.shows("will start again")
         assert stage.message_api.edits[-1][1] == []
 
 
@@ -140,7 +140,7 @@ async def test_the_last_words_are_also_for_a_job_whose_start_was_never_shown():
         stage.bus.changed(replace(job, attempt=1))
         stage.worker = WorkerState(status=Status.AWAY, paused=False, since=1.0, stopping=True)
         await stage.editor.show_requeued()
-        assert "Darkroom restarts" in stage.message_api.edits[-1][0]
+        assert "Darkroom is restarting" in stage.message_api.edits[-1][0]
 
 
 async def _count(stage, edits):

@@ -256,7 +256,7 @@ async def test_relaxs_credit_lives_over_a_restart(tmp_path: Path) -> None:
 async def test_fast_time_that_is_spent_names_turbos_price(tmp_path: Path) -> None:
     async with headless_bot(tmp_path, DARKROOM_WORKER="none", DARKROOM_FAST_MINUTES="0.015") as bot:
         await bot.imagine(lane=Lane.FAST)
-        with pytest.raises(QuotaSpent, match="needed \\(in turbo each second of GPU time counts 2 times\\)"):
+        with pytest.raises(QuotaSpent, match="needed \\(in turbo each second of GPU time counts double\\)"):
             await bot.imagine(lane=Lane.TURBO)
         await bot.imagine(lane=Lane.FAST)
         with pytest.raises(QuotaSpent, match="needed\\. It renews"):

@@ -181,7 +181,7 @@ async def test_a_damaged_file_counts_as_pruned(tmp_path: Path) -> None:
 
 async def test_a_second_instance_on_the_same_data_says_so_and_stops(tmp_path: Path) -> None:
     async with headless_bot(tmp_path, DARKROOM_WORKER="none"):
-        with pytest.raises(AlreadyRunning, match="already runs"):
+        with pytest.raises(AlreadyRunning, match="already running"):
             async with build(config(tmp_path)):
                 pass
 

@@ -79,9 +79,9 @@ async def test_a_worker_that_is_set_up_wrongly_is_said_once_and_tried_seldom(tmp
         await keeper.run()
     assert pauses == [local_process.UNFIT_WAIT_SECONDS] * 3 and local_process.UNFIT_WAIT_SECONDS > 120
     assert [record.getMessage() for record in caplog.records if record.name == "bot.workers.local_process"] == [
-        "The worker starts.",
+        "The worker is starting.",
         "worker: No CUDA.",
-        "The worker ended with code 78: No CUDA. It is tried again every 5 minutes.",
+        "The worker ended with code 78: No CUDA. It will be tried again every 5 minutes.",
         "worker: No CUDA.",
         "worker: No CUDA.",
     ]

@@ -226,7 +226,7 @@ async def test_pictures_that_are_missing_at_the_end_fail_the_job_free_of_charge(
             events.Picture(job=job.id, attempt=1, index=0, png=PNG), events.Done(job=job.id, attempt=1, gpu_ms=5)
         )
         failed = await bot.until(job.id, "failed")
-        assert "all pictures" in failed.failure
+        assert "all the pictures" in failed.failure
         assert failed.charged_ms == 0
         assert not list((tmp_path / "pictures").rglob("*.png"))
         await bot.clean()

@@ -29,8 +29,8 @@ async def test_a_busy_port_is_said_and_excused_only_where_the_bot_itself_may_hav
             await tcp_listener.listen(nobody, "127.0.0.1", port)
         busy = await doctor._port("127.0.0.1", port, runs=False)
         ours = await doctor._port("127.0.0.1", port, runs=True)
-    assert busy.ok is False and "another program listens there" in busy.sentence
-    assert ours.ok is None and "most likely by the bot that runs" in ours.sentence
+    assert busy.ok is False and "another program is listening there" in busy.sentence
+    assert ours.ok is None and "most likely by the running bot" in ours.sentence
 
 
 async def test_trying_a_port_leaves_it_free() -> None:

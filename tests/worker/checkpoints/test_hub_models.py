@@ -286,7 +286,7 @@ def test_what_the_hub_does_not_give_is_one_sentence_with_its_cure(here, data, mo
         started(data, "owner/files")
     here.gated = True
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    with pytest.raises(CannotLoad, match=r"accept its terms.*make a token"):
+    with pytest.raises(CannotLoad, match=r"accept its terms.*create a token"):
         started(data)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CannotLoad, match="HF_HUB_OFFLINE is set"):

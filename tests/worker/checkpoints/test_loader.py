@@ -126,7 +126,7 @@ def test_pickled_weights_are_never_loaded(copy: Path) -> None:
 def test_a_broken_download_is_one_sentence(copy: Path) -> None:
     weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(CannotLoad, match="Is the download whole"):
+    with pytest.raises(CannotLoad, match="Is the download complete"):
         load(str(copy), CPU)
 
 

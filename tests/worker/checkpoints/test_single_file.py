@@ -130,10 +130,10 @@ def test_the_shape_shows_in_the_header(names: tuple[str, ...], shape: Shape) -> 
         (header(SD1, channels=9), "only fills masks"),
         (header(), "no text encoder"),
         (of({"model.diffusion_model.input_blocks.1.a": (1,), SD1: (1,)}), "no autoencoder"),
-        (of({"lora_unet_a.lora_down.weight": (1,)}), "folder of LoRAs"),
+        (of({"lora_unet_a.lora_down.weight": (1,)}), "loras folder"),
         (of({"double_blocks.0.img_attn.qkv.weight": (1,)}), "FLUX"),
         (of({"model.diffusion_model.joint_blocks.0.a": (1,)}), "Stable Diffusion 3"),
-        (of({"encoder.a": (1,)}), "no checkpoint of Stable Diffusion"),
+        (of({"encoder.a": (1,)}), "not Stable Diffusion 1"),
     ],
 )
 def test_files_of_other_kinds_are_refused_with_a_cure(found: Header, sentence: str) -> None:
@@ -160,7 +160,7 @@ def test_what_is_predicted_is_found_out(found: Header, shape: Shape, name: str, 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "ends before it has begun"),
+        (b"", "is cut off before its header"),
         (b"PK\x03\x04 and so on", "is a pickle"),
         (b"version https://git-lfs", "Git LFS pointer"),
         ((4).to_bytes(8, "little") + b"[1] ", "damaged header"),
@@ -177,7 +177,7 @@ def test_a_download_that_is_not_whole_is_said(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_file({"one": torch.zeros(2, 3)}, path)
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(CannotLoad, match="not whole"):
+    with pytest.raises(CannotLoad, match="incomplete"):
         load(str(path), CPU)
 
 
@@ -266,5 +266,5 @@ def test_an_autoencoder_that_is_none_is_said(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "vae.ckpt").write_bytes(b"never read")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CannotLoad, match=r"no autoencoder|no \.safetensors"):
+    with pytest.raises(CannotLoad, match=r"no autoencoder|not a \.safetensors"):
         load(str(folder), CPU, vae=where)

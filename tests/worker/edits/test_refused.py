@@ -63,17 +63,17 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "64×32 pixels, but the picture 64×64",
     ),
     "black mask": (
-        {"inputs": (MASK,)}, {"source": PNG, "pictures": (grey(np.zeros((SIDE, SIDE), np.uint8)),)}, "black all over"
+        {"inputs": (MASK,)}, {"source": PNG, "pictures": (grey(np.zeros((SIDE, SIDE), np.uint8)),)}, "completely black"
     ),
     "two masks": ({"inputs": (MASK, MASK)}, {"source": PNG, "pictures": (PNG, PNG)}, "one mask"),
-    "mask without a picture": ({"inputs": (MASK,)}, {"pictures": (PNG,)}, "that the mask belongs to"),
+    "mask without a picture": ({"inputs": (MASK,)}, {"pictures": (PNG,)}, "no picture for the mask"),
     "canvas outside": (
         {"canvas": Canvas(left=40, top=0, width=32, height=64)}, {"source": PNG}, "outside its new canvas of 64×64"
     ),
     "canvas of nothing": (
         {"canvas": Canvas(left=0, top=0, width=64, height=64)}, {"source": PNG}, "nothing to fill"
     ),
-    "canvas without a picture": ({"canvas": Canvas(left=0, top=0, width=32, height=64)}, {}, "no picture to lay"),
+    "canvas without a picture": ({"canvas": Canvas(left=0, top=0, width=32, height=64)}, {}, "no picture to put"),
     "six to blend": (
         {"inputs": (PROMPT,) * 6, "prompt": ""}, {"pictures": (PNG,) * 6, "companions": WITH_ADAPTER},
         "5 image prompts at most, not 6",
@@ -99,19 +99,19 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "upscale of nothing": ({"upscale": Upscale(factor=2)}, {}, "no picture to enlarge"),
     "upscale without an upscaler": (
-        {"upscale": Upscale(factor=2), "width": 128, "height": 128}, {"source": PNG}, "no upscaler beside this model"
+        {"upscale": Upscale(factor=2), "width": 128, "height": 128}, {"source": PNG}, "has no upscaler"
     ),
     "upscale with a mask": (
         {**TWICE, "inputs": (MASK,)}, {"source": PNG, "pictures": (PNG,), "companions": WITH_UPSCALER},
-        "the picture alone",
+        "only the picture",
     ),
     "upscale with a style": (
         {**TWICE, "inputs": (STYLE,)},
-        {"source": PNG, "pictures": (PNG,), "companions": WITH_UPSCALER}, "the picture alone",
+        {"source": PNG, "pictures": (PNG,), "companions": WITH_UPSCALER}, "only the picture",
     ),
     "upscale on a wider canvas": (
         {**TWICE, "canvas": Canvas(left=0, top=0, width=64, height=128)},
-        {"source": PNG, "companions": WITH_UPSCALER}, "the picture alone",
+        {"source": PNG, "companions": WITH_UPSCALER}, "only the picture",
     ),
     "creative at full strength": (
         {"upscale": Upscale(factor=2, creative=True), "width": 128, "height": 128}, {"source": PNG}, "below 1"
@@ -180,7 +180,7 @@ def test_a_picture_held_sideways_is_turned_upright(kind: str) -> None:
 
 def test_a_picture_of_too_many_pixels_is_not_even_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.edits.inputs.MAX_PIXELS", SIDE * SIDE - 1)
-    assert "too many to be read" in refusal(request(strength=0.5, count=1), source=PNG)
+    assert "too many to read" in refusal(request(strength=0.5, count=1), source=PNG)
 
 
 def test_what_the_numbers_tell_is_told_before_any_picture_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

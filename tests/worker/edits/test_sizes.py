@@ -153,7 +153,7 @@ def test_an_upscale_to_more_pixels_than_can_be_held_is_refused(
     larger = replace(edit_request(), width=120, height=120, upscale=Upscale(factor=2, creative=True), strength=CREATIVE)
     driver.submit("large", larger, source=png(np.zeros((60, 60, 3), dtype=np.uint8)), kind=Kind.UPSCALE)
     driver.finish("large")
-    assert "120×120 pixels are too many" in driver.failure("large").sentence
+    assert "120×120 are too many pixels" in driver.failure("large").sentence
 
 
 @pytest.mark.parametrize("size", [(250, 187), (256, 192), (1, 1), (17, 300)])

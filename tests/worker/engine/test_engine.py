@@ -198,7 +198,7 @@ def test_numbers_that_overflow_fail_with_their_cure_in_the_log(
     driver, _ = faulty_driver(loaded)
     driver.submit("a", request(prompt="overflow"))
     driver.finish("a")
-    assert driver.failure("a").sentence.endswith("overflowed. The bot's owner finds the cure in the log.")
+    assert driver.failure("a").sentence.endswith("overflowed. The bot's owner can find the cure in the log.")
     assert "DARKROOM_DTYPE=float32" in caplog.text
 
 

@@ -145,7 +145,7 @@ def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_one_sentence_and_no_o
     driver.finish("good", "bad", "too", "fine")
     for job in ("bad", "too"):
         assert driver.failure(job).kind is FailureKind.INVALID
-        told = "The model `two` could not be loaded. The bot's owner finds why in the log."
+        told = "The model `two` could not be loaded. The bot's owner can find the reason in the log."
         assert driver.failure(job).sentence == told, "no paths and settings in what everybody reads"
     assert str(error) in caplog.text
     assert isinstance(driver.last("good"), Done) and isinstance(driver.last("fine"), Done)

@@ -142,7 +142,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_called_unfit(
 
     monkeypatch.setattr(module, "read", read)
     store = lora_folder.store()
-    with pytest.raises(LookupError, match="being replaced just now"):
+    with pytest.raises(LookupError, match="just being replaced"):
         store.switch_to([("ink", 1.0)])
     assert not store._read
 

@@ -164,7 +164,7 @@ def test_a_pipeline_opens_without_the_parts_that_nobody_draws_with(tmp_path: Pat
     ("files", "told"),
     [
         (["diffusion_pytorch_model.ema.safetensors"], r"unet/ that can be opened: diffusion_pytorch_model\.ema"),
-        (["diffusion_pytorch_model-00001-of-00002.safetensors"], "not whole"),
+        (["diffusion_pytorch_model-00001-of-00002.safetensors"], "is incomplete"),
         (["diffusion_pytorch_model.bin"], "pickled"),
         (["model.onnx"], "no safetensors in unet/"),
     ],

@@ -119,9 +119,11 @@ def test_the_owner_may_want_fewer_rows() -> None:
 
 
 def test_what_fits_in_no_way_is_refused_with_numbers_and_a_cure() -> None:
-    with pytest.raises(CannotLoad, match=r"flux needs at least \d+ MB .* 2048 MB are there: try DARKROOM_WEIGHTS=fp8"):
+    with pytest.raises(
+        CannotLoad, match=r"flux needs at least \d+ MB .* 2048 MB are available: try DARKROOM_WEIGHTS=fp8"
+    ):
         plan_offload(FLUX, 2048, name="flux")
-    with pytest.raises(CannotLoad, match="there: try a smaller model"):
+    with pytest.raises(CannotLoad, match="available: try a smaller model"):
         plan_offload(FLUX, 2048, fp8=True, name="flux")
 
 
@@ -213,7 +215,7 @@ def test_weights_and_memory_come_from_the_options_or_the_environment(tmp_path: P
         ("DARKROOM_NICE", "20", "from 0 to 19"),
         ("DARKROOM_ROWS", "²", "whole number"),
         ("DARKROOM_LOG", "verbose", "debug, info, warning, error"),
-        ("DARKROOM_DATA", "~nobodyxx/data", "Write the path out"),
+        ("DARKROOM_DATA", "~nobodyxx/data", "Write out the full path"),
     ],
 )
 def test_words_that_mean_nothing_are_refused_with_the_right_ones(name: str, text: str, cure: str) -> None:

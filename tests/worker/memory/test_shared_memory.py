@@ -142,13 +142,15 @@ def test_other_programs_are_nobodys_to_send_away() -> None:
 
 def test_the_plan_says_who_else_has_a_part() -> None:
     sentence = plan_offload(SDXL, 24 * GB, ReservedMemory(programs=3000, models=2000, companions=700)).sentence()
-    assert "3000 for other programs, 2000 for other models, 700 for what lies beside it, 512 for compiling" in sentence
+    assert "3000 for other programs, 2000 for other models, 700 for its companions, 512 for compiling" in sentence
     few = plan_offload(SDXL, 24 * GB, ReservedMemory(programs=100, compiler=False)).sentence()
     assert few.endswith("of 24576 MB at most"), "a desktop's few are not worth a word"
 
 
 def test_one_that_does_not_fit_beside_other_programs_is_refused_with_what_they_have() -> None:
-    with pytest.raises(CannotLoad, match="2192 MB are there beside the 6000 MB of other programs: try ending some"):
+    with pytest.raises(
+        CannotLoad, match="2192 MB are available beside the 6000 MB of other programs: try closing some"
+    ):
         plan_offload(FLUX, 8 * GB, ReservedMemory(programs=6000), name="flux")
 
 

@@ -187,4 +187,4 @@ def test_what_cannot_be_opened_is_left_out_with_a_word(tmp_path: Path, caplog: p
         found = read_companion_headers(places, {}, CPU, FLOAT)
     assert found.edits == () and not found.known
     said = caplog.text
-    assert "only models with a UNet" in said and "is no upscaler" in said and "nowhere" in said
+    assert "only models with a UNet" in said and "is not an upscaler" in said and "nowhere" in said

@@ -138,7 +138,7 @@ def test_a_network_that_makes_nothing_larger_is_refused_in_a_sentence(tmp_path: 
 
 
 def test_what_is_no_upscaler_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(CannotOpen, match="is no upscaler"):
+    with pytest.raises(CannotOpen, match="is not an upscaler"):
         open_upscaler(tmp_path / "nothing.pth", CPU, FLOAT)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CannotOpen, match="cannot be read"):
