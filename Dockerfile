@@ -24,7 +24,7 @@ FROM base AS worker
 # torch's compiler links a little C for each kernel; without one, models are computed uncompiled.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
-# Compiled code is kept in the volume, too.
+# Models of the hub and compiled code are kept in the volume.
 ENV DARKROOM_DATA=/models/darkroom
 ENV HF_HOME=/models NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=install-worker /opt/venv /opt/venv

@@ -4,7 +4,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.interactions import ClientBase, DarkroomBot, Interaction, cancel, check_may_manage
+from bot.interactions import ClientBase, DarkroomBot, Interaction, cancel_job, check_may_manage
 from bot.messages import Verb, components_in
 from core.errors import Gone
 from core.job import Job
@@ -31,7 +31,7 @@ async def _cancel_job(interaction: Interaction, message: discord.Message) -> Non
     if job is None:
         raise Gone("There is no job in that message.")
     check_may_manage(interaction, job)
-    sentence = await cancel(interaction.client.services, job)
+    sentence = await cancel_job(interaction.client.services, job)
     await interaction.response.send_message(sentence, ephemeral=True)
 
 

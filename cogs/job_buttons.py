@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from bot.admission import PressedButton
-from bot.interactions import DarkroomBot, Press, cancel, check_may_manage, submission
+from bot.interactions import DarkroomBot, Press, cancel_job, check_may_manage, submission
 from bot.messages import JobButton, Verb
 from bot.scheduling import render_stages
 from bot.services import Services
@@ -104,7 +104,7 @@ async def _cancel(press: Press) -> None:
     check_may_manage(press.interaction, job)
     if job.is_final:
         raise Gone("That job has ended already.")
-    await cancel(press.services, job)
+    await cancel_job(press.services, job)
     await press.interaction.response.defer()  # the job's own message tells the rest
 
 

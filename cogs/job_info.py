@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from bot.interactions import ClientBase, DarkroomBot, Press, cancel, check_may_manage, may_manage
+from bot.interactions import ClientBase, DarkroomBot, Press, cancel_job, check_may_manage, may_manage
 from bot.messages import REQUEST_ERRORS, Button, Card, JobButton, Style, Verb, card_text, job_component
 from bot.text import gpu_time, harmless, link, settings, when
 from core.catalogue import SAMPLERS
@@ -65,7 +65,7 @@ async def _delete(press: Press) -> None:
     await interaction.response.defer()  # the requests below may take longer than Discord waits
     bot = interaction.client
     if not job.is_final:
-        await cancel(bot.services, job)
+        await cancel_job(bot.services, job)
     await bot.editor.leave(job.id)
     await bot.services.images.forget(job)
     words = "Deleted."

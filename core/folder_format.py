@@ -1,4 +1,4 @@
-"""Names in a checkpoint in diffusers' folder format: which files are a network's weights, and in which precision.
+"""Names in a checkpoint in diffusers' folder format: its parts, a network's weights, and in which precision they are.
 
 Pure: is given names, opens nothing. Diffusers and transformers open plain names alone unless they are told a variant,
 and take only one variant for a whole pipeline; so who fetches, checks or opens such a folder asks here.
@@ -7,7 +7,10 @@ and take only one variant for a whole pipeline; so who fetches, checks or opens 
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+#: Names the pipeline and its components.
+INDEX = "model_index.json"
 #: Components that Darkroom draws without.
 UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 #: Variants that can be opened, the empty one for plain names. Others (ema, fp8, …) are other weights, not a precision.
@@ -48,6 +51,24 @@ class Weights:
             return {f"{self.stem}.safetensors": self.files[0]}
         # Shards keep their names: the index holds those.
         return {f"{self.stem}.safetensors.index.json": self.index, **{name: name for name in self.files}}
+
+
+def components_of(index: Mapping[str, Any]) -> list[str]:
+    """The folders that a model needs, by its index: without what is left out and what nobody draws with."""
+    named = [name for name, library in index.items() if isinstance(library, list) and library[:1] != [None]]
+    return [name for name in named if not name.startswith("_") and name not in UNUSED]
+
+
+def lacks(index: Mapping[str, Any], names: Collection[str]) -> str:
+    """The first component that is not there, or not with whole weights, by the names of all files; else empty."""
+    for component in components_of(index):
+        inside = [name.removeprefix(f"{component}/") for name in names if name.startswith(f"{component}/")]
+        weights = any(name.endswith(".safetensors") for name in inside)
+        # Shards of any name count where the plain index is there to lead to them.
+        whole = chosen(inside) or (weights and not PLAIN_INDEXES.isdisjoint(inside))
+        if not inside or ("config.json" in inside and not whole):
+            return component
+    return ""
 
 
 def is_weights(name: str) -> bool:

@@ -7,7 +7,7 @@ header's length (little endian), the header as JSON, then the tensors' bytes wit
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 #: Bytes before the header, which say how long it is.
@@ -89,6 +89,12 @@ def _refuse_stranger(data: bytes) -> None:
     for magic, what in _STRANGERS:
         if data[:PREFIX].startswith(magic[:PREFIX]):
             raise NotSafetensors(f"is {what}")
+
+
+def read(take: Callable[[int], bytes]) -> Header:
+    """The header of a file of which `take` gives so many bytes on, from its beginning. Raises NotSafetensors."""
+    prefix = take(PREFIX)
+    return parse(prefix + take(length(prefix)))
 
 
 def parse(data: bytes) -> Header:

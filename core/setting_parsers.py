@@ -82,6 +82,7 @@ WORKER_SETTINGS: Mapping[str, Setting] = {
     "DARKROOM_COMPILE": Setting("auto", one_of(("auto", "off"))),
     "DARKROOM_WEIGHTS": Setting("full", one_of(("full", "fp8"))),
     "DARKROOM_GPU_MB": Setting("0", whole(0, 10**7)),
+    "DARKROOM_DISK_FREE_MB": Setting("500", whole(0, 10**9)),
     # Lower priority than the bot on the same machine: its loop must answer Discord within three seconds.
     "DARKROOM_NICE": Setting("10", whole(0, 19)),
     "DARKROOM_LOG": Setting("info", one_of(("debug", "info", "warning", "error"))),

@@ -8,13 +8,11 @@ from typing import Any
 from aiohttp import web
 
 from sandbox import startup
-from sandbox.control.events import LISTENERS, Listeners
-from sandbox.control.guard import check_sender
-from sandbox.control.server import add_control
+from sandbox.control import add_control, check_sender, close_listeners
 from sandbox.errors import ControlError
-from sandbox.files import add_files
-from sandbox.rest.server import add_routes
-from sandbox.state import Config, Sandbox
+from sandbox.file_routes import add_files
+from sandbox.rest import add_routes
+from sandbox.sandbox import Config, Sandbox
 
 ANYWHERE = ("", "0.0.0.0")  # noqa: S104 - only compared with
 BODY_BYTES = 128 * 1024 * 1024
@@ -35,7 +33,6 @@ async def guarded(request: web.Request, handler: Any) -> web.StreamResponse:
 def build(sandbox: Sandbox) -> web.Application:
     """All routes of one sandbox."""
     app = web.Application(client_max_size=BODY_BYTES, middlewares=[guarded])
-    app[LISTENERS] = Listeners()
     app.router.add_get("/gateway", sandbox.gateway.serve)
     app.router.add_get("/gateway/", sandbox.gateway.serve)
     add_control(app, sandbox)
@@ -48,8 +45,7 @@ def build(sandbox: Sandbox) -> web.Application:
 def _hang_up(sandbox: Sandbox) -> Any:
     async def close(app: web.Application) -> None:
         await sandbox.gateway.close()
-        for page in tuple(app[LISTENERS].sockets):
-            await page.close(code=1001)
+        await close_listeners(app)
 
     return close
 
@@ -60,10 +56,10 @@ async def running(data: Path, *, host: str = "127.0.0.1", port: int = 0, **confi
 
     Raises CannotStart.
     """
-    with startup.listen(host, port) as listener:
+    with startup.open_listener(host, port) as listener:
         shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ANYWHERE else host
         base = f"http://{shown}:{listener.getsockname()[1]}"
-        sandbox = startup.world(Config(data=data, base=base, **config))
+        sandbox = startup.open_sandbox(Config(data=data, base=base, **config))
         runner = web.AppRunner(build(sandbox), access_log=None, shutdown_timeout=1, handler_cancellation=True)
         try:
             await runner.setup()

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sandbox.app import running
-from sandbox.botprocess import BotProcess
+from sandbox.bot_process import BotProcess
 from sandbox.errors import CannotStart
 from sandbox.settings import ROOT, Settings, port, read
 

@@ -47,7 +47,7 @@ class Session:
     def __init__(self, intents: int) -> None:
         self.id = secrets.token_hex(16)
         self.intents = intents
-        self.told: deque[tuple[int, str]] = deque(maxlen=KEPT_EVENTS)
+        self.sent_events: deque[tuple[int, str]] = deque(maxlen=KEPT_EVENTS)
         self.seq = 0
         self.connection: Connection | None = None
         self.lost_at: float | None = None
@@ -56,7 +56,7 @@ class Session:
         """Number an event, keep it for a resume, and send it when somebody listens."""
         self.seq += 1
         text = f'{{"op":0,"t":"{name}","s":{self.seq},"d":{body}}}'
-        self.told.append((self.seq, text))
+        self.sent_events.append((self.seq, text))
         if self.connection:
             self.connection.send_text(text)
 
@@ -107,7 +107,7 @@ class Gateway:
 
     def tell(self, event: Event) -> None:
         """Pass an event on to the bots that may hear it."""
-        if not event.to_bot or not self.sessions or not self._audible(event):
+        if not event.to_bot or not self.sessions or not self._may_be_told(event):
             return
         self._expire()
         plain: str | None = None
@@ -125,7 +125,7 @@ class Gateway:
             plain = plain or _compact(body)
             session.tell(event.name, plain)
 
-    def _audible(self, event: Event) -> bool:
+    def _may_be_told(self, event: Event) -> bool:
         """Whether the bot is where it happened. Interactions and its own leaving reach it anyway."""
         if event.name in ("INTERACTION_CREATE", "GUILD_DELETE"):
             return True
@@ -148,13 +148,13 @@ class Gateway:
         try:
             async for message in socket:
                 if message.type == WSMsgType.TEXT and not connection.silent:
-                    await self._hear(connection, json.loads(message.data))
+                    await self._receive(connection, json.loads(message.data))
         finally:
-            self._lost(connection)
+            self._disconnected(connection)
             await connection.close(1000)
         return socket
 
-    async def _hear(self, connection: Connection, message: Json) -> None:
+    async def _receive(self, connection: Connection, message: Json) -> None:
         op, data = message.get("op"), message.get("d")
         if op == HEARTBEAT:
             # discord.py notes when it asked only afterwards: an instant answer would look a whole interval late.
@@ -198,7 +198,7 @@ class Gateway:
 
     async def _resume(self, connection: Connection, data: Json) -> None:
         session, seq = self.sessions.get(str(data.get("session_id"))), int(data.get("seq") or 0)
-        missing = session is None or (session.told and session.told[0][0] > seq + 1)
+        missing = session is None or (session.sent_events and session.sent_events[0][0] > seq + 1)
         if session is None or missing or data.get("token") != self._token:
             self._transcript.add("event", name="INVALID_SESSION", body={"session_id": data.get("session_id")})
             connection.send(INVALID, False)
@@ -206,7 +206,7 @@ class Gateway:
         if session.connection:
             await session.connection.close(4000)
         self._join(session, connection)
-        for number, text in tuple(session.told):
+        for number, text in tuple(session.sent_events):
             if number > seq:
                 connection.send_text(text)
         session.tell("RESUMED", "{}")
@@ -231,7 +231,7 @@ class Gateway:
         if not was_online:
             self._transcript.add("event", name="BOT_ONLINE", body={})
 
-    def _lost(self, connection: Connection) -> None:
+    def _disconnected(self, connection: Connection) -> None:
         self._connections.discard(connection)
         for session in self.sessions.values():
             if session.connection is connection:

@@ -16,16 +16,16 @@ from sandbox.errors import ApiError, RateLimited, refuse
 from sandbox.limits import Limits
 from sandbox.messages import message_object
 from sandbox.serializers import member_object, partial_channel, user_object
+from sandbox.validate import MESSAGE_COMMAND, USER_COMMAND
 from sandbox.value_types import Event, Json
 from sandbox.world import DM, World
 
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5
-USER_COMMAND, MESSAGE_COMMAND = 2, 3
 # What the type of a callback means to the person who asked.
 KINDS = {4: "message", 5: "deferred", 6: "deferred_update", 7: "update", 8: "choices", 9: "modal"}
 
 
-class Desk:
+class InteractionRegistry:
     """All interactions of a sandbox. Waiting for an answer is memory only: after a restart it is too late anyway."""
 
     def __init__(self, world: World, clock: Clock) -> None:

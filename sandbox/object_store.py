@@ -16,7 +16,7 @@ SCHEMA = (
 )
 
 
-class Store:
+class ObjectStore:
     """The file `world.sqlite3` in the data folder."""
 
     def __init__(self, path: Path) -> None:

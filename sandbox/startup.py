@@ -6,7 +6,7 @@ import socket
 import sqlite3
 
 from sandbox.errors import CannotStart
-from sandbox.state import Config, Sandbox
+from sandbox.sandbox import Config, Sandbox
 
 _OTHER_PORT = "DARKROOM_PORT in .env, or --port"
 _OTHER_FOLDER = "DARKROOM_DATA in .env, or --data"
@@ -14,7 +14,7 @@ _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def listen(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int) -> socket.socket:
     """A socket that is bound to the address. Raises CannotStart."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -23,26 +23,26 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except (OSError, UnicodeError) as error:
         listener.close()
-        raise CannotStart(_deaf(host, port, error)) from error
+        raise CannotStart(_why_not_listening(host, port, error)) from error
     return listener
 
 
-def _deaf(host: str, port: int, error: OSError | UnicodeError) -> str:
+def _why_not_listening(host: str, port: int, error: OSError | UnicodeError) -> str:
     number, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
     if number in (errno.EADDRINUSE, errno.EACCES):
         return f"Cannot listen on {host}:{port} ({reason}). Choose another port: {_OTHER_PORT}."
     return f"Cannot listen on {host}:{port} ({reason}). Choose another --host; 127.0.0.1 is this machine alone."
 
 
-def world(config: Config) -> Sandbox:
+def open_sandbox(config: Config) -> Sandbox:
     """The sandbox with what an earlier run left in its folder. Raises CannotStart."""
     try:
         return Sandbox(config)
     except (OSError, sqlite3.Error, json.JSONDecodeError) as error:
-        raise CannotStart(_closed(config, error)) from error
+        raise CannotStart(_why_not_opened(config, error)) from error
 
 
-def _closed(config: Config, error: Exception) -> str:
+def _why_not_opened(config: Config, error: Exception) -> str:
     data, code = config.data, getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _LOCKED:
         return f"Another sandbox uses {data}. Stop it, or give this one another folder: {_OTHER_FOLDER}."

@@ -23,7 +23,7 @@ from typing import Any
 
 from sandbox import permissions
 from sandbox.clock import Clock, Snowflakes
-from sandbox.object_store import Store
+from sandbox.object_store import ObjectStore
 from sandbox.value_types import Event, Json
 
 TEXT, DM, PUBLIC_THREAD, PRIVATE_THREAD = 0, 1, 11, 12
@@ -34,7 +34,7 @@ KINDS = ("meta", "user", "guild", "role", "channel", "member", "message", "revis
 class World:
     """All objects; `base` is the address under which this run serves files."""
 
-    def __init__(self, store: Store, clock: Clock, base: str) -> None:
+    def __init__(self, store: ObjectStore, clock: Clock, base: str) -> None:
         self.store, self.clock, self.base = store, clock, base
         self.ids = Snowflakes(clock)
         self.listeners: list[Callable[[Event], None]] = []

@@ -31,7 +31,7 @@ class Place:
 
 
 class JobQueries:
-    """See the module."""
+    """Jobs as of the last commit, or inside a transaction as that sees them."""
 
     def __init__(self, db: Database, fair_queue: FairQueue) -> None:
         self._db = db

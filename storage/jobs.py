@@ -61,7 +61,6 @@ class Dedupe:
     presser: str
 
     def key(self) -> str:
-        """As it stands in the row."""
         return f"{self.parent}:{self.verb}:{self.index}:{self.presser}"
 
 
@@ -74,7 +73,7 @@ class Claim:
 
 
 class Jobs(JobQueries):
-    """See the module. `relax_share`: the share of GPU time that relax is guaranteed."""
+    """Every change of a job. `relax_share`: the share of GPU time that relax is guaranteed."""
 
     def __init__(self, db: Database, ledger: Ledger, *, relax_share: float = RELAX_SHARE) -> None:
         super().__init__(db, FairQueue(relax_share))

@@ -25,7 +25,7 @@ class NotEnough(Exception):
 
 
 class Ledger:
-    """See the module."""
+    """Every change of an account, and what it can still reserve."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

@@ -22,7 +22,7 @@ class Picture:
 
 
 class Results:
-    """See the module."""
+    """The rows of finished pictures, with when each was used last."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

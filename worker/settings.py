@@ -27,7 +27,8 @@ class Settings:
     compile: bool | None  # None: where there is a GPU
     weights: str  # "full" or "fp8"
     gpu_mb: int  # of the device's memory, at most; 0 is all of it
-    data: Path  # compiled code is kept below it
+    data: Path  # compiled code is kept below it, and models of the hub
+    disk_free_mb: int  # stay free there
     nice: int
     log: str
 
@@ -67,6 +68,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
         weights=setting("DARKROOM_WEIGHTS", given.weights),
         gpu_mb=setting("DARKROOM_GPU_MB", given.gpu_mb),
         data=_folder(_text(given.data, environ, "DARKROOM_DATA") or "data"),
+        disk_free_mb=setting("DARKROOM_DISK_FREE_MB", given.disk_free_mb),
         nice=setting("DARKROOM_NICE", given.nice),
         log=setting("DARKROOM_LOG", given.log).upper(),
     )  # fmt: skip
@@ -85,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compile", help="auto or off: compiling behind the work (DARKROOM_COMPILE)")
     parser.add_argument("--weights", help="full or fp8: the denoiser's weights in memory (DARKROOM_WEIGHTS)")
     parser.add_argument("--gpu-mb", help="use no more of the device's memory; 0 is all of it (DARKROOM_GPU_MB)")
-    parser.add_argument("--data", help="folder that keeps compiled code (DARKROOM_DATA)")
+    parser.add_argument("--data", help="folder that keeps models of the hub, and compiled code (DARKROOM_DATA)")
+    parser.add_argument("--disk-free-mb", help="what stays free on its disk (DARKROOM_DISK_FREE_MB)")
     nice = WORKER_SETTINGS["DARKROOM_NICE"].default
     parser.add_argument("--nice", help=f"priority given up, 0 to 19; {nice} by default (DARKROOM_NICE)")
     parser.add_argument("--log", help="debug, info, warning or error (DARKROOM_LOG)")

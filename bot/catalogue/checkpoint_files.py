@@ -11,30 +11,23 @@ from typing import Any
 
 from core import safetensors_header
 from core.catalogue import FAMILIES, LoraFile, Model, name_of
-from core.folder_format import PLAIN_INDEXES, UNUSED, chosen
-from core.safetensors_header import PREFIX, Header, NotSafetensors
+from core.families import ANY, family_of
+from core.folder_format import INDEX, PLAIN_INDEXES, chosen, components_of
+from core.hub_messages import gigabytes
+from core.safetensors_header import Header, NotSafetensors
 
-INDEX = "model_index.json"
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-_GB = 1e9
 _MOST_SIDE = 1 << 14
 #: What the worker opens as one file.
 _IN_ONE_FILE = frozenset({"sd1", "sd2", "sdxl"})
-#: Families by how their pipelines' names begin; all others are `any`.
-FAMILY_OF = {"StableDiffusionXL": "sdxl", "StableDiffusionPipeline": "sd", "FluxPipeline": "flux"}
-#: Families that denoise with a UNet, in whose config their sizes stand.
+#: Families of which all denoise with a UNet.
 _UNETS = frozenset({"sd", "sdxl"})
+#: In these the sizes of such a model stand.
+_SIZED_BY = ("unet/config.json", "vae/config.json")
 
 
 class Unusable(Exception):
     """The files cannot be used as they are; the text is a sentence with the cure."""
-
-
-def header_of(path: Path) -> Header:
-    """A .safetensors file's header. Raises NotSafetensors, or OSError."""
-    with path.open("rb") as file:
-        prefix = file.read(PREFIX)
-        return safetensors_header.parse(prefix + file.read(safetensors_header.length(prefix)))
 
 
 def model_at(place: Path, *, own_vae: bool = False) -> Model:
@@ -67,11 +60,7 @@ def problems(place: Path, *, own_vae: bool = False) -> list[str]:
         index = _read(place / INDEX)
     except Unusable as error:
         return [str(error)]
-    found = []
-    for name, library in index.items():
-        if not name.startswith("_") and name not in UNUSED and isinstance(library, list) and library[:1] != [None]:
-            found += _problems_of_component(place / name)
-    return found
+    return [problem for name in components_of(index) for problem in _problems_of_component(place / name)]
 
 
 def files_of(place: Path) -> Iterator[Path]:
@@ -89,18 +78,14 @@ def bytes_of(place: Path) -> int:
     return sum(path.stat().st_size for path in files_of(place))
 
 
-def gigabytes(size: float) -> str:
-    """A size for people: "2.1 GB", "340 MB"."""
-    return f"{size / _GB:.1f} GB" if size >= _GB else f"{size / 1e6:.0f} MB"
-
-
 # --- single files ---------------------------------------------------------------------------------------------------
 
 
 def _whole(path: Path) -> Header:
     """The header of a file that is complete. Raises Unusable."""
     try:
-        header, there = header_of(path), path.stat().st_size
+        with path.open("rb") as file:
+            header, there = safetensors_header.read(file.read), path.stat().st_size
     except NotSafetensors as error:
         cure = "Only .safetensors files are used here; fetch it in that format."
         raise Unusable(f"{path.name} {error}. {cure}") from None
@@ -181,15 +166,14 @@ def _missing_shards(index: Path, there: set[str]) -> list[str]:
 
 def _in_folder(folder: Path) -> Model:
     """Raises Unusable."""
-    pipeline = str(_read(folder / INDEX).get("_class_name", ""))
-    family = next((family for start, family in FAMILY_OF.items() if pipeline.startswith(start)), "any")
+    family = family_of(_read(folder / INDEX).get("_class_name"))
     name, path = name_of(str(folder)), str(folder)
-    if family not in _UNETS and not (folder / "unet" / "config.json").is_file():
-        return replace(FAMILIES[family], name=name, path=path)
-    unet, vae = _read(folder / "unet" / "config.json"), _read(folder / "vae" / "config.json")
+    if family not in _UNETS and not all((folder / file).is_file() for file in _SIZED_BY):
+        return replace(FAMILIES.get(family, FAMILIES[ANY]), name=name, path=path)
+    unet, vae = (_read(folder / file) for file in _SIZED_BY)
     width = unet.get("cross_attention_dim")
-    shape = safetensors_header.shape_by_width(width) if type(width) is int else ""
-    base = FAMILIES["sdxl" if family == "sdxl" else shape if shape in ("sd1", "sd2") else "sd"]
+    shape = safetensors_header.shape_by_width(width) if type(width) is int and family != ANY else ""
+    base = FAMILIES.get(shape if family == "sd" and shape in ("sd1", "sd2") else family, FAMILIES[ANY])
     try:
         shrink = 2 ** (len(vae.get("block_out_channels", (1, 1, 1, 1))) - 1)
         size = unet.get("sample_size", 64)

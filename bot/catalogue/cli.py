@@ -4,24 +4,22 @@ For a person at a terminal; needs no running bot and does not disturb one. A run
 """
 
 import contextlib
-import json
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from io import BytesIO
-from itertools import chain, count
 from pathlib import Path
 
-from bot.catalogue import catalogue_files, checkpoint_files, hub_download, hub_file_selection, locations
-from bot.catalogue.checkpoint_files import gigabytes
+from bot.catalogue import catalogue_files, checkpoint_files, hub_download, locations
 from bot.catalogue.folder_watcher import FolderWatcher
-from bot.catalogue.hub_download import Hub, HuggingFace, Origin
-from bot.catalogue.hub_file_selection import NoModel, Repository
+from bot.catalogue.hub_download import HuggingFace
 from bot.catalogue.locations import Place, State
 from bot.config import Config
+from core import hub_files
 from core.catalogue import FAMILIES, POSTCARD, LoraFile, Model, name_of
 from core.catalogue_file import hub_id, is_path, read
 from core.errors import ConfigError
+from core.hub_files import NoModel, RemoteFile, Repository
+from core.hub_messages import gigabytes
+from core.model_locations import possible_names
 from core.spelling import nearest
 
 _USAGE = "use it as: python bot.py models list, models add NAME [--yes], or models check NAME"
@@ -30,7 +28,7 @@ _LONG_SUM = 1_000_000_000
 Ask = Callable[[str], str]
 
 
-def run(config: Config, words: Sequence[str], *, hub: Hub | None = None, ask: Ask = input) -> int:
+def run(config: Config, words: Sequence[str], *, ask: Ask = input) -> int:
     """The command; 0 when all is well. Raises ConfigError with a sentence."""
     sure = "--yes" in words
     match [word for word in words if word != "--yes"]:
@@ -39,7 +37,7 @@ def run(config: Config, words: Sequence[str], *, hub: Hub | None = None, ask: As
         case ["check", name]:
             return _check(config, _find(config, name))
         case ["add", name]:
-            shop = _Shop(config, hub or HuggingFace(config.hf_token), _sure if sure else ask)
+            shop = _Shop(config, HuggingFace(config.hf_token), _sure if sure else ask)
             return shop.add(_find(config, name, hub_too=True))
     raise ConfigError(_USAGE)
 
@@ -70,7 +68,8 @@ def _find(config: Config, name: str, *, hub_too: bool = False) -> Model:
             repository, file = hub_id(name)
         except ValueError as error:
             raise ConfigError(f"{name} is no name of the hub's: it must be owner/name or owner/name/FILE.") from error
-        known = next((one for one in models.values() if _is_of(one, repository, file)), None)
+        place = (repository.casefold(), file)
+        known = next((one for one in models.values() if (one.path.casefold(), one.file) == place), None)
         return known or _new(_name(config, repository, file, models), repository, file)
     near = nearest(name, models)
     hint = f"Did you mean {near}?" if near else f"There are {', '.join(sorted(models))}."
@@ -81,21 +80,17 @@ def _find(config: Config, name: str, *, hub_too: bool = False) -> Model:
 def _dropped(config: Config, name: str) -> Model | None:
     """Something in the models folder that cannot be used, so that one can ask what is wrong with it."""
     for place in (config.data / "models" / name, config.data / "models" / f"{name}.safetensors"):
-        if place.exists() or locations.origin_of(place) is not None:
+        if place.exists() or locations.note_of(place) is not None:
             return _new(name_of(name), str(place.absolute()), "")
     return None
 
 
-def _is_of(model: Model, repository: str, file: str) -> bool:
-    return Origin(repository=model.path, file=model.file).is_of(repository, file)
-
-
 def _with_origin(config: Config, model: Model) -> Model:
     """A model of the models folder with its place on the hub, where it was fetched from there."""
-    origin = locations.origin_of(Path(model.path)) if is_path(model.path) else None
-    if origin is None:
+    note = locations.note_of(Path(model.path)) if is_path(model.path) else None
+    if note is None:
         return model
-    fetched = replace(model, path=origin.repository, file=origin.file, licence=model.licence or origin.licence)
+    fetched = replace(model, path=note.repository, file=note.file, licence=model.licence or note.licence)
     return fetched if locations.home_of(fetched, config.data).absolute() == Path(model.path).absolute() else model
 
 
@@ -103,10 +98,9 @@ def _name(config: Config, repository: str, file: str, models: Mapping[str, Model
     """What a model of the hub is called here already, or else a name that nothing has."""
     if known := locations.fetched_as(repository, file, config.data):
         return known
-    first = name_of(file or repository)
-    longer = name_of(f"{repository.partition('/')[0]}-{first}")
+    first = next(possible_names(repository, file))
     taken = locations.names_taken(config.data) | models.keys()
-    free = next(name for name in chain((first, longer), (f"{longer}-{n}" for n in count(2))) if name not in taken)
+    free = next(name for name in possible_names(repository, file) if name not in taken)
     if free != first:
         print(f"There is another model {first} already, so this one is called {free}.")
     return free
@@ -140,8 +134,8 @@ def _list(config: Config) -> int:
 
 def _licence(model: Model, place: Place) -> str:
     """As the catalogue says, or else as the hub stated it when the model was fetched."""
-    origin = locations.origin_of(place.path)
-    return model.licence or (origin.licence if origin is not None else "") or "–"
+    note = locations.note_of(place.path)
+    return model.licence or (note.licence if note is not None else "") or "–"
 
 
 def _loras(config: Config) -> dict[str, LoraFile]:
@@ -170,7 +164,7 @@ def _check(config: Config, model: Model) -> int:
         cure = f"Fetch it: python bot.py models add {model.name}" if not is_path(model.path) else "Correct its place."
         print(f"{model.name} is not here ({place.path}). {cure}")
         return 1
-    wrong = [*place.problems, *_sums(place)]
+    wrong = [*place.problems, *_damage(place).values()]
     for sentence in wrong:
         print(f"WRONG {sentence}")
     if not wrong:
@@ -180,23 +174,25 @@ def _check(config: Config, model: Model) -> int:
     return 1 if wrong else 0
 
 
-def _sums(place: Place) -> list[str]:
-    """Files whose sums are not those that the hub gave: by our own notes, else by the cache's names of large files."""
-    wrong = []
+def _damage(place: Place) -> dict[str, str]:
+    """What is wrong with a model's files by the hub's sums: as we noted them, else as the cache names large files."""
+    wrong = {}
+    note = locations.note_of(place.path)
+    noted: Mapping[str, RemoteFile] = note.files if note is not None else {}
     if (size := checkpoint_files.bytes_of(place.path)) > _LONG_SUM:
         print(f"Reading {gigabytes(size)} to check their sums.", flush=True)
-    for file, remote in hub_download.read_manifest(place.path).items():
+    for file, remote in noted.items():
         path = place.path / file if place.path.is_dir() else place.path
         if not path.is_file():
-            wrong.append(f"{file} is not there.")
+            wrong[file] = f"{file} is not there."
         elif found := hub_download.differs(path, remote):
-            wrong.append(f"{file}: {found}. Remove it, and add the model again.")
+            wrong[file] = f"{file}: {found}. Remove it, and add the model again."
     for path in checkpoint_files.files_of(place.path):
         name = path.resolve().name
         if path.is_symlink() and len(name) == 64:
-            remote = hub_file_selection.RemoteFile(size=path.stat().st_size, sha256=name)
+            remote = RemoteFile(size=path.stat().st_size, sha256=name)
             if found := hub_download.differs(path, remote):
-                wrong.append(f"{path.name}: {found}. Remove {path.resolve()}, and add the model again.")
+                wrong[path.name] = f"{path.name}: {found}. Remove {path.resolve()}, and add the model again."
     return wrong
 
 
@@ -206,16 +202,15 @@ def _sums(place: Place) -> list[str]:
 class _Shop:
     """Fetches one model."""
 
-    def __init__(self, config: Config, hub: Hub, ask: Ask) -> None:
+    def __init__(self, config: Config, hub: HuggingFace, ask: Ask) -> None:
         self._config = config
         self._hub = hub
         self._ask = ask
 
     def add(self, model: Model) -> int:
         """Says what it would cost, asks, fetches, checks. Raises ConfigError."""
-        place = locations.find(model, self._config.data)
-        if place.state is State.HERE and not _sums(place):
-            print(f"{model.name} is here already: {place.path}.")
+        place, damage = self._look(model)
+        if place.state is State.HERE and not damage:
             return 0
         if is_path(model.path) or model.path == POSTCARD.name:
             raise ConfigError(f"{model.name} is a place on this machine, {place.path}: nothing can be fetched.")
@@ -224,43 +219,40 @@ class _Shop:
             cure = "Move it out of that folder, or give the entry another name in models.toml, and try again."
             raise ConfigError(f"{model.name} belongs to {home}, and {other} is there. {cure}")
         repository = self._hub.repository(model.path)
+        self._hub.check_terms(repository)
         try:
-            files = hub_file_selection.single(repository, model.file) if model.file else self._folder(repository)
+            files = self._files(model, repository, home)
         except NoModel as error:
             raise ConfigError(str(error)) from None
-        stale = _stale(home, repository)
-        self._tell(model, repository, files, stale)
+        self._tell(model, repository, files, _to_come(repository, files, home, damage))
         if not self._agreed():
             print("Nothing was fetched.")
             return 1
-        part = _begin(home, files, stale)
-        hub_download.write_manifest(home, repository, files)
-        hub_download.fetch(self._hub, repository, files, part, lambda sentence: print(sentence, flush=True))
-        _put(home, part, files)
+        with hub_download.alone(self._config.data / "models", model.path, model.file, _say):
+            if place.state is not State.HERE and self._look(model)[0].state is State.HERE:
+                return 0  # somebody else was quicker
+            self._fetch(repository, files, home)
         if wrong := checkpoint_files.problems(home, own_vae=bool(model.vae)):
             raise ConfigError(f"{model.name} is here, but cannot be used: {wrong[0]}")
         print(f"{model.name} is here. A running bot offers it within a minute: --model {model.name}")
         return 0
 
-    def _folder(self, repository: Repository) -> tuple[str, ...]:
-        """Raises NoModel."""
-        if checkpoint_files.INDEX not in repository.files:
-            there = [name for name in repository.files if name.endswith(".safetensors") and "/" not in name]
-            one = f" One file of it may be: {repository.id}/{there[0]}." if there else ""
-            raise NoModel(f"{repository.id} is not in diffusers' format.{one}")
-        self._accept(repository)
-        text = BytesIO()
-        self._hub.get(repository, checkpoint_files.INDEX, text, 0)
-        try:
-            index = json.loads(text.getvalue())
-        except ValueError:
-            raise NoModel(f"The {checkpoint_files.INDEX} of {repository.id} cannot be read.") from None
-        return hub_file_selection.folder(repository, index if isinstance(index, dict) else {})
+    def _look(self, model: Model) -> tuple[Place, Mapping[str, str]]:
+        """Where it is, and what is wrong with its files; says so when it is whole."""
+        place = locations.find(model, self._config.data)
+        damage = _damage(place)
+        if place.state is State.HERE and not damage:
+            print(f"{model.name} is here already: {place.path}.")
+        return place, damage
 
-    def _accept(self, repository: Repository) -> None:
-        """Raises ConfigError for a gated model without a token."""
-        if repository.gated and not self._config.hf_token:
-            raise ConfigError(hub_download.gated(repository.id, has_token=False))
+    def _files(self, model: Model, repository: Repository, home: Path) -> tuple[str, ...]:
+        """What it consists of. Raises NoModel."""
+        if model.file:
+            return hub_files.single(repository, model.file)
+        hub_files.check_folder(repository)
+        note = locations.note_of(home)
+        kept = _names_in(home) | (note.files.keys() if note is not None else set())
+        return hub_files.folder(repository, self._hub.index(repository), kept)
 
     def _agreed(self) -> bool:
         try:
@@ -268,50 +260,46 @@ class _Shop:
         except EOFError:
             raise ConfigError("Nobody is there to ask. Say --yes to fetch it all the same.") from None
 
-    def _tell(self, model: Model, repository: Repository, files: Sequence[str], stale: frozenset[str]) -> None:
-        """Size and licence first. Raises ConfigError where it cannot be fetched."""
-        self._accept(repository)
+    def _tell(self, model: Model, repository: Repository, files: Sequence[str], to_come: Sequence[str]) -> None:
+        """Size and licence first. Raises ConfigError where there is no room for it."""
         licence = model.licence or repository.licence or "not stated"
         where = f" ({model.licence_url})" if model.licence_url else f" (https://huggingface.co/{repository.id})"
-        home, again = locations.home_of(model, self._config.data), [file for file in files if file in stale]
-        there = home if home.is_dir() else locations.part_of(home)
-        left = hub_download.missing(repository, set(files) - stale, there) + repository.size_of(again)
-        whole = repository.size_of(files)
+        left, whole = repository.size_of(to_come), repository.size_of(files)
+        home = locations.home_of(model, self._config.data)
         print(f"{model.name}: {repository.id}" + (f"/{model.file}" if model.file else ""))
         print(f"  licence   {licence}{where}")
         print(f"  download  {gigabytes(left)}" + (f" of {gigabytes(whole)}, the rest is here" if left < whole else ""))
         print(f"  into      {home}")
-        hub_download.check_room(there, left, self._config.disk_free_mb * 1_000_000)
+        hub_download.check_room(home, left, self._config.disk_free_mb * 1_000_000)
+
+    def _fetch(self, repository: Repository, files: Sequence[str], home: Path) -> None:
+        """Raises ConfigError; what has come by then is kept."""
+        file = files[0] if home.suffix == ".safetensors" else ""
+        part = hub_download.begin(home, file)
+        hub_download.write_note(home, repository, files)
+        self._hub.fetch(repository, files, part, _say)
+        hub_download.put(part, home, file)
 
 
-def _stale(home: Path, repository: Repository) -> frozenset[str]:
-    """Files of what was fetched before that cannot be used again: of another revision, or damaged since."""
-    stale = set()
-    for file, remote in hub_download.read_manifest(home).items():
-        path = home / file if home.is_dir() else home
-        # What is still on its way was looked at when it came.
-        if remote != repository.files.get(file) or (path.is_file() and hub_download.differs(path, remote)):
-            stale.add(file)
-    return frozenset(stale)
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)
 
 
-def _begin(home: Path, files: Sequence[str], stale: frozenset[str]) -> Path:
-    """The folder to fetch into, with what can be used again of a damaged or half fetched model."""
-    part = locations.part_of(home)
-    if home.is_dir() and not part.exists():
-        home.replace(part)
-    elif home.is_file():
-        (part / files[0]).parent.mkdir(parents=True, exist_ok=True)
-        home.replace(part / files[0])
-    for file in stale:
-        hub_download.discard(part, file)
-    return part
+def _names_in(home: Path) -> set[str]:
+    """The files of a model in diffusers' format that lie there already, or on their way."""
+    copies = [folder for folder in (home, locations.part_of(home)) if folder.is_dir()]
+    return {path.relative_to(one).as_posix() for one in copies for path in checkpoint_files.files_of(one)}
 
 
-def _put(home: Path, part: Path, files: Sequence[str]) -> None:
-    """The finished model to its place, all at once."""
-    if home.suffix == ".safetensors":
-        (part / files[0]).replace(home)
-        shutil.rmtree(part)
-    else:
-        part.replace(home)
+def _to_come(repository: Repository, files: Sequence[str], home: Path, damage: Collection[str]) -> list[str]:
+    """Those of a model's files that are not there as this revision has them, as far as one can see beforehand."""
+    note = locations.note_of(home)
+    noted = note.files if note is not None else {}
+    there = home if home.exists() else locations.part_of(home)
+
+    def is_there(file: str) -> bool:
+        path, remote = there if there.is_file() else there / file, repository.files[file]
+        same = path.is_file() and path.stat().st_size == remote.size and noted.get(file, remote) == remote
+        return same and file not in damage
+
+    return [file for file in files if not is_there(file)]

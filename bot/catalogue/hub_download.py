@@ -1,167 +1,195 @@
-"""Fetches files of a hub repository into a folder: goes on where a broken download ended, and checks every sum.
+"""Fetches a model of the hub into a folder, and knows what is noted of those that were fetched before.
 
-`HuggingFace` is the only place that knows the hub's library, which is imported when the first question is asked.
+The hub's own library does it: several files at once, on from where the line broke, every sum checked. It is imported
+when the first question is asked. What a model consists of and what it is called here is core's to say.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from bot.catalogue.checkpoint_files import gigabytes
-from bot.catalogue.hub_file_selection import RemoteFile, Repository
-from bot.file_storage import free_bytes, nearest_folder
+from bot.file_storage import free_bytes, nearest_folder, write_atomically
+from core import hub_messages, model_locations
 from core.errors import ConfigError
+from core.folder_format import INDEX
+from core.hub_files import NoModel, RemoteFile, Repository, patterns
+from core.hub_messages import gated
+from core.model_locations import LOCKS, Note
 
 _CHUNK = 1 << 22
+#: The library's notes beside the files that it fetches.
+_NOTES = ".cache"
+#: Pieces of files that did not arrive: of a library that was killed, and of ours of old. Nobody goes on with them.
+_PIECES = ("*.incomplete", "*.part")
 
 
 class HubTrouble(ConfigError):
     """The hub does not give what was asked for; the sentence says why and what to do."""
 
 
-class Hub(Protocol):
-    """What the commands need of a model hub."""
+class HuggingFace:
+    """The Hugging Face hub, wherever HF_ENDPOINT says that it is. `token` may be empty."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token or False
+        self._has_token = bool(token)
 
     def repository(self, name: str) -> Repository:
         """What `owner/name` holds. Raises HubTrouble."""
-
-    def get(self, repository: Repository, file: str, into: BinaryIO, at: int) -> None:
-        """Writes a file's bytes from `at` on, at the end of `into`. Raises HubTrouble."""
-
-
-class HuggingFace:
-    """The Hugging Face hub. `token` may be empty; `endpoint` is another address of it."""
-
-    def __init__(self, token: str, endpoint: str | None = None) -> None:
-        self._token = token or False
-        self._endpoint = endpoint
-
-    def repository(self, name: str) -> Repository:
-        """As above."""
         from huggingface_hub import HfApi
 
-        try:
-            found = HfApi(endpoint=self._endpoint, token=self._token).model_info(name, files_metadata=True)
-        except Exception as error:
-            raise self._trouble(name, error) from error
-        files = {
-            one.rfilename: RemoteFile(
-                size=one.size or 0,
-                sha256=one.lfs.sha256 if one.lfs else "",
-                git_id="" if one.lfs else one.blob_id or "",
+        with self._said(name):
+            return Repository.of(name, HfApi(token=self._token).model_info(name, files_metadata=True))
+
+    def check_terms(self, repository: Repository) -> None:
+        """Raises HubTrouble for a model whose terms have to be accepted, without a token."""
+        if repository.gated and not self._has_token:
+            raise HubTrouble(gated(repository.id, has_token=False))
+
+    def index(self, repository: Repository) -> Mapping[str, Any]:
+        """Its model_index.json, which is kept nowhere. Raises HubTrouble, or NoModel."""
+        from huggingface_hub import hf_hub_download
+
+        with TemporaryDirectory() as folder:
+            with self._said(repository.id):
+                revision = repository.revision
+                path = hf_hub_download(repository.id, INDEX, revision=revision, local_dir=folder, token=self._token)
+            try:
+                index = json.loads(Path(path).read_text("utf-8"))
+            except ValueError:
+                raise NoModel(f"The {INDEX} of {repository.id} cannot be read.") from None
+        return index if isinstance(index, dict) else {}
+
+    def fetch(self, repository: Repository, files: Sequence[str], folder: Path, say: Callable[[str], None]) -> None:
+        """All files into `folder`, with what lies there already checked too. Raises HubTrouble."""
+        self._download(repository, files, folder)
+        if spoilt := self._differing(repository, files, folder):
+            for file in spoilt:
+                (folder / file).unlink()
+                say(f"{file} arrived damaged (its sum is not the hub's), so it is fetched once more.")
+            self._download(repository, spoilt, folder, force_download=True)
+            if spoilt := self._differing(repository, spoilt, folder):
+                raise HubTrouble(hub_messages.damaged(spoilt[0]))
+
+    def _download(self, repository: Repository, files: Sequence[str], folder: Path, **how: Any) -> None:
+        from huggingface_hub import snapshot_download
+
+        with self._said(repository.id):
+            snapshot_download(
+                repository.id,
+                revision=repository.revision,
+                local_dir=folder,
+                allow_patterns=patterns(files),
+                token=self._token,
+                **how,
             )
-            for one in found.siblings or ()
-            if _is_inside(one.rfilename)
-        }
-        card = found.card_data
-        licence = getattr(card, "license_name", None) or getattr(card, "license", None) or ""
-        return Repository(
-            id=name, revision=found.sha or "main", files=files, licence=str(licence), gated=bool(found.gated)
-        )
 
-    def get(self, repository: Repository, file: str, into: BinaryIO, at: int) -> None:
-        """As above."""
-        from huggingface_hub import hf_hub_url
-        from huggingface_hub.file_download import http_get
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+    def _differing(self, repository: Repository, files: Sequence[str], folder: Path) -> list[str]:
+        """Those of the files whose sums are not the hub's. Raises HubTrouble where one is not there at all."""
+        from huggingface_hub import HfApi
 
-        url = hf_hub_url(repository.id, file, revision=repository.revision, endpoint=self._endpoint)
-        size = repository.files[file].size
+        with self._said(repository.id):
+            found = HfApi(token=self._token).verify_repo_checksums(
+                repository.id, revision=repository.revision, local_dir=folder
+            )
+        for file in files:
+            if not (folder / file).is_file():  # without a line the library is content with what is there
+                raise HubTrouble(f"{file} did not arrive. Check the network and try again: what is here is kept.")
+        spoilt = {one["path"] for one in found.mismatches}
+        return [file for file in files if file in spoilt]
+
+    @contextlib.contextmanager
+    def _said(self, name: str) -> Iterator[None]:
+        """Whatever the library raises becomes one sentence."""
         try:
-            headers = build_hf_headers(token=self._token)
-            http_get(url, into, resume_size=at, headers=headers, expected_size=size, displayed_filename=file)
+            yield
         except Exception as error:
-            raise self._trouble(repository.id, error) from error
-
-    def _trouble(self, name: str, error: Exception) -> HubTrouble:
-        from huggingface_hub import errors
-
-        if isinstance(error, errors.GatedRepoError):
-            return HubTrouble(gated(name, has_token=bool(self._token)))
-        if isinstance(error, errors.RepositoryNotFoundError):
-            return HubTrouble(f"The hub has no model {name}, or it is private and HF_TOKEN may not see it.")
-        if isinstance(error, errors.OfflineModeIsEnabled):
-            return HubTrouble("HF_HUB_OFFLINE is set, so nothing is fetched. Unset it and try again.")
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        return HubTrouble(
-            f"The hub did not give {name} ({text}). Check the network and try again: what is here already is kept."
-        )
+            raise HubTrouble(hub_messages.why(error, name, has_token=self._has_token)) from error
 
 
-def _is_inside(file: str) -> bool:
-    """Whether a name leads to a place below the folder that it is fetched into, whoever made it up."""
-    return not Path(file).is_absolute() and ".." not in Path(file).parts
-
-
-def gated(name: str, *, has_token: bool) -> str:
-    """What somebody has to do for a model whose terms have to be accepted."""
-    accept = f"{name} asks everybody to accept its terms: do so at https://huggingface.co/{name}"
-    if has_token:
-        return f"{accept} with the account that HF_TOKEN belongs to, then try again."
-    return f"{accept}, make a token (huggingface.co → Settings → Access Tokens), and put it into .env as HF_TOKEN."
+@contextlib.contextmanager
+def alone(models: Path, repository: str, file: str, say: Callable[[str], None]) -> Iterator[None]:
+    """While nobody else fetches this model into that folder, be it a worker. Who waited looks again."""
+    path = models / LOCKS / model_locations.lock_name(repository, file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        # A disk that knows no locks (some network shares) is taken without.
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("Another process is fetching it just now; waiting for that.")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def check_room(folder: Path, needed: int, spare: int) -> None:
     """Raises ConfigError unless the disk holds `needed` bytes more and keeps `spare` free."""
-    folder, free = nearest_folder(folder), free_bytes(folder)
-    if free < needed + spare:
-        raise ConfigError(
-            f"{gigabytes(needed)} are to be fetched, and {gigabytes(free)} are free on the disk of {folder}, of which "
-            f"{gigabytes(spare)} stay free for the bot. Make room first."
-        )
+    if sentence := hub_messages.no_room(needed, free_bytes(folder), nearest_folder(folder), spare):
+        raise ConfigError(sentence)
 
 
-def missing(repository: Repository, files: Iterable[str], folder: Path) -> int:
-    """Bytes that are still to be fetched into `folder`."""
-    there = [(folder / file, _part(folder / file)) for file in files]
-    have = sum(path.stat().st_size for paths in there for path in paths if path.is_file())
-    return max(0, repository.size_of([*files]) - have)
+def begin(home: Path, file: str) -> Path:
+    """The folder to fetch into, with what can be used again of a damaged or half fetched model."""
+    part = home.with_name(model_locations.part_name(home.name))
+    if home.exists() and part.exists():
+        shutil.rmtree(part)
+    if home.is_dir():
+        home.replace(part)
+    elif home.is_file():
+        (part / file).parent.mkdir(parents=True, exist_ok=True)
+        home.replace(part / file)
+    part.mkdir(parents=True, exist_ok=True)
+    for piece in [path for pattern in _PIECES for path in part.rglob(pattern) if path.is_file()]:
+        piece.unlink()
+    return part
 
 
-def fetch(hub: Hub, repository: Repository, files: Iterable[str], folder: Path, say: Callable[[str], None]) -> None:
-    """All files into `folder`, each under its name only once its sum is right. Raises HubTrouble."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        path, remote = folder / file, repository.files[file]
-        if path.is_file() and path.stat().st_size == remote.size:
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        say(f"{file} ({gigabytes(remote.size)})")
-        part = _part(path)
-        for last in (False, True):
-            _fetch_part(hub, repository, file, part)
-            if not (wrong := differs(part, remote)):
-                break
-            part.unlink()
-            if last:
-                raise HubTrouble(f"{file} arrived damaged twice ({wrong}). Try again later; the other files are kept.")
-            say(f"{file} arrived damaged ({wrong}), so it is fetched once more.")
-        part.replace(path)
+def put(part: Path, home: Path, file: str) -> None:
+    """The finished model to its place, all at once."""
+    if file:
+        (part / file).replace(home)
+        shutil.rmtree(part)
+        return
+    shutil.rmtree(part / _NOTES, ignore_errors=True)
+    part.replace(home)
 
 
-def discard(folder: Path, file: str) -> None:
-    """Takes away what `fetch` has put there for this file, whole or in part."""
-    for path in (folder / file, _part(folder / file)):
-        path.unlink(missing_ok=True)
+# --- what was fetched, for later checks -------------------------------------------------------------------------------
 
 
-def _fetch_part(hub: Hub, repository: Repository, file: str, part: Path) -> None:
-    size = repository.files[file].size
-    if part.exists() and part.stat().st_size > size:
-        part.unlink()  # of another revision
-    with part.open("ab") as into:
-        if into.tell() < size or size == 0:
-            hub.get(repository, file, into, into.tell())
-        into.flush()
-        os.fsync(into.fileno())
+def write_note(home: Path, repository: Repository, files: Iterable[str]) -> None:
+    """For `note_of`, from the download's start."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    path = home.with_name(model_locations.note_name(home.name))
+    write_atomically(path, model_locations.written(repository, files).encode())
+
+
+def note_of(home: Path) -> Note | None:
+    """What is noted of a model, there or not; None where it was not fetched by us."""
+    text = text_of(home.with_name(model_locations.note_name(home.name)))
+    return None if text is None else model_locations.read(text, home.name)
+
+
+def text_of(path: Path) -> str | None:
+    """What stands in a file, if it is there and can be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
 
 
 def differs(path: Path, remote: RemoteFile) -> str:
-    """What is wrong with a file, as words in brackets; empty when its size and its sum are right."""
+    """What is wrong with a file, as words in brackets; empty when its size and its sum are right.
+
+    By what was noted when it was fetched: it needs no line to the hub.
+    """
     size = path.stat().st_size
     if size != remote.size:
         return f"{size} bytes instead of {remote.size}"
@@ -180,64 +208,3 @@ def _sum(path: Path, digest: "hashlib._Hash") -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f"{path.name}.part")
-
-
-# --- what was fetched, for later checks -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Where a model was fetched from: `file` is the one that is the model. `licence` as the hub stated it."""
-
-    repository: str
-    file: str = ""
-    licence: str = ""
-
-    def is_of(self, repository: str, file: str) -> bool:
-        """Whether it is that place; the hub makes no difference between great and small letters."""
-        return (self.repository.casefold(), self.file) == (repository.casefold(), file)
-
-    def __str__(self) -> str:
-        """As `models add` takes it."""
-        return f"{self.repository}/{self.file}" if self.file else self.repository
-
-
-def manifest_of(home: Path) -> Path:
-    """Beside the model, hidden: where its files came from, with their sums. It is there from the download's start."""
-    return home.with_name(f".{home.name}.json")
-
-
-def write_manifest(home: Path, repository: Repository, files: Iterable[str]) -> None:
-    """For `read_manifest` and `origin_of`."""
-    remote = {file: repository.files[file] for file in files}
-    plain = {
-        "repository": repository.id,
-        "revision": repository.revision,
-        "licence": repository.licence,
-        "files": {file: [one.size, one.sha256, one.git_id] for file, one in remote.items()},
-    }
-    home.parent.mkdir(parents=True, exist_ok=True)
-    manifest_of(home).write_text(json.dumps(plain, indent=1), encoding="utf-8")
-
-
-def read_manifest(home: Path) -> dict[str, RemoteFile]:
-    """Files with their sums; empty where the model was not fetched by us."""
-    try:
-        files = json.loads(manifest_of(home).read_text(encoding="utf-8"))["files"]
-        return {file: RemoteFile(size=size, sha256=sha, git_id=git) for file, (size, sha, git) in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def origin_of(home: Path) -> Origin | None:
-    """Where the model at home, or its unfinished download, comes from; None where it was not fetched by us."""
-    try:
-        noted = json.loads(manifest_of(home).read_text(encoding="utf-8"))
-        file = next(iter(noted["files"])) if home.suffix == ".safetensors" else ""
-        return Origin(repository=str(noted["repository"]), file=file, licence=str(noted.get("licence") or ""))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
-        return None

@@ -1,7 +1,4 @@
-"""Finds where a model of the catalogue lies here. Knows the data folder and the hub's cache; fetches nothing.
-
-The cache's layout: `models--owner--name/refs/main` names a commit, `snapshots/<commit>/` holds its files.
-"""
+"""Finds where a model of the catalogue lies here. Knows the data folder and the hub's cache; fetches nothing."""
 
 import os
 from collections.abc import Mapping
@@ -10,10 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from bot.catalogue import checkpoint_files, hub_download
-from bot.catalogue.hub_download import Origin
 from bot.config import ROOT
+from core import model_locations
 from core.catalogue import POSTCARD, Model, name_of
 from core.catalogue_file import is_path
+from core.model_locations import Found, Note
 
 
 class State(StrEnum):
@@ -57,55 +55,47 @@ def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> P
 
 
 def home_of(model: Model, data: Path) -> Path:
-    """Where a model of the hub belongs: in the models folder, by its name."""
-    return data / "models" / (f"{model.name}.safetensors" if model.file else model.name)
+    """Where a model of the hub lies in the models folder, or where it belongs."""
+    name = model_locations.home_for(model.path, model.file, model.name, _models(data))
+    return data / "models" / name
 
 
 def part_of(home: Path) -> Path:
     """Where it lies while it is being fetched; hidden, so that nobody takes it for a model."""
-    return home.with_name(f".{home.name}.part")
+    return home.with_name(model_locations.part_name(home.name))
 
 
-def stranger(model: Model, data: Path) -> Origin | None:
+def stranger(model: Model, data: Path) -> Note | None:
     """What was fetched from elsewhere to where this model of the hub belongs, since it had the same name then."""
-    origin = origin_of(home_of(model, data))
-    return None if origin is None or origin.is_of(model.path, model.file) else origin
+    found = _models(data).get(home_of(model, data).name)
+    return None if found is None or found.may_be(model.path, model.file) else found.note
 
 
-def origin_of(home: Path) -> Origin | None:
+def note_of(home: Path) -> Note | None:
     """Where what is at home, or on its way there, was fetched from."""
-    return hub_download.origin_of(home) if home.exists() or part_of(home).exists() else None
+    return hub_download.note_of(home) if home.exists() or part_of(home).exists() else None
 
 
 def fetched_as(repository: str, file: str, data: Path) -> str:
     """The name under which this was fetched from the hub, or begins to be; empty where it was not."""
-    for note in _inside(data / "models"):
-        if note.name.startswith(".") and note.suffix == ".json":
-            home = note.with_name(note.stem.removeprefix("."))
-            if (origin := origin_of(home)) is not None and origin.is_of(repository, file):
-                return name_of(home.name)
-    return ""
+    return next((name_of(home) for home, one in _models(data).items() if one.is_of(repository, file)), "")
 
 
 def names_taken(data: Path) -> frozenset[str]:
     """What lies in the models folder by name, be it usable or whole or not."""
-    things = [path.name for path in _inside(data / "models")]
-    return frozenset(
-        name_of(name.removeprefix(".").removesuffix(".part"))
-        for name in things
-        if not name.startswith(".") or name.endswith(".part")
-    )
+    return frozenset(name_of(home) for home in _models(data))
 
 
-def _inside(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+def _models(data: Path) -> dict[str, Found]:
+    folder = data / "models"
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return model_locations.inventory(names, lambda name: hub_download.text_of(folder / name))
 
 
 def snapshot(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path | None:
     """The newest copy of a repository in the hub's cache, complete or not."""
-    home = Path(environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    cache = Path(environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or home / "hub").expanduser()
-    folder = cache / f"models--{hub_id.replace('/', '--')}"
+    cache = Path(os.path.expandvars(model_locations.cache_folder(environ))).expanduser()
+    folder = cache / model_locations.cached_name(hub_id)
     try:
         commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
     except OSError:

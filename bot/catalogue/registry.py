@@ -214,9 +214,9 @@ class ModelRegistry:
             used = models.setdefault(model.name, model)
             if used.path != model.path:
                 self._watcher.say_once(f"{model.path} is not used: the catalogue has {model.name} at {used.path}.")
-        at_home = is_path(default.path) or models[default.name].path == str(
-            locations.home_of(default, self._config.data)
-        )
+        there = Path(models[default.name].path)
+        # In the hub's cache a folder is called by a commit, from which nobody can tell the model's name.
+        at_home = is_path(default.path) or there.parent == self._config.data / "models"
         launch = models[default.name].path if at_home or default.path == POSTCARD.name else default.path
         loras = self._loras(entries)
         return _Found(origins, models, loras, default.name, launch, self._stamps_of(models))

@@ -87,7 +87,7 @@ VARIABLES: tuple[Variable, ...] = (
         "Pictures kept, in GB; older ones are rendered again.",
         number(0.001, 1e6),
     ),
-    Variable("DARKROOM_DISK_FREE_MB", "500", "With less free disk than this, no job is taken.", whole(0, 10**9)),
+    _worker_variable("DARKROOM_DISK_FREE_MB", "With less free disk than this, no job is taken and no model fetched."),
     Variable(
         "DARKROOM_WORKER",
         "local",

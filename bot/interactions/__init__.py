@@ -4,7 +4,7 @@ from bot.interactions import submission
 from bot.interactions.api_endpoint import DISCORD, Unreachable, point_at, until_reachable
 from bot.interactions.client import DarkroomBot
 from bot.interactions.client_base import ClientBase, Interaction
-from bot.interactions.job_management import cancel, check_may_manage, may_manage
+from bot.interactions.job_management import cancel_job, check_may_manage, may_manage
 from bot.interactions.registry import Press
 from bot.interactions.submission import server_that_pays, usual_lane, where_of
 
@@ -15,7 +15,7 @@ __all__ = [
     "Interaction",
     "Press",
     "Unreachable",
-    "cancel",
+    "cancel_job",
     "check_may_manage",
     "may_manage",
     "point_at",

@@ -22,7 +22,7 @@ def check_may_manage(interaction: Interaction, job: Job) -> None:
         raise NotYours("Only who asked for it, and moderators, can do that.")
 
 
-async def cancel(services: Services, job: Job) -> str:
+async def cancel_job(services: Services, job: Job) -> str:
     """Cancels a job; the sentence says what became of it."""
     if job.is_final:
         return "That job has ended already. ⓘ under it can delete it."

@@ -2,47 +2,49 @@
 
 from typing import Any
 
-from sandbox.control.request import Ask, Route
+from sandbox.control.request import ControlRequest, Route
 from sandbox.errors import ControlError
 from sandbox.value_types import Json
 
 ACTIONS = ("disconnect", "reconnect", "invalid_session", "silence", "second_ready")
 
 
-async def set_limits(ask: Ask) -> Any:
-    return ask.sandbox.set_limits(ask.body).as_json()
+async def set_limits(request: ControlRequest) -> Any:
+    return request.sandbox.set_limits(request.body).as_json()
 
 
-async def order_fault(ask: Ask) -> Any:
-    return {"id": ask.sandbox.faults.order(ask.body).id}
+async def order_fault(request: ControlRequest) -> Any:
+    return {"id": request.sandbox.faults.order(request.body).id}
 
 
-async def drop_faults(ask: Ask) -> Any:
-    ask.sandbox.faults.waiting.clear()
+async def drop_faults(request: ControlRequest) -> Any:
+    request.sandbox.faults.waiting.clear()
     return {}
 
 
-async def act_on_gateway(ask: Ask) -> Any:
-    action = ask.need("action")
+async def act_on_gateway(request: ControlRequest) -> Any:
+    action = request.need("action")
     if action not in ACTIONS:
         raise ControlError("bad_action", f"action is one of {', '.join(ACTIONS)}.")
-    if not ask.sandbox.gateway.online:
+    if not request.sandbox.gateway.online:
         raise ControlError("offline", "No bot is connected.", status=409)
-    await ask.sandbox.gateway.act(action, resumable=bool(ask.body.get("resumable", action != "invalid_session")))
+    await request.sandbox.gateway.act(
+        action, resumable=bool(request.body.get("resumable", action != "invalid_session"))
+    )
     return {}
 
 
-async def transcript(ask: Ask) -> Any:
-    after = ask.query.get("after") or "0"
+async def transcript(request: ControlRequest) -> Any:
+    after = request.query.get("after") or "0"
     if not after.isdecimal():
         raise ControlError("bad_after", "after is the number of an entry.")
-    entries: list[Json] = ask.sandbox.transcript.after(int(after))
+    entries: list[Json] = request.sandbox.transcript.after(int(after))
     return entries
 
 
-async def reset(ask: Ask) -> Any:
-    await ask.sandbox.reset()
-    ask.sandbox.transcript.add("event", name="RESET", body={})
+async def reset(request: ControlRequest) -> Any:
+    await request.sandbox.reset()
+    request.sandbox.transcript.add("event", name="RESET", body={})
     return {}
 
 

@@ -4,10 +4,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from sandbox.control.options import Resolved
-from sandbox.control.request import Ask, Route
+from sandbox.control.request import ControlRequest, Route
 from sandbox.errors import ControlError
 from sandbox.interactions import COMPONENT
-from sandbox.validate.components import BUTTON, CHANNEL, LINK, MENTIONABLE, ROLE, SELECTS, STRING, USER
+from sandbox.validate import (
+    BUTTON,
+    CHANNEL_SELECT,
+    LINK,
+    MENTIONABLE_SELECT,
+    ROLE_SELECT,
+    SELECTS,
+    STRING_SELECT,
+    USER_SELECT,
+)
 from sandbox.value_types import Json
 from sandbox.world import DM
 
@@ -37,10 +46,10 @@ def find(parts: Any, *, label: str | None = None, custom_id: str | None = None) 
     return next(iter(exact + emoji + begun), None)
 
 
-async def press(ask: Ask) -> Any:
-    user = ask.person()
-    record = ask.seen_message(user)
-    part = find(record["components"], label=ask.body.get("label"), custom_id=ask.body.get("custom_id"))
+async def press(request: ControlRequest) -> Any:
+    user = request.person()
+    record = request.seen_message(user)
+    part = find(record["components"], label=request.body.get("label"), custom_id=request.body.get("custom_id"))
     if part is None:
         there = ", ".join(label_of(p) or str((p.get("emoji") or {}).get("name")) for p in walk(record["components"]))
         raise ControlError(
@@ -50,19 +59,21 @@ async def press(ask: Ask) -> Any:
         raise ControlError("disabled", f"{label_of(part) or 'The component'} is disabled.", status=409)
     if part["type"] == BUTTON and part.get("style") == LINK:
         raise ControlError("link", "A link button opens a page and tells the bot nothing.")
-    channel = ask.world.tables["channel"][record["channel_id"]]
+    channel = request.world.tables["channel"][record["channel_id"]]
     data: Json = {"component_type": part["type"], "custom_id": part["custom_id"], "id": part["id"]}
     if part["type"] in SELECTS:
-        resolved = Resolved(ask, user, channel)
-        data["values"] = chosen(part, ask.body.get("values") or [], resolved)
+        resolved = Resolved(request, user, channel)
+        data["values"] = chosen(part, request.body.get("values") or [], resolved)
         data |= {"resolved": resolved.found} if resolved.found else {}
-    desk = ask.sandbox.desk
-    owners = _owners(ask, record, channel)
-    started = desk.start(COMPONENT, user_id=user["id"], channel=channel, data=data, owners=owners, source=record)
-    return await desk.outcome(started)
+    interactions = request.sandbox.interactions
+    owners = _owners(request, record, channel)
+    started = interactions.start(
+        COMPONENT, user_id=user["id"], channel=channel, data=data, owners=owners, source=record
+    )
+    return await interactions.outcome(started)
 
 
-def _owners(ask: Ask, record: Json, channel: Json) -> Json:
+def _owners(request: ControlRequest, record: Json, channel: Json) -> Json:
     """By which installation a message's components run: the one that made the message."""
     if record["metadata"]:
         return dict(record["metadata"]["authorizing_integration_owners"])
@@ -74,10 +85,10 @@ def chosen(part: Json, values: list[Any], resolved: Resolved) -> list[str]:
     least, most = part.get("min_values", 1), part.get("max_values", 1)
     if not least <= len(values) <= most:
         raise ControlError("bad_values", f"Choose {least} to {most}.")
-    if part["type"] == STRING:
+    if part["type"] == STRING_SELECT:
         return [_option(part, value) for value in values]
-    ways = {USER: resolved.person, ROLE: resolved.role, MENTIONABLE: resolved.either}
-    if part["type"] == CHANNEL:
+    ways = {USER_SELECT: resolved.person, ROLE_SELECT: resolved.role, MENTIONABLE_SELECT: resolved.either}
+    if part["type"] == CHANNEL_SELECT:
         return [resolved.place(value, part.get("channel_types")) for value in values]
     return [ways[part["type"]](value) for value in values]
 

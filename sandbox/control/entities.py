@@ -9,13 +9,11 @@ overwrites, so that the bot reads the same from its own cache); a new guild take
 from typing import Any
 
 from sandbox import permissions
-from sandbox.control.request import Ask, Route, is_thread
+from sandbox.channels import direct_channel, emit_channel, open_thread, remove_channel
+from sandbox.control.request import ControlRequest, Route, is_thread
 from sandbox.control.state import channel_state, guild_state, member_state, role_state
 from sandbox.errors import ControlError
-from sandbox.rest.channels import forget, told
-from sandbox.rest.guilds import leave
-from sandbox.rest.threads import open_thread
-from sandbox.rest.users import direct_channel
+from sandbox.guilds import leave_guild
 from sandbox.seed import add_channel, add_guild, add_member, add_role, add_user, invite_bot
 from sandbox.serializers import guild_create, member_object, role_object, user_object
 from sandbox.value_types import Event, Json
@@ -29,47 +27,49 @@ def _bits(value: Any) -> int:
         raise ControlError("bad_permissions", f"{error}.") from None
 
 
-def _only(ask: Ask, *names: str) -> None:
-    if unknown := set(ask.body) - set(names):
+def _only(request: ControlRequest, *names: str) -> None:
+    if unknown := set(request.body) - set(names):
         raise ControlError("unknown_field", f"This call knows no {', '.join(sorted(unknown))}.")
 
 
 # Guilds
 
 
-async def create_guild(ask: Ask) -> Any:
+async def create_guild(request: ControlRequest) -> Any:
     """A guild with a channel `general`; all who are in the first guild join it, and the bot unless `bot` is false."""
-    _only(ask, "name", "owner", "bot")
-    world, name = ask.world, str(ask.need("name"))
+    _only(request, "name", "owner", "bot")
+    world, name = request.world, str(request.need("name"))
     if any(guild["name"] == name for guild in world.all("guild")):
         raise ControlError("name_taken", f"There is a guild {name} already.")
-    first = ask.guild(world.meta("guild"))
-    owner = ask.user(ask.body.get("owner") or first["owner_id"])
+    first = request.guild(world.meta("guild"))
+    owner = request.user(request.body.get("owner") or first["owner_id"])
     guild = add_guild(world, name, owner_id=owner["id"])
     add_channel(world, guild["id"], "general")
     for member in world.members_of(first["id"]):
         if member["user_id"] != world.bot_id:
             add_member(world, guild["id"], member["user_id"], [])
-    if ask.body.get("bot", True):
+    if request.body.get("bot", True):
         invite_bot(world, guild["id"])
         world.emit(Event(name="GUILD_CREATE", body=guild_create(world, guild, joined=True), guild_id=guild["id"]))
     return guild_state(world, guild)
 
 
-async def edit_guild(ask: Ask) -> Any:
-    _only(ask, "name", "owner")
-    guild = ask.guild(ask.params["id"])
-    changed = guild | {"name": str(ask.body.get("name", guild["name"]))}
-    if "owner" in ask.body:
-        changed["owner_id"] = ask.user(ask.body["owner"])["id"]
-    ask.world.put("guild", guild["id"], changed)
-    body = {k: v for k, v in guild_create(ask.world, changed).items() if k not in ("channels", "threads", "members")}
-    ask.world.emit(Event(name="GUILD_UPDATE", body=body, guild_id=guild["id"]))
-    return guild_state(ask.world, changed)
+async def edit_guild(request: ControlRequest) -> Any:
+    _only(request, "name", "owner")
+    guild = request.guild(request.params["id"])
+    changed = guild | {"name": str(request.body.get("name", guild["name"]))}
+    if "owner" in request.body:
+        changed["owner_id"] = request.user(request.body["owner"])["id"]
+    request.world.put("guild", guild["id"], changed)
+    body = {
+        k: v for k, v in guild_create(request.world, changed).items() if k not in ("channels", "threads", "members")
+    }
+    request.world.emit(Event(name="GUILD_UPDATE", body=body, guild_id=guild["id"]))
+    return guild_state(request.world, changed)
 
 
-async def delete_guild(ask: Ask) -> Any:
-    world, guild = ask.world, ask.guild(ask.params["id"])
+async def delete_guild(request: ControlRequest) -> Any:
+    world, guild = request.world, request.guild(request.params["id"])
     if guild["id"] == world.meta("guild"):
         raise ControlError("first_guild", "The first guild stays; reset makes the starting world again.")
     found = guild_state(world, guild)
@@ -90,42 +90,44 @@ async def delete_guild(ask: Ask) -> Any:
 # Channels
 
 
-async def create_channel(ask: Ask) -> Any:
-    _only(ask, "name", "guild", "type", "parent", "nsfw", "permissions", "as")
-    world, kind = ask.world, ask.body.get("type", "text")
+async def create_channel(request: ControlRequest) -> Any:
+    _only(request, "name", "guild", "type", "parent", "nsfw", "permissions", "as")
+    world, kind = request.world, request.body.get("type", "text")
     if kind == "dm":
-        return channel_state(world, direct_channel(world, ask.person(ask.body.get("as") or ask.need("name"))["id"]))
-    guild, name = ask.guild(), str(ask.need("name"))
+        return channel_state(
+            world, direct_channel(world, request.person(request.body.get("as") or request.need("name"))["id"])
+        )
+    guild, name = request.guild(), str(request.need("name"))
     if any(channel["name"] == name for channel in world.channels_of(guild["id"])):
         raise ControlError("name_taken", f"There is a channel {name} already.")
     if kind == "thread":
-        parent = ask.channel(ask.need("parent"))
-        owner = ask.person()["id"] if "as" in ask.body else guild["owner_id"]
+        parent = request.channel(request.need("parent"))
+        owner = request.person()["id"] if "as" in request.body else guild["owner_id"]
         return channel_state(world, open_thread(world, parent, name, owner_id=owner))
     if kind != "text":
         raise ControlError("bad_type", "type is text, thread or dm.")
-    channel = add_channel(world, guild["id"], name, nsfw=bool(ask.body.get("nsfw")))
-    channel = _with_overwrites(ask, guild, channel)
+    channel = add_channel(world, guild["id"], name, nsfw=bool(request.body.get("nsfw")))
+    channel = _with_overwrites(request, guild, channel)
     world.put("channel", channel["id"], channel)
-    told(world, "CREATE", channel)
+    emit_channel(world, "CREATE", channel)
     return channel_state(world, channel)
 
 
-async def edit_channel(ask: Ask) -> Any:
-    _only(ask, "name", "nsfw", "parent", "archived", "locked", "permissions", "topic", "guild")
-    channel = ask.channel(ask.params["id"])
+async def edit_channel(request: ControlRequest) -> Any:
+    _only(request, "name", "nsfw", "parent", "archived", "locked", "permissions", "topic", "guild")
+    channel = request.channel(request.params["id"])
     if channel["type"] == DM:
         raise ControlError("bad_type", "A direct channel cannot be changed; change the member's dms_open.")
-    fields = {n: ask.body[n] for n in ("name", "nsfw", "archived", "locked", "topic") if n in ask.body}
-    guild = ask.guild(channel["guild_id"])
-    changed = _with_overwrites(ask, guild, channel | fields)
-    told(ask.world, "UPDATE", ask.world.put("channel", channel["id"], changed))
-    return channel_state(ask.world, changed)
+    fields = {n: request.body[n] for n in ("name", "nsfw", "archived", "locked", "topic") if n in request.body}
+    guild = request.guild(channel["guild_id"])
+    changed = _with_overwrites(request, guild, channel | fields)
+    emit_channel(request.world, "UPDATE", request.world.put("channel", channel["id"], changed))
+    return channel_state(request.world, changed)
 
 
-def _with_overwrites(ask: Ask, guild: Json, channel: Json) -> Json:
-    for who, wanted in (ask.body.get("permissions") or {}).items():
-        key, kind = _role_or_member(ask, guild, who)
+def _with_overwrites(request: ControlRequest, guild: Json, channel: Json) -> Json:
+    for who, wanted in (request.body.get("permissions") or {}).items():
+        key, kind = _role_or_member(request, guild, who)
         others = [entry for entry in channel["overwrites"] if entry["id"] != key]
         if wanted is not None:
             allow, deny = _bits(wanted.get("allow", 0)), _bits(wanted.get("deny", 0))
@@ -134,18 +136,18 @@ def _with_overwrites(ask: Ask, guild: Json, channel: Json) -> Json:
     return channel
 
 
-def _role_or_member(ask: Ask, guild: Json, who: str) -> tuple[str, int]:
+def _role_or_member(request: ControlRequest, guild: Json, who: str) -> tuple[str, int]:
     """A role (0) or a member (1); a member's name comes first, as the bot's own role is called like the bot."""
     try:
-        return str(ask.user(who)["id"]), 1
+        return str(request.user(who)["id"]), 1
     except ControlError:
-        return str(ask.role(who, guild)["id"]), 0
+        return str(request.role(who, guild)["id"]), 0
 
 
-async def delete_channel(ask: Ask) -> Any:
-    channel = ask.channel(ask.params["id"])
-    found = channel_state(ask.world, channel)
-    forget(ask.world, channel)
+async def delete_channel(request: ControlRequest) -> Any:
+    channel = request.channel(request.params["id"])
+    found = channel_state(request.world, channel)
+    remove_channel(request.world, channel)
     return found
 
 
@@ -157,48 +159,48 @@ def _tell_member(world: World, verb: str, member: Json) -> None:
     world.emit(Event(name=f"GUILD_MEMBER_{verb}", body=body, guild_id=member["guild_id"]))
 
 
-async def create_member(ask: Ask) -> Any:
+async def create_member(request: ControlRequest) -> Any:
     """A new person, or a known one (or the bot) in one more guild."""
-    _only(ask, "name", "guild", "roles", "dms_open")
-    world, guild, name = ask.world, ask.guild(), str(ask.need("name"))
+    _only(request, "name", "guild", "roles", "dms_open")
+    world, guild, name = request.world, request.guild(), str(request.need("name"))
     known = next((u for u in world.all("user") if name.lower() in (u["username"], u["global_name"].lower())), None)
-    user = known or add_user(world, name, dms_open=bool(ask.body.get("dms_open", True)))
+    user = known or add_user(world, name, dms_open=bool(request.body.get("dms_open", True)))
     if world.member(guild["id"], user["id"]):
         raise ControlError("name_taken", f"{name} is a member already.")
     if user["bot"]:
         member = invite_bot(world, guild["id"])
         world.emit(Event(name="GUILD_CREATE", body=guild_create(world, guild, joined=True), guild_id=guild["id"]))
         return member_state(world, member)
-    roles = [ask.role(key, guild)["id"] for key in ask.body.get("roles") or []]
+    roles = [request.role(key, guild)["id"] for key in request.body.get("roles") or []]
     member = add_member(world, guild["id"], user["id"], roles)
     _tell_member(world, "ADD", member)
     return member_state(world, member)
 
 
-def _member(ask: Ask) -> Json:
-    user, guild = ask.user(ask.params["id"]), ask.guild()
-    member = ask.world.member(guild["id"], user["id"])
+def _member(request: ControlRequest) -> Json:
+    user, guild = request.user(request.params["id"]), request.guild()
+    member = request.world.member(guild["id"], user["id"])
     if member is None:
         raise ControlError("unknown_member", f"{user['global_name']} is not in {guild['name']}.", status=404)
     return member
 
 
-async def edit_member(ask: Ask) -> Any:
-    _only(ask, "roles", "nick", "dms_open", "permissions", "guild")
-    world, member = ask.world, _member(ask)
-    guild = ask.guild(member["guild_id"])
-    if "dms_open" in ask.body:
+async def edit_member(request: ControlRequest) -> Any:
+    _only(request, "roles", "nick", "dms_open", "permissions", "guild")
+    world, member = request.world, _member(request)
+    guild = request.guild(member["guild_id"])
+    if "dms_open" in request.body:
         user = world.tables["user"][member["user_id"]]
-        world.put("user", user["id"], user | {"dms_open": bool(ask.body["dms_open"])})
+        world.put("user", user["id"], user | {"dms_open": bool(request.body["dms_open"])})
     changed = dict(member)
-    if "nick" in ask.body:
-        changed["nick"] = ask.body["nick"]
-    if "roles" in ask.body:
-        changed["roles"] = [ask.role(key, guild)["id"] for key in ask.body["roles"]]
+    if "nick" in request.body:
+        changed["nick"] = request.body["nick"]
+    if "roles" in request.body:
+        changed["roles"] = [request.role(key, guild)["id"] for key in request.body["roles"]]
     if changed != member:
         _tell_member(world, "UPDATE", world.put("member", f"{guild['id']}:{member['user_id']}", changed))
-    if "permissions" in ask.body:
-        _exactly(world, guild, member["user_id"], _bits(ask.body["permissions"]))
+    if "permissions" in request.body:
+        _exactly(world, guild, member["user_id"], _bits(request.body["permissions"]))
     return member_state(world, changed)
 
 
@@ -209,15 +211,15 @@ def _exactly(world: World, guild: Json, user_id: str, bits: int) -> None:
         if not is_thread(channel):
             others = [other for other in channel["overwrites"] if other["id"] != user_id]
             changed = world.put("channel", channel["id"], channel | {"overwrites": [*others, entry]})
-            told(world, "UPDATE", changed)
+            emit_channel(world, "UPDATE", changed)
 
 
-async def delete_member(ask: Ask) -> Any:
+async def delete_member(request: ControlRequest) -> Any:
     """A person leaves or is thrown out; the bot itself is removed from the guild."""
-    world, member = ask.world, _member(ask)
+    world, member = request.world, _member(request)
     found = member_state(world, member)
     if member["user_id"] == world.bot_id:
-        leave(world, ask.guild(member["guild_id"]))
+        leave_guild(world, request.guild(member["guild_id"]))
         return found
     world.remove("member", f"{member['guild_id']}:{member['user_id']}")
     body = {"guild_id": member["guild_id"], "user": user_object(world.tables["user"][member["user_id"]])}
@@ -233,29 +235,29 @@ def _tell_role(world: World, verb: str, role: Json) -> None:
     world.emit(Event(name=f"GUILD_ROLE_{verb}", body=body, guild_id=role["guild_id"]))
 
 
-async def create_role(ask: Ask) -> Any:
-    _only(ask, "name", "guild", "permissions")
-    guild, name = ask.guild(), str(ask.need("name"))
-    if any(role["name"] == name for role in ask.world.roles_of(guild["id"])):
+async def create_role(request: ControlRequest) -> Any:
+    _only(request, "name", "guild", "permissions")
+    guild, name = request.guild(), str(request.need("name"))
+    if any(role["name"] == name for role in request.world.roles_of(guild["id"])):
         raise ControlError("name_taken", f"There is a role {name} already.")
-    role = add_role(ask.world, guild["id"], name, _bits(ask.body.get("permissions", 0)))
-    _tell_role(ask.world, "CREATE", role)
+    role = add_role(request.world, guild["id"], name, _bits(request.body.get("permissions", 0)))
+    _tell_role(request.world, "CREATE", role)
     return role_state(role)
 
 
-async def edit_role(ask: Ask) -> Any:
-    _only(ask, "name", "guild", "permissions")
-    role = ask.role(ask.params["id"], ask.guild())
-    changed = role | {"name": str(ask.body.get("name", role["name"]))}
-    if "permissions" in ask.body:
-        changed["permissions"] = str(_bits(ask.body["permissions"]))
-    _tell_role(ask.world, "UPDATE", ask.world.put("role", role["id"], changed))
+async def edit_role(request: ControlRequest) -> Any:
+    _only(request, "name", "guild", "permissions")
+    role = request.role(request.params["id"], request.guild())
+    changed = role | {"name": str(request.body.get("name", role["name"]))}
+    if "permissions" in request.body:
+        changed["permissions"] = str(_bits(request.body["permissions"]))
+    _tell_role(request.world, "UPDATE", request.world.put("role", role["id"], changed))
     return role_state(changed)
 
 
-async def delete_role(ask: Ask) -> Any:
-    world, guild = ask.world, ask.guild()
-    role = ask.role(ask.params["id"], guild)
+async def delete_role(request: ControlRequest) -> Any:
+    world, guild = request.world, request.guild()
+    role = request.role(request.params["id"], guild)
     if role["id"] == guild["id"]:
         raise ControlError("role_stays", "The role of everyone stays.")
     for member in world.members_of(guild["id"]):

@@ -25,9 +25,9 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from sandbox.control.guard import check
+from sandbox.control.origin_check import check_control_request
 from sandbox.errors import ControlError
-from sandbox.state import Sandbox
+from sandbox.sandbox import Sandbox
 from sandbox.value_types import Json
 
 
@@ -41,10 +41,16 @@ class Listeners:
 LISTENERS = web.AppKey("listeners", Listeners)
 
 
+async def close_listeners(app: web.Application) -> None:
+    """Ends every connection, since the sandbox stops."""
+    for socket in tuple(app[LISTENERS].sockets):
+        await socket.close(code=1001)
+
+
 def endpoint(sandbox: Sandbox) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
         try:
-            check(request)
+            check_control_request(request)
         except ControlError as error:
             return web.Response(status=error.status, text=json.dumps(error.body()), content_type="application/json")
         socket = web.WebSocketResponse(heartbeat=20, compress=False)

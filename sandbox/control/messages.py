@@ -3,7 +3,7 @@
 from typing import Any
 
 from sandbox import messages
-from sandbox.control.request import Ask, Route, is_thread, upload_of, visible
+from sandbox.control.request import ControlRequest, Route, is_thread, upload_of, visible
 from sandbox.errors import ControlError
 from sandbox.messages import CONTENT_FIELDS, REPLY, message_object, pings
 from sandbox.value_types import Json
@@ -19,12 +19,12 @@ def shown(world: World, record: Json) -> Json:
     return message_object(world, record) | {"edits": record["edits"], "history": history, "ephemeral": hidden}
 
 
-async def write(ask: Ask) -> Any:
-    user = ask.person()
-    channel = ask.seen_channel(user)
-    world = ask.world
-    files = [upload_of(file, ask.sandbox) for file in ask.body.get("files") or []]
-    content = str(ask.body.get("content") or "")
+async def write(request: ControlRequest) -> Any:
+    user = request.person()
+    channel = request.seen_channel(user)
+    world = request.world
+    files = [upload_of(file, request.sandbox) for file in request.body.get("files") or []]
+    content = str(request.body.get("content") or "")
     if not content.strip() and not files:
         raise ControlError("empty_message", "An empty message cannot be sent.")
     if len(content) > 2000:
@@ -35,51 +35,51 @@ async def write(ask: Ask) -> Any:
     ]
     if not world.may(user["id"], channel, *needed):
         raise ControlError("not_permitted", f"{user['global_name']} may not write here.", status=403)
-    replied = ask.seen_message(user, ask.body["reply_to"]) if ask.body.get("reply_to") else None
+    replied = request.seen_message(user, request.body["reply_to"]) if request.body.get("reply_to") else None
     fields: Json = pings(world, channel, content, None, replied)
     if replied:
         reference = {"message_id": replied["id"], "channel_id": channel["id"]}
         reference |= {"guild_id": channel["guild_id"]} if channel["guild_id"] else {}
         fields |= {"type": REPLY, "reference": reference}
-    kept = [ask.sandbox.files.keep(world, channel["id"], file) for file in files]
+    kept = [request.sandbox.attachments.keep(world, channel["id"], file) for file in files]
     made = messages.create(world, channel, user["id"], content=content, attachments=kept, **fields)
     return shown(world, made)
 
 
-async def change(ask: Ask) -> Any:
-    user = ask.person()
-    record = ask.seen_message(user)
+async def change(request: ControlRequest) -> Any:
+    user = request.person()
+    record = request.seen_message(user)
     if record["author_id"] != user["id"]:
         raise ControlError("not_the_author", "Only its author may edit a message.", status=403)
-    content = str(ask.need("content"))
+    content = str(request.need("content"))
     if len(content) > 2000 or not (content.strip() or record["attachments"]):
         raise ControlError("bad_content", "A message has 1 to 2000 characters.")
-    messages.edit(ask.world, record, content=content)
+    messages.edit(request.world, record, content=content)
     return {}
 
 
-async def delete(ask: Ask) -> Any:
+async def delete(request: ControlRequest) -> Any:
     """Delete a message, or dismiss one that only this person sees (the bot is not told)."""
-    user = ask.person()
-    record = ask.seen_message(user)
-    channel = ask.world.tables["channel"][record["channel_id"]]
+    user = request.person()
+    record = request.seen_message(user)
+    channel = request.world.tables["channel"][record["channel_id"]]
     own = user["id"] in (record["author_id"], record["visible_to"])
-    if not own and not ask.world.may(user["id"], channel, "manage_messages"):
+    if not own and not request.world.may(user["id"], channel, "manage_messages"):
         raise ControlError("not_permitted", "This is somebody else's message.", status=403)
-    messages.delete(ask.world, record)
+    messages.delete(request.world, record)
     return {}
 
 
-async def read(ask: Ask) -> Any:
+async def read(request: ControlRequest) -> Any:
     """Oldest first, those after an id if one is given."""
-    user = ask.person(ask.query.get("as") or ask.need("as"))
-    channel = ask.seen_channel(user, ask.query.get("channel") or ask.need("channel"))
-    after = ask.query.get("after") or "0"
+    user = request.person(request.query.get("as") or request.need("as"))
+    channel = request.seen_channel(user, request.query.get("channel") or request.need("channel"))
+    after = request.query.get("after") or "0"
     if not after.isdecimal():
         raise ControlError("wrong_field", "after is a message's id.")
-    records = ask.world.messages_in(channel["id"])
-    seen = (r for r in records if int(r["id"]) > int(after) and visible(ask.world, r, user))
-    return [shown(ask.world, record) for record in seen]
+    records = request.world.messages_in(channel["id"])
+    seen = (r for r in records if int(r["id"]) > int(after) and visible(request.world, r, user))
+    return [shown(request.world, record) for record in seen]
 
 
 ROUTES: list[Route] = [

@@ -4,38 +4,37 @@ from typing import Any
 
 from sandbox.control.components import chosen
 from sandbox.control.options import Resolved
-from sandbox.control.request import Ask, Route
+from sandbox.control.request import ControlRequest, Route
 from sandbox.errors import ControlError
 from sandbox.interactions import MODAL
-from sandbox.rest.callbacks import fields_of
-from sandbox.validate.components import LABEL, SELECTS, STRING, TEXT, TEXT_INPUT, UPLOAD
-from sandbox.validate.modals import CHECKBOX, CHECKBOXES, RADIO
+from sandbox.modals import modal_fields
+from sandbox.validate import CHECKBOX, CHECKBOXES, LABEL, RADIO, SELECTS, STRING_SELECT, TEXT, TEXT_INPUT, UPLOAD
 from sandbox.value_types import Json
 
 
-async def submit(ask: Ask) -> Any:
-    user = ask.person()
-    record = ask.world.get("interaction", ask.need("interaction"))
+async def submit(request: ControlRequest) -> Any:
+    user = request.person()
+    record = request.world.get("interaction", request.need("interaction"))
     if record is None or record["user_id"] != user["id"] or not record["open"]:
         raise ControlError("no_modal", "No such form is open for this person.", status=404)
-    desk = ask.sandbox.desk
-    if ask.body.get("dismiss"):
-        desk.change(record, open=False)
+    interactions = request.sandbox.interactions
+    if request.body.get("dismiss"):
+        interactions.change(record, open=False)
         return {"interaction": record["id"], "ack_ms": None, "response": {"kind": "none", "ephemeral": True}}
-    channel = ask.world.get("channel", record["channel_id"])
+    channel = request.world.get("channel", record["channel_id"])
     if channel is None:
         raise ControlError("unknown_channel", "The channel is gone.", status=404)
-    resolved = Resolved(ask, user, channel)
-    data = _data(record["modal"], ask.body.get("values") or {}, resolved)
+    resolved = Resolved(request, user, channel)
+    data = _data(record["modal"], request.body.get("values") or {}, resolved)
     data |= {"resolved": resolved.found} if resolved.found else {}
-    desk.change(record, open=False)
-    source = ask.world.get("message", record["source_id"])
+    interactions.change(record, open=False)
+    source = request.world.get("message", record["source_id"])
     start = {"channel": channel, "data": data, "owners": record["owners"], "source": source, "cause": record}
-    return await desk.outcome(desk.start(MODAL, user_id=user["id"], **start))
+    return await interactions.outcome(interactions.start(MODAL, user_id=user["id"], **start))
 
 
 def _data(modal: Json, values: Json, resolved: Resolved) -> Json:
-    known = {name for field in fields_of(modal) for name in (field["label"], field["custom_id"])}
+    known = {name for field in modal_fields(modal) for name in (field["label"], field["custom_id"])}
     if unknown := set(values) - known:
         raise ControlError("unknown_field", f"The form has no {', '.join(sorted(unknown))}.")
     parts = []
@@ -74,7 +73,9 @@ def _filled(field: Json, label: str, given: Any, resolved: Resolved) -> Json:
         _between(label, given, field.get("min_values", 1), field.get("max_values", 1))
         return {"values": [resolved.file(file) for file in given]}
     if kind == CHECKBOXES:
-        return {"values": chosen({"max_values": len(field["options"])} | field | {"type": STRING}, given, resolved)}
+        return {
+            "values": chosen({"max_values": len(field["options"])} | field | {"type": STRING_SELECT}, given, resolved)
+        }
     assert kind in SELECTS
     return {"values": chosen(field, given, resolved)}
 

@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from sandbox.control.request import Ask, upload_of
+from sandbox.control.request import ControlRequest, upload_of
 from sandbox.errors import ControlError
 from sandbox.serializers import member_object, partial_channel, role_object, user_object
-from sandbox.validate.commands import (
-    ATTACHMENT,
-    BOOLEAN,
-    CHANNEL,
-    INTEGER,
-    MENTIONABLE,
-    NUMBER,
-    ROLE,
-    STRING,
+from sandbox.validate import (
+    ATTACHMENT_OPTION,
+    BOOLEAN_OPTION,
+    CHANNEL_OPTION,
+    INTEGER_OPTION,
+    MENTIONABLE_OPTION,
+    NUMBER_OPTION,
+    ROLE_OPTION,
+    STRING_OPTION,
     USER_OPTION,
 )
 from sandbox.value_types import Json
@@ -22,8 +22,8 @@ from sandbox.value_types import Json
 class Resolved:
     """The objects that options name, collected for the interaction's `resolved`."""
 
-    def __init__(self, ask: Ask, user: Json, channel: Json) -> None:
-        self.ask, self.user, self.channel = ask, user, channel
+    def __init__(self, request: ControlRequest, user: Json, channel: Json) -> None:
+        self.request, self.user, self.channel = request, user, channel
         self.found: Json = {}
 
     def _keep(self, kind: str, key: str, value: Json) -> str:
@@ -31,7 +31,7 @@ class Resolved:
         return key
 
     def person(self, value: Any) -> str:
-        world, user = self.ask.world, self.ask.user(value)
+        world, user = self.request.world, self.request.user(value)
         member = world.member(self.channel["guild_id"], user["id"])
         if member:
             bits = str(world.allowed(user["id"], self.channel))
@@ -39,14 +39,14 @@ class Resolved:
         return self._keep("users", user["id"], user_object(user))
 
     def role(self, value: Any) -> str:
-        role = self.ask.role(value, self.ask.guild(self.channel["guild_id"]))
-        return self._keep("roles", role["id"], role_object(self.ask.world, role))
+        role = self.request.role(value, self.request.guild(self.channel["guild_id"]))
+        return self._keep("roles", role["id"], role_object(self.request.world, role))
 
     def place(self, value: Any, kinds: list[int] | None) -> str:
-        channel = self.ask.seen_channel(self.user, value)
+        channel = self.request.seen_channel(self.user, value)
         if kinds and channel["type"] not in kinds:
             raise ControlError("wrong_channel_type", f"{channel['name']} is not of the kind that is asked for.")
-        return self._keep("channels", channel["id"], partial_channel(self.ask.world, channel, self.user["id"]))
+        return self._keep("channels", channel["id"], partial_channel(self.request.world, channel, self.user["id"]))
 
     def either(self, value: Any) -> str:
         try:
@@ -55,8 +55,8 @@ class Resolved:
             return self.role(value)
 
     def file(self, value: Any) -> str:
-        upload = upload_of(value, self.ask.sandbox)
-        made = self.ask.sandbox.files.keep(self.ask.world, self.channel["id"], upload, ephemeral=True)
+        upload = upload_of(value, self.request.sandbox)
+        made = self.request.sandbox.attachments.keep(self.request.world, self.channel["id"], upload, ephemeral=True)
         return self._keep("attachments", made["id"], made)
 
 
@@ -81,15 +81,20 @@ def options_of(declared: list[Json], given: Json, resolved: Resolved, *, focused
 
 def _value(option: Json, value: Any, resolved: Resolved) -> Any:
     kind = option["type"]
-    if kind in (STRING, INTEGER, NUMBER):
+    if kind in (STRING_OPTION, INTEGER_OPTION, NUMBER_OPTION):
         return _plain(option, value)
-    if kind == BOOLEAN:
+    if kind == BOOLEAN_OPTION:
         if not isinstance(value, bool):
             raise _wrong(option, "true or false")
         return value
-    if kind == CHANNEL:
+    if kind == CHANNEL_OPTION:
         return resolved.place(value, option.get("channel_types"))
-    ways = {USER_OPTION: resolved.person, ROLE: resolved.role, MENTIONABLE: resolved.either, ATTACHMENT: resolved.file}
+    ways = {
+        USER_OPTION: resolved.person,
+        ROLE_OPTION: resolved.role,
+        MENTIONABLE_OPTION: resolved.either,
+        ATTACHMENT_OPTION: resolved.file,
+    }
     return ways[kind](value)
 
 
@@ -100,15 +105,15 @@ def _plain(option: Json, value: Any) -> Any:
         if chosen is None:
             raise _wrong(option, "one of " + ", ".join(str(c["name"]) for c in choices))
         return chosen["value"]
-    if option["type"] == STRING:
+    if option["type"] == STRING_OPTION:
         if not isinstance(value, str):
             raise _wrong(option, "text")
         if not max(option.get("min_length") or 0, 1) <= len(value) <= (option.get("max_length") or 6000):
             bounds = f"{option.get('min_length') or 1} to {option.get('max_length') or 6000}"
             raise _wrong(option, f"{bounds} characters long")
         return value
-    if isinstance(value, bool) or not isinstance(value, int if option["type"] == INTEGER else int | float):
-        raise _wrong(option, "a whole number" if option["type"] == INTEGER else "a number")
+    if isinstance(value, bool) or not isinstance(value, int if option["type"] == INTEGER_OPTION else int | float):
+        raise _wrong(option, "a whole number" if option["type"] == INTEGER_OPTION else "a number")
     least, most = option.get("min_value", -(2**53)), option.get("max_value", 2**53)
     if not least <= value <= most:
         raise _wrong(option, f"from {least} to {most}")

@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.channels import direct_channel
 from sandbox.errors import ControlError
-from sandbox.rest.users import direct_channel
-from sandbox.state import Sandbox
+from sandbox.sandbox import Sandbox
 from sandbox.value_types import Json, Upload
 from sandbox.world import DM, THREADS, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class ControlRequest:
     """`body` is the JSON that was sent, an empty object when there was none."""
 
     sandbox: Sandbox
@@ -127,5 +127,5 @@ def is_thread(channel: Json) -> bool:
     return channel["type"] in THREADS
 
 
-Handler = Callable[[Ask], Awaitable[Any]]
+Handler = Callable[[ControlRequest], Awaitable[Any]]
 Route = tuple[str, str, Handler]

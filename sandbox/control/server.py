@@ -8,28 +8,28 @@ from aiohttp import web
 
 from sandbox.control import (
     admin,
+    commands,
     components,
-    context,
+    context_menus,
     entities,
     events,
-    invoke,
     messages,
     modals,
     reactions,
     state,
     wait,
 )
-from sandbox.control.guard import check
-from sandbox.control.request import Ask, Handler, Route
+from sandbox.control.origin_check import check_control_request
+from sandbox.control.request import ControlRequest, Handler, Route
 from sandbox.errors import ControlError
-from sandbox.state import Sandbox
+from sandbox.sandbox import Sandbox
 
 log = logging.getLogger(__name__)
 ROUTES: list[Route] = [
     *state.ROUTES,
     *entities.ROUTES,
-    *invoke.ROUTES,
-    *context.ROUTES,
+    *commands.ROUTES,
+    *context_menus.ROUTES,
     *components.ROUTES,
     *modals.ROUTES,
     *messages.ROUTES,
@@ -42,20 +42,23 @@ ROUTES: list[Route] = [
 def add_control(app: web.Application, sandbox: Sandbox) -> None:
     for method, route, handler in ROUTES:
         app.router.add_route(method, "/control" + route, _endpoint(sandbox, handler))
+    app[events.LISTENERS] = events.Listeners()
     app.router.add_get("/control/events", events.endpoint(sandbox))
     app.router.add_route("*", "/control/{rest:.*}", _endpoint(sandbox, _unknown))
 
 
-async def _unknown(ask: Ask) -> Any:
-    raise ControlError("unknown_call", f"There is no control call {ask.params['rest']}.", status=404)
+async def _unknown(control_request: ControlRequest) -> Any:
+    raise ControlError("unknown_call", f"There is no control call {control_request.params['rest']}.", status=404)
 
 
 def _endpoint(sandbox: Sandbox, handler: Handler) -> Any:
     async def serve(request: web.Request) -> web.Response:
         try:
-            check(request)
-            ask = Ask(sandbox=sandbox, params=request.match_info, query=request.query, body=await _body(request))
-            return _json(await handler(ask), 200)
+            check_control_request(request)
+            control_request = ControlRequest(
+                sandbox=sandbox, params=request.match_info, query=request.query, body=await _body(request)
+            )
+            return _json(await handler(control_request), 200)
         except ControlError as error:
             return _json(error.body(), error.status)
         except Exception:

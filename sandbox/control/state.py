@@ -2,15 +2,19 @@
 
 from typing import Any
 
-from sandbox.control.request import Ask, Route
+from sandbox.control.request import ControlRequest, Route
 from sandbox.value_types import Json
 from sandbox.world import DM, THREADS, World
 
 
-async def get_state(ask: Ask) -> Any:
+async def get_state(request: ControlRequest) -> Any:
     """Beyond the documented fields: members have bot and dms_open, and `direct` lists the open direct channels."""
-    world = ask.world
-    application = {"id": world.meta("application"), "name": world.meta("name"), "online": ask.sandbox.gateway.online}
+    world = request.world
+    application = {
+        "id": world.meta("application"),
+        "name": world.meta("name"),
+        "online": request.sandbox.gateway.online,
+    }
     direct = [channel_state(world, c) for c in world.all("channel") if c["type"] == DM]
     guilds = [guild_state(world, guild) for guild in world.all("guild")]
     return {"application": application, "guilds": guilds, "direct": direct, "commands": world.all("command")}

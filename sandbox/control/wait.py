@@ -10,17 +10,17 @@ from typing import Any
 
 from sandbox.control.components import find
 from sandbox.control.messages import shown
-from sandbox.control.request import Ask, Route, visible
+from sandbox.control.request import ControlRequest, Route, visible
 from sandbox.errors import ControlError
 from sandbox.value_types import Event, Json
 
 KNOWN = {"message", "content_contains", "button", "attachments", "deleted"}
 
 
-async def wait(ask: Ask) -> Any:
-    user = ask.person()
-    channel = ask.seen_channel(user)
-    until = ask.need("until")
+async def wait(request: ControlRequest) -> Any:
+    user = request.person()
+    channel = request.seen_channel(user)
+    until = request.need("until")
     if not isinstance(until, dict):
         raise ControlError("wrong_field", f"until is an object of {', '.join(sorted(KNOWN))}.")
     if unknown := set(until) - KNOWN:
@@ -33,34 +33,34 @@ async def wait(ask: Ask) -> Any:
         if event.channel_id in (None, channel["id"]) and until.get("message") in (None, event.body.get("id")):
             woken.set()
 
-    ask.world.listeners.append(listen)
+    request.world.listeners.append(listen)
     try:
-        async with asyncio.timeout(float(ask.body.get("timeout_ms", 10_000)) / 1000):
+        async with asyncio.timeout(float(request.body.get("timeout_ms", 10_000)) / 1000):
             while True:
                 woken.clear()
-                if (found := _found(ask, user, channel, until)) is not None:
+                if (found := _found(request, user, channel, until)) is not None:
                     return found
                 await woken.wait()
     except TimeoutError:
-        there = [_brief(r) for r in ask.world.messages_in(channel["id"]) if visible(ask.world, r, user)]
+        there = [_brief(r) for r in request.world.messages_in(channel["id"]) if visible(request.world, r, user)]
         raise ControlError("not_yet", "The time ran out first.", status=408, there=there[-10:]) from None
     finally:
-        ask.world.listeners.remove(listen)
+        request.world.listeners.remove(listen)
 
 
-def _found(ask: Ask, user: Json, channel: Json, until: Json) -> Json | None:
+def _found(request: ControlRequest, user: Json, channel: Json, until: Json) -> Json | None:
     key = until.get("message")
     if until.get("deleted"):
-        gone = ask.world.get("message", key) is None
+        gone = request.world.get("message", key) is None
         return {"id": str(key), "deleted": True} if gone else None
     if key is not None:
-        record = ask.world.get("message", key)
-        here = record is not None and record["channel_id"] == channel["id"] and visible(ask.world, record, user)
-        return shown(ask.world, record) if here and record and _fits(record, until) else None
-    records = [r for r in ask.world.messages_in(channel["id"]) if visible(ask.world, r, user)]
+        record = request.world.get("message", key)
+        here = record is not None and record["channel_id"] == channel["id"] and visible(request.world, record, user)
+        return shown(request.world, record) if here and record and _fits(record, until) else None
+    records = [r for r in request.world.messages_in(channel["id"]) if visible(request.world, r, user)]
     for record in reversed(records):
         if _fits(record, until):
-            return shown(ask.world, record)
+            return shown(request.world, record)
     return None
 
 

@@ -1,7 +1,7 @@
 // The chosen command above the entry: its name, its option fields, and what else could be added.
 // The entry itself holds the main text option, so a typed line and a filled form are one thing.
 import { el, fill, byId, icon } from "./dom.js";
-import { createField } from "./options.js";
+import { createField } from "./command_option_fields.js";
 import { mainOption, nameLength } from "./commands.js";
 import { api } from "./api.js";
 

@@ -1,12 +1,12 @@
 // Draws a message's components: rows, buttons, selects, and Components V2 in simple form.
 // What a press does is told by `press(component, values)`; this file knows nothing of interactions.
 import { el, icon } from "./dom.js";
-import { rich, safeLink } from "./rich.js";
+import { rich, safeLink } from "./rich_text.js";
 import { colour } from "./embeds.js";
-import { isPicture, local } from "./pictures.js";
+import { isPicture, local } from "./attachments.js";
 import { openLightbox } from "./lightbox.js";
-import { choicesOf } from "./choices.js";
-import { signIcon } from "./signs.js";
+import { choicesOf } from "./select_choices.js";
+import { signIcon } from "./emoji_icons.js";
 
 const STYLES = { 1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "link" };
 

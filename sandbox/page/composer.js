@@ -4,10 +4,10 @@ import { api } from "./api.js";
 import { CommandForm } from "./command_form.js";
 import { CommandList } from "./command_list.js";
 import { leaves, matching, nearest, split } from "./commands.js";
-import { readFiles } from "./files.js";
+import { readFiles } from "./picked_files.js";
 import { displayName } from "./names.js";
 import { notice } from "./interactions.js";
-import { Tray } from "./tray.js";
+import { Tray } from "./pending_uploads.js";
 
 export class Composer {
   #reply = null;

@@ -1,7 +1,7 @@
 // Draws embeds. Texts are markdown, pictures only from the sandbox's own files.
 import { el } from "./dom.js";
-import { rich, richLine, safeLink } from "./rich.js";
-import { local } from "./pictures.js";
+import { rich, richLine, safeLink } from "./rich_text.js";
+import { local } from "./attachments.js";
 import { openLightbox } from "./lightbox.js";
 
 export const colour = (number) => (Number.isInteger(number) ? `#${number.toString(16).padStart(6, "0")}` : undefined);

@@ -1,6 +1,6 @@
 // Shows one picture of a message large, with the keyboard too. Knows nothing of messages.
 import { el, icon, byId } from "./dom.js";
-import { local } from "./pictures.js";
+import { local } from "./attachments.js";
 
 /** Opens `files[at]`; arrow keys walk through the others, Escape closes. */
 export function openLightbox(files, at) {

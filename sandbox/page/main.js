@@ -1,9 +1,9 @@
 // Puts the page together: state, timeline, composer, sidebar, inspector and the live line. The composition root.
 import { byId, icon } from "./dom.js";
 import { api } from "./api.js";
-import { connect } from "./live.js";
+import { connect } from "./live_events.js";
 import { Composer } from "./composer.js";
-import { showHistory } from "./history.js";
+import { showHistory } from "./edit_history.js";
 import { Inspector } from "./inspector.js";
 import { Interactions, notice } from "./interactions.js";
 import { messageEntries, openMenu } from "./menu.js";

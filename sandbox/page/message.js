@@ -2,8 +2,8 @@
 import { el, fill, icon } from "./dom.js";
 import { bornAt, displayName, initials, tint } from "./names.js";
 import { formatted } from "./time.js";
-import { rich, plain } from "./rich.js";
-import { Pictures } from "./pictures.js";
+import { rich, plain } from "./rich_text.js";
+import { Pictures } from "./attachments.js";
 import { embed } from "./embeds.js";
 import { components } from "./components.js";
 import { reactionRow } from "./reactions.js";

@@ -1,8 +1,8 @@
 // Shows a bot's form and reads it back. Knows fields, not what they are for.
 import { el, byId, icon } from "./dom.js";
-import { rich } from "./rich.js";
-import { choicesOf } from "./choices.js";
-import { readFiles } from "./files.js";
+import { rich } from "./rich_text.js";
+import { choicesOf } from "./select_choices.js";
+import { readFiles } from "./picked_files.js";
 
 const PARAGRAPH = 2;
 let count = 0;

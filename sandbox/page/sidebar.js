@@ -1,7 +1,7 @@
 // The left side: guild, channels, members, the bot's light, and who you are. Draws from the state; changes it by `go`.
 import { el, fill, byId, icon } from "./dom.js";
 import { displayName, tint } from "./names.js";
-import { drawMarks } from "./marks.js";
+import { drawMarks } from "./unread_badges.js";
 import { avatar } from "./message.js";
 import { openMenu, USER_APP } from "./menu.js";
 

@@ -3,7 +3,7 @@ import { el, fill, byId, icon } from "./dom.js";
 import { MessageView } from "./message.js";
 import { bornAt, displayName, older } from "./names.js";
 import { dayWords } from "./time.js";
-import { plain } from "./rich.js";
+import { plain } from "./rich_text.js";
 
 const GROUP_MS = 5 * 60 * 1000;
 const AT_ONCE = 150;

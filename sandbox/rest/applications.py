@@ -1,70 +1,70 @@
 """The application itself and its commands."""
 
 from sandbox.errors import refuse
-from sandbox.rest.request import Call, Route
+from sandbox.rest.request import RestRequest, Route
 from sandbox.serializers import application_object
-from sandbox.validate.commands import check_commands
+from sandbox.validate import check_commands
 from sandbox.value_types import Event, Json, Reply, without_none
 
 
-def me(call: Call) -> Reply:
-    return Reply(data=application_object(call.world, content_intent=call.sandbox.config.privileged_intents))
+def me(request: RestRequest) -> Reply:
+    return Reply(data=application_object(request.world, content_intent=request.sandbox.config.privileged_intents))
 
 
-def _own(call: Call) -> None:
-    if call.params["application_id"] != call.world.meta("application"):
+def _own(request: RestRequest) -> None:
+    if request.params["application_id"] != request.world.meta("application"):
         raise refuse("unknown_application")
 
 
-def _registered(call: Call, guild_id: str | None) -> list[Json]:
-    return [command for command in call.world.all("command") if command.get("guild_id") == guild_id]
+def _registered(request: RestRequest, guild_id: str | None) -> list[Json]:
+    return [command for command in request.world.all("command") if command.get("guild_id") == guild_id]
 
 
-def list_commands(call: Call) -> Reply:
-    _own(call)
-    return Reply(data=_registered(call, call.params.get("guild_id")))
+def list_commands(request: RestRequest) -> Reply:
+    _own(request)
+    return Reply(data=_registered(request, request.params.get("guild_id")))
 
 
-def put_commands(call: Call) -> Reply:
+def put_commands(request: RestRequest) -> Reply:
     """Replace the whole set. A command that keeps its name and type keeps its id."""
-    _own(call)
-    check_commands(call.body.data)
-    guild_id = call.guild()["id"] if "guild_id" in call.params else None
-    old = {(c["type"], c["name"]): c for c in _registered(call, guild_id)}
-    made = [_made(call, command, guild_id, old) for command in call.body.data]
+    _own(request)
+    check_commands(request.body.data)
+    guild_id = request.guild()["id"] if "guild_id" in request.params else None
+    old = {(c["type"], c["name"]): c for c in _registered(request, guild_id)}
+    made = [_made(request, command, guild_id, old) for command in request.body.data]
     for command in old.values():
-        call.world.remove("command", command["id"])
+        request.world.remove("command", command["id"])
     for command in made:
-        call.world.put("command", command["id"], command)
-    _tell(call)
+        request.world.put("command", command["id"], command)
+    _tell(request)
     return Reply(data=made)
 
 
-def create_command(call: Call) -> Reply:
+def create_command(request: RestRequest) -> Reply:
     """Add one command, or replace the one of the same name and type."""
-    _own(call)
-    guild_id = call.guild()["id"] if "guild_id" in call.params else None
-    old = {(c["type"], c["name"]): c for c in _registered(call, guild_id)}
-    key = (call.json.get("type", 1), call.json.get("name"))
-    check_commands([c for name, c in old.items() if name != key] + [call.json])
-    command = _made(call, call.json, guild_id, old)
-    call.world.put("command", command["id"], command)
-    _tell(call)
+    _own(request)
+    guild_id = request.guild()["id"] if "guild_id" in request.params else None
+    old = {(c["type"], c["name"]): c for c in _registered(request, guild_id)}
+    key = (request.json.get("type", 1), request.json.get("name"))
+    check_commands([c for name, c in old.items() if name != key] + [request.json])
+    command = _made(request, request.json, guild_id, old)
+    request.world.put("command", command["id"], command)
+    _tell(request)
     return Reply(data=command, status=200 if key in old else 201)
 
 
-def _tell(call: Call) -> None:
+def _tell(request: RestRequest) -> None:
     """The page reads the commands again."""
-    call.world.emit(Event(name="COMMANDS_UPDATE", body={}, to_bot=False))
+    request.world.emit(Event(name="COMMANDS_UPDATE", body={}, to_bot=False))
 
 
-def _made(call: Call, wanted: Json, guild_id: str | None, old: dict[tuple[int, str], Json]) -> Json:
+def _made(request: RestRequest, wanted: Json, guild_id: str | None, old: dict[tuple[int, str], Json]) -> Json:
     """A command as Discord answers it: with all defaults filled in."""
     kind = wanted.get("type", 1)
     before = old.get((kind, wanted["name"]))
     permissions = wanted.get("default_member_permissions")
-    found: Json = {"id": before["id"] if before else call.world.ids.next(), "version": call.world.ids.next()}
-    found |= {"application_id": call.world.meta("application"), "type": kind, "name": wanted["name"]}
+    found: Json = {"id": before["id"] if before else request.world.ids.next(), "version": request.world.ids.next()}
+    found |= {"application_id": request.world.meta("application"), "type": kind, "name": wanted["name"]}
     found |= {"description": wanted.get("description") or "", "nsfw": bool(wanted.get("nsfw"))}
     found |= {"default_member_permissions": None if permissions is None else str(permissions)}
     found |= {"dm_permission": bool(wanted.get("dm_permission", True))}
@@ -76,28 +76,28 @@ def _made(call: Call, wanted: Json, guild_id: str | None, old: dict[tuple[int, s
     return found | ({"guild_id": guild_id} if guild_id else {})
 
 
-def _one(call: Call) -> Json:
-    _own(call)
-    command = call.world.get("command", call.params["command_id"])
-    if command is None or command.get("guild_id") != call.params.get("guild_id"):
+def _one(request: RestRequest) -> Json:
+    _own(request)
+    command = request.world.get("command", request.params["command_id"])
+    if command is None or command.get("guild_id") != request.params.get("guild_id"):
         raise refuse("unknown_command")
     return command
 
 
-def get_command(call: Call) -> Reply:
-    return Reply(data=_one(call))
+def get_command(request: RestRequest) -> Reply:
+    return Reply(data=_one(request))
 
 
-def edit_command(call: Call) -> Reply:
-    command = _one(call)
-    wanted = {name: value for name, value in command.items() if value is not None} | call.json
+def edit_command(request: RestRequest) -> Reply:
+    command = _one(request)
+    wanted = {name: value for name, value in command.items() if value is not None} | request.json
     check_commands([wanted])
-    made = _made(call, wanted, command.get("guild_id"), {}) | {"id": command["id"]}
-    return Reply(data=call.world.put("command", command["id"], made))
+    made = _made(request, wanted, command.get("guild_id"), {}) | {"id": command["id"]}
+    return Reply(data=request.world.put("command", command["id"], made))
 
 
-def delete_command(call: Call) -> Reply:
-    call.world.remove("command", _one(call)["id"])
+def delete_command(request: RestRequest) -> Reply:
+    request.world.remove("command", _one(request)["id"])
     return Reply(status=204)
 
 

@@ -1,58 +1,42 @@
 """Channels themselves: read, change, delete, overwrites, pins."""
 
+from sandbox.channels import emit_channel, remove_channel
 from sandbox.errors import refuse
 from sandbox.messages import message_object, tell
 from sandbox.permissions import ALL
-from sandbox.rest.request import Call, Route
+from sandbox.rest.request import RestRequest, Route
 from sandbox.serializers import channel_object
-from sandbox.validate.tree import Problems
-from sandbox.value_types import Event, Json, Reply
-from sandbox.world import DM, THREADS, World
+from sandbox.validate import Problems
+from sandbox.value_types import Json, Reply
+from sandbox.world import DM, THREADS
 
 
-def told(world: World, verb: str, channel: Json) -> Json:
-    """Emit CHANNEL_… or THREAD_… for a channel; its object."""
-    kind = "THREAD" if channel["type"] in THREADS else "CHANNEL"
-    body = channel_object(world, channel)
-    scope = {"guild_id": channel["guild_id"], "channel_id": channel["id"]}
-    world.emit(Event(name=f"{kind}_{verb}", body=body, to_bot=channel["type"] != DM, **scope))
-    return body
+def get_channel(request: RestRequest) -> Reply:
+    return Reply(data=channel_object(request.world, request.channel()))
 
 
-def forget(world: World, channel: Json) -> None:
-    """Remove a channel with its messages and threads."""
-    for thread in [c for c in world.all("channel") if c["parent_id"] == channel["id"]]:
-        forget(world, thread)
-    for record in list(world.messages_in(channel["id"])):
-        world.remove("message", record["id"])
-    told(world, "DELETE", channel)
-    world.remove("channel", channel["id"])
-
-
-def get_channel(call: Call) -> Reply:
-    return Reply(data=channel_object(call.world, call.channel()))
-
-
-def edit_channel(call: Call) -> Reply:
-    channel = call.channel()
-    call.channel("manage_threads" if channel["type"] in THREADS else "manage_channels")
+def edit_channel(request: RestRequest) -> Reply:
+    channel = request.channel()
+    request.channel("manage_threads" if channel["type"] in THREADS else "manage_channels")
     problems = Problems()
-    problems.text(("name",), call.json.get("name"), 100, least=1)
+    problems.text(("name",), request.json.get("name"), 100, least=1)
     problems.raise_if_any()
     names = ("name", "topic", "nsfw", "archived", "locked", "position")
-    changed = channel | {name: call.json[name] for name in names if call.json.get(name) is not None}
-    if "permission_overwrites" in call.json:
-        changed["overwrites"] = [_overwrite(entry, entry["id"]) for entry in call.json["permission_overwrites"] or []]
-    return Reply(data=told(call.world, "UPDATE", call.world.put("channel", channel["id"], changed)))
+    changed = channel | {name: request.json[name] for name in names if request.json.get(name) is not None}
+    if "permission_overwrites" in request.json:
+        changed["overwrites"] = [
+            _overwrite(entry, entry["id"]) for entry in request.json["permission_overwrites"] or []
+        ]
+    return Reply(data=emit_channel(request.world, "UPDATE", request.world.put("channel", channel["id"], changed)))
 
 
-def delete_channel(call: Call) -> Reply:
-    channel = call.channel()
+def delete_channel(request: RestRequest) -> Reply:
+    channel = request.channel()
     if channel["type"] == DM:
-        return Reply(data=channel_object(call.world, channel))
-    call.channel("manage_threads" if channel["type"] in THREADS else "manage_channels")
-    body = channel_object(call.world, channel)
-    forget(call.world, channel)
+        return Reply(data=channel_object(request.world, channel))
+    request.channel("manage_threads" if channel["type"] in THREADS else "manage_channels")
+    body = channel_object(request.world, channel)
+    remove_channel(request.world, channel)
     return Reply(data=body)
 
 
@@ -61,40 +45,42 @@ def _overwrite(entry: Json, key: str) -> Json:
     return {"id": key, "type": int(entry.get("type", 0)), "allow": str(allow), "deny": str(deny)}
 
 
-def put_overwrite(call: Call) -> Reply:
-    channel, key = call.channel("manage_roles"), call.params["overwrite_id"]
+def put_overwrite(request: RestRequest) -> Reply:
+    channel, key = request.channel("manage_roles"), request.params["overwrite_id"]
     others = [entry for entry in channel["overwrites"] if entry["id"] != key]
-    changed = channel | {"overwrites": [*others, _overwrite(call.json, key)]}
-    told(call.world, "UPDATE", call.world.put("channel", channel["id"], changed))
+    changed = channel | {"overwrites": [*others, _overwrite(request.json, key)]}
+    emit_channel(request.world, "UPDATE", request.world.put("channel", channel["id"], changed))
     return Reply(status=204)
 
 
-def delete_overwrite(call: Call) -> Reply:
-    channel, key = call.channel("manage_roles"), call.params["overwrite_id"]
+def delete_overwrite(request: RestRequest) -> Reply:
+    channel, key = request.channel("manage_roles"), request.params["overwrite_id"]
     changed = channel | {"overwrites": [entry for entry in channel["overwrites"] if entry["id"] != key]}
-    told(call.world, "UPDATE", call.world.put("channel", channel["id"], changed))
+    emit_channel(request.world, "UPDATE", request.world.put("channel", channel["id"], changed))
     return Reply(status=204)
 
 
-def list_pins(call: Call) -> Reply:
-    channel = call.channel("read_message_history")
-    return Reply(data=[message_object(call.world, r) for r in call.world.messages_in(channel["id"]) if r["pinned"]])
+def list_pins(request: RestRequest) -> Reply:
+    channel = request.channel("read_message_history")
+    return Reply(
+        data=[message_object(request.world, r) for r in request.world.messages_in(channel["id"]) if r["pinned"]]
+    )
 
 
-def put_pin(call: Call) -> Reply:
-    return _pin(call, True)
+def put_pin(request: RestRequest) -> Reply:
+    return _pin(request, True)
 
 
-def delete_pin(call: Call) -> Reply:
-    return _pin(call, False)
+def delete_pin(request: RestRequest) -> Reply:
+    return _pin(request, False)
 
 
-def _pin(call: Call, pinned: bool) -> Reply:
-    channel = call.channel()
-    if not (call.world.may(call.world.bot_id, channel, "manage_messages") or channel["type"] == DM):
+def _pin(request: RestRequest, pinned: bool) -> Reply:
+    channel = request.channel()
+    if not (request.world.may(request.world.bot_id, channel, "manage_messages") or channel["type"] == DM):
         raise refuse("missing_permissions")
-    record = call.message(channel)
-    tell(call.world, "MESSAGE_UPDATE", call.world.put("message", record["id"], record | {"pinned": pinned}))
+    record = request.message(channel)
+    tell(request.world, "MESSAGE_UPDATE", request.world.put("message", record["id"], record | {"pinned": pinned}))
     return Reply(status=204)
 
 

@@ -5,62 +5,63 @@ from typing import Any
 from sandbox import messages
 from sandbox.errors import refuse
 from sandbox.messages import EPHEMERAL, REPLY, V2, message_object, pings
-from sandbox.rest.component_ids import Layout, media_of
-from sandbox.rest.request import Call
-from sandbox.validate.message import check_message, flags_of, is_empty
-from sandbox.validate.tree import Path, Problems
+from sandbox.rest.component_renderer import ComponentRenderer, media_of
+from sandbox.rest.request import RestRequest
+from sandbox.validate import Path, Problems, check_message, flags_of, is_empty
 from sandbox.value_types import Json
 
 
 def create(
-    call: Call, channel: Json, body: Json, *, interaction: Json | None = None, prefix: Path = (), **more: Any
+    request: RestRequest, channel: Json, body: Json, *, interaction: Json | None = None, prefix: Path = (), **more: Any
 ) -> Json:
     """Check a body and store it as the bot's new message."""
     flags = flags_of(body, interaction=interaction is not None)
-    check_message(body, len(call.body.files), flags=flags, prefix=prefix)
-    if is_empty(body.get("content"), body.get("embeds"), call.body.files, body.get("components"), v2=bool(flags & V2)):
+    check_message(body, len(request.body.files), flags=flags, prefix=prefix)
+    if is_empty(
+        body.get("content"), body.get("embeds"), request.body.files, body.get("components"), v2=bool(flags & V2)
+    ):
         raise refuse("empty_message")
-    replied = _replied(call, channel, body)
+    replied = _replied(request, channel, body)
     hidden = interaction["user_id"] if interaction and flags & EPHEMERAL else None
-    attachments = _new_files(call, channel, body, ephemeral=hidden is not None)
-    fields = _fields(call, channel, body, attachments, prefix)
-    fields |= pings(call.world, channel, _words(body), body.get("allowed_mentions"), replied)
+    attachments = _new_files(request, channel, body, ephemeral=hidden is not None)
+    fields = _fields(request, channel, body, attachments, prefix)
+    fields |= pings(request.world, channel, _texts(body), body.get("allowed_mentions"), replied)
     if replied:
         fields |= {"type": REPLY, "reference": _reference(replied)}
     fields |= {"flags": flags, "visible_to": hidden, "attachments": attachments, **more}
-    return messages.create(call.world, channel, call.world.bot_id, **fields)
+    return messages.create(request.world, channel, request.world.bot_id, **fields)
 
 
-def edit(call: Call, record: Json, body: Json, *, prefix: Path = ()) -> Json:
+def edit(request: RestRequest, record: Json, body: Json, *, prefix: Path = ()) -> Json:
     """Check a body and change the bot's message by it: what is not named stays."""
-    channel = channel_of(call, record)
+    channel = channel_of(request, record)
     if channel["archived"]:
         raise refuse("archived_thread")
     flags = flags_of(body, interaction=False, before=record["flags"])
-    check_message(body, len(call.body.files), flags=flags, prefix=prefix, existing=record)
+    check_message(body, len(request.body.files), flags=flags, prefix=prefix, existing=record)
     kept = _kept_files(record, body)
     after = {name: body[name] if name in body else record[name] for name in ("content", "embeds", "components")}
-    files = [*kept, *call.body.files]
+    files = [*kept, *request.body.files]
     if is_empty(after["content"], after["embeds"], files, after["components"], v2=bool(flags & V2)):
         raise refuse("empty_message")
-    attachments = kept + _new_files(call, channel, body, ephemeral=record["visible_to"] is not None)
+    attachments = kept + _new_files(request, channel, body, ephemeral=record["visible_to"] is not None)
     if len(attachments) > 10:
         _too_many(prefix)
-    fields = _fields(call, channel, body, attachments, prefix)
+    fields = _fields(request, channel, body, attachments, prefix)
     fields |= {"flags": flags, "attachments": attachments}
     if "content" in body or "allowed_mentions" in body:
-        fields |= pings(call.world, channel, _words(after), body.get("allowed_mentions"), None)
-    return messages.edit(call.world, record, **fields)
+        fields |= pings(request.world, channel, _texts(after), body.get("allowed_mentions"), None)
+    return messages.edit(request.world, record, **fields)
 
 
-def answer(call: Call, record: Json) -> Json:
+def answer(request: RestRequest, record: Json) -> Json:
     """The message as the bot is answered."""
-    return message_object(call.world, call.world.tables["message"][record["id"]])
+    return message_object(request.world, request.world.tables["message"][record["id"]])
 
 
-def channel_of(call: Call, record: Json) -> Json:
+def channel_of(request: RestRequest, record: Json) -> Json:
     """The channel of a message or an interaction, if it is still there."""
-    channel = call.world.get("channel", record["channel_id"])
+    channel = request.world.get("channel", record["channel_id"])
     if channel is None:
         raise refuse("unknown_channel")
     return channel
@@ -72,12 +73,12 @@ def _too_many(prefix: Path) -> None:
     problems.raise_if_any()
 
 
-def _replied(call: Call, channel: Json, body: Json) -> Json | None:
+def _replied(request: RestRequest, channel: Json, body: Json) -> Json | None:
     """The message that this one replies to; a missing one is refused unless the sender does not mind."""
     reference = body.get("message_reference")
     if not reference:
         return None
-    record = call.world.get("message", reference.get("message_id"))
+    record = request.world.get("message", reference.get("message_id"))
     if record is not None and record["channel_id"] == channel["id"] and not record["visible_to"]:
         return record
     if reference.get("fail_if_not_exists", True):
@@ -92,7 +93,7 @@ def _reference(record: Json) -> Json:
     return found | ({"guild_id": record["guild_id"]} if record["guild_id"] else {})
 
 
-def _words(body: Json) -> str:
+def _texts(body: Json) -> str:
     """All text in which a mention may stand: the content and the text parts of a layout."""
     texts = [body.get("content") or ""]
 
@@ -120,19 +121,20 @@ def _description(item: Json) -> Json:
     return {"description": item["description"]} if item.get("description") else {}
 
 
-def _new_files(call: Call, channel: Json, body: Json, *, ephemeral: bool) -> list[Json]:
+def _new_files(request: RestRequest, channel: Json, body: Json, *, ephemeral: bool) -> list[Json]:
     """Store the uploaded files; a list in the body may rename and describe them."""
-    told = {str(item["id"]): item for item in body.get("attachments") or []}
+    described = {str(item["id"]): item for item in body.get("attachments") or []}
     made = []
-    for number, upload in sorted(call.body.files.items()):
-        item = told.get(str(number), {})
+    for number, upload in sorted(request.body.files.items()):
+        item = described.get(str(number), {})
         made.append(
-            call.sandbox.files.keep(call.world, channel["id"], upload, ephemeral=ephemeral) | _description(item)
+            request.sandbox.attachments.keep(request.world, channel["id"], upload, ephemeral=ephemeral)
+            | _description(item)
         )
     return made
 
 
-def _fields(call: Call, channel: Json, body: Json, attachments: list[Json], prefix: Path) -> Json:
+def _fields(request: RestRequest, channel: Json, body: Json, attachments: list[Json], prefix: Path) -> Json:
     """What the body says of content, embeds and components, with attachment:// addresses resolved."""
     by_name = {f"attachment://{item['filename']}": item for item in attachments}
     problems = Problems()
@@ -142,7 +144,7 @@ def _fields(call: Call, channel: Json, body: Json, attachments: list[Json], pref
     if "embeds" in body:
         found["embeds"] = [_embed(embed, by_name) for embed in body["embeds"] or []]
     if "components" in body:
-        found["components"] = Layout(by_name, problems).parts(body["components"], (*prefix, "components"))
+        found["components"] = ComponentRenderer(by_name, problems).parts(body["components"], (*prefix, "components"))
     problems.raise_if_any()
     return found
 

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sandbox.errors import refuse
-from sandbox.state import Sandbox
-from sandbox.validate.tree import Problems
+from sandbox.sandbox import Sandbox
+from sandbox.validate import Problems
 from sandbox.value_types import Body, Json, Reply
 from sandbox.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class RestRequest:
     """`received` is the clock when the request's first line was read."""
 
     sandbox: Sandbox
@@ -70,5 +70,5 @@ class Call:
         return record
 
 
-Handler = Callable[[Call], Reply]
+Handler = Callable[[RestRequest], Reply]
 Route = tuple[str, str, Handler]

@@ -27,8 +27,8 @@ from sandbox.rest import (
     webhooks,
 )
 from sandbox.rest.body import read_body
-from sandbox.rest.request import Call, Handler, Route
-from sandbox.state import Sandbox
+from sandbox.rest.request import Handler, RestRequest, Route
+from sandbox.sandbox import Sandbox
 from sandbox.transcript import summary
 from sandbox.value_types import Body, Reply
 
@@ -58,7 +58,7 @@ def add_routes(app: web.Application, sandbox: Sandbox) -> None:
     app.router.add_route("*", "/api/{rest:.*}", Endpoint(sandbox, None, _unknown).serve)
 
 
-def _unknown(call: Call) -> Reply:
+def _unknown(rest_request: RestRequest) -> Reply:
     raise ApiError(404, 0, "404: Not Found")
 
 
@@ -88,7 +88,7 @@ class Endpoint:
             if isinstance(body, ApiError):
                 raise body
             if fault:
-                await _suffer(fault)
+                await _apply_fault(fault)
             if dropped == "before":
                 reply = Reply(status=0)
             else:
@@ -98,7 +98,7 @@ class Endpoint:
             headers |= error.headers() if isinstance(error, RateLimited) else {}
             reply = Reply(data=self._explained(error, request), status=error.status)
             if "interaction_id" in request.match_info:
-                self._sandbox.desk.refused(request.match_info["interaction_id"], error)
+                self._sandbox.interactions.refused(request.match_info["interaction_id"], error)
         sent = body if isinstance(body, Body) else None
         self._note(request, sent, reply, received, headers.get("X-RateLimit-Bucket"), dropped)
         if dropped:
@@ -126,10 +126,12 @@ class Endpoint:
         sandbox = self._sandbox
         if any(len(file.data) > sandbox.limits.upload_bytes for file in body.files.values()):
             raise refuse("too_large")
-        call = Call(sandbox=sandbox, params=request.match_info, query=request.query, body=body, received=received)
+        rest_request = RestRequest(
+            sandbox=sandbox, params=request.match_info, query=request.query, body=body, received=received
+        )
         try:
-            call.check_ids()
-            return self._handler(call)
+            rest_request.check_ids()
+            return self._handler(rest_request)
         except ApiError:
             raise
         except Exception:
@@ -170,7 +172,7 @@ class Endpoint:
         )
 
 
-async def _suffer(fault: Fault) -> None:
+async def _apply_fault(fault: Fault) -> None:
     """Do what an ordered fault says, short of dropping the connection."""
     if fault.delay_ms:
         await asyncio.sleep(fault.delay_ms / 1000)

@@ -3,12 +3,24 @@
 import re
 from typing import Any
 
-from sandbox.validate.tree import Path, Problems
+from sandbox.validate.problems import Path, Problems
 from sandbox.value_types import Json
 
-CHAT, USER, MESSAGE = 1, 2, 3
-MOST = {CHAT: 100, USER: 5, MESSAGE: 5}
-SUBCOMMAND, GROUP, STRING, INTEGER, BOOLEAN, USER_OPTION, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(1, 12)
+CHAT_INPUT, USER_COMMAND, MESSAGE_COMMAND = 1, 2, 3
+MOST = {CHAT_INPUT: 100, USER_COMMAND: 5, MESSAGE_COMMAND: 5}
+(
+    SUBCOMMAND,
+    GROUP,
+    STRING_OPTION,
+    INTEGER_OPTION,
+    BOOLEAN_OPTION,
+    USER_OPTION,
+    CHANNEL_OPTION,
+    ROLE_OPTION,
+    MENTIONABLE_OPTION,
+    NUMBER_OPTION,
+    ATTACHMENT_OPTION,
+) = range(1, 12)
 
 
 def check_commands(commands: Any) -> None:
@@ -25,7 +37,7 @@ def _together(problems: Problems, commands: list[Any]) -> None:
     names: set[tuple[int, str]] = set()
     counts = dict.fromkeys(MOST, 0)
     for place, command in enumerate(commands):
-        kind, name = command.get("type", CHAT), command.get("name")
+        kind, name = command.get("type", CHAT_INPUT), command.get("name")
         if (kind, name) in names:
             problems.add((place,), "APPLICATION_COMMANDS_DUPLICATE_NAME", "Application command names must be unique")
         names.add((kind, name))
@@ -39,10 +51,10 @@ def _command(problems: Problems, path: Path, command: Any) -> None:
     if not isinstance(command, dict):
         problems.add(path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
         return
-    kind = command.get("type", CHAT)
+    kind = command.get("type", CHAT_INPUT)
     if kind not in MOST:
         problems.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of (1, 2, 3).")
-    if kind == CHAT:
+    if kind == CHAT_INPUT:
         _name(problems, (*path, "name"), command.get("name"))
         problems.text((*path, "description"), command.get("description"), 100, least=1, required=True)
         _options(problems, (*path, "options"), command.get("options") or [], depth=0)
@@ -114,9 +126,9 @@ def _option(problems: Problems, path: Path, option: Json, *, depth: int) -> None
 def _choice(problems: Problems, path: Path, choice: Any, kind: int) -> None:
     problems.text((*path, "name"), choice.get("name"), 100, least=1, required=True)
     value = choice.get("value")
-    if kind == STRING:
+    if kind == STRING_OPTION:
         problems.text((*path, "value"), value, 100, least=0, required=True)
-    elif kind in (INTEGER, NUMBER) and (isinstance(value, bool) or not isinstance(value, int | float)):
+    elif kind in (INTEGER_OPTION, NUMBER_OPTION) and (isinstance(value, bool) or not isinstance(value, int | float)):
         problems.kind((*path, "value"), "Must be a number.")
 
 

@@ -3,12 +3,14 @@
 from typing import Any
 
 from sandbox.validate.emoji import check_emoji
-from sandbox.validate.tree import Path, Problems
+from sandbox.validate.problems import Path, Problems
 from sandbox.value_types import Json
 
-ROW, BUTTON, STRING, TEXT_INPUT, USER, ROLE, MENTIONABLE, CHANNEL, SECTION, TEXT = range(1, 11)
+ROW, BUTTON, STRING_SELECT, TEXT_INPUT, USER_SELECT, ROLE_SELECT, MENTIONABLE_SELECT, CHANNEL_SELECT, SECTION, TEXT = (
+    range(1, 11)
+)
 THUMBNAIL, GALLERY, FILE, SEPARATOR, CONTAINER, LABEL, UPLOAD = 11, 12, 13, 14, 17, 18, 19
-SELECTS = (STRING, USER, ROLE, MENTIONABLE, CHANNEL)
+SELECTS = (STRING_SELECT, USER_SELECT, ROLE_SELECT, MENTIONABLE_SELECT, CHANNEL_SELECT)
 LAYOUT = (ROW, SECTION, TEXT, GALLERY, FILE, SEPARATOR, CONTAINER)
 LINK, PREMIUM = 5, 6
 
@@ -138,7 +140,7 @@ def check_select(problems: Problems, path: Path, part: Json, seen: Seen) -> None
     problems.flag((*path, "disabled"), part.get("disabled"))
     problems.number((*path, "min_values"), part.get("min_values"), 0, 25)
     problems.number((*path, "max_values"), part.get("max_values"), 1, 25)
-    if part["type"] == STRING:
+    if part["type"] == STRING_SELECT:
         check_options(problems, (*path, "options"), part.get("options"), most=25)
         most = part.get("max_values") or 1
         if isinstance(part.get("options"), list) and most > len(part["options"]):

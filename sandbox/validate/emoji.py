@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from sandbox.validate.tree import Path, Problems
+from sandbox.validate.problems import Path, Problems
 
 # Unicode's emoji beyond ASCII, in hexadecimal, without the letters of flags. The block 1fa70-1faff is taken whole: it
 # is kept for emoji, and each year brings some.

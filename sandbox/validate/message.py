@@ -5,7 +5,7 @@ from typing import Any
 from sandbox.errors import refuse
 from sandbox.messages import EPHEMERAL, SILENT, SUPPRESS_EMBEDS, V2
 from sandbox.validate.components import check_components
-from sandbox.validate.tree import Path, Problems
+from sandbox.validate.problems import Path, Problems
 from sandbox.value_types import Json
 
 EMBED_TEXTS = (("title", 256), ("description", 4096))

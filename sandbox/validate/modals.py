@@ -14,7 +14,7 @@ from sandbox.validate.components import (
     check_options,
     check_select,
 )
-from sandbox.validate.tree import Path, Problems
+from sandbox.validate.problems import Path, Problems
 from sandbox.value_types import Json
 
 RADIO, CHECKBOXES, CHECKBOX = 21, 22, 23

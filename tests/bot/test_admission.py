@@ -12,14 +12,16 @@ from bot.admission import PressedButton
 from core.cost import period_of
 from core.errors import DiskFull, Gone, NotAllowed, QueueFull, QuotaSpent, Refused
 from core.job import Kind, Lane, Lora, Source, State
-from tests.harness.headless import headless
+from tests.harness.headless_bot import headless_bot
 
 NO_WORKER = {"DARKROOM_WORKER": "none"}
 
 
 async def test_a_spent_quota_says_when_it_renews_and_leaves_relax_open(tmp_path: Path) -> None:
     now = 1_800_000_000.0
-    async with headless(tmp_path, DARKROOM_FAST_MINUTES="0.01", build_with={"clock": lambda: now}, **NO_WORKER) as bot:
+    async with headless_bot(
+        tmp_path, DARKROOM_FAST_MINUTES="0.01", build_with={"clock": lambda: now}, **NO_WORKER
+    ) as bot:
         paid = await bot.imagine("a first one")
         with pytest.raises(QuotaSpent) as caught:
             await bot.imagine("a red boat")
@@ -47,14 +49,14 @@ async def test_a_spent_quota_says_when_it_renews_and_leaves_relax_open(tmp_path:
 async def test_a_job_that_a_whole_month_does_not_cover_is_promised_no_renewal(
     tmp_path: Path, fast_minutes: str, lane: Lane, told: str
 ) -> None:
-    async with headless(tmp_path, DARKROOM_FAST_MINUTES=fast_minutes, **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, DARKROOM_FAST_MINUTES=fast_minutes, **NO_WORKER) as bot:
         with pytest.raises(QuotaSpent, match=told) as caught:
             await bot.imagine(lane=lane)
         assert "renews" not in caught.value.sentence
 
 
 async def test_quota_and_insert_are_one_transaction(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_FAST_MINUTES="0.01", DARKROOM_WAITING="100", **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, DARKROOM_FAST_MINUTES="0.01", DARKROOM_WAITING="100", **NO_WORKER) as bot:
         wishes = [bot.imagine(f"boat {n}") for n in range(30)]
         answers = await asyncio.gather(*wishes, return_exceptions=True)
         taken = [answer for answer in answers if not isinstance(answer, BaseException)]
@@ -66,7 +68,7 @@ async def test_quota_and_insert_are_one_transaction(tmp_path: Path) -> None:
 
 
 async def test_one_member_cannot_fill_the_queue_and_all_together_have_a_cap(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_WAITING="2", DARKROOM_QUEUE="3", **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, DARKROOM_WAITING="2", DARKROOM_QUEUE="3", **NO_WORKER) as bot:
         for number in range(2):
             await bot.imagine(f"boat {number}")
         with pytest.raises(QueueFull, match="2 jobs waiting"):
@@ -77,7 +79,7 @@ async def test_one_member_cannot_fill_the_queue_and_all_together_have_a_cap(tmp_
 
 
 async def test_a_wish_said_twice_at_the_last_free_place_is_the_first_ones_job(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_WAITING="1", DARKROOM_QUEUE="1", **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, DARKROOM_WAITING="1", DARKROOM_QUEUE="1", **NO_WORKER) as bot:
         job_request = bot.job_request("a red boat", pressed=PressedButton(parent="job1", verb="again"))
         first = await bot.admission.submit(job_request)
         assert (await bot.admission.submit(job_request)).id == first.id, "Discord may tell of one interaction twice"
@@ -96,7 +98,7 @@ async def test_a_job_admitted_as_the_month_turns_has_the_new_months_time(tmp_pat
         return f"job{next(numbers)}"
 
     numbers = itertools.count()
-    async with headless(tmp_path, build_with={"clock": lambda: now[0], "new_id": new_id}, **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, build_with={"clock": lambda: now[0], "new_id": new_id}, **NO_WORKER) as bot:
         async with bot.db.transaction():
             named.clear()
             waiting = asyncio.create_task(bot.imagine())
@@ -108,14 +110,14 @@ async def test_a_job_admitted_as_the_month_turns_has_the_new_months_time(tmp_pat
 
 
 async def test_a_job_of_too_much_work_is_refused_by_its_total(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_MAX_WORK="10", **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, DARKROOM_MAX_WORK="10", **NO_WORKER) as bot:
         with pytest.raises(Refused, match="105 megapixel steps, and 10 is the most") as caught:
             await bot.imagine("big", width=512, height=512, steps=100)
         assert caught.value.prompt == "big"
 
 
 async def test_the_two_numbers_of_too_much_work_differ_and_the_cure_can_be_done(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_MAX_WORK="0.16", **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, DARKROOM_MAX_WORK="0.16", **NO_WORKER) as bot:
         grid = await bot.imagine("a boat", steps=9)
         for wishes, told in (
             (
@@ -134,20 +136,20 @@ async def test_the_two_numbers_of_too_much_work_differ_and_the_cure_can_be_done(
 
 
 async def test_a_blocked_word_is_refused_before_anything_is_stored(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_BLOCKED="kraken", **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, DARKROOM_BLOCKED="kraken", **NO_WORKER) as bot:
         with pytest.raises(NotAllowed):
             await bot.imagine("a Kraken")
         assert await bot.jobs.live() == []
 
 
 async def test_a_nearly_full_disk_stops_admission_with_a_sentence(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_DISK_FREE_MB="999999999", **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, DARKROOM_DISK_FREE_MB="999999999", **NO_WORKER) as bot:
         with pytest.raises(DiskFull, match="no new job is taken"):
             await bot.imagine()
 
 
 async def test_the_same_interaction_twice_is_one_job(tmp_path: Path) -> None:
-    async with headless(tmp_path, **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, **NO_WORKER) as bot:
         job_request = bot.job_request("a red boat")
         first, second = await asyncio.gather(bot.admission.submit(job_request), bot.admission.submit(job_request))
         assert first.id == second.id
@@ -156,7 +158,7 @@ async def test_the_same_interaction_twice_is_one_job(tmp_path: Path) -> None:
 
 
 async def test_two_presses_of_one_button_by_one_person_are_one_job(tmp_path: Path) -> None:
-    async with headless(tmp_path, **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, **NO_WORKER) as bot:
         pressed = PressedButton(parent="job1", verb="again")
         first = await bot.imagine(pressed=pressed)
         assert (await bot.imagine(pressed=pressed)).id == first.id
@@ -165,7 +167,7 @@ async def test_two_presses_of_one_button_by_one_person_are_one_job(tmp_path: Pat
 
 
 async def test_a_source_that_never_was_is_gone(tmp_path: Path) -> None:
-    async with headless(tmp_path, **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, **NO_WORKER) as bot:
         with pytest.raises(Gone):
             await bot.imagine(kind=Kind.CROP, source=Source(job="nosuchjob", index=0), count=1)
 
@@ -181,7 +183,7 @@ async def test_a_source_that_never_was_is_gone(tmp_path: Path) -> None:
 )
 async def test_what_the_model_lacks_is_said_before_anything_is_stored(tmp_path: Path, changes: Any, told: str) -> None:
     (tmp_path / "models.toml").write_text('[[model]]\nname = "mine"\nwhere = "owner/mine"\nfamily = "any"\n')
-    async with headless(tmp_path, DARKROOM_MODEL="mine", **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, DARKROOM_MODEL="mine", **NO_WORKER) as bot:
         with pytest.raises(Refused, match=told) as caught:
             await bot.imagine("a boat", **{"model": "mine", **changes})
         assert caught.value.prompt == "a boat"
@@ -189,7 +191,7 @@ async def test_what_the_model_lacks_is_said_before_anything_is_stored(tmp_path: 
 
 
 async def test_the_quote_is_never_exceeded_and_learns_from_what_was_measured(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "40") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "40") as bot:
         quotes = []
         for number in range(3):
             job = await bot.imagine(f"boat {number}", width=256, height=256, steps=10)
@@ -201,7 +203,7 @@ async def test_the_quote_is_never_exceeded_and_learns_from_what_was_measured(tmp
 
 
 async def test_the_account_shows_this_months_time_before_the_first_job(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_FAST_MINUTES="3", **NO_WORKER) as bot:
+    async with headless_bot(tmp_path, DARKROOM_FAST_MINUTES="3", **NO_WORKER) as bot:
         status = await bot.admission.account_status(bot.admission.account("alice", "1"))
         assert (status.balance_ms, status.running, status.waiting) == (180_000, 0, 0)
         again = await bot.admission.account_status(bot.admission.account("alice", "1"))

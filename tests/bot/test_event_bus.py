@@ -6,7 +6,7 @@ from dataclasses import replace
 from bot.event_bus import EventBus, Status, WorkerState
 from core.events import Progress
 from core.job import State
-from tests.harness.rows import a_job
+from tests.harness.sample_jobs import a_job
 
 
 def step(number: int, preview: bytes = b"") -> Progress:

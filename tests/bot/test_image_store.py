@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from core.job import Kind, Source, State
-from tests.harness.headless import headless
+from tests.harness.headless_bot import headless_bot
 
 
 async def test_the_longest_unused_pictures_go_first_when_the_limit_is_reached(tmp_path: Path) -> None:
     now = [1.8e9]
-    async with headless(tmp_path, build_with={"clock": lambda: now[0]}) as bot:
+    async with headless_bot(tmp_path, build_with={"clock": lambda: now[0]}) as bot:
         jobs = []
         for number in range(3):
             now[0] += 1
@@ -35,7 +35,7 @@ async def test_the_longest_unused_pictures_go_first_when_the_limit_is_reached(tm
 
 async def test_a_deleted_picture_that_is_drawn_again_for_another_job_does_not_stay(tmp_path: Path) -> None:
     now = [1.8e9]
-    async with headless(tmp_path, build_with={"clock": lambda: now[0]}) as bot:
+    async with headless_bot(tmp_path, build_with={"clock": lambda: now[0]}) as bot:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
         await bot.outbox.posted(grid.id, "1")
         await bot.images.forget(grid)
@@ -50,7 +50,7 @@ async def test_a_deleted_picture_that_is_drawn_again_for_another_job_does_not_st
 
 
 async def test_a_result_that_is_not_posted_yet_is_never_pruned(tmp_path: Path) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         job = await bot.until((await bot.imagine()).id, State.DONE)
         bot.images._limit_bytes = 0
         assert await bot.images.prune() == 0
@@ -61,7 +61,7 @@ async def test_a_half_written_picture_is_swept_away_at_start(tmp_path: Path) -> 
     half = tmp_path / "pictures" / "ab" / "abc-0.half"
     half.parent.mkdir(parents=True)
     half.write_bytes(b"half")
-    async with headless(tmp_path, DARKROOM_WORKER="none"):
+    async with headless_bot(tmp_path, DARKROOM_WORKER="none"):
         assert not await asyncio.to_thread(half.exists)
 
 
@@ -78,7 +78,7 @@ async def test_a_disk_that_is_full_for_a_while_delays_a_job_and_loses_nothing(
         return really(path, png)
 
     monkeypatch.setattr(image_store, "_write", full)
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         done = await bot.until((await bot.imagine()).id, State.DONE)
         assert done.attempt == 1
         assert len(await bot.images.results(done)) == 4
@@ -87,7 +87,7 @@ async def test_a_disk_that_is_full_for_a_while_delays_a_job_and_loses_nothing(
 async def test_a_locked_database_stops_the_scheduler_only_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         await bot.online()
         for name in ("claim", "started", "finish"):
             _fail_twice(monkeypatch, bot.jobs, name)
@@ -108,7 +108,7 @@ def _fail_twice(monkeypatch: pytest.MonkeyPatch, jobs: object, name: str) -> Non
 
 
 async def test_a_crop_of_a_crop_shows_the_picture_itself(tmp_path: Path) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=2), count=1)
         again = await bot.imagine(kind=Kind.CROP, source=Source(job=crop.id, index=0), count=1)

@@ -12,9 +12,9 @@ import pytest
 
 from bot import health
 from bot.config.config import ROOT
-from tests.harness.crash_lives import Stage, about, until
-from tests.harness.headless import FAKE_WORKER
-from tests.harness.sandbox import Running, running_sandbox
+from tests.harness.crash_environment import CrashEnvironment, about, until
+from tests.harness.headless_bot import FAKE_WORKER
+from tests.harness.running_sandbox import RunningSandbox, running_sandbox
 
 TOKEN = "an-unmistakable-token"
 pytestmark = pytest.mark.e2e
@@ -91,7 +91,7 @@ async def test_a_second_bot_on_the_same_data_says_so_and_stops(tmp_path: Path) -
 async def test_sigterm_in_the_middle_of_a_job_loses_nothing_and_ends_in_time(tmp_path: Path) -> None:
     command = shlex.join([*FAKE_WORKER, "--step-ms", "400"])
     async with running_sandbox(tmp_path / "sandbox", token=TOKEN) as sandbox:
-        lane = Stage(tmp_path, sandbox, {})
+        lane = CrashEnvironment(tmp_path, sandbox, {})
         environ = {
             "DISCORD_API_URL": sandbox.url,
             "DISCORD_TOKEN": TOKEN,
@@ -123,11 +123,11 @@ async def test_sigterm_in_the_middle_of_a_job_loses_nothing_and_ends_in_time(tmp
         assert await lane.audit() == []
 
 
-async def _running(lane: Stage) -> bool:
+async def _running(lane: CrashEnvironment) -> bool:
     return any(row["state"] == "running" for row in lane.rows("SELECT state FROM job"))
 
 
-async def _online(sandbox: Running) -> None:
+async def _online(sandbox: RunningSandbox) -> None:
     async def look() -> bool:
         return bool((await sandbox.control.state())["application"]["online"])
 

@@ -9,7 +9,7 @@ import pytest
 from bot.config.config import Config
 from bot.moderation import Moderation
 from core.errors import NotAllowed
-from tests.harness.rows import a_job
+from tests.harness.sample_jobs import a_job
 
 SERVER, OTHER, CHANNEL, THREAD = "1" * 18, "2" * 18, "3" * 18, "4" * 18
 

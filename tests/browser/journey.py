@@ -1,4 +1,4 @@
-"""The steps of the main journey: the whole program as a process, and a person's hands on its page. Checks nothing."""
+"""The steps of the main journey: the whole program as a process, and what a person does on its page. Checks nothing."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.async_api import Locator, Page, expect
 
-from tests.harness.sandbox import ROOT
+from tests.harness.running_sandbox import ROOT
 
 #: On two busy cores, model loading included.
 PATIENCE_MS = 180_000

@@ -1,4 +1,4 @@
-"""What a page's test stands on: a sandbox, its scripted bot, browser pages, and the bot's own REST calls."""
+"""What a page's test needs: a sandbox, its scripted bot, browser pages, and the bot's own REST calls."""
 
 import asyncio
 import io
@@ -13,8 +13,8 @@ import aiohttp
 from PIL import Image
 from playwright.async_api import Browser, Locator, Page
 
-from tests.harness.control import Control, Json
-from tests.harness.sandbox import ROOT, TOKEN, Running
+from tests.harness.control_client import ControlClient, Json
+from tests.harness.running_sandbox import ROOT, TOKEN, RunningSandbox
 
 DESKTOP = (1280, 800)
 PHONE = (360, 740)
@@ -37,25 +37,25 @@ def said(page: Page, words: str) -> Locator:
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage:
+class PageFixture:
     """`open` gives pages; `post` and `edit` are what the bot sends without being asked."""
 
-    running: Running
+    running: RunningSandbox
     browser: Browser
     session: aiohttp.ClientSession
     complaints: list[str] = field(default_factory=list)
-    _rooms: int = 0
+    _channels: int = 0
     _used: list[Page] = field(default_factory=list)
     _blank: list[Page] = field(default_factory=list)
 
     @property
-    def control(self) -> Control:
+    def control(self) -> ControlClient:
         return self.running.control
 
-    async def room(self) -> Json:
+    async def new_channel(self) -> Json:
         """A channel of the test's own."""
-        self._rooms += 1
-        return await self.control.create("channels", name=f"room-{self._rooms}")
+        self._channels += 1
+        return await self.control.create("channels", name=f"channel-{self._channels}")
 
     async def open(self, who: str, channel: Json, size: tuple[int, int] = DESKTOP) -> Page:
         """A window of one person; what its console complains of is kept."""

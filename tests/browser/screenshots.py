@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.browser import chromium, journey
-from tests.harness.sandbox import ROOT
+from tests.harness.running_sandbox import ROOT
 
 IMAGES = ROOT / "docs" / "images"
 # On a fast machine too, there is time to see it develop; on a slow one too, the grid comes where the previews were.

@@ -4,170 +4,170 @@ import asyncio
 
 import pytest
 
-from tests.harness.darkroom import darkroom, eventually, labels, running_bot
-from tests.harness.sandbox import running_sandbox
+from tests.harness.running_sandbox import running_sandbox
+from tests.harness.sandboxed_bot import eventually, labels, running_bot, sandboxed_bot
 
 
-async def fix(room, refused, prompt, *, as_="alice"):
+async def fix(bot, refused, prompt, *, as_="alice"):
     """Presses Fix and run, corrects the prompt, and returns the answer's message and what the modal was filled with."""
-    modal = await room.control.press(as_=as_, message=refused["id"], label="Fix and run")
+    modal = await bot.control.press(as_=as_, message=refused["id"], label="Fix and run")
     (field,) = modal["response"]["modal"]["fields"]
-    answered = await room.control.submit(as_=as_, interaction=modal["interaction"], values={"prompt": prompt})
-    return room.message(answered), field["value"]
+    answered = await bot.control.submit(as_=as_, interaction=modal["interaction"], values={"prompt": prompt})
+    return bot.message(answered), field["value"]
 
 
 async def test_a_mistake_is_answered_privately_and_can_be_fixed_and_run(tmp_path):
-    async with darkroom(tmp_path) as room:
-        refused = await room.answer("imagine", prompt="a red boat --stepps 3 --no `x`, ```y```", as_="dave")
+    async with sandboxed_bot(tmp_path) as bot:
+        refused = await bot.answer("imagine", prompt="a red boat --stepps 3 --no `x`, ```y```", as_="dave")
         assert refused["ephemeral"] and "`--stepps`" in refused["content"] and "`--steps`" in refused["content"]
         assert labels(refused) == ["Fix and run"]
-        assert refused["id"] not in {m["id"] for m in await room.control.messages(as_="bob", channel="general")}
-        answered, filled = await fix(room, refused, "a red boat --steps 3", as_="dave")
+        assert refused["id"] not in {m["id"] for m in await bot.control.messages(as_="bob", channel="general")}
+        answered, filled = await fix(bot, refused, "a red boat --steps 3", as_="dave")
         assert filled == "a red boat --stepps 3 --no `x`, ```y```"
-        assert (await room.job(await room.done(answered))).typed == "a red boat --steps 3"
+        assert (await bot.job(await bot.done(answered))).typed == "a red boat --steps 3"
 
 
 async def test_a_prompt_of_blanks_alone_can_be_fixed_and_run_too(tmp_path):
-    async with darkroom(tmp_path) as room:
-        refused = await room.answer("imagine", prompt="   ")
+    async with sandboxed_bot(tmp_path) as bot:
+        refused = await bot.answer("imagine", prompt="   ")
         assert refused["ephemeral"] and "no words" in refused["content"]
         assert labels(refused) == ["Fix and run"] and not refused["embeds"]
-        answered, filled = await fix(room, refused, "a red boat")
-        assert not filled and (await room.job(answered)).typed == "a red boat"
+        answered, filled = await fix(bot, refused, "a red boat")
+        assert not filled and (await bot.job(answered)).typed == "a red boat"
 
 
 async def test_a_fixed_prompt_that_is_still_wrong_is_refused_again(tmp_path):
-    async with darkroom(tmp_path) as room:
-        refused = await room.answer("imagine", prompt="a red boat --stepps 3")
-        again, _ = await fix(room, refused, "a red boat --steps 300")
+    async with sandboxed_bot(tmp_path) as bot:
+        refused = await bot.answer("imagine", prompt="a red boat --stepps 3")
+        again, _ = await fix(bot, refused, "a red boat --steps 300")
         assert again["ephemeral"] and "1 to 100" in again["content"]
-        answered, filled = await fix(room, again, "a red boat --steps 3")
+        answered, filled = await fix(bot, again, "a red boat --steps 3")
         assert filled == "a red boat --steps 300" and not answered["ephemeral"]
 
 
 async def test_midjourneys_parameters_are_passed_over_with_one_small_line(tmp_path):
-    async with darkroom(tmp_path) as room:
-        first = await room.imagine("a red boat --weird 20 --v 7")
+    async with sandboxed_bot(tmp_path) as bot:
+        first = await bot.imagine("a red boat --weird 20 --v 7")
         assert "\n-# Ignored: --weird, --v\n" in first["content"]
 
 
 async def test_more_steps_than_there_are_are_said_in_one_small_line(tmp_path):
-    async with darkroom(tmp_path) as room:
-        first = await room.imagine("a red boat --quality 4 --steps 100 --v 7")
+    async with sandboxed_bot(tmp_path) as bot:
+        first = await bot.imagine("a red boat --quality 4 --steps 100 --v 7")
         assert "\n-# Ignored: --v\n-# 400 steps were asked for; 100 are the most.\n" in first["content"]
         assert "100 steps" in first["content"]
 
 
 async def test_a_blocked_word_is_named_and_can_be_fixed(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_BLOCKED="forbidden") as room:
-        refused = await room.answer("imagine", prompt="a FORBIDDEN boat")
+    async with sandboxed_bot(tmp_path, DARKROOM_BLOCKED="forbidden") as bot:
+        refused = await bot.answer("imagine", prompt="a FORBIDDEN boat")
         assert refused["ephemeral"] and "“forbidden”" in refused["content"].casefold()
-        answered, filled = await fix(room, refused, "an allowed boat")
+        answered, filled = await fix(bot, refused, "an allowed boat")
         assert filled == "a FORBIDDEN boat" and not answered["ephemeral"]
 
 
 async def test_a_blocked_word_behind_a_parameter_that_is_passed_over_is_refused_too(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_BLOCKED="forbidden") as room:
-        refused = await room.answer("imagine", prompt="a red boat --sref forbidden thing")
+    async with sandboxed_bot(tmp_path, DARKROOM_BLOCKED="forbidden") as bot:
+        refused = await bot.answer("imagine", prompt="a red boat --sref forbidden thing")
         assert refused["ephemeral"] and labels(refused) == ["Fix and run"]
 
 
 async def test_the_small_line_names_what_was_passed_over_and_none_of_its_words(tmp_path):
     many = "--weird 1 --v 7 --iw 1 --niji 6 --style x --raw --hd --draft --video --loop"
-    async with darkroom(tmp_path) as room:
-        first = await room.imagine("a red boat --sref https://a.example/1.png some words")
+    async with sandboxed_bot(tmp_path) as bot:
+        first = await bot.imagine("a red boat --sref https://a.example/1.png some words")
         assert "\n-# Ignored: --sref\n" in first["content"]
-        second = await room.imagine(f"a red boat {many}")
+        second = await bot.imagine(f"a red boat {many}")
         line = "Ignored: --weird, --v, --iw, --niji, --style, --raw, --hd, --draft and 2 more"
         assert f"\n-# {line}\n" in second["content"]
 
 
 async def test_spent_fast_time_says_when_it_renews_and_offers_relax(tmp_path):
-    async with darkroom(tmp_path, "--load-seconds 60", DARKROOM_FAST_MINUTES="0.4") as room:
-        await room.imagine("a red boat --steps 20")
-        refused = await room.answer("imagine", prompt="a red boat")
+    async with sandboxed_bot(tmp_path, "--load-seconds 60", DARKROOM_FAST_MINUTES="0.4") as bot:
+        await bot.imagine("a red boat --steps 20")
+        refused = await bot.answer("imagine", prompt="a red boat")
         assert refused["ephemeral"] and ":R>" in refused["content"]
         assert labels(refused) == ["Fix and run", "Run it in relax"]
-        answered = await room.press(refused, "Run it in relax")
+        answered = await bot.press(refused, "Run it in relax")
         assert not answered["ephemeral"] and "relax" in answered["content"]
 
 
 async def test_a_press_without_fast_time_can_be_repeated_in_relax(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
-        first = await room.imagine("a red boat --relax")
-        await room.until(first, deleted=True)
-        (grid,) = await room.posted()
-        refused = await room.press(grid, "V2")
+    async with sandboxed_bot(tmp_path, DARKROOM_FAST_MINUTES="0") as bot:
+        first = await bot.imagine("a red boat --relax")
+        await bot.until(first, deleted=True)
+        (grid,) = await bot.posted()
+        refused = await bot.press(grid, "V2")
         assert labels(refused) == ["Fix and run", "Run it in relax"]
-        answered = await room.press(refused, "Run it in relax")
-        job = await room.job(answered)
+        answered = await bot.press(refused, "Run it in relax")
+        job = await bot.job(answered)
         assert (job.kind, job.source.index, job.lane) == ("variation", 1, "relax")
-        single = await room.done(await room.press(grid, "U1"))  # a crop costs nothing
+        single = await bot.done(await bot.press(grid, "U1"))  # a crop costs nothing
         assert single["attachments"]
 
 
 async def test_a_prompt_run_in_relax_by_its_button_may_have_said_fast(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
-        refused = await room.answer("imagine", prompt="a red boat --fast")
-        assert "relax" in (await room.press(refused, "Run it in relax"))["content"]
+    async with sandboxed_bot(tmp_path, DARKROOM_FAST_MINUTES="0") as bot:
+        refused = await bot.answer("imagine", prompt="a red boat --fast")
+        assert "relax" in (await bot.press(refused, "Run it in relax"))["content"]
 
 
 async def test_two_presses_on_run_it_in_relax_make_one_job(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_FAST_MINUTES="0") as room:
-        refused = await room.answer("imagine", prompt="a red boat")
-        again = await room.answer("imagine", prompt="a red boat")
-        both = await asyncio.gather(*[room.press(refused, "Run it in relax") for _ in range(2)])
+    async with sandboxed_bot(tmp_path, DARKROOM_FAST_MINUTES="0") as bot:
+        refused = await bot.answer("imagine", prompt="a red boat")
+        again = await bot.answer("imagine", prompt="a red boat")
+        both = await asyncio.gather(*[bot.press(refused, "Run it in relax") for _ in range(2)])
         assert sorted(answer["ephemeral"] for answer in both) == [False, True]
         assert "under way already: https://discord.com/channels" in next(a for a in both if a["ephemeral"])["content"]
-        other = await room.press(again, "Run it in relax")
+        other = await bot.press(again, "Run it in relax")
         assert not other["ephemeral"], "the same words refused a second time are a wish of their own"
 
 
 async def test_the_waiting_cap_is_a_sentence_with_the_prompt_kept(tmp_path):
-    async with darkroom(tmp_path, "--load-seconds 60", DARKROOM_WAITING="1") as room:
-        await room.imagine("a red boat")
-        refused = await room.answer("imagine", prompt="a blue boat")
+    async with sandboxed_bot(tmp_path, "--load-seconds 60", DARKROOM_WAITING="1") as bot:
+        await bot.imagine("a red boat")
+        refused = await bot.answer("imagine", prompt="a blue boat")
         assert refused["ephemeral"] and "waiting" in refused["content"] and "Fix and run" in labels(refused)
 
 
 async def test_a_job_that_is_too_large_is_refused_with_what_helps(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_MAX_WORK="1") as room:
-        refused = await room.answer("imagine", prompt="a red boat --steps 100")
+    async with sandboxed_bot(tmp_path, DARKROOM_MAX_WORK="1") as bot:
+        refused = await bot.answer("imagine", prompt="a red boat --steps 100")
         assert "--steps" in refused["content"] and "Fix and run" in labels(refused)
 
 
 async def test_a_nearly_full_disk_stops_new_jobs_with_a_sentence(tmp_path):
-    async with darkroom(tmp_path, DARKROOM_DISK_FREE_MB="900000000") as room:
-        refused = await room.answer("imagine", prompt="a red boat")
+    async with sandboxed_bot(tmp_path, DARKROOM_DISK_FREE_MB="900000000") as bot:
+        refused = await bot.answer("imagine", prompt="a red boat")
         assert refused["ephemeral"] and "disk" in refused["content"] and "Fix and run" in labels(refused)
 
 
 async def test_other_channels_are_pointed_to_the_right_one(tmp_path):
     elsewhere = [str(10**17 + n) for n in range(90)]
     async with running_sandbox(tmp_path / "sandbox") as sandbox:
-        async with running_bot(sandbox, tmp_path / "data") as room:
-            right = (await room.control.create("channels", name="pictures"))["id"]
+        async with running_bot(sandbox, tmp_path / "data") as bot:
+            right = (await bot.control.create("channels", name="pictures"))["id"]
         served = ",".join([*elsewhere, right])
-        async with running_bot(sandbox, tmp_path / "data", DARKROOM_CHANNELS=served) as room:
-            refused = await room.answer("imagine", prompt="a red boat", as_="dave")
+        async with running_bot(sandbox, tmp_path / "data", DARKROOM_CHANNELS=served) as bot:
+            refused = await bot.answer("imagine", prompt="a red boat", as_="dave")
             assert refused["ephemeral"] and refused["content"].endswith(f"Try <#{right}>.")
 
 
 async def test_two_presses_at_once_make_one_job(tmp_path):
-    async with darkroom(tmp_path) as room:
-        grid = await room.done(await room.imagine("a red boat"))
-        both = await asyncio.gather(room.press(grid, "V2"), room.press(grid, "V2"))
+    async with sandboxed_bot(tmp_path) as bot:
+        grid = await bot.done(await bot.imagine("a red boat"))
+        both = await asyncio.gather(bot.press(grid, "V2"), bot.press(grid, "V2"))
         assert sorted(answer["ephemeral"] for answer in both) == [False, True]
         assert "under way already: https://discord.com/channels" in next(a for a in both if a["ephemeral"])["content"]
-        parent = {"parent": (await room.job(grid)).id}
-        children = await room.parts.services.db.read("SELECT id FROM job WHERE source_job = :parent", parent)
+        parent = {"parent": (await bot.job(grid)).id}
+        children = await bot.parts.services.db.read("SELECT id FROM job WHERE source_job = :parent", parent)
         assert len(children) == 1
 
 
 async def test_two_people_press_the_same_button_and_each_gets_theirs(tmp_path):
-    async with darkroom(tmp_path) as room:
-        grid = await room.done(await room.imagine("a red boat"))
-        both = await asyncio.gather(room.press(grid, "U2", as_="bob"), room.press(grid, "U2", as_="dave"))
+    async with sandboxed_bot(tmp_path) as bot:
+        grid = await bot.done(await bot.imagine("a red boat"))
+        both = await asyncio.gather(bot.press(grid, "U2", as_="bob"), bot.press(grid, "U2", as_="dave"))
         assert [answer["ephemeral"] for answer in both] == [False, False]
 
 
@@ -182,8 +182,8 @@ async def test_two_people_press_the_same_button_and_each_gets_theirs(tmp_path):
     ],
 )
 async def test_nothing_in_a_prompt_pings_links_or_leaves_the_bold(tmp_path, prompt):
-    async with darkroom(tmp_path) as room:
-        first = await room.imagine(prompt)
+    async with sandboxed_bot(tmp_path) as bot:
+        first = await bot.imagine(prompt)
         line = first["content"].split("\n")[0]
         assert not first["mention_everyone"] and not first["mentions"] and "<@&" not in line.split(" · <@")[0]
         shown = line.removeprefix("**").rsplit("** · <@", 1)[0]
@@ -194,14 +194,14 @@ async def test_nothing_in_a_prompt_pings_links_or_leaves_the_bold(tmp_path, prom
 async def test_an_unexpected_error_is_a_calm_sentence_with_a_word_that_is_also_in_the_log(
     tmp_path, caplog, monkeypatch
 ):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as bot:
 
         async def broken(*_args):
             raise ZeroDivisionError("token secret")
 
-        monkeypatch.setattr(room.bot.services.jobs, "get", broken)
-        grid = await room.imagine("a red boat")
-        said = await room.press(grid, "Cancel")
+        monkeypatch.setattr(bot.client.services.jobs, "get", broken)
+        grid = await bot.imagine("a red boat")
+        said = await bot.press(grid, "Cancel")
         word = said["content"].split("`")[1]
         assert said["ephemeral"] and "Something went wrong" in said["content"] and "secret" not in said["content"]
         assert word in caplog.text and "ZeroDivisionError" in caplog.text
@@ -210,42 +210,42 @@ async def test_an_unexpected_error_is_a_calm_sentence_with_a_word_that_is_also_i
 @pytest.mark.parametrize("label", ["U2", "V2"])
 async def test_a_pruned_picture_of_other_weights_is_refused_at_its_button_and_again_makes_new_ones(tmp_path, label):
     async with running_sandbox(tmp_path / "sandbox") as sandbox:
-        async with running_bot(sandbox, tmp_path / "data") as room:
-            grid = await room.done(await room.imagine("a red boat"))
-            near = await room.done(await room.press(grid, "V1"))
-        async with running_bot(sandbox, tmp_path / "data", f"--digest {'1' * 64}") as room:
-            services = room.parts.services
+        async with running_bot(sandbox, tmp_path / "data") as bot:
+            grid = await bot.done(await bot.imagine("a red boat"))
+            near = await bot.done(await bot.press(grid, "V1"))
+        async with running_bot(sandbox, tmp_path / "data", f"--digest {'1' * 64}") as bot:
+            services = bot.parts.services
 
             async def loaded():
                 return services.model.digest
 
             await eventually(loaded)
-            kept = await room.press(grid, "U1")
+            kept = await bot.press(grid, "U1")
             assert not kept["ephemeral"], "what is kept is shown, whatever made it"
-            await services.images.forget(await room.job(grid))
-            refused = await room.press(grid, label)
+            await services.images.forget(await bot.job(grid))
+            refused = await bot.press(grid, label)
             assert refused["ephemeral"] and "cannot be drawn again" in refused["content"]
             assert labels(refused) == ["Fix and run"]
             for shown in (grid, near):
-                assert (await room.done(await room.press(shown, "🔄")))["attachments"]
+                assert (await bot.done(await bot.press(shown, "🔄")))["attachments"]
 
 
 async def test_a_grid_that_waited_for_a_model_that_is_gone_says_so_once_and_again_makes_it(tmp_path):
     async with running_sandbox(tmp_path / "sandbox") as sandbox:
-        async with running_bot(sandbox, tmp_path / "data", "--load-seconds 60", DARKROOM_MODEL="owner/mine") as room:
-            first = await room.imagine("a red boat")
-        async with running_bot(sandbox, tmp_path / "data") as room:
-            failed = await room.done(first)
+        async with running_bot(sandbox, tmp_path / "data", "--load-seconds 60", DARKROOM_MODEL="owner/mine") as bot:
+            first = await bot.imagine("a red boat")
+        async with running_bot(sandbox, tmp_path / "data") as bot:
+            failed = await bot.done(first)
             assert "a model that is not here any more" in failed["content"] and failed["content"].count("charged") == 1
-            assert (await room.done(await room.press(failed, "🔄")))["attachments"]
+            assert (await bot.done(await bot.press(failed, "🔄")))["attachments"]
 
 
 async def test_v_of_a_grid_whose_model_is_gone_is_refused_with_the_prompt_kept(tmp_path):
     async with running_sandbox(tmp_path / "sandbox") as sandbox:
         mine = {"DARKROOM_MODEL": "owner/mine"}
-        async with running_bot(sandbox, tmp_path / "data", "--model-name mine", **mine) as room:
-            grid = await room.done(await room.imagine("a red boat"))
-        async with running_bot(sandbox, tmp_path / "data") as room:
-            refused = await room.press(grid, "V1")
+        async with running_bot(sandbox, tmp_path / "data", "--model-name mine", **mine) as bot:
+            grid = await bot.done(await bot.imagine("a red boat"))
+        async with running_bot(sandbox, tmp_path / "data") as bot:
+            refused = await bot.press(grid, "V1")
             assert refused["ephemeral"] and "cannot be varied" in refused["content"]
             assert labels(refused) == ["Fix and run"]

@@ -17,6 +17,7 @@ from core.safetensors_header import (
     lora_width_of,
     parse,
     parts_of,
+    read,
     shape_by_width,
     shape_of,
 )
@@ -156,3 +157,18 @@ def test_any_bytes_are_a_header_or_are_refused_in_words(data):
         parse(data)
     except NotSafetensors as error:
         assert str(error)
+
+
+def test_of_a_file_only_the_header_is_read(tmp_path):
+    path = weight_files.checkpoint(tmp_path / "model.safetensors")
+    taken: list[int] = []
+
+    with path.open("rb") as file:
+
+        def take(size: int) -> bytes:
+            taken.append(size)
+            return file.read(size)
+
+        found = read(take)
+    assert found.file_bytes == path.stat().st_size and shape_of(found) == "sd1"
+    assert len(taken) == 2 and sum(taken) < found.file_bytes

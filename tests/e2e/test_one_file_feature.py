@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from bot.config import ROOT
-from tests.harness.control import ControlRefused, Json
-from tests.harness.darkroom import EDITS, WAIT_MS, eventually, labels
-from tests.harness.headless import FAKE_WORKER
-from tests.harness.sandbox import Running, running_sandbox
+from tests.harness.control_client import ControlRefused, Json
+from tests.harness.headless_bot import FAKE_WORKER
+from tests.harness.running_sandbox import RunningSandbox, running_sandbox
+from tests.harness.sandboxed_bot import EDITS, WAIT_MS, eventually, labels
 
 pytestmark = pytest.mark.e2e
 
@@ -80,11 +80,10 @@ def program(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def bot_of(program: Path, sandbox: Running) -> AsyncIterator[None]:
+async def bot_of(program: Path, sandbox: RunningSandbox) -> AsyncIterator[None]:
     """`python bot.py` of this program, online until the block ends."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "DISCORD_"))}
     ours = {"DARKROOM_DATA": str(program / "data"), "DARKROOM_WORKER_COMMAND": " ".join(FAKE_WORKER)}
-    seen = len(await sandbox.control.transcript())
     log = (program / "log.txt").open("ab")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "bot.py", cwd=program, env=clean | ours | sandbox.environment, stdout=log, stderr=log
@@ -92,8 +91,7 @@ async def bot_of(program: Path, sandbox: Running) -> AsyncIterator[None]:
 
     async def online() -> bool:
         assert process.returncode is None, (program / "log.txt").read_text("utf-8")
-        new = await sandbox.control.transcript(seen)
-        return any(entry.get("event") == "READY" for entry in new) or await answers(sandbox)
+        return await answers(sandbox)
 
     try:
         await eventually(online, 60)
@@ -105,23 +103,23 @@ async def bot_of(program: Path, sandbox: Running) -> AsyncIterator[None]:
         log.close()
 
 
-async def answers(sandbox: Running) -> bool:
+async def answers(sandbox: RunningSandbox) -> bool:
     """Whether a command gets its answer."""
     try:
-        await sandbox.control.command(as_="alice", channel="general", name="help")
-    except ControlRefused:
+        answered = await sandbox.control.command(as_="alice", channel="general", name="help")
+    except ControlRefused:  # nobody has registered it yet
         return False
-    return True
+    return bool(answered["response"]["kind"] == "message")
 
 
-async def message_of(sandbox: Running, name: str, **options: str) -> Json:
+async def message_of(sandbox: RunningSandbox, name: str, **options: str) -> Json:
     """The message that answers a command."""
     answered = await sandbox.control.command(as_="alice", channel="general", name=name, options=options)
     found: Json = answered["response"]["message"]
     return found
 
 
-async def try_all(sandbox: Running, grid: Json, menu: Json) -> None:
+async def try_all(sandbox: RunningSandbox, grid: Json, menu: Json) -> None:
     """The select, the button's form with the job's prompt, and what comes of both."""
     chosen = await sandbox.control.press(as_="alice", message=menu["id"], custom_id="ask:mood", values=["wild"])
     assert chosen["response"]["message"]["content"] == f"wild it is, for {menu['id']}"

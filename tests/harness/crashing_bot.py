@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-#: Everything that a life imports, so that no life has to: there are a thousand of them.
+#: Everything that a run imports, so that no run has to: there are a thousand of them.
 CONTEXT.set_forkserver_preload(
     [
-        "tests.harness.crashing_bot", "tests.harness.mortal_sandbox", "bot.main", "bot.interactions.client",
+        "tests.harness.crashing_bot", "tests.harness.killable_sandbox", "bot.main", "bot.interactions.client",
         "bot.interactions.api_endpoint", "cogs.lanes", "cogs.help", "cogs.imagine", "PIL.BmpImagePlugin",
         "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
         "concurrent.futures.thread",
@@ -30,7 +30,7 @@ _LIFE = ("/interactions/", "/webhooks/", "/channels/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crash:
+class CrashPoint:
     """Point `number` (from 1) of a sort: "statement" or "request"; `when`: "before" or "after"."""
 
     sort: str
@@ -41,32 +41,32 @@ class Crash:
         return f"{self.when} {self.sort} {self.number}"
 
 
-class Points:
+class CrashPoints:
     """Counts, notes and, at the chosen one, kills."""
 
-    def __init__(self, crash: Crash | None, tally: str | None) -> None:
+    def __init__(self, crash: CrashPoint | None, tally: str | None) -> None:
         self.crash = crash
         self.armed = False
         self._counts = {"statement": 0, "request": 0}
         self._tally = Path(tally).open("a", buffering=1, encoding="utf-8") if tally else None  # noqa: SIM115
 
     def statement(self, sql: str, when: str) -> None:
-        """Database.trace."""
+        """A write statement, as `Database.trace` tells of it."""
         self.pass_("statement", " ".join(sql.split())[:100], when)
 
     def pass_(self, sort: str, what: str, when: str) -> None:
-        """One side of a point."""
+        """One side of a point is passed: counts it, and kills the process where it is the chosen one."""
         if not self.armed:
             return
         if when == "before":
             self._counts[sort] += 1
             if self._tally:
                 self._tally.write(f"{sort}\t{what}\n")
-        if self.crash == Crash(sort=sort, number=self._counts[sort], when=when):
+        if self.crash == CrashPoint(sort=sort, number=self._counts[sort], when=when):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def install(points: Points) -> None:
+def install(points: CrashPoints) -> None:
     """Puts the points into the database, aiohttp and discord.py of this process."""
     import aiohttp
     import discord
@@ -100,14 +100,14 @@ def install(points: Points) -> None:
     discord.state.ConnectionState.parse_interaction_create = came  # type: ignore[method-assign]
 
 
-def hurry() -> None:
+def reconnect_quickly() -> None:
     """Reconnects soon: discord.py waits up to minutes after some failures, and tests have none to spare."""
     from discord.backoff import ExponentialBackoff
 
     ExponentialBackoff.delay = lambda self: 0.05  # type: ignore[method-assign,assignment,return-value]
 
 
-def live(environ: Mapping[str, str], log: str, crash: Crash | None, tally: str | None) -> None:
+def run_bot(environ: Mapping[str, str], log: str, crash: CrashPoint | None, tally: str | None) -> None:
     """The process: `bot.main.serve` with this environment, and nothing inherited but imports."""
     from bot import log_setup
     from bot.config.config import Config
@@ -119,15 +119,15 @@ def live(environ: Mapping[str, str], log: str, crash: Crash | None, tally: str |
     os.dup2(file, 2)
     config = Config.from_env(environ, Path("/nonexistent"))
     log_setup.set_up("info", config.secrets(), sys.stderr)
-    hurry()
-    points = Points(crash, tally)
+    reconnect_quickly()
+    points = CrashPoints(crash, tally)
     if crash or tally:
         install(points)
     asyncio.run(serve(config))
 
 
-class Life:
-    """A forked process. `await life.end(signal.SIGTERM)` ends it; `await life.over()` waits for its own end."""
+class ForkedProcess:
+    """A forked process. `await process.end(signal.SIGTERM)` ends it; `await process.over()` waits for its own end."""
 
     def __init__(self, target: Any, *arguments: Any) -> None:
         # Not as a daemon: those may have no children, and a bot has a worker.
@@ -136,13 +136,12 @@ class Life:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
         assert self._process.pid is not None
         return self._process.pid
 
     @property
     def code(self) -> int | None:
-        """None while it lives."""
+        """None while it runs."""
         return self._process.exitcode
 
     async def over(self) -> None:
@@ -165,17 +164,19 @@ class Life:
         except TimeoutError:
             self._process.kill()
             await self.over()
-        # It has ended, so this does not wait. Not in a thread: another life's start asks as well how this one ended,
+        # It has ended, so this does not wait. Not in a thread: another run's start asks as well how this one ended,
         # and only one of two is told.
         self._process.join()
         return self._process.exitcode
 
 
-class Bot(Life):
-    """A life of the bot."""
+class ForkedBot(ForkedProcess):
+    """The bot as a forked process."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path, crash: Crash | None = None, tally: Path | None = None):
-        super().__init__(live, dict(environ), str(log), crash, str(tally) if tally else None)
+    def __init__(
+        self, environ: Mapping[str, str], log: Path, crash: CrashPoint | None = None, tally: Path | None = None
+    ):
+        super().__init__(run_bot, dict(environ), str(log), crash, str(tally) if tally else None)
 
     def children(self) -> list[int]:
         """Processes that it started: its worker."""

@@ -32,8 +32,8 @@ FAULTS = ("die", "hang", "freeze", "oom", "error", "spoil")
 
 
 @dataclass(slots=True)
-class Running:
-    """One job in the loop."""
+class RunningJob:
+    """A job that the worker computes, and how far it is."""
 
     order: events.Submit
     step: int = 0
@@ -61,7 +61,7 @@ class FakeWorker:
     faults: list[Fault]
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    running: dict[str, Running] = field(default_factory=dict)
+    running: dict[str, RunningJob] = field(default_factory=dict)
     phase: events.Phase = events.Phase.LOADING
     phase_began: float = field(default_factory=time.monotonic)
     busy_ms: int = 0
@@ -185,13 +185,13 @@ class FakeWorker:
                 self.advance(job)
             await self.writer.drain()
 
-    def awake(self) -> list[Running]:
+    def awake(self) -> list[RunningJob]:
         """The jobs that take the next step."""
         return [job for job in self.running.values() if job.order.job not in self.paused]
 
     def admit(self) -> None:
         for order in self.waiting:
-            self.running[order.job] = Running(order)
+            self.running[order.job] = RunningJob(order)
             options = self.options
             asked = order.request.model
             made = MadeWith(
@@ -207,14 +207,14 @@ class FakeWorker:
     def enter(self, phase: events.Phase) -> None:
         self.phase, self.phase_began = phase, time.monotonic()
 
-    def book(self, spent_ms: int, jobs: list[Running]) -> None:
+    def book(self, spent_ms: int, jobs: list[RunningJob]) -> None:
         """Shares a tick among the jobs in it, to the last millisecond."""
         self.busy_ms += spent_ms
         share, rest = divmod(spent_ms, len(jobs) or 1)
         for place, job in enumerate(jobs):
             job.gpu_ms += share + (place < rest)
 
-    def advance(self, job: Running) -> None:
+    def advance(self, job: RunningJob) -> None:
         order = job.order
         if order.job not in self.running:
             return
@@ -235,7 +235,7 @@ class FakeWorker:
         if job.step >= job.steps:
             self.finish(job)
 
-    def finish(self, job: Running) -> None:
+    def finish(self, job: RunningJob) -> None:
         order = job.order
         del self.running[order.job]
         for index in order.indices:
@@ -245,7 +245,7 @@ class FakeWorker:
             self.send(events.Picture(job=order.job, attempt=order.attempt, index=index, png=picture))
         self.send(events.Done(job=order.job, attempt=order.attempt, gpu_ms=job.gpu_ms))
 
-    async def misbehave(self, job: Running) -> None:
+    async def misbehave(self, job: RunningJob) -> None:
         for fault in self.faults:
             if fault.kind == "spoil":
                 continue  # its pictures arrive broken
@@ -263,7 +263,7 @@ class FakeWorker:
             return False
         return True
 
-    async def fail(self, kind: str, job: Running) -> None:
+    async def fail(self, kind: str, job: RunningJob) -> None:
         if kind == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         elif kind == "hang":
@@ -311,7 +311,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--connect", required=True, help="unix:PATH or HOST:PORT")
     parser.add_argument("--local", action="store_true", help="die with the parent")
     parser.add_argument("--rows", type=int, default=8)
-    for ignored in ("model", "device", "dtype", "threads", "gpu-mb", "compile", "weights", "data", "nice"):
+    more = ("disk-free-mb", "nice")
+    for ignored in ("model", "device", "dtype", "threads", "gpu-mb", "compile", "weights", "data", *more):
         parser.add_argument(f"--{ignored}")
     parser.add_argument("--model-name", default=POSTCARD.name, help="what it says it has loaded")
     parser.add_argument("--digest", default="0" * 64, help="of the weights it says it has loaded")
@@ -328,7 +329,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 async def connect(where: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Dials the bot's door."""
+    """A connection to the bot."""
     if where.startswith("unix:"):
         return await asyncio.open_unix_connection(where.removeprefix("unix:"))
     host, _, port = where.rpartition(":")
@@ -361,7 +362,7 @@ async def one_connection(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """The process."""
+    """Runs a worker until its bot ends it, or its connection ends."""
     logging.basicConfig(level="INFO", format="%(levelname)s fake worker: %(message)s", stream=sys.stderr)
     options = parse(sys.argv[1:])
     if options.local and sys.platform == "linux":

@@ -51,7 +51,7 @@ TABLE: dict[str, Row] = {
     "bot.interactions": row(
         imports="bot.admission bot.config bot.messages bot.services bot.storage_retry bot.text core",
         offers=(
-            "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel check_may_manage may_manage "
+            "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel_job check_may_manage may_manage "
             "point_at server_that_pays submission until_reachable usual_lane where_of"
         ),
     ),
@@ -108,37 +108,42 @@ TABLE: dict[str, Row] = {
         imports="core worker.doctor worker.main worker.settings",
     ),
     "worker.checkpoint_formats": row(
-        imports="core worker.checkpoints worker.device",
+        imports="core worker.errors",
     ),
     "worker.checkpoints": row(
         imports=(
-            "core worker.checkpoint_formats worker.compiling worker.device worker.families worker.interfaces "
-            "worker.memory worker.paths worker.samplers worker.vision"
+            "core worker.checkpoint_formats worker.compiling worker.device worker.errors worker.families "
+            "worker.interfaces worker.memory worker.paths worker.samplers worker.vision"
         ),
     ),
     "worker.compiling": row(
-        imports="worker.device worker.file_storage worker.memory worker.parent_process",
+        imports="worker.device worker.file_storage worker.memory worker.paths worker.process_exit",
     ),
     "worker.cuda_streams": row(),
     "worker.device": row(
         imports="core",
     ),
     "worker.doctor": row(
-        imports="core worker.checkpoints worker.device worker.families worker.memory worker.settings",
+        imports="core worker.checkpoints worker.device worker.engine worker.memory worker.settings",
     ),
     "worker.edits": row(
-        imports="core worker.engine worker.interfaces worker.vision",
-        offers="Desk Finish Prepared Start check_from_words prepare takes_steps",
+        imports="core worker.errors worker.interfaces worker.vision",
+        offers="Finish PrepareContext Prepared RowStart check_text_only prepare takes_steps",
     ),
     "worker.engine": row(
         imports=(
-            "core worker worker.checkpoint_formats worker.checkpoints worker.compiling worker.cuda_streams "
-            "worker.device worker.edits worker.families worker.interfaces worker.memory worker.samplers "
-            "worker.transport"
+            "core worker worker.checkpoints worker.compiling worker.cuda_streams worker.device worker.edits "
+            "worker.errors worker.families worker.interfaces worker.memory worker.samplers worker.transport"
         ),
     ),
+    "worker.errors": row(
+        imports="core",
+    ),
     "worker.families": row(
-        imports="core worker.checkpoint_formats worker.cuda_streams worker.device worker.interfaces worker.vision",
+        imports=(
+            "core worker.checkpoint_formats worker.cuda_streams worker.device worker.errors worker.interfaces "
+            "worker.vision"
+        ),
     ),
     "worker.file_storage": row(),
     "worker.interfaces": row(
@@ -147,19 +152,19 @@ TABLE: dict[str, Row] = {
     "worker.main": row(
         imports=(
             "core worker worker.checkpoints worker.compiling worker.device worker.engine worker.families "
-            "worker.interfaces worker.memory worker.parent_process worker.settings worker.transport worker.vision"
+            "worker.interfaces worker.memory worker.process_exit worker.settings worker.transport worker.vision"
         ),
     ),
     "worker.memory": row(
-        imports="worker.checkpoint_formats worker.device worker.interfaces worker.vision",
+        imports="worker.checkpoint_formats worker.device worker.errors worker.interfaces worker.vision",
     ),
-    "worker.parent_process": row(),
     "worker.paths": row(),
+    "worker.process_exit": row(),
     "worker.samplers": row(
         imports="core",
         offers=(
-            "BEFORE EARLIER FLOW INPUT MAX_STEPS NOISE PREDICTIONS Plan Schedules TIME X X0 X0_OUT X0_X "
-            "samplers_for set_steps throwaway"
+            "BEFORE EARLIER FLOW INPUT MAX_STEPS NOISE PREDICTIONS Schedules StepSchedule TIME X X0 X0_OUT X0_X "
+            "diffusers_scheduler samplers_for set_steps"
         ),
     ),
     "worker.settings": row(
@@ -169,30 +174,35 @@ TABLE: dict[str, Row] = {
         imports="core",
     ),
     "worker.vision": row(
-        imports="core worker.interfaces worker.paths",
+        imports="core worker.errors worker.interfaces worker.paths",
     ),
     "sandbox.__main__": row(
         imports="sandbox.cli",
     ),
     "sandbox.app": row(
-        imports="sandbox.control sandbox.errors sandbox.files sandbox.rest sandbox.startup sandbox.state",
+        imports="sandbox.control sandbox.errors sandbox.file_routes sandbox.rest sandbox.sandbox sandbox.startup",
     ),
-    "sandbox.attachments": row(
+    "sandbox.attachment_store": row(
         imports="sandbox.clock sandbox.value_types sandbox.world",
     ),
-    "sandbox.botprocess": row(),
+    "sandbox.bot_process": row(),
     "sandbox.buckets": row(
         imports="sandbox.errors sandbox.limits",
     ),
+    "sandbox.channels": row(
+        imports="sandbox.seed sandbox.serializers sandbox.value_types sandbox.world",
+    ),
     "sandbox.cli": row(
-        imports="sandbox.app sandbox.botprocess sandbox.errors sandbox.settings",
+        imports="sandbox.app sandbox.bot_process sandbox.errors sandbox.settings",
     ),
     "sandbox.clock": row(),
     "sandbox.control": row(
         imports=(
-            "sandbox.errors sandbox.interactions sandbox.messages sandbox.permissions sandbox.rest sandbox.seed "
-            "sandbox.serializers sandbox.state sandbox.validate sandbox.value_types sandbox.world"
+            "sandbox.channels sandbox.errors sandbox.guilds sandbox.interactions sandbox.messages sandbox.modals "
+            "sandbox.permissions sandbox.reactions sandbox.sandbox sandbox.seed sandbox.serializers "
+            "sandbox.validate sandbox.value_types sandbox.world"
         ),
+        offers="add_control check_sender close_listeners",
     ),
     "sandbox.errors": row(
         imports="sandbox.value_types",
@@ -200,8 +210,8 @@ TABLE: dict[str, Row] = {
     "sandbox.faults": row(
         imports="sandbox.errors sandbox.value_types",
     ),
-    "sandbox.files": row(
-        imports="sandbox.attachments sandbox.state",
+    "sandbox.file_routes": row(
+        imports="sandbox.attachment_store sandbox.sandbox",
     ),
     "sandbox.gateway": row(
         imports=(
@@ -209,10 +219,13 @@ TABLE: dict[str, Row] = {
             "sandbox.value_types sandbox.world"
         ),
     ),
+    "sandbox.guilds": row(
+        imports="sandbox.value_types sandbox.world",
+    ),
     "sandbox.interactions": row(
         imports=(
             "sandbox.clock sandbox.errors sandbox.limits sandbox.messages sandbox.permissions sandbox.serializers "
-            "sandbox.value_types sandbox.world"
+            "sandbox.validate sandbox.value_types sandbox.world"
         ),
     ),
     "sandbox.limits": row(
@@ -221,17 +234,32 @@ TABLE: dict[str, Row] = {
     "sandbox.messages": row(
         imports="sandbox.clock sandbox.serializers sandbox.value_types sandbox.world",
     ),
+    "sandbox.modals": row(
+        imports="sandbox.value_types",
+    ),
     "sandbox.object_store": row(
         imports="sandbox.value_types",
     ),
     "sandbox.permissions": row(
         imports="sandbox.value_types",
     ),
+    "sandbox.reactions": row(
+        imports="sandbox.messages sandbox.serializers sandbox.value_types sandbox.world",
+    ),
     "sandbox.rest": row(
         imports=(
-            "sandbox.buckets sandbox.clock sandbox.errors sandbox.faults sandbox.gateway sandbox.interactions "
-            "sandbox.messages sandbox.permissions sandbox.seed sandbox.serializers sandbox.state "
-            "sandbox.transcript sandbox.validate sandbox.value_types sandbox.world"
+            "sandbox.buckets sandbox.channels sandbox.clock sandbox.errors sandbox.faults sandbox.gateway "
+            "sandbox.guilds sandbox.interactions sandbox.messages sandbox.modals sandbox.permissions "
+            "sandbox.reactions sandbox.sandbox sandbox.seed sandbox.serializers sandbox.transcript sandbox.validate "
+            "sandbox.value_types sandbox.world"
+        ),
+        offers="add_routes",
+    ),
+    "sandbox.sandbox": row(
+        imports=(
+            "sandbox.attachment_store sandbox.buckets sandbox.clock sandbox.faults sandbox.gateway "
+            "sandbox.interactions sandbox.limits sandbox.object_store sandbox.seed sandbox.transcript "
+            "sandbox.value_types sandbox.world"
         ),
     ),
     "sandbox.seed": row(
@@ -244,20 +272,20 @@ TABLE: dict[str, Row] = {
         imports="sandbox.errors",
     ),
     "sandbox.startup": row(
-        imports="sandbox.errors sandbox.state",
-    ),
-    "sandbox.state": row(
-        imports=(
-            "sandbox.attachments sandbox.buckets sandbox.clock sandbox.faults sandbox.gateway "
-            "sandbox.interactions sandbox.limits sandbox.object_store sandbox.seed sandbox.transcript "
-            "sandbox.value_types sandbox.world"
-        ),
+        imports="sandbox.errors sandbox.sandbox",
     ),
     "sandbox.transcript": row(
         imports="sandbox.clock sandbox.value_types",
     ),
     "sandbox.validate": row(
         imports="sandbox.errors sandbox.messages sandbox.value_types",
+        offers=(
+            "ATTACHMENT_OPTION BOOLEAN_OPTION BUTTON CHANNEL_OPTION CHANNEL_SELECT CHAT_INPUT CHECKBOX CHECKBOXES "
+            "CONTAINER FILE GALLERY GROUP INTEGER_OPTION LABEL LINK MENTIONABLE_OPTION MENTIONABLE_SELECT "
+            "MESSAGE_COMMAND NUMBER_OPTION Path Problems RADIO ROLE_OPTION ROLE_SELECT SELECTS SEPARATOR "
+            "STRING_OPTION STRING_SELECT SUBCOMMAND TEXT TEXT_INPUT THUMBNAIL UPLOAD USER_COMMAND USER_OPTION "
+            "USER_SELECT check_choices check_commands check_message check_modal flags_of is_empty"
+        ),
     ),
     "sandbox.value_types": row(),
     "sandbox.world": row(

@@ -6,9 +6,9 @@ import json
 import aiohttp
 import pytest
 
-from tests.harness.control import ControlRefused, file
-from tests.harness.sandbox import Running
-from tests.sandbox.rest import IMAGINE, Rest
+from tests.harness.control_client import ControlRefused, file
+from tests.harness.running_sandbox import RunningSandbox
+from tests.sandbox.rest_client import IMAGINE, RestClient
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from tests.sandbox.rest import IMAGINE, Rest
         {"Sec-Fetch-Site": "cross-site"},
     ],
 )
-async def test_other_web_pages_reach_neither_calls_nor_events(sandbox: Running, headers: dict[str, str]) -> None:
+async def test_other_web_pages_reach_neither_calls_nor_events(sandbox: RunningSandbox, headers: dict[str, str]) -> None:
     async with aiohttp.ClientSession(headers=headers) as session:
         async with session.post(f"{sandbox.url}/control/reset") as response:
             assert response.status == 403
@@ -30,7 +30,7 @@ async def test_other_web_pages_reach_neither_calls_nor_events(sandbox: Running, 
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://elsewhere.example"}, {"Host": "rebound.example:8800"}])
-async def test_other_web_pages_cannot_be_the_bot_either(sandbox: Running, headers: dict[str, str]) -> None:
+async def test_other_web_pages_cannot_be_the_bot_either(sandbox: RunningSandbox, headers: dict[str, str]) -> None:
     async with aiohttp.ClientSession(headers=headers | {"Authorization": "Bot sandbox"}) as session:
         async with session.get(f"{sandbox.url}/api/v10/users/@me") as response:
             assert response.status == 403
@@ -39,7 +39,7 @@ async def test_other_web_pages_cannot_be_the_bot_either(sandbox: Running, header
         assert refused.value.status == 403
 
 
-async def test_form_of_another_page_is_no_json(sandbox: Running) -> None:
+async def test_form_of_another_page_is_no_json(sandbox: RunningSandbox) -> None:
     async with aiohttp.ClientSession() as session:
         async with session.post(f"{sandbox.url}/control/limits", data={"ack_ms": "1"}) as response:
             assert response.status == 415
@@ -49,7 +49,7 @@ async def test_form_of_another_page_is_no_json(sandbox: Running) -> None:
             assert response.status == 200
 
 
-async def test_starting_world_is_as_described(sandbox: Running) -> None:
+async def test_starting_world_is_as_described(sandbox: RunningSandbox) -> None:
     state = await sandbox.control.state()
     guild = state["guilds"][0]
     assert [channel["name"] for channel in guild["channels"]] == ["general", "gallery", "nsfw"]
@@ -64,7 +64,7 @@ async def test_starting_world_is_as_described(sandbox: Running) -> None:
     assert not state["application"]["online"]
 
 
-async def test_wait_ends_as_soon_as_it_is_so(sandbox: Running) -> None:
+async def test_wait_ends_as_soon_as_it_is_so(sandbox: RunningSandbox) -> None:
     waiting = asyncio.create_task(sandbox.control.wait(as_="bob", channel="general", content_contains="now"))
     said = await sandbox.control.say(as_="alice", channel="general", content="right now")
     assert (await waiting)["id"] == said["id"]
@@ -73,13 +73,13 @@ async def test_wait_ends_as_soon_as_it_is_so(sandbox: Running) -> None:
     assert (await gone)["deleted"]
 
 
-async def test_wait_that_ends_in_vain_says_what_is_there(sandbox: Running) -> None:
+async def test_wait_that_ends_in_vain_says_what_is_there(sandbox: RunningSandbox) -> None:
     await sandbox.control.say(as_="alice", channel="general", content="something else")
     with pytest.raises(ControlRefused, match="something else"):
         await sandbox.control.wait(as_="bob", channel="general", content_contains="never", timeout_ms=20)
 
 
-async def test_events_tell_every_change_as_the_transcript_does(sandbox: Running, rest: Rest) -> None:
+async def test_events_tell_every_change_as_the_transcript_does(sandbox: RunningSandbox, rest: RestClient) -> None:
     async with sandbox.control.events() as socket:
         await sandbox.control.say(as_="alice", channel="general", content="hi")
         entry = json.loads((await asyncio.wait_for(socket.receive(), 5)).data)
@@ -90,7 +90,7 @@ async def test_events_tell_every_change_as_the_transcript_does(sandbox: Running,
         assert "answer" not in entry
 
 
-async def test_events_of_a_private_answer_say_for_whom(sandbox: Running, rest: Rest) -> None:
+async def test_events_of_a_private_answer_say_for_whom(sandbox: RunningSandbox, rest: RestClient) -> None:
     await rest.register(IMAGINE)
     asked = await rest.asked()
     after = (await sandbox.control.transcript())[-1]["n"]
@@ -103,7 +103,7 @@ async def test_events_of_a_private_answer_say_for_whom(sandbox: Running, rest: R
     assert found["INTERACTION_RESPONSE"]["user_id"] == alice
 
 
-async def test_people_write_reply_edit_react_and_delete(sandbox: Running) -> None:
+async def test_people_write_reply_edit_react_and_delete(sandbox: RunningSandbox) -> None:
     first = await sandbox.control.say(
         as_="alice", channel="general", content="look", files=[file("a.txt", b"text", "text/plain")]
     )
@@ -124,7 +124,7 @@ async def test_people_write_reply_edit_react_and_delete(sandbox: Running) -> Non
     assert [m["id"] for m in await sandbox.control.messages(as_="dave", channel="general")] == [reply["id"]]
 
 
-async def test_names_must_be_unambiguous_and_known(sandbox: Running) -> None:
+async def test_names_must_be_unambiguous_and_known(sandbox: RunningSandbox) -> None:
     with pytest.raises(ControlRefused, match="name_taken"):
         await sandbox.control.create("channels", name="general")
     with pytest.raises(ControlRefused, match="unknown_channel"):
@@ -134,7 +134,7 @@ async def test_names_must_be_unambiguous_and_known(sandbox: Running) -> None:
         await sandbox.control.say(as_=name, channel="general", content="x")
 
 
-async def test_disabled_and_link_buttons_cannot_be_pressed(sandbox: Running, rest: Rest) -> None:
+async def test_disabled_and_link_buttons_cannot_be_pressed(sandbox: RunningSandbox, rest: RestClient) -> None:
     parts = [
         {"type": 2, "style": 1, "label": "U1", "custom_id": "a", "disabled": True},
         {"type": 2, "style": 5, "label": "Docs", "url": "https://example.com"},
@@ -146,7 +146,7 @@ async def test_disabled_and_link_buttons_cannot_be_pressed(sandbox: Running, res
         assert refused.value.code == code
 
 
-async def test_select_takes_its_options_in_its_numbers(sandbox: Running, rest: Rest) -> None:
+async def test_select_takes_its_options_in_its_numbers(sandbox: RunningSandbox, rest: RestClient) -> None:
     options = [{"label": "Fast", "value": "f"}, {"label": "Relax", "value": "r"}]
     part = {"type": 3, "custom_id": "lane", "placeholder": "Lane", "options": options}
     message = (await rest.say("x", components=[{"type": 1, "components": [part]}])).body
@@ -160,7 +160,7 @@ async def test_select_takes_its_options_in_its_numbers(sandbox: Running, rest: R
     assert (await asked.waiting)["response"]["kind"] == "deferred_update"
 
 
-async def test_only_its_person_uses_the_buttons_of_a_private_answer(sandbox: Running, rest: Rest) -> None:
+async def test_only_its_person_uses_the_buttons_of_a_private_answer(sandbox: RunningSandbox, rest: RestClient) -> None:
     await rest.register(IMAGINE)
     asked = await rest.asked()
     parts = [{"type": 1, "components": [{"type": 2, "style": 1, "label": "Go", "custom_id": "go"}]}]
@@ -173,13 +173,13 @@ async def test_only_its_person_uses_the_buttons_of_a_private_answer(sandbox: Run
     assert (await pressed.waiting)["response"]["message"]["content"] == "gone"
 
 
-async def test_unknown_call_is_named(sandbox: Running) -> None:
+async def test_unknown_call_is_named(sandbox: RunningSandbox) -> None:
     with pytest.raises(ControlRefused, match="unknown_call"):
         await sandbox.control.call("POST", "nonsense")
 
 
 @pytest.mark.parametrize("path", ["/attachments/1/2/a.png", "/attachments/../../etc/passwd", "/page/../app.py"])
-async def test_files_outside_their_folders_are_not_served(sandbox: Running, path: str) -> None:
+async def test_files_outside_their_folders_are_not_served(sandbox: RunningSandbox, path: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(sandbox.url.rsplit(":", 1)[1]))
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     assert b" 404 " in (await reader.readline())

@@ -6,13 +6,13 @@ import time
 import discord
 import pytest
 
-from tests.harness.control import ControlRefused
-from tests.harness.sandbox import Running
-from tests.sandbox.bot import Bot, picture
-from tests.sandbox.rest import IMAGINE, Rest
+from tests.harness.control_client import ControlRefused
+from tests.harness.running_sandbox import RunningSandbox
+from tests.sandbox.rest_client import IMAGINE, RestClient
+from tests.sandbox.sample_bot import SampleBot, picture
 
 
-async def test_sixth_message_in_five_seconds_is_429_with_all_that_a_client_needs(rest: Rest) -> None:
+async def test_sixth_message_in_five_seconds_is_429_with_all_that_a_client_needs(rest: RestClient) -> None:
     answers = [await rest.say(str(number)) for number in range(6)]
     assert [answer.status for answer in answers] == [200] * 5 + [429]
     first, last = answers[0], answers[-1]
@@ -24,7 +24,7 @@ async def test_sixth_message_in_five_seconds_is_429_with_all_that_a_client_needs
     assert (await rest.say("elsewhere", channel="gallery")).status == 200
 
 
-async def test_discord_py_waits_for_its_bucket_and_loses_nothing(sandbox: Running, bot: Bot) -> None:
+async def test_discord_py_waits_for_its_bucket_and_loses_nothing(sandbox: RunningSandbox, bot: SampleBot) -> None:
     route = "POST /channels/{channel_id}/messages"
     await sandbox.control.limits(buckets={route: [2, 0.3]})
     channel = bot.guilds[0].text_channels[0]
@@ -34,13 +34,13 @@ async def test_discord_py_waits_for_its_bucket_and_loses_nothing(sandbox: Runnin
     assert len(await sandbox.control.messages(as_="alice", channel="general")) == 7
 
 
-async def test_discord_py_waits_out_a_429_and_sends_again(sandbox: Running, bot: Bot) -> None:
+async def test_discord_py_waits_out_a_429_and_sends_again(sandbox: RunningSandbox, bot: SampleBot) -> None:
     await sandbox.control.fault("POST", "/channels/*/messages", status=429, retry_after=0.2)
     await bot.guilds[0].text_channels[0].send("after all")
     assert len(await sandbox.control.messages(as_="alice", channel="general")) == 1
 
 
-async def test_global_limit_spares_interactions(sandbox: Running, rest: Rest) -> None:
+async def test_global_limit_spares_interactions(sandbox: RunningSandbox, rest: RestClient) -> None:
     await sandbox.control.limits(global_per_second=2)
     answers = [await rest("GET", "/users/@me") for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
@@ -49,14 +49,14 @@ async def test_global_limit_spares_interactions(sandbox: Running, rest: Rest) ->
     assert (await rest("GET", "/webhooks/1/x/messages/@original")).code == 10015
 
 
-async def test_limit_can_be_lifted_and_unknown_ones_are_refused(sandbox: Running, rest: Rest) -> None:
+async def test_limit_can_be_lifted_and_unknown_ones_are_refused(sandbox: RunningSandbox, rest: RestClient) -> None:
     await sandbox.control.limits(buckets={"POST /channels/*/messages": None})
     assert {(await rest.say("x")).status for _ in range(12)} == {200}
     with pytest.raises(ControlRefused, match="unknown_limit"):
         await sandbox.control.limits(speed=3)
 
 
-async def test_first_answer_after_its_clock_is_unknown_interaction(sandbox: Running, rest: Rest) -> None:
+async def test_first_answer_after_its_clock_is_unknown_interaction(sandbox: RunningSandbox, rest: RestClient) -> None:
     await rest.register(IMAGINE)
     await sandbox.control.limits(ack_ms=50)
     asked = await rest.asked()
@@ -66,7 +66,7 @@ async def test_first_answer_after_its_clock_is_unknown_interaction(sandbox: Runn
     assert (await rest("POST", asked.webhook, {"content": "late"})).code == 10015
 
 
-async def test_second_first_answer_is_already_acknowledged(rest: Rest) -> None:
+async def test_second_first_answer_is_already_acknowledged(rest: RestClient) -> None:
     await rest.register(IMAGINE)
     asked = await rest.asked()
     assert (await rest("POST", asked.callback, {"type": 5})).status == 204
@@ -74,7 +74,7 @@ async def test_second_first_answer_is_already_acknowledged(rest: Rest) -> None:
     assert (await asked.waiting)["response"]["kind"] == "deferred"
 
 
-async def test_token_ends_and_the_channel_goes_on(sandbox: Running, rest: Rest) -> None:
+async def test_token_ends_and_the_channel_goes_on(sandbox: RunningSandbox, rest: RestClient) -> None:
     await rest.register(IMAGINE)
     asked = await rest.asked()
     route = f"{asked.callback}?with_response=true"
@@ -88,7 +88,7 @@ async def test_token_ends_and_the_channel_goes_on(sandbox: Running, rest: Rest) 
     assert edited.body["content"] == "y"
 
 
-async def test_old_messages_take_few_edits(sandbox: Running, rest: Rest) -> None:
+async def test_old_messages_take_few_edits(sandbox: RunningSandbox, rest: RestClient) -> None:
     message = (await rest.say("old")).body
     await sandbox.control.limits(
         edit_window_seconds=0, old_edits=[2, 60], buckets={"PATCH /channels/*/messages/*": None}
@@ -99,7 +99,9 @@ async def test_old_messages_take_few_edits(sandbox: Running, rest: Rest) -> None
     assert answers[2].code == 30046
 
 
-async def test_file_beyond_the_limit_is_too_large_and_a_smaller_one_goes_through(sandbox: Running, bot: Bot) -> None:
+async def test_file_beyond_the_limit_is_too_large_and_a_smaller_one_goes_through(
+    sandbox: RunningSandbox, bot: SampleBot
+) -> None:
     await sandbox.control.limits(upload_bytes=1000)
     channel = bot.guilds[0].text_channels[0]
     with pytest.raises(discord.HTTPException) as refused:
@@ -108,7 +110,7 @@ async def test_file_beyond_the_limit_is_too_large_and_a_smaller_one_goes_through
     await channel.send(file=picture(data=b"x" * 1000))
 
 
-async def test_interaction_says_how_large_a_file_may_be(sandbox: Running, rest: Rest) -> None:
+async def test_interaction_says_how_large_a_file_may_be(sandbox: RunningSandbox, rest: RestClient) -> None:
     await rest.register(IMAGINE)
     await sandbox.control.limits(upload_bytes=1234, ack_ms=50)
     asked = await rest.asked()
@@ -116,7 +118,7 @@ async def test_interaction_says_how_large_a_file_may_be(sandbox: Running, rest: 
     await asked.waiting
 
 
-async def test_same_nonce_answers_the_message_that_is_there(sandbox: Running, rest: Rest) -> None:
+async def test_same_nonce_answers_the_message_that_is_there(sandbox: RunningSandbox, rest: RestClient) -> None:
     first = await rest.say("once", nonce="job-7", enforce_nonce=True)
     again = await rest.say("once", nonce="job-7", enforce_nonce=True)
     assert first.body["id"] == again.body["id"]

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from sandbox import permissions
-from tests.harness.control import ControlRefused
-from tests.harness.sandbox import Running
-from tests.sandbox.bot import Bot, picture
-from tests.sandbox.rest import Rest
+from tests.harness.control_client import ControlRefused
+from tests.harness.running_sandbox import RunningSandbox
+from tests.sandbox.rest_client import RestClient
+from tests.sandbox.sample_bot import SampleBot, picture
 
 
 async def test_bot_that_may_not_send_gets_missing_permissions_and_sees_it_in_its_cache(
-    sandbox: Running, bot: Bot
+    sandbox: RunningSandbox, bot: SampleBot
 ) -> None:
     name = (await sandbox.control.state())["application"]["name"]
     updated = asyncio.create_task(bot.wait_for("guild_channel_update", timeout=5))
@@ -32,7 +32,7 @@ async def test_bot_that_may_not_send_gets_missing_permissions_and_sees_it_in_its
     await channel.send("again")
 
 
-async def test_bot_that_cannot_see_a_channel_gets_missing_access(sandbox: Running, bot: Bot) -> None:
+async def test_bot_that_cannot_see_a_channel_gets_missing_access(sandbox: RunningSandbox, bot: SampleBot) -> None:
     channel = bot.guilds[0].text_channels[0]
     message = await channel.send("mine")
     await sandbox.control.change("members", bot.user.name if bot.user else "", permissions=[])
@@ -42,7 +42,7 @@ async def test_bot_that_cannot_see_a_channel_gets_missing_access(sandbox: Runnin
         assert refused.value.code == 50001
 
 
-async def test_file_needs_its_own_permission(sandbox: Running, bot: Bot) -> None:
+async def test_file_needs_its_own_permission(sandbox: RunningSandbox, bot: SampleBot) -> None:
     name = (await sandbox.control.state())["application"]["name"]
     await sandbox.control.change("channels", "general", permissions={name: {"deny": ["attach_files"]}})
     channel = bot.guilds[0].text_channels[0]
@@ -52,7 +52,7 @@ async def test_file_needs_its_own_permission(sandbox: Running, bot: Bot) -> None
     assert refused.value.code == 50013
 
 
-async def test_closed_direct_messages_are_refused(sandbox: Running, bot: Bot) -> None:
+async def test_closed_direct_messages_are_refused(sandbox: RunningSandbox, bot: SampleBot) -> None:
     await sandbox.control.change("members", "dave", dms_open=False)
     dave = next(m for m in (await sandbox.control.state())["guilds"][0]["members"] if m["name"] == "dave")
     user = await bot.fetch_user(int(dave["id"]))
@@ -65,7 +65,7 @@ async def test_closed_direct_messages_are_refused(sandbox: Running, bot: Bot) ->
 
 
 async def test_message_of_another_cannot_be_edited_and_deleted_only_with_permission(
-    sandbox: Running, rest: Rest
+    sandbox: RunningSandbox, rest: RestClient
 ) -> None:
     said = await sandbox.control.say(as_="alice", channel="general", content="mine")
     route = f"/channels/{said['channel_id']}/messages/{said['id']}"
@@ -76,7 +76,7 @@ async def test_message_of_another_cannot_be_edited_and_deleted_only_with_permiss
     assert (await rest("DELETE", route)).status == 204
 
 
-async def test_deleted_channel_and_message_are_unknown(sandbox: Running, rest: Rest) -> None:
+async def test_deleted_channel_and_message_are_unknown(sandbox: RunningSandbox, rest: RestClient) -> None:
     message = (await rest.say("x")).body
     route = f"/channels/{message['channel_id']}/messages"
     await sandbox.control.delete(as_="alice", message=message["id"])
@@ -103,21 +103,21 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("code", "call"), REFUSED)
 async def test_client_does_not_send_what_a_person_may_not(
-    sandbox: Running, bot: Bot, code: str, call: dict[str, Any]
+    sandbox: RunningSandbox, bot: SampleBot, code: str, call: dict[str, Any]
 ) -> None:
     with pytest.raises(ControlRefused) as refused:
         await sandbox.control.command(**call)
     assert refused.value.code == code
 
 
-async def test_moderator_may_and_the_age_restricted_channel_shows_it(sandbox: Running, bot: Bot) -> None:
+async def test_moderator_may_and_the_age_restricted_channel_shows_it(sandbox: RunningSandbox, bot: SampleBot) -> None:
     answer = await sandbox.control.command(as_="bob", channel="general", name="pause")
     assert answer["response"]["message"]["content"] == "paused"
     answer = await sandbox.control.command(as_="dave", channel="nsfw", name="adult")
     assert answer["response"]["message"]["content"] == "fine"
 
 
-async def test_hidden_channel_is_hidden_from_its_person(sandbox: Running) -> None:
+async def test_hidden_channel_is_hidden_from_its_person(sandbox: RunningSandbox) -> None:
     await sandbox.control.change("channels", "gallery", permissions={"everyone": {"deny": ["view_channel"]}})
     with pytest.raises(ControlRefused, match="hidden_channel"):
         await sandbox.control.say(as_="dave", channel="gallery", content="x")

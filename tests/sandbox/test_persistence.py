@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from tests.harness.sandbox import kill, running_sandbox, sandbox_process
-from tests.sandbox.bot import PNG, joined
-from tests.sandbox.rest import IMAGINE, Rest
+from tests.harness.running_sandbox import kill, running_sandbox, sandbox_process
+from tests.sandbox.rest_client import IMAGINE, RestClient
+from tests.sandbox.sample_bot import PNG, joined
 
 
 @pytest.mark.crash
@@ -52,13 +52,13 @@ async def test_token_works_after_the_sandbox_was_killed_and_no_acknowledged_edit
     async with sandbox_process(data) as first:
         port = urlsplit(first.url).port or 0
         await first.control.limits(buckets={"PATCH /webhooks/*/*/messages/*": None})
-        async with Rest(first) as rest:
+        async with RestClient(first) as rest:
             await rest.register(IMAGINE)
             asked = await rest.asked()
             await rest("POST", asked.callback, {"type": 4, "data": {"content": "0"}})
             await asked.waiting
             acknowledged = await edit_until_killed(rest, asked.webhook, first.process)
-        async with sandbox_process(data, port=port) as second, Rest(second) as rest:
+        async with sandbox_process(data, port=port) as second, RestClient(second) as rest:
             now = await rest("GET", f"{asked.webhook}/messages/@original")
             assert int(now.body["content"]) in (acknowledged, acknowledged + 1)
             edited = await rest("PATCH", f"{asked.webhook}/messages/@original", {"content": "back"})
@@ -71,14 +71,14 @@ async def test_message_sent_again_by_its_nonce_after_a_kill_is_there_once(tmp_pa
     async with sandbox_process(data) as first:
         port = urlsplit(first.url).port or 0
         await first.control.limits(buckets={"POST /channels/*/messages": None})
-        async with Rest(first) as rest:
+        async with RestClient(first) as rest:
             route = f"/channels/{await rest.channel()}/messages"
             await first.control.fault("POST", "/channels/*/messages", drop="after", times=3)
             for number in range(3):
                 with pytest.raises(aiohttp.ClientError):
                     await rest("POST", route, nonced(number), files={"a.png": PNG})
             await kill(first)
-    async with sandbox_process(data, port=port) as second, Rest(second) as rest:
+    async with sandbox_process(data, port=port) as second, RestClient(second) as rest:
         for number in range(3):
             assert (await rest("POST", route, nonced(number), files={"a.png": PNG})).status == 200
         seen = await second.control.messages(as_="alice", channel="general")
@@ -90,7 +90,7 @@ def nonced(number: int) -> dict[str, object]:
     return {"content": f"job {number}", "nonce": f"job-{number}", "enforce_nonce": True}
 
 
-async def edit_until_killed(rest: Rest, webhook: str, process: asyncio.subprocess.Process | None) -> int:
+async def edit_until_killed(rest: RestClient, webhook: str, process: asyncio.subprocess.Process | None) -> int:
     """Edit as fast as it goes; kill the sandbox meanwhile. The last edit that was answered."""
     assert process is not None
     last = 0
@@ -117,7 +117,7 @@ async def test_second_sandbox_on_the_same_data_says_so_and_stops(tmp_path: Path)
 
 async def test_moved_sandbox_serves_its_files_under_its_new_address(tmp_path: Path) -> None:
     data = tmp_path / "sandbox"
-    async with running_sandbox(data) as first, Rest(first) as rest:
+    async with running_sandbox(data) as first, RestClient(first) as rest:
         await rest("POST", f"/channels/{await rest.channel()}/messages", {}, files={"a.png": PNG})
     async with running_sandbox(data) as second:
         assert second.url != first.url

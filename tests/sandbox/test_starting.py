@@ -10,8 +10,8 @@ import pytest
 
 from sandbox import settings, startup
 from sandbox.errors import CannotStart
-from sandbox.state import Config
-from tests.harness.sandbox import ROOT
+from sandbox.sandbox import Config
+from tests.harness.running_sandbox import ROOT
 
 NOWHERE = Path("/nonexistent/.env")
 
@@ -28,7 +28,7 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
 def refused(data: Path) -> str:
     """Why no sandbox can keep its world there."""
     with pytest.raises(CannotStart) as caught:
-        startup.world(Config(data=data, base="http://x"))
+        startup.open_sandbox(Config(data=data, base="http://x"))
     return caught.value.sentence
 
 
@@ -54,7 +54,7 @@ def test_a_damaged_world_is_said_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_only_a_locked_world_is_another_sandboxs(tmp_path: Path) -> None:
-    first = startup.world(Config(data=tmp_path, base="http://x"))
+    first = startup.open_sandbox(Config(data=tmp_path, base="http://x"))
     try:
         assert refused(tmp_path).startswith(f"Another sandbox uses {tmp_path}. Stop it")
     finally:
@@ -71,7 +71,7 @@ def test_a_port_in_use_names_the_setting_beside_the_option() -> None:
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "a..b"])
 def test_an_address_that_is_not_this_machines_names_its_option(host: str) -> None:
     with pytest.raises(CannotStart, match="Choose another --host"):
-        startup.listen(host, 0)
+        startup.open_listener(host, 0)
 
 
 @pytest.mark.parametrize("text", ["99999", "-1", "abc", "80.5", "²"])

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.sandbox import Running
-from tests.sandbox.rest import IMAGINE, Answer, Rest
+from tests.harness.running_sandbox import RunningSandbox
+from tests.sandbox.rest_client import IMAGINE, Answer, RestClient
 
 Json = dict[str, Any]
 
@@ -121,12 +121,12 @@ BODIES: list[tuple[str, Json, str]] = [
 
 
 @pytest.mark.parametrize(("path", "body", "code"), BODIES)
-async def test_message_that_discord_refuses_is_refused(rest: Rest, path: str, body: Json, code: str) -> None:
+async def test_message_that_discord_refuses_is_refused(rest: RestClient, path: str, body: Json, code: str) -> None:
     answer = await rest("POST", f"/channels/{await rest.channel()}/messages", body)
     assert problems(answer).get(path) == code
 
 
-async def test_all_sorts_of_emoji_are_taken_on_buttons_and_in_selects(rest: Rest) -> None:
+async def test_all_sorts_of_emoji_are_taken_on_buttons_and_in_selects(rest: RestClient) -> None:
     emoji = ["🔄", "❤", "❤️", "👍🏽", "👩🏽‍🚀", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🏴󠁧󠁢󠁳󠁣󠁴󠁿", "🇩🇪", "1️⃣", "#⃣", "©️", "🫩"]
     options = [{"label": name, "value": name, "default": False, "emoji": {"id": None, "name": name}} for name in emoji]
     buttons = [button(f"a{n}", label=None, disabled=True, emoji={"name": emoji[n]}) for n in range(5)]
@@ -135,11 +135,11 @@ async def test_all_sorts_of_emoji_are_taken_on_buttons_and_in_selects(rest: Rest
 
 
 @pytest.mark.parametrize("body", [{}, {"content": ""}, {"content": " \n"}, {"components": [row(button())]}])
-async def test_empty_message_is_refused(rest: Rest, body: Json) -> None:
+async def test_empty_message_is_refused(rest: RestClient, body: Json) -> None:
     assert (await rest("POST", f"/channels/{await rest.channel()}/messages", body)).code == 50006
 
 
-async def test_edit_that_would_empty_a_message_is_refused_and_changes_nothing(rest: Rest) -> None:
+async def test_edit_that_would_empty_a_message_is_refused_and_changes_nothing(rest: RestClient) -> None:
     message = (await rest.say("x")).body
     route = f"/channels/{message['channel_id']}/messages/{message['id']}"
     assert (await rest("PATCH", route, {"content": ""})).code == 50006
@@ -157,18 +157,20 @@ async def test_edit_that_would_empty_a_message_is_refused_and_changes_nothing(re
         (f"around={1 << 64}", "around", "NUMBER_TYPE_COERCE"),
     ],
 )
-async def test_list_of_messages_that_makes_no_sense_is_refused(rest: Rest, query: str, path: str, code: str) -> None:
+async def test_list_of_messages_that_makes_no_sense_is_refused(
+    rest: RestClient, query: str, path: str, code: str
+) -> None:
     assert problems(await rest("GET", f"/channels/{await rest.channel()}/messages?{query}")) == {path: code}
 
 
-async def test_word_in_the_place_of_an_id_is_refused_by_its_name(rest: Rest) -> None:
+async def test_word_in_the_place_of_an_id_is_refused_by_its_name(rest: RestClient) -> None:
     channel = await rest.channel()
     assert problems(await rest("GET", f"/channels/{channel}/messages/x")) == {"message_id": "NUMBER_TYPE_COERCE"}
     assert problems(await rest("POST", "/channels/general/messages", {})) == {"channel_id": "NUMBER_TYPE_COERCE"}
     assert (await rest("GET", f"/channels/{channel}/messages/1")).code == 10008
 
 
-async def test_attachments_stay_when_left_out_and_are_the_whole_set_when_listed(rest: Rest) -> None:
+async def test_attachments_stay_when_left_out_and_are_the_whole_set_when_listed(rest: RestClient) -> None:
     route = f"/channels/{await rest.channel()}/messages"
     made = (await rest("POST", route, {"content": "x"}, files={"a.png": b"a", "b.png": b"b"})).body
     one = f"{route}/{made['id']}"
@@ -181,7 +183,7 @@ async def test_attachments_stay_when_left_out_and_are_the_whole_set_when_listed(
     assert (await rest("PATCH", one, {"attachments": []})).body["attachments"] == []
 
 
-async def test_layout_message_gets_its_media_and_numbers_and_never_loses_its_flag(rest: Rest) -> None:
+async def test_layout_message_gets_its_media_and_numbers_and_never_loses_its_flag(rest: RestClient) -> None:
     route = f"/channels/{await rest.channel()}/messages"
     gallery = {"type": 12, "items": [{"media": {"url": "attachment://a.png"}}]}
     body = {"flags": 1 << 15, "components": [{"type": 17, "components": [{"type": 10, "content": "hi"}, gallery]}]}
@@ -194,7 +196,7 @@ async def test_layout_message_gets_its_media_and_numbers_and_never_loses_its_fla
     assert edited["flags"] & 1 << 15
 
 
-async def test_only_allowed_people_are_mentioned(sandbox: Running, rest: Rest) -> None:
+async def test_only_allowed_people_are_mentioned(sandbox: RunningSandbox, rest: RestClient) -> None:
     members = (await sandbox.control.state())["guilds"][0]["members"]
     ids = {member["name"]: member["id"] for member in members}
     words = f"<@{ids['alice']}> and <@{ids['bob']}>"
@@ -207,7 +209,9 @@ async def test_only_allowed_people_are_mentioned(sandbox: Running, rest: Rest) -
     assert await mentioned(allowed_mentions={"parse": [], "users": [ids["bob"]]}) == ["bob"]
 
 
-async def test_reply_names_what_it_answers_and_pings_its_author_only_when_wanted(sandbox: Running, rest: Rest) -> None:
+async def test_reply_names_what_it_answers_and_pings_its_author_only_when_wanted(
+    sandbox: RunningSandbox, rest: RestClient
+) -> None:
     said = await sandbox.control.say(as_="alice", channel="general", content="hi")
     reference = {"message_id": said["id"]}
     reply = (await rest.say("hello", message_reference=reference, allowed_mentions={"replied_user": False})).body
@@ -216,7 +220,7 @@ async def test_reply_names_what_it_answers_and_pings_its_author_only_when_wanted
     assert [user["username"] for user in loud["mentions"]] == ["alice"]
 
 
-async def test_private_answer_is_not_in_the_channel_for_the_bot(sandbox: Running, rest: Rest) -> None:
+async def test_private_answer_is_not_in_the_channel_for_the_bot(sandbox: RunningSandbox, rest: RestClient) -> None:
     await rest.register(IMAGINE)
     asked = await rest.asked()
     data = {"content": "psst", "flags": 64}
@@ -240,7 +244,7 @@ MODALS: list[tuple[str, Json, str]] = [
 
 @pytest.mark.parametrize(("path", "change", "code"), MODALS)
 async def test_modal_that_discord_refuses_is_refused(
-    sandbox: Running, rest: Rest, path: str, change: Json, code: str
+    sandbox: RunningSandbox, rest: RestClient, path: str, change: Json, code: str
 ) -> None:
     await sandbox.control.limits(ack_ms=300)
     await rest.register(IMAGINE)
@@ -293,17 +297,19 @@ COMMANDS: list[tuple[str, list[Json], str]] = [
 
 
 @pytest.mark.parametrize(("path", "commands", "code"), COMMANDS)
-async def test_command_that_discord_refuses_is_refused(rest: Rest, path: str, commands: list[Json], code: str) -> None:
+async def test_command_that_discord_refuses_is_refused(
+    rest: RestClient, path: str, commands: list[Json], code: str
+) -> None:
     assert problems(await rest.register(*commands)).get(path) == code
 
 
-async def test_command_keeps_its_id_over_registrations(rest: Rest) -> None:
+async def test_command_keeps_its_id_over_registrations(rest: RestClient) -> None:
     first = (await rest.register(IMAGINE)).body[0]
     again = (await rest.register(IMAGINE | {"description": "Make more"})).body[0]
     assert first["id"] == again["id"]
 
 
-async def test_answer_of_the_wrong_kind_is_refused(sandbox: Running, rest: Rest) -> None:
+async def test_answer_of_the_wrong_kind_is_refused(sandbox: RunningSandbox, rest: RestClient) -> None:
     await sandbox.control.limits(ack_ms=200)
     await rest.register(IMAGINE)
     asked = await rest.asked()
@@ -313,7 +319,7 @@ async def test_answer_of_the_wrong_kind_is_refused(sandbox: Running, rest: Rest)
 
 @pytest.mark.parametrize("route", ["/guilds/1/bans", "/nowhere"])
 async def test_unknown_route_fails_loudly_by_name(
-    sandbox: Running, rest: Rest, route: str, capsys: pytest.CaptureFixture[str]
+    sandbox: RunningSandbox, rest: RestClient, route: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = await rest("GET", route)
     assert answer.status == 404
@@ -322,7 +328,7 @@ async def test_unknown_route_fails_loudly_by_name(
     assert (await sandbox.control.transcript())[-1]["status"] == 404
 
 
-async def test_body_that_is_no_json_is_refused(rest: Rest) -> None:
+async def test_body_that_is_no_json_is_refused(rest: RestClient) -> None:
     assert rest.session is not None
     url = f"{rest.running.url}/api/v10/channels/{await rest.channel()}/messages"
     headers = {"Authorization": "Bot sandbox", "Content-Type": "application/json"}
@@ -331,12 +337,14 @@ async def test_body_that_is_no_json_is_refused(rest: Rest) -> None:
         assert response.headers["Content-Type"] == "application/json"
 
 
-async def test_wrong_token_is_unauthorized(sandbox: Running) -> None:
-    async with Rest(sandbox, token="wrong") as rest:
+async def test_wrong_token_is_unauthorized(sandbox: RunningSandbox) -> None:
+    async with RestClient(sandbox, token="wrong") as rest:
         assert (await rest("GET", "/users/@me")).status == 401
 
 
-async def test_user_installed_command_where_the_bot_is_not_gets_five_follow_ups(sandbox: Running, rest: Rest) -> None:
+async def test_user_installed_command_where_the_bot_is_not_gets_five_follow_ups(
+    sandbox: RunningSandbox, rest: RestClient
+) -> None:
     await rest.register(IMAGINE | {"integration_types": [0, 1]})
     name = (await sandbox.control.state())["application"]["name"]
     await sandbox.control.remove("members", name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.database import Database
-from tests.storage.opened_storage import Clock, Store, job_maker
+from tests.storage.opened_storage import Clock, OpenedStorage, job_maker
 
 MEMORY = Path("/dev/shm")
 
@@ -28,10 +28,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(folder: Path, clock: Clock) -> AsyncIterator[Store]:
+async def store(folder: Path, clock: Clock) -> AsyncIterator[OpenedStorage]:
     """An open store whose books are checked when the test is over."""
     async with Database.open(folder / "data", clock=clock) as db:
-        opened = Store(db=db, clock=clock, make=job_maker())
+        opened = OpenedStorage(db=db, clock=clock, make=job_maker())
         await opened.jobs.new_boot("boot1")
         yield opened
         assert await opened.ledger.audit() == []

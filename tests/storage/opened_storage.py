@@ -71,7 +71,7 @@ def job_maker() -> Callable[..., Job]:
 
 
 @dataclass
-class Store:
+class OpenedStorage:
     """All of storage over one database, and the steps that most tests need."""
 
     db: Database

@@ -10,8 +10,8 @@ from core.job import State
 from core.preemption import Capacity
 from storage.database import Database
 from storage.outbox import DeliveryState
-from tests.storage.job_lives import COST_MS, STORIES, compute, deliver, submit
-from tests.storage.opened_storage import Clock, Store, job_maker
+from tests.storage.crash_scenarios import COST_MS, SCENARIOS, compute, deliver, submit
+from tests.storage.opened_storage import Clock, OpenedStorage, job_maker
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ async def restart(folder):
     """A new boot over what the kill left, lived to its end."""
     clock = Clock()
     async with Database.open(folder / "data", clock=clock) as db:
-        store = Store(db=db, clock=clock, make=job_maker(), boot="after")
+        store = OpenedStorage(db=db, clock=clock, make=job_maker(), boot="after")
         assert await store.ledger.audit() == [], folder
         await store.jobs.new_boot(store.boot)
         assert await store.ledger.audit() == [], folder
@@ -52,9 +52,9 @@ async def check(store, folder):
 
 @pytest.mark.crash
 @pytest.mark.timeout(300)  # five seconds on two quiet cores
-@pytest.mark.parametrize("story", STORIES)
-async def test_a_kill_at_any_statement_changes_nothing_that_anybody_sees(story, folder):
-    program = (sys.executable, "-m", "tests.storage.job_lives", story, str(folder))
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_a_kill_at_any_statement_changes_nothing_that_anybody_sees(scenario, folder):
+    program = (sys.executable, "-m", "tests.storage.crash_scenarios", scenario, str(folder))
     lives = await asyncio.create_subprocess_exec(*program, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     points = int((await lives.communicate())[0])
     assert points > 60

@@ -6,7 +6,7 @@ from pathlib import Path
 import diffusers
 import torch
 
-from bot.catalogue.hub_file_selection import RemoteFile, Repository
+from core.hub_files import RemoteFile, Repository
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 PIECE = "60KB"  # of a sharded network

@@ -1,66 +1,80 @@
 """Finds a checkpoint by what the owner calls it: postcard, a folder, a `.safetensors` file, a hub id, or its file.
 
-Of a hub repository only configs and plain safetensors are fetched, never pickles. Loads nothing.
+A model of the hub is looked for where the bot looks for it too: in the models folder, then in the hub's own cache, and
+used from there as it is. What is in neither is fetched into the models folder. Loads nothing.
 """
 
+import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from core.catalogue import POSTCARD
-from core.folder_format import UNUSED
-from worker.checkpoint_formats.kinds import KINDS, CannotLoad, Kind, check, index_of
-from worker.paths import expanded
+from core import model_locations
+from core.catalogue import POSTCARD, name_of
+from core.folder_format import INDEX, lacks
+from core.model_locations import Note
+from worker.checkpoint_formats.kinds import check_folder, kind_of, read_model_index
+from worker.errors import CannotLoad
+from worker.hub_download import HubTrouble, Wanted, alone, fetch_model, look_up
+from worker.paths import ROOT, existing
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-#: What is fetched of every repository before its weights.
-SMALL_FILES = ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.jinja")
-#: Weights that are not the plain ones: other precisions, training's copies, other frameworks'.
-OTHER_WEIGHTS = ("*.fp16*", "*.bf16*", "*non_ema*", "*.ema*", "*flax*", "*openvino*", "*onnx*")
-#: Of names of weights, from the most to the least wanted.
-HALVES = ("fp16", "bf16")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The models folder. `spare_mb` of its disk stay free when something is fetched into it."""
+
+    folder: Path = ROOT / "data" / "models"
+    spare_mb: int = 500
+
+
+#: Beside the program, where the bot has it if nothing else is set.
+STORE = Store()
+
+
 def _nothing() -> None:
-    """Nobody wants to know."""
+    """Where nobody asks for progress."""
 
 
-def is_place(model: str) -> bool:
+def is_location(model: str) -> bool:
     """False for a plain word that names no file here: only the bot's catalogue can say what it stands for."""
-    here = any(path.exists() for path in (expanded(model), ROOT / model))
-    return model == POSTCARD.name or "/" in model or here
+    return model == POSTCARD.name or "/" in model or existing(model) is not None
 
 
-def locate(model: str, progress: Callable[[], None] = _nothing) -> Path:
-    """The checkpoint's folder or file; hub ids are fetched, or found in the cache when offline. Raises CannotLoad.
+def locate(model: str, progress: Callable[[], None] = _nothing, *, name: str = "", store: Store = STORE) -> Path:
+    """The checkpoint's folder or file; models of the hub are found here, or fetched. Raises CannotLoad.
 
-    `progress` is called whenever something has come, from any thread: what takes an hour is not stuck.
+    `progress` is called whenever something has come, from any thread: what takes an hour is not stuck. `name`: what the
+    catalogue calls it, if it does.
     """
     if model == POSTCARD.name:
         return _checked(ROOT / POSTCARD.path, model)
-    for place in (expanded(model), ROOT / model):
-        if place.is_dir():
-            return _checked(place.resolve(), model)
-        if place.is_file():
-            return _file(place.resolve())
+    place = existing(model)
+    if place is not None:
+        return _checked(place.resolve(), model) if place.is_dir() else _file(place.resolve())
     far = not model.startswith((".", "/", "~"))
     if far and model.count("/") >= 2 and model.endswith(".safetensors"):
-        return _file_of(model, progress)
+        owner, of, file = model.split("/", 2)
+        return _of_hub(f"{owner}/{of}", file, name or name_of(file), store, progress)
     if not far or model.count("/") != 1 or model.endswith((".safetensors", *PICKLES)):
         cure = "a hub id looks like owner/name."
         raise CannotLoad(f"DARKROOM_MODEL is {model!r}, but there is no such folder and no such file; {cure}")
-    return _checked(_checkpoint(model, progress), model)
+    return _checked(_of_hub(model, "", name or name_of(model), store, progress), model)
 
 
-def _file_of(model: str, progress: Callable[[], None]) -> Path:
-    """A checkpoint in one file of a hub repository: `owner/name/file.safetensors`."""
-    owner, name, file = model.split("/", 2)
-    path = fetch(f"{owner}/{name}", [file], progress=progress) / file
-    if not path.is_file():
-        raise CannotLoad(f"The repository {owner}/{name} has no file {file}: check its name.")
-    return path
+def note_of(home: Path) -> Note | None:
+    """What is noted of a model that was fetched from the hub; None for all others."""
+    text = _text_of(home.with_name(model_locations.note_name(home.name)))
+    return None if text is None else model_locations.read(text, home.name)
+
+
+def _text_of(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
 
 
 def _file(path: Path) -> Path:
@@ -73,61 +87,87 @@ def _file(path: Path) -> Path:
 
 
 def _checked(folder: Path, model: str) -> Path:
-    index = index_of(folder, model)
-    kind = KINDS.get(index["_class_name"])
+    index = read_model_index(folder, model)
+    kind = kind_of(index["_class_name"])
     if kind is not None:
-        check(folder, kind, index)
+        check_folder(folder, kind, index)
     return folder
 
 
-def _checkpoint(model: str, progress: Callable[[], None]) -> Path:
-    folder = fetch(model, SMALL_FILES, progress=progress)
-    for pattern in _weights(folder, KINDS.get(index_of(folder, model)["_class_name"])):
-        fetch(model, [pattern], OTHER_WEIGHTS, progress)
-        for half in HALVES:
-            # Some repositories hold half precision only, of some networks or of all.
-            if not list(folder.glob(pattern)):
-                fetch(model, [pattern.replace("*.safetensors", f"*.{half}*.safetensors")], progress=progress)
-    return folder
+# --- models of the hub ----------------------------------------------------------------------------------------------
 
 
-def fetch(
-    repository: str, patterns: Iterable[str], without: Iterable[str] = (), progress: Callable[[], None] = _nothing
-) -> Path:
-    """These files of a hub repository: the folder that they are in. Raises CannotLoad."""
-    from huggingface_hub import snapshot_download
-
-    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+def _of_hub(repository: str, file: str, name: str, store: Store, progress: Callable[[], None]) -> Path:
+    """Found or fetched: several workers, and the bot's command beside them, fetch it once."""
+    found = _there(repository, file, name, store.folder)
+    if found is not None:
+        return found
+    home, note = _home(repository, file, name, store.folder)
+    if home.exists() and note is None:
+        cure = "Move it away, or complete it with `python bot.py models add`."
+        raise CannotLoad(f"{home} is not the whole model {repository}, and was not fetched from there. {cure}")
     try:
-        found = snapshot_download(
-            repository, allow_patterns=list(patterns), ignore_patterns=list(without), local_files_only=offline,
-            tqdm_class=_bar(progress),
-        )  # fmt: skip
-    except Exception as error:
-        where = "in the local cache (offline)" if offline else "on the hub"
-        cure = "Check the name and the network, or point DARKROOM_MODEL to a folder."
-        raise CannotLoad(f"{repository} was not found {where}. {cure}") from error
-    return Path(found)
+        described, files = look_up(repository, file, note.files.keys() if note is not None else ())
+        with alone(store.folder, repository, file, progress):
+            found = _there(repository, file, name, store.folder)
+            if found is None:
+                fetch_model(Wanted(repository=described, files=files, home=home, spare_mb=store.spare_mb), progress)
+    except HubTrouble as error:
+        raise CannotLoad(f"The model {repository} is not here yet. {error.sentence}") from error
+    except OSError as error:
+        raise CannotLoad(f"{repository} cannot be fetched into {store.folder} ({error}). Correct that.") from error
+    return found or home
 
 
-def _bar(progress: Callable[[], None]) -> Any:
-    """A progress bar, as the hub's library wants one for the bytes that come: it shows nothing and says so."""
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
-
-    class Bar(tqdm):
-        def __init__(self, *args: Any, **how: Any) -> None:
-            super().__init__(*args, **{**how, "disable": True})  # type: ignore[no-untyped-call]
-
-        def update(self, n: float | None = 1) -> bool | None:
-            if n:
-                progress()
-            shown: bool | None = super().update(n)
-            return shown
-
-    return Bar
+def _there(repository: str, file: str, name: str, folder: Path) -> Path | None:
+    """The model where it lies already, whole by the names of its files; None where it does not."""
+    home, note = _home(repository, file, name, folder)
+    sizes = {} if note is None else {path: remote.size for path, remote in note.files.items()}
+    if _is_whole(home, sizes):
+        return home
+    cached = _snapshot(repository)
+    if cached is not None and _is_whole(cached / file if file else cached, {}):
+        return cached / file if file else cached
+    return None
 
 
-def _weights(folder: Path, kind: Kind | None) -> list[str]:
-    """One pattern for each network; those of a pipeline without a family are what has a config of its own."""
-    names = kind.networks if kind is not None else {path.parent.name for path in folder.glob("*/config.json")} - UNUSED
-    return [f"{name}/*.safetensors" for name in names]
+def _is_whole(place: Path, sizes: dict[str, int]) -> bool:
+    """`sizes`: of its files, where they are noted."""
+    if place.is_file():
+        return list(sizes.values()) in ([], [place.stat().st_size])
+    try:
+        index = json.loads((place / INDEX).read_text("utf-8"))
+        if not isinstance(index, dict) or any((place / file).stat().st_size != size for file, size in sizes.items()):
+            return False
+    except (OSError, ValueError):
+        return False
+    return not lacks(index, [path.relative_to(place).as_posix() for path in place.glob("*/*") if path.is_file()])
+
+
+def _home(repository: str, file: str, name: str, folder: Path) -> tuple[Path, Note | None]:
+    """Where it lies in the models folder, or belongs, with what is noted of it.
+
+    By another name where another model has that place.
+    """
+    listed = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    found = model_locations.inventory(listed, lambda one: _text_of(folder / one))
+    home = model_locations.home_for(repository, file, name, found)
+    if home not in found:
+        return folder / home, None
+    if found[home].may_be(repository, file):
+        return folder / home, found[home].note
+    names = model_locations.possible_names(repository, file)
+    homes = (model_locations.home_name(one, file) for one in names)
+    return folder / next(one for one in homes if one not in found), None
+
+
+def _snapshot(repository: str) -> Path | None:
+    """The newest copy of a repository in the hub's cache, complete or not."""
+    cache = Path(os.path.expandvars(model_locations.cache_folder(os.environ))).expanduser()
+    folder = cache / model_locations.cached_name(repository)
+    try:
+        commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    found = folder / "snapshots" / commit
+    return found if commit and found.is_dir() else None

@@ -1,7 +1,11 @@
 """`python bot.py models`: the hub's real client against a hub on this machine; files, sums and sentences."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,25 +13,26 @@ import pytest
 
 from bot.catalogue import hub_download, locations
 from bot.catalogue.cli import run
-from bot.catalogue.hub_download import HuggingFace
-from bot.config.config import ROOT, Config
+from bot.config import ROOT, Config
 from core.errors import ConfigError
 from tests.harness import weight_files
-from tests.harness.model_hub import FakeHub, hub
+from tests.harness.model_hub import FakeHub, hub, reachable
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.utils._http.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with hub(tmp_path / "hub") as found:
+        reachable(monkeypatch, found, tmp_path / "cache")
         weight_files.folder(found.folder / "owner" / "mine")
         yield found
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library rests between its tries."""
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ def config(data: Path, **environ: str) -> Config:
 
 def models(here: FakeHub, data: Path, *words: str, answer: str = "y", **environ: str) -> int:
     settings = config(data, **environ)
-    return run(settings, words, hub=HuggingFace(settings.hf_token, here.url), ask=lambda _: answer)
+    return run(settings, words, ask=lambda _: answer)
 
 
 def test_size_and_licence_come_first_and_a_no_fetches_nothing(here, data, capsys) -> None:
@@ -95,24 +100,60 @@ def test_half_precision_is_taken_where_a_repository_has_both(here, data) -> None
     assert [path.name for path in unet.glob("*.safetensors")] == [half.name]
 
 
-def test_a_broken_download_goes_on_where_it_ended(here, data, capsys) -> None:
-    part = locations.part_of(data / "models" / "mine") / UNET
-    part.parent.mkdir(parents=True)
-    half = (here.folder / "owner" / "mine" / UNET).read_bytes()[:5000]
-    part.with_name(f"{part.name}.part").write_bytes(half)
+def test_a_line_that_breaks_in_the_middle_of_a_file_goes_on_from_there(here, data, no_waiting, monkeypatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
+    here.breaks[UNET] = 5000
+    assert models(here, data, "add", "mine") == 0
+    assert [at for file, at in here.asked if file == UNET] == [0, 5000]
+    assert models(here, data, "check", "mine") == 0
+
+
+def test_a_download_that_broke_for_good_goes_on_with_what_is_missing(here, data, capsys, no_waiting) -> None:
+    here.breaks_always[UNET] = 0
+    with pytest.raises(ConfigError, match="Check the network and try again: what is here already is kept"):
+        models(here, data, "add", "mine")
     assert models(here, data, "check", "mine") == 1
     assert "goes on with it" in capsys.readouterr().out
+    assert not (data / "models" / "mine").exists(), "half a model is none"
+    come = {file for file in here.files("owner/mine") if file.endswith(".safetensors")} - {UNET}
+    here.breaks_always.clear()
+    here.asked.clear()
     assert models(here, data, "add", "mine") == 0
-    assert (UNET, 5000) in here.asked
+    assert come and not come & set(here.files("owner/mine"))
     assert models(here, data, "check", "mine") == 0
+
+
+def test_a_download_that_was_killed_leaves_nothing_behind(here, data) -> None:
+    """Nor does one of an older version, which kept pieces of its own."""
+    here.holds[UNET] = threading.Event()
+    command = [sys.executable, "bot.py", "models", "add", "mine", "--yes"]
+    environ = {**os.environ, "DARKROOM_DATA": str(data), "DARKROOM_DISK_FREE_MB": "0"}
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL) as killed:
+        assert here.held.wait(60)
+        killed.kill()
+    here.holds.pop(UNET).set()
+    part = locations.part_of(data / "models" / "mine")
+    (part / f"{UNET}.part").write_bytes(b"a piece")
+    assert list(part.rglob("*.incomplete"))
+    assert models(here, data, "add", "mine") == 0
+    home = data / "models" / "mine"
+    assert sorted(data.rglob(".cache")) == sorted(data.rglob("*.incomplete")) == sorted(home.rglob("*.part")) == []
+    assert not part.exists()
 
 
 def test_what_arrives_damaged_is_fetched_once_more_and_never_kept(here, data, capsys) -> None:
     here.spoils.add(UNET)
     assert models(here, data, "add", "mine") == 0
-    assert "SHA-256" in capsys.readouterr().out
-    assert [file for file, _ in here.asked].count(UNET) == 2
+    assert f"{UNET} arrived damaged" in capsys.readouterr().out
+    assert here.files("owner/mine").count(UNET) == 2
     assert models(here, data, "check", "mine") == 0
+
+
+def test_what_arrives_damaged_twice_is_named_with_the_cure(here, data) -> None:
+    here.spoils_always.add(UNET)
+    with pytest.raises(ConfigError, match=rf"{UNET} arrived damaged.*Try again later; the other files are kept"):
+        models(here, data, "add", "mine")
+    assert not (data / "models" / "mine").exists()
 
 
 def test_a_file_that_is_damaged_later_is_found_by_its_sum_and_fetched_again(here, data, capsys) -> None:
@@ -125,8 +166,20 @@ def test_a_file_that_is_damaged_later_is_found_by_its_sum_and_fetched_again(here
     assert "its SHA-256 is not the hub's" in capsys.readouterr().out
     here.asked.clear()
     assert models(here, data, "add", "mine") == 0
-    assert [file for file, _ in here.asked] == ["model_index.json", UNET]
+    assert [file for file in here.files("owner/mine") if file.endswith(".safetensors")] == [UNET]
     assert models(here, data, "check", "mine") == 0
+
+
+def test_a_full_precision_copy_stays_one_when_it_is_mended(here, data) -> None:
+    """Pictures were drawn with those weights, and are drawn again by their digest."""
+    models(here, data, "add", "mine")
+    source, home = here.folder / "owner" / "mine", data / "models" / "mine"
+    for file in source.glob("*/*.safetensors"):
+        shutil.copy(file, file.with_name(f"{file.stem}.fp16.safetensors"))
+    before = sorted(path.relative_to(home) for path in home.rglob("*.safetensors"))
+    (home / UNET).unlink()
+    assert models(here, data, "add", "mine") == 0
+    assert sorted(path.relative_to(home) for path in home.rglob("*.safetensors")) == before
 
 
 def test_one_file_of_a_repository_becomes_one_file_here(here, data) -> None:
@@ -188,7 +241,22 @@ def test_without_a_terminal_one_has_to_say_yes(here, data) -> None:
 
     settings = config(data)
     with pytest.raises(ConfigError, match="--yes"):
-        run(settings, ["add", "mine"], hub=HuggingFace("", here.url), ask=nobody)
+        run(settings, ["add", "mine"], ask=nobody)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (401, r"The hub wants a token for owner/mine: make one \(huggingface\.co"),
+        (403, r"HF_TOKEN may not read owner/mine: give it that right"),
+        (404, r"The hub did not give owner/mine \(.*404"),
+        (400, r"The hub did not give owner/mine \(.*Check the network and try again"),
+    ],
+)
+def test_what_the_hub_answers_instead_becomes_a_sentence_with_its_cure(here, data, status, told) -> None:
+    here.refuses = status
+    with pytest.raises(ConfigError, match=told):
+        models(here, data, "add", "mine")
 
 
 def test_offline_is_said(data, monkeypatch) -> None:
@@ -309,7 +377,19 @@ def test_a_copy_in_the_hubs_cache_counts_and_its_large_files_are_checked(tmp_pat
 
 def test_what_was_noted_at_the_download_can_be_read_again_or_counts_as_nothing(tmp_path) -> None:
     home = tmp_path / "mine"
-    assert hub_download.read_manifest(home) == {}
-    hub_download.manifest_of(home).write_text("[]")
-    assert hub_download.read_manifest(home) == {}
-    assert not hub_download.manifest_of(ROOT / "models" / "postcard").exists()
+    assert hub_download.note_of(home) is None
+    (tmp_path / ".mine.json").write_text("[]")
+    assert hub_download.note_of(home) is None
+    assert hub_download.note_of(ROOT / "models" / "postcard") is None
+
+
+def test_a_model_is_found_under_whichever_name_it_was_fetched(here, data) -> None:
+    """An entry that came later calls it otherwise, and it is not fetched again."""
+    weight_files.folder(here.folder / "someone" / "fine")
+    assert models(here, data, "add", "someone/fine") == 0
+    with (data / "models.toml").open("a") as file:
+        file.write('[[model]]\nname = "best"\nwhere = "someone/fine"\n')
+    here.asked.clear()
+    assert models(here, data, "check", "best") == 0
+    assert models(here, data, "add", "best") == 0
+    assert not here.asked

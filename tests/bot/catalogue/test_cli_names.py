@@ -2,19 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
-from bot.catalogue import hub_download, locations
-from bot.catalogue.hub_download import HubTrouble, HuggingFace
-from bot.catalogue.hub_file_selection import Repository
+from bot.catalogue import locations
 from core.errors import ConfigError
-from tests.bot.catalogue.test_cli import UNET, data, here, models
+from tests.bot.catalogue.test_cli import UNET, data, here, models, no_waiting
 from tests.harness import weight_files
 from tests.harness.model_hub import FakeHub
 
-__all__ = ["data", "here"]
+__all__ = ["data", "here", "no_waiting"]
 
 
 def row(capsys: pytest.CaptureFixture[str], here: FakeHub, data: Path, name: str) -> str:
@@ -66,20 +63,13 @@ def test_adding_the_same_repository_again_is_the_same_model(here, data, capsys) 
     assert homes == ["someone-one.safetensors", "someone-sdxl"]
 
 
-def test_a_broken_download_keeps_its_name_and_can_go_on_by_it(here, data, capsys) -> None:
+def test_a_broken_download_keeps_its_name_and_can_go_on_by_it(here, data, capsys, no_waiting) -> None:
     weight_files.folder(here.folder / "someone" / "sdxl")
     home = data / "models" / "someone-sdxl"
-    get = HuggingFace.get
-
-    def breaks(hub: HuggingFace, repository: Repository, file: str, into: BinaryIO, at: int) -> None:
-        if file == UNET:
-            raise HubTrouble("The line is cut.")
-        get(hub, repository, file, into, at)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HuggingFace, "get", breaks)
-        with pytest.raises(ConfigError, match="cut"):
-            models(here, data, "add", "someone/sdxl")
+    here.breaks_always[UNET] = 0
+    with pytest.raises(ConfigError, match="try again"):
+        models(here, data, "add", "someone/sdxl")
+    here.breaks_always.clear()
     assert locations.part_of(home).is_dir() and not home.exists()
     assert models(here, data, "check", "someone-sdxl") == 1
     assert "python bot.py models add someone-sdxl" in capsys.readouterr().out
@@ -135,6 +125,6 @@ def test_the_licence_that_the_hub_stated_stays_in_the_list(here, data, capsys) -
     assert "openrail++" in row(capsys, here, data, "new")
     assert "openrail++" in row(capsys, here, data, "one"), "the entry states none"
     assert "OpenRAIL" in row(capsys, here, data, "mine"), "the entry's word goes first"
-    note = hub_download.manifest_of(data / "models" / "new")
+    note = data / "models" / ".new.json"
     note.write_text(json.dumps({**json.loads(note.read_text()), "licence": ""}))
     assert " – " in row(capsys, here, data, "new")

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +326,21 @@ async def test_loras_may_be_listed_too(settings, data) -> None:
     (data / "models.toml").write_text('[[lora]]\nname = "ink"\nwhere = "./elsewhere/x.safetensors"\n')
     model_registry = await opened(settings, data)
     assert (model_registry.choices.loras["ink"].path, model_registry.choices.loras["ink"].shape) == (str(path), "sd1")
+
+
+def test_a_look_at_the_catalogue_needs_no_library_of_the_hub(data) -> None:
+    """It takes a third of a second to load, and memory for as long as the bot lives."""
+    script = (
+        "import sys; from bot.catalogue import catalogue_files, locations\n"
+        "from bot.config import Config; from core.catalogue_file import read\n"
+        "config = Config.from_env(); entries = read(catalogue_files.documents(config)).models\n"
+        "found = [locations.find(one, config.data).state for one in entries.values()]\n"
+        "print(*sorted(set(found)), 'huggingface_hub' in sys.modules)"
+    )
+    environ = {**os.environ, "DARKROOM_DATA": str(data)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["here", "not", "downloaded", "False"], done.stderr
 
 
 async def test_it_looks_again_by_itself(settings, data, monkeypatch: pytest.MonkeyPatch) -> None:

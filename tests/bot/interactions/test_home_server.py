@@ -4,61 +4,61 @@ import asyncio
 
 import pytest
 
-from tests.harness.darkroom import darkroom, eventually
+from tests.harness.sandboxed_bot import eventually, sandboxed_bot
 
 ASKED = "/guilds/{}/members/*"
 
 
-async def second_server(room):
+async def second_server(bot):
     """Another server that the bot and dave are in; (the id of the first, that of this)."""
-    first = (await room.control.state())["guilds"][0]["id"]
-    joined = asyncio.create_task(room.bot.wait_for("guild_join", timeout=30))
+    first = (await bot.control.state())["guilds"][0]["id"]
+    joined = asyncio.create_task(bot.client.wait_for("guild_join", timeout=30))
     await asyncio.sleep(0)  # it listens before anything can happen
-    second = await room.control.create("guilds", name="elsewhere", owner="dave")
+    second = await bot.control.create("guilds", name="elsewhere", owner="dave")
     await joined
     return first, second["id"]
 
 
 async def test_of_two_servers_the_older_one_pays(tmp_path):
-    async with darkroom(tmp_path) as room:
-        first, _ = await second_server(room)
-        message = await room.imagine("a red boat", as_="dave", channel="dm")
-        assert (await room.job(message)).account.server == first
+    async with sandboxed_bot(tmp_path) as bot:
+        first, _ = await second_server(bot)
+        message = await bot.imagine("a red boat", as_="dave", channel="dm")
+        assert (await bot.job(message)).account.server == first
 
 
 @pytest.mark.parametrize("fault", [{"status": 403, "code": 50001}, {"status": 500}, {"delay_ms": 5000}], ids=str)
 async def test_a_server_that_does_not_answer_refuses_no_member_of_another(tmp_path, fault):
-    async with darkroom(tmp_path) as room:
-        first, second = await second_server(room)
-        await room.control.fault("GET", ASKED.format(first), times=20, **fault)
-        message = await room.imagine("a red boat", as_="dave", channel="dm")
-        assert (await room.job(message)).account.server == second
+    async with sandboxed_bot(tmp_path) as bot:
+        first, second = await second_server(bot)
+        await bot.control.fault("GET", ASKED.format(first), times=20, **fault)
+        message = await bot.imagine("a red boat", as_="dave", channel="dm")
+        assert (await bot.job(message)).account.server == second
 
 
 async def test_while_the_only_server_does_not_answer_nobody_is_called_a_stranger(tmp_path):
-    async with darkroom(tmp_path) as room:
-        first = (await room.control.state())["guilds"][0]["id"]
-        await room.control.fault("GET", ASKED.format(first), times=20, status=500)
-        refused = await room.imagine("a red boat", as_="dave", channel="dm")
+    async with sandboxed_bot(tmp_path) as bot:
+        first = (await bot.control.state())["guilds"][0]["id"]
+        await bot.control.fault("GET", ASKED.format(first), times=20, status=500)
+        refused = await bot.imagine("a red boat", as_="dave", channel="dm")
         assert refused["ephemeral"] and "Please try again" in refused["content"]
-        await room.control.clear_faults()
+        await bot.control.clear_faults()
 
         async def served():
-            answer = await room.imagine("a red boat", as_="dave", channel="dm")
+            answer = await bot.imagine("a red boat", as_="dave", channel="dm")
             return not answer["ephemeral"]
 
         await eventually(served)
 
 
 async def test_a_member_of_the_newest_of_many_servers_is_served(tmp_path):
-    async with darkroom(tmp_path) as room:
+    async with sandboxed_bot(tmp_path) as bot:
         for number in range(25):
-            newest = await room.control.create("guilds", name=f"club {number}")
-        await room.control.create("members", name="zoe", guild=newest["id"])
+            newest = await bot.control.create("guilds", name=f"club {number}")
+        await bot.control.create("members", name="zoe", guild=newest["id"])
 
         async def there():
-            return len(room.bot.guilds) == 26
+            return len(bot.client.guilds) == 26
 
         await eventually(there)
-        message = await room.imagine("a red boat", as_="zoe", channel="dm")
-        assert (await room.job(message)).account.server == newest["id"]
+        message = await bot.imagine("a red boat", as_="zoe", channel="dm")
+        assert (await bot.job(message)).account.server == newest["id"]

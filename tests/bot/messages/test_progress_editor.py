@@ -14,7 +14,7 @@ from bot.messages.progress_editor import OLD_SECONDS, ProgressEditor
 from core.events import Progress
 from core.job import State
 from tests.bot.samples import a_job
-from tests.harness.darkroom import EDITS, darkroom, eventually
+from tests.harness.sandboxed_bot import EDITS, eventually, sandboxed_bot
 
 
 class MessageApi:
@@ -282,32 +282,30 @@ async def test_the_budget_keeps_its_pace_and_forgets_who_was_cancelled():
 
 
 async def test_all_messages_together_stay_within_four_edits_a_second(tmp_path):
-    async with darkroom(
+    async with sandboxed_bot(
         tmp_path, "--step-ms 40 --rows 32", DARKROOM_EDITS_PER_SECOND="4", DARKROOM_RUNNING="8"
-    ) as room:
-        await room.control.limits(buckets={EDITS: None})
+    ) as bot:
+        await bot.control.limits(buckets={EDITS: None})
         names = ("alice", "bob", "carol", "dave")
-        firsts = await asyncio.gather(*(room.imagine(f"boat {n}", as_=names[n % 4]) for n in range(8)))
-        await asyncio.gather(*(room.done(first) for first in firsts))
-        at = [request["at_ms"] for request in await room.requests("PATCH", "/webhooks/")]
+        firsts = await asyncio.gather(*(bot.imagine(f"boat {n}", as_=names[n % 4]) for n in range(8)))
+        await asyncio.gather(*(bot.done(first) for first in firsts))
+        at = [request["at_ms"] for request in await bot.requests("PATCH", "/webhooks/")]
         busiest = max(sum(1 for other in at if 0 <= other - moment < 1000) for moment in at)
         assert busiest <= 6, busiest
-        assert len(await room.posted()) == 8
+        assert len(await bot.posted()) == 8
 
 
 @pytest.mark.parametrize("status", [403, 404])
 async def test_a_message_that_cannot_be_edited_is_left_alone(tmp_path, status):
-    async with darkroom(tmp_path, "--step-ms 60") as room:
-        first = await room.imagine("a red boat")
-        await room.control.fault(
-            "PATCH", "/webhooks/**", status=status, code=10008 if status == 404 else 50013, times=1
-        )
-        await eventually(lambda: _asked(room, status))
-        count = len(await room.requests("PATCH", "/webhooks/"))
-        await room.control.wait(as_="alice", channel="general", button="U1", timeout_ms=15_000)
-        assert len(await room.requests("PATCH", "/webhooks/")) == count + 1  # the result
-        assert (await room.done(first))["attachments"]
+    async with sandboxed_bot(tmp_path, "--step-ms 60") as bot:
+        first = await bot.imagine("a red boat")
+        await bot.control.fault("PATCH", "/webhooks/**", status=status, code=10008 if status == 404 else 50013, times=1)
+        await eventually(lambda: _asked(bot, status))
+        count = len(await bot.requests("PATCH", "/webhooks/"))
+        await bot.control.wait(as_="alice", channel="general", button="U1", timeout_ms=15_000)
+        assert len(await bot.requests("PATCH", "/webhooks/")) == count + 1  # the result
+        assert (await bot.done(first))["attachments"]
 
 
-async def _asked(room, status):
-    return [request for request in await room.requests("PATCH", "/webhooks/") if request["status"] == status]
+async def _asked(bot, status):
+    return [request for request in await bot.requests("PATCH", "/webhooks/") if request["status"] == status]

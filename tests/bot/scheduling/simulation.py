@@ -20,7 +20,7 @@ from bot.workers.connection import WorkerConnection
 from bot.workers.server import WorkerServer
 from core import events
 from core.job import Job, Lane
-from tests.storage.opened_storage import Store
+from tests.storage.opened_storage import OpenedStorage
 
 ROWS = 8
 ROW_MS = 5  # a row's step
@@ -90,7 +90,7 @@ def model_of(task: Task) -> str:
 class Simulation:
     """A bot's lanes over a store, and its worker. `now` is virtual milliseconds."""
 
-    store: Store
+    store: OpenedStorage
     share: float = 0.1
     running: int = 3
     loaded: tuple[str, ...] = ("postcard",)

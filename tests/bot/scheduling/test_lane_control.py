@@ -14,14 +14,14 @@ from bot.scheduling.queue_estimate import RemainingWork, estimates
 from core.errors import QuotaSpent
 from core.job import Job, Lane, State
 from storage.jobs import Place
-from tests.harness.headless import FAKE_WORKER, Headless, headless
+from tests.harness.headless_bot import FAKE_WORKER, HeadlessBot, headless_bot
 
 
-def attempt(bot: Headless, job: Job) -> Any:
+def attempt(bot: HeadlessBot, job: Job) -> Any:
     return bot.scheduler._running_jobs.get(job.id)
 
 
-async def until_step(bot: Headless, job: Job, step: int) -> None:
+async def until_step(bot: HeadlessBot, job: Job, step: int) -> None:
     """Waits until the job has done so many steps."""
 
     async def there() -> bool:
@@ -31,7 +31,7 @@ async def until_step(bot: Headless, job: Job, step: int) -> None:
     await bot.eventually(there, f"step {step} of {job.id}")
 
 
-async def until_paused(bot: Headless, job: Job, paused: bool = True) -> None:
+async def until_paused(bot: HeadlessBot, job: Job, paused: bool = True) -> None:
     """Waits until the job is (or is not) paused."""
 
     async def there() -> bool:
@@ -41,7 +41,7 @@ async def until_paused(bot: Headless, job: Job, paused: bool = True) -> None:
     await bot.eventually(there, f"{job.id} paused: {paused}")
 
 
-async def until_resting(bot: Headless, job: Job) -> None:
+async def until_resting(bot: HeadlessBot, job: Job) -> None:
     """Waits until a heartbeat has shown that the worker does not compute it."""
 
     async def there() -> bool:
@@ -51,9 +51,9 @@ async def until_resting(bot: Headless, job: Job) -> None:
 
 
 @asynccontextmanager
-async def one_paused(tmp_path: Path, *worker: str, **more: Any) -> AsyncIterator[tuple[Headless, Job, Job]]:
+async def one_paused(tmp_path: Path, *worker: str, **more: Any) -> AsyncIterator[tuple[HeadlessBot, Job, Job]]:
     """A bot with a relax job that is paused for a long fast one."""
-    async with headless(tmp_path, "--step-ms", "20", *worker, **more) as bot:
+    async with headless_bot(tmp_path, "--step-ms", "20", *worker, **more) as bot:
         relaxed = await bot.imagine("relaxed", user="ann", lane=Lane.RELAX, steps=60)
         await until_step(bot, relaxed, 5)
         fast = await bot.imagine("fast", user="bob", steps=80)
@@ -76,7 +76,7 @@ async def test_a_fast_job_joins_at_the_next_step_and_relax_goes_on_from_its_own(
 
 
 async def test_turbo_pauses_fast_and_costs_double(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "20") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "20") as bot:
         fast = await bot.imagine("fast", user="ann", steps=60)
         await until_step(bot, fast, 3)
         turbo = await bot.imagine("turbo", user="bob", lane=Lane.TURBO, steps=10)
@@ -89,7 +89,7 @@ async def test_turbo_pauses_fast_and_costs_double(tmp_path: Path) -> None:
 
 
 async def test_relax_goes_on_in_slices_while_fast_work_never_ends(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "20", DARKROOM_RELAX_SHARE="0.5") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "20", DARKROOM_RELAX_SHARE="0.5") as bot:
         fast = await bot.imagine("fast", user="ann", steps=75)
         relaxed = await bot.imagine("relaxed", user="bob", lane=Lane.RELAX, steps=40)
         done = await bot.until(relaxed.id, State.DONE)
@@ -126,7 +126,7 @@ async def test_a_worker_that_dies_costs_the_paused_job_nothing_and_suspects_the_
 async def test_a_restart_puts_a_paused_job_back_uncounted(tmp_path: Path) -> None:
     async with one_paused(tmp_path) as (_, relaxed, fast):
         pass
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         for job in (relaxed, fast):
             ended = await bot.until(job.id, State.DONE)
             assert (ended.attempt, ended.strikes) == (2, 0)
@@ -134,7 +134,7 @@ async def test_a_restart_puts_a_paused_job_back_uncounted(tmp_path: Path) -> Non
 
 
 async def test_a_drain_puts_back_what_is_paused_and_cannot_end_in_time(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "20") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "20") as bot:
         relaxed = await bot.imagine("relaxed", user="ann", lane=Lane.RELAX, steps=1000)
         await until_step(bot, relaxed, 3)
         fast = await bot.imagine("fast", user="bob", steps=20)
@@ -157,7 +157,7 @@ async def test_a_paused_queue_takes_paused_jobs_back_too(tmp_path: Path, monkeyp
 
 
 async def test_a_member_whose_relax_jobs_are_paused_may_still_run_as_many_fast_ones(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "20", DARKROOM_RUNNING="1") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "20", DARKROOM_RUNNING="1") as bot:
         relaxed = await bot.imagine("relaxed", lane=Lane.RELAX, steps=60)
         await until_step(bot, relaxed, 3)
         fast = [await bot.imagine(f"fast {n}", steps=30) for n in range(2)]
@@ -168,7 +168,7 @@ async def test_a_member_whose_relax_jobs_are_paused_may_still_run_as_many_fast_o
 
 async def test_a_second_worker_does_not_idle_when_those_who_wait_before_are_at_their_cap(tmp_path: Path) -> None:
     settings = {"DARKROOM_RUNNING": "1", "DARKROOM_RELAX_SHARE": "0", "DARKROOM_WORKER_KEY": "k" * 32}
-    async with headless(tmp_path, "--step-ms", "20", **settings) as bot:
+    async with headless_bot(tmp_path, "--step-ms", "20", **settings) as bot:
         await bot.online()
         async with another_worker(bot, tmp_path):
             fast = [await bot.imagine(f"fast {n}", user="ann", steps=100) for n in range(2)]
@@ -179,7 +179,7 @@ async def test_a_second_worker_does_not_idle_when_those_who_wait_before_are_at_t
 
 
 async def test_nothing_spins_while_the_queue_is_paused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with headless(tmp_path, "--step-ms", "20") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "20") as bot:
         await bot.online()
         await bot.scheduler.pause()
         asked = []
@@ -193,7 +193,7 @@ async def test_nothing_spins_while_the_queue_is_paused(tmp_path: Path, monkeypat
 
 
 @asynccontextmanager
-async def another_worker(bot: Headless, data: Path) -> AsyncIterator[None]:
+async def another_worker(bot: HeadlessBot, data: Path) -> AsyncIterator[None]:
     """A second one beside the local one, with its model loaded."""
     process = await asyncio.create_subprocess_exec(
         *FAKE_WORKER, "--connect", f"unix:{data}/worker.sock", "--step-ms", "20", "--heartbeat-ms", "100",
@@ -212,7 +212,7 @@ async def another_worker(bot: Headless, data: Path) -> AsyncIterator[None]:
 
 
 async def test_a_short_job_takes_the_place_of_a_long_one_whose_member_was_served_more(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "20") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "20") as bot:
         long = [await bot.imagine(f"long {n}", user="ann", steps=1000) for n in range(2)]
         await until_step(bot, long[1], 10)
         short = await bot.imagine("short", user="bob", steps=1, width=32, height=32)
@@ -238,7 +238,7 @@ async def test_a_pause_that_lasts_is_shown_and_a_slice_is_not(tmp_path: Path, mo
 
 
 async def test_relaxs_credit_lives_over_a_restart(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "20", DARKROOM_RELAX_SHARE="0.01") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "20", DARKROOM_RELAX_SHARE="0.01") as bot:
         await bot.imagine("fast", user="ann", steps=100)
         await bot.imagine("relaxed", user="bob", lane=Lane.RELAX, steps=50)
 
@@ -249,12 +249,12 @@ async def test_relaxs_credit_lives_over_a_restart(tmp_path: Path) -> None:
         await bot.parts.drain(0.0)
         credit = await bot.jobs.credit()
         assert credit == bot.scheduler._lane_control.credit_ms > 0
-    async with headless(tmp_path, DARKROOM_WORKER="none") as bot:
+    async with headless_bot(tmp_path, DARKROOM_WORKER="none") as bot:
         assert bot.scheduler._lane_control.credit_ms == credit
 
 
 async def test_fast_time_that_is_spent_names_turbos_price(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_WORKER="none", DARKROOM_FAST_MINUTES="0.015") as bot:
+    async with headless_bot(tmp_path, DARKROOM_WORKER="none", DARKROOM_FAST_MINUTES="0.015") as bot:
         await bot.imagine(lane=Lane.FAST)
         with pytest.raises(QuotaSpent, match="needed \\(in turbo each second of GPU time counts 2 times\\)"):
             await bot.imagine(lane=Lane.TURBO)

@@ -12,7 +12,7 @@ from core.preemption import PAUSED_ROWS, SLICE_MS
 from storage.database import Database
 from tests.bot.scheduling.simulation import GRID_MS, ROW_MS, Simulation
 from tests.storage.conftest import clock, folder  # noqa: F401
-from tests.storage.opened_storage import Clock, Store, job_maker
+from tests.storage.opened_storage import Clock, OpenedStorage, job_maker
 
 Ask = Callable[[], Awaitable[None]]
 
@@ -22,7 +22,7 @@ async def lanes(folder: Path, clock: Clock) -> AsyncIterator[Simulation]:  # noq
     """A simulation that has started, of members with time enough."""
     plan = AccountPlan(name="large", fast_ms_per_period=10**9, running=3, waiting=99, max_work=10**12)
     async with Database.open(folder / "data", clock=clock) as db:
-        simulation = Simulation(Store(db=db, clock=clock, make=job_maker(), plan=plan))
+        simulation = Simulation(OpenedStorage(db=db, clock=clock, make=job_maker(), plan=plan))
         await simulation.start()
         yield simulation
         assert await simulation.store.ledger.audit() == []

@@ -9,11 +9,11 @@ from bot.main import build
 from bot.scheduling.render_stages import LOST_MODEL, OTHER_MODEL
 from core.errors import AlreadyRunning, Refused
 from core.job import Kind, Lane, Source, State
-from tests.harness.headless import config, headless
+from tests.harness.headless_bot import config, headless_bot
 
 
 async def test_a_job_is_done_with_its_pictures_kept_and_charged_once(tmp_path: Path) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         job = await bot.imagine()
         done = await bot.until(job.id, State.DONE)
         pictures = await bot.images.results(done)
@@ -27,7 +27,7 @@ async def test_a_job_is_done_with_its_pictures_kept_and_charged_once(tmp_path: P
 
 
 async def test_a_waiting_job_is_cancelled_at_once_and_costs_nothing(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_WORKER="none") as bot:
+    async with headless_bot(tmp_path, DARKROOM_WORKER="none") as bot:
         job = await bot.imagine()
         cancelled = await bot.scheduler.cancel(job.id)
         assert cancelled.state is State.CANCELLED
@@ -36,7 +36,7 @@ async def test_a_waiting_job_is_cancelled_at_once_and_costs_nothing(tmp_path: Pa
 
 
 async def test_a_running_job_is_cancelled_at_the_next_step_and_pays_what_was_measured(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "50") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "50") as bot:
         job = await bot.imagine(steps=100)
         with bot.bus.watch(job.id) as news:
             async for item in news:
@@ -50,7 +50,7 @@ async def test_a_running_job_is_cancelled_at_the_next_step_and_pays_what_was_mea
 
 
 async def test_a_running_job_is_cancelled_even_when_its_worker_is_lost(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--freeze", "boat:2", build_with={"silent_seconds": 1.0}) as bot:
+    async with headless_bot(tmp_path, "--freeze", "boat:2", build_with={"silent_seconds": 1.0}) as bot:
         job = await bot.imagine()
         await bot.until(job.id, State.RUNNING)
         await bot.scheduler.cancel(job.id)
@@ -59,17 +59,17 @@ async def test_a_running_job_is_cancelled_even_when_its_worker_is_lost(tmp_path:
 
 
 async def test_a_cancelled_job_stays_cancelled_when_the_bot_dies_before_its_worker_lets_go(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--freeze", "boat:2") as bot:
+    async with headless_bot(tmp_path, "--freeze", "boat:2") as bot:
         job = await bot.imagine("a boat", steps=100)
         await bot.until(job.id, State.RUNNING)
         assert (await bot.scheduler.cancel(job.id)).cancel_requested
-    async with headless(tmp_path, "--step-ms", "5") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "5") as bot:
         cancelled = await bot.until(job.id, State.CANCELLED)
         assert cancelled.attempt == 1
 
 
 async def test_a_finished_job_cannot_be_cancelled(tmp_path: Path) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         job = await bot.imagine()
         done = await bot.until(job.id, State.DONE)
         assert await bot.scheduler.cancel(job.id) == done
@@ -77,11 +77,11 @@ async def test_a_finished_job_cannot_be_cancelled(tmp_path: Path) -> None:
 
 
 async def test_a_paused_queue_stays_paused_over_a_restart_and_goes_on_when_resumed(tmp_path: Path) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         await bot.scheduler.pause()
         job = await bot.imagine()
         await bot.online()
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         await bot.online()
         assert bot.scheduler.worker_state().paused
         assert (await bot.jobs.get(job.id)).state is State.QUEUED
@@ -91,7 +91,7 @@ async def test_a_paused_queue_stays_paused_over_a_restart_and_goes_on_when_resum
 
 async def test_jobs_that_run_into_a_pause_wait_again_uncounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.scheduling.scheduler.PAUSE_GRACE_SECONDS", 0.1)
-    async with headless(tmp_path, "--step-ms", "50") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "50") as bot:
         job = await bot.imagine(steps=60)
         await bot.until(job.id, State.RUNNING)
         await bot.scheduler.pause()
@@ -103,17 +103,17 @@ async def test_jobs_that_run_into_a_pause_wait_again_uncounted(tmp_path: Path, m
 
 
 async def test_a_restart_takes_up_what_ran_and_finishes_it_once(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "1000") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "1000") as bot:
         job = await bot.imagine(steps=30)
         await bot.until(job.id, State.RUNNING)
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         done = await bot.until(job.id, State.DONE)
         assert (done.attempt, done.strikes) == (2, 0)
         await bot.clean()
 
 
 async def test_a_drain_ends_what_can_end_puts_back_the_rest_and_refuses_the_new(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "30") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "30") as bot:
         short = await bot.imagine("short", steps=8, user="ann")
         long = await bot.imagine("long", steps=1000, user="bob")
         for job in (short, long):
@@ -127,7 +127,7 @@ async def test_a_drain_ends_what_can_end_puts_back_the_rest_and_refuses_the_new(
 
 
 async def test_a_pruned_picture_is_rendered_again_for_a_variation(tmp_path: Path) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
         before = await bot.images.results(grid)
         await bot.images.forget(grid)
@@ -142,7 +142,7 @@ async def test_a_pruned_picture_is_rendered_again_for_a_variation(tmp_path: Path
 
 
 async def test_a_line_of_pruned_ancestors_is_rendered_again_from_its_root(tmp_path: Path) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         job, source, kept = await bot.imagine(), None, []
         for index in (1, 3):
             job = await bot.until(job.id, State.DONE)
@@ -162,7 +162,7 @@ async def test_a_line_of_pruned_ancestors_is_rendered_again_from_its_root(tmp_pa
 
 
 async def test_a_crop_of_a_kept_picture_is_done_at_once_and_free(tmp_path: Path) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=1), count=1)
         assert crop.state is State.DONE
@@ -170,7 +170,7 @@ async def test_a_crop_of_a_kept_picture_is_done_at_once_and_free(tmp_path: Path)
 
 
 async def test_a_damaged_file_counts_as_pruned(tmp_path: Path) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
         row = await bot.results.get(grid.id, 0)
         (tmp_path / "pictures" / row.file).write_bytes(b"not what it was")
@@ -180,7 +180,7 @@ async def test_a_damaged_file_counts_as_pruned(tmp_path: Path) -> None:
 
 
 async def test_a_second_instance_on_the_same_data_says_so_and_stops(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_WORKER="none"):
+    async with headless_bot(tmp_path, DARKROOM_WORKER="none"):
         with pytest.raises(AlreadyRunning, match="already runs"):
             async with build(config(tmp_path)):
                 pass
@@ -188,7 +188,7 @@ async def test_a_second_instance_on_the_same_data_says_so_and_stops(tmp_path: Pa
 
 async def test_a_clock_that_jumps_requeues_nothing(tmp_path: Path) -> None:
     now = [1.8e9]
-    async with headless(tmp_path, "--step-ms", "20", build_with={"clock": lambda: now[0]}) as bot:
+    async with headless_bot(tmp_path, "--step-ms", "20", build_with={"clock": lambda: now[0]}) as bot:
         job = await bot.imagine(steps=40)
         with bot.bus.watch(job.id) as news:  # from before its first step: it misses none
             for step, jump in ((1, 86_400.0), (20, -2 * 86_400.0)):
@@ -201,7 +201,7 @@ async def test_a_clock_that_jumps_requeues_nothing(tmp_path: Path) -> None:
 
 
 async def test_the_line_says_who_is_next_and_when_all_end(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "50") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "50") as bot:
         await bot.online()
         jobs = [await bot.imagine(f"boat {n}", user=f"user{n}", steps=200) for n in range(6)]
         await bot.until(jobs[0].id, State.RUNNING)
@@ -214,7 +214,7 @@ async def test_the_line_says_who_is_next_and_when_all_end(tmp_path: Path) -> Non
 
 
 async def test_jobs_are_accepted_without_a_worker_and_say_since_when_it_is_away(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_WORKER="none", build_with={"clock": lambda: 1.8e9}) as bot:
+    async with headless_bot(tmp_path, DARKROOM_WORKER="none", build_with={"clock": lambda: 1.8e9}) as bot:
         job = await bot.imagine()
         state = bot.scheduler.worker_state()
         assert (state.status, state.since) == ("away", 1.8e9)
@@ -223,7 +223,7 @@ async def test_jobs_are_accepted_without_a_worker_and_say_since_when_it_is_away(
 
 
 async def test_two_grids_of_two_members_share_the_worker(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "30") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "30") as bot:
         jobs = [await bot.imagine("boat", user=user, steps=20) for user in ("ann", "bob")]
         together = set()
         with bot.bus.watch() as news:
@@ -236,7 +236,7 @@ async def test_two_grids_of_two_members_share_the_worker(tmp_path: Path) -> None
 
 
 async def test_relax_is_free(tmp_path: Path) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         job = await bot.imagine(lane=Lane.RELAX)
         done = await bot.until(job.id, State.DONE)
         assert (done.reserved_ms, done.charged_ms) == (0, 0)
@@ -245,7 +245,7 @@ async def test_relax_is_free(tmp_path: Path) -> None:
 
 
 async def test_an_event_of_an_earlier_attempt_changes_nothing(tmp_path: Path) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         job = await bot.until((await bot.imagine()).id, State.DONE)
         assert await bot.jobs.finish(job.id, job.attempt, 1) is None
         assert await bot.jobs.requeue(job.id, job.attempt) is None
@@ -255,9 +255,9 @@ async def test_an_event_of_an_earlier_attempt_changes_nothing(tmp_path: Path) ->
 #: The worker says so when it starts, or only when it has loaded the model for this job.
 @pytest.mark.parametrize("change", [("--digest", "1" * 64), ("--digest", "1" * 64, "--model-name", "other")])
 async def test_a_pruned_picture_is_never_drawn_again_by_other_weights(tmp_path: Path, change: tuple[str, ...]) -> None:
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
-    async with headless(tmp_path, *change) as bot:
+    async with headless_bot(tmp_path, *change) as bot:
         await bot.images.forget(grid)
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=1), count=1)
         failed = await bot.until(crop.id, State.FAILED)
@@ -267,25 +267,25 @@ async def test_a_pruned_picture_is_never_drawn_again_by_other_weights(tmp_path: 
 
 
 async def test_a_pruned_picture_of_a_model_that_is_gone_is_not_drawn_again(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_MODEL="owner/mine") as bot:
+    async with headless_bot(tmp_path, DARKROOM_MODEL="owner/mine") as bot:
         grid = await bot.until((await bot.imagine(model="mine")).id, State.DONE)
         await bot.images.forget(grid)
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=1), count=1, model="mine")
         failed = await bot.until(crop.id, State.FAILED)
         assert failed.failure == LOST_MODEL and failed.charged_ms == 0
 
 
 async def test_a_job_of_a_model_of_the_catalogue_runs_though_another_one_is_usual(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_MODEL="owner/mine") as bot:
+    async with headless_bot(tmp_path, DARKROOM_MODEL="owner/mine") as bot:
         done = await bot.until((await bot.imagine(model="postcard")).id, State.DONE)
         assert done.made_with.model == "postcard"
 
 
 async def test_a_job_that_waited_for_a_model_that_is_gone_fails_free_and_says_the_cure(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_WORKER="none", DARKROOM_MODEL="owner/mine") as bot:
+    async with headless_bot(tmp_path, DARKROOM_WORKER="none", DARKROOM_MODEL="owner/mine") as bot:
         waited = await bot.imagine(model="mine")
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         failed = await bot.until(waited.id, State.FAILED)
         assert failed.failure == OTHER_MODEL and "🔄" in OTHER_MODEL
         assert (failed.charged_ms, failed.made_with) == (0, None)

@@ -11,12 +11,12 @@ from bot.scheduling.worker_events import DISCONNECTS, outcomes_after_loss
 from bot.workers.connection import WorkerConnection
 from core.events import PHASE_DEADLINE_SECONDS, Phase
 from core.job import State
-from tests.harness.headless import headless
-from tests.harness.rows import a_job
+from tests.harness.headless_bot import headless_bot
+from tests.harness.sample_jobs import a_job
 
 
 async def test_a_poisonous_job_harms_only_itself(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--die", "poison:2") as bot:
+    async with headless_bot(tmp_path, "--die", "poison:2") as bot:
         good = [await bot.imagine(f"a boat {n}", user=f"user{n}") for n in range(3)]
         poison = await bot.imagine("poison", user="mallory")
         for job in good:
@@ -33,7 +33,7 @@ async def test_a_poisonous_job_harms_only_itself(tmp_path: Path) -> None:
 async def test_a_slow_load_is_not_a_hang(tmp_path: Path) -> None:
     quick = dict.fromkeys(Phase, 1.5) | {Phase.LOADING: 30.0, Phase.IDLE: float("inf")}
     options = {"deadlines": quick, "silent_seconds": 1.5}
-    async with headless(tmp_path, "--load-seconds", "2", build_with=options) as bot:
+    async with headless_bot(tmp_path, "--load-seconds", "2", build_with=options) as bot:
         job = await bot.imagine()
         done = await bot.until(job.id, State.DONE)
         assert done.attempt == 1
@@ -41,7 +41,7 @@ async def test_a_slow_load_is_not_a_hang(tmp_path: Path) -> None:
 
 async def test_a_hung_worker_is_replaced_and_its_job_finishes_elsewhere(tmp_path: Path) -> None:
     deadlines = {**PHASE_DEADLINE_SECONDS, Phase.STEPPING: 1.5}
-    async with headless(
+    async with headless_bot(
         tmp_path, "--hang", "boat:2", "--once", str(tmp_path / "once"), build_with={"deadlines": deadlines}
     ) as bot:
         job = await bot.imagine()
@@ -52,7 +52,7 @@ async def test_a_hung_worker_is_replaced_and_its_job_finishes_elsewhere(tmp_path
 
 
 async def test_a_silent_worker_is_replaced_and_its_job_finishes_elsewhere(tmp_path: Path) -> None:
-    async with headless(
+    async with headless_bot(
         tmp_path, "--freeze", "boat:2", "--once", str(tmp_path / "once"), build_with={"silent_seconds": 1.0}
     ) as bot:
         job = await bot.imagine()
@@ -60,7 +60,7 @@ async def test_a_silent_worker_is_replaced_and_its_job_finishes_elsewhere(tmp_pa
 
 
 async def test_a_killed_worker_costs_its_jobs_nothing_and_each_is_done_once(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--step-ms", "20") as bot:
+    async with headless_bot(tmp_path, "--step-ms", "20") as bot:
         jobs = [await bot.imagine(f"boat {n}", user=f"user{n % 3}", steps=10) for n in range(6)]
         await bot.until(jobs[0].id, State.RUNNING)
         os.kill(bot.parts.worker_server.local.pid, signal.SIGKILL)
@@ -72,7 +72,7 @@ async def test_a_killed_worker_costs_its_jobs_nothing_and_each_is_done_once(tmp_
 
 
 async def test_out_of_memory_ends_in_a_plain_sentence_free_of_charge(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--oom", "giant:1") as bot:
+    async with headless_bot(tmp_path, "--oom", "giant:1") as bot:
         job = await bot.imagine("giant")
         failed = await bot.until(job.id, State.FAILED)
         assert failed.failure
@@ -81,7 +81,7 @@ async def test_out_of_memory_ends_in_a_plain_sentence_free_of_charge(tmp_path: P
 
 
 async def test_pictures_that_arrive_broken_are_not_kept_and_cost_nothing(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--spoil", "torn") as bot:
+    async with headless_bot(tmp_path, "--spoil", "torn") as bot:
         torn, whole = await bot.imagine("torn"), await bot.imagine("whole")
         failed = await bot.until(torn.id, State.FAILED)
         assert (failed.failure, failed.charged_ms) == (INCOMPLETE, 0)
@@ -91,7 +91,7 @@ async def test_pictures_that_arrive_broken_are_not_kept_and_cost_nothing(tmp_pat
 
 
 async def test_a_model_that_cannot_be_loaded_is_said_and_jobs_wait(tmp_path: Path) -> None:
-    async with headless(tmp_path, "--load-fails", "The weights are not there.") as bot:
+    async with headless_bot(tmp_path, "--load-fails", "The weights are not there.") as bot:
         job = await bot.imagine()
 
         async def sentence() -> bool:

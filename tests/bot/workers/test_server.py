@@ -16,7 +16,7 @@ from core import events, wire
 from core.wire import MAX_HEADER, PREFIX
 from core.worker_auth import make_proof
 from tests.harness import weight_files
-from tests.harness.headless import Headless, headless
+from tests.harness.headless_bot import HeadlessBot, headless_bot
 
 KEY = "k" * 32
 PNG = b"\x89PNG\r\n\x1a\n and so on"
@@ -35,9 +35,9 @@ MODEL = events.ModelInfo(
 
 
 @asynccontextmanager
-async def alone(tmp_path: Path, **changes: str) -> AsyncIterator[Headless]:
+async def alone(tmp_path: Path, **changes: str) -> AsyncIterator[HeadlessBot]:
     """A bot that starts no worker."""
-    async with headless(tmp_path, DARKROOM_WORKER="none", DARKROOM_WORKER_KEY=KEY, **changes) as bot:
+    async with headless_bot(tmp_path, DARKROOM_WORKER="none", DARKROOM_WORKER_KEY=KEY, **changes) as bot:
         await bot.eventually(lambda: asyncio.to_thread((tmp_path / "worker.sock").exists), "the door")
         yield bot
 
@@ -310,7 +310,7 @@ async def test_a_far_workers_lost_connection_counts_as_no_death(tmp_path: Path) 
         assert (waiting.strikes, waiting.solo) == (0, True)
 
 
-async def _port(bot: Headless) -> int:
+async def _port(bot: HeadlessBot) -> int:
     async def look() -> int:
         return bot.parts.worker_server.port or 0
 
@@ -320,7 +320,7 @@ async def _port(bot: Headless) -> int:
 async def test_the_key_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     keys = []
     for _ in range(2):
-        async with headless(tmp_path, DARKROOM_WORKER="none") as bot:
+        async with headless_bot(tmp_path, DARKROOM_WORKER="none") as bot:
             await bot.eventually(lambda: asyncio.to_thread((tmp_path / "worker.key").exists), "the key")
             keys.append((tmp_path / "worker.key").read_text())
     assert keys[0] == keys[1]
@@ -330,13 +330,13 @@ async def test_the_key_is_made_once_and_readable_by_its_owner_only(tmp_path: Pat
 
 async def test_a_data_folder_with_a_long_path_has_its_socket_elsewhere(tmp_path: Path) -> None:
     data = tmp_path / ("long" * 30)
-    async with headless(data) as bot:
+    async with headless_bot(data) as bot:
         await bot.online()
         assert not (data / "worker.sock").exists()
 
 
 async def test_a_worker_that_cannot_be_started_is_said_and_tried_again(tmp_path: Path) -> None:
-    async with headless(tmp_path, DARKROOM_WORKER_COMMAND="/nonexistent/worker") as bot:
+    async with headless_bot(tmp_path, DARKROOM_WORKER_COMMAND="/nonexistent/worker") as bot:
 
         async def sentence() -> bool:
             return "cannot be started" in bot.scheduler.worker_state().sentence
@@ -347,7 +347,7 @@ async def test_a_worker_that_cannot_be_started_is_said_and_tried_again(tmp_path:
 
 async def test_the_worker_dies_with_its_bot_and_gets_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISCORD_TOKEN", "very-secret-token")
-    async with headless(tmp_path) as bot:
+    async with headless_bot(tmp_path) as bot:
         await bot.online()
         pid = bot.parts.worker_server.local.pid
         assert b"very-secret" not in await asyncio.to_thread(Path(f"/proc/{pid}/environ").read_bytes)

@@ -17,8 +17,9 @@ from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sd3, make_sdxl
 from tests.worker.engine_driver import request
 from tests.worker.families.compared import ours, plain, with_sampler
-from worker.checkpoints.loader import ROOT, load
-from worker.device import choose
+from worker.checkpoints.loader import load
+from worker.device import choose_device
+from worker.paths import ROOT
 
 #: dB that our pictures may be farther from float32's than the pipeline's own, on average.
 ROOM = 2.0
@@ -47,17 +48,17 @@ def psnr(picture: np.ndarray, truth: np.ndarray) -> float:
 def test_half_precision_is_as_near_to_full_as_the_pipelines_own(name: str, place: str, tmp_path: Path) -> None:
     make_it, pipeline_class, sampler, floor = FAMILIES[name]
     folder = make_it(tmp_path / "tiny")
-    full = load(str(folder), choose(place, "float32", 0))
-    half = load(str(folder), choose(place, "bfloat16", 0))
+    full = load(str(folder), choose_device(place, "float32", 0))
+    half = load(str(folder), choose_device(place, "bfloat16", 0))
     side = min(full.info.native, SIDE)
     pipeline = pipeline_class.from_pretrained(folder, dtype=torch.bfloat16).to(place)
     own, theirs = [], []
     for seed in SEEDS:
-        wish = request(sampler=sampler, steps=8, count=1, width=side, height=side, seed=seed)
-        truth = ours(full, wish)
+        wanted = request(sampler=sampler, steps=8, count=1, width=side, height=side, seed=seed)
+        truth = ours(full, wanted)
         if sampler != "own":
             pipeline = with_sampler(pipeline, full, sampler)
-        own.append(psnr(ours(half, wish), truth))
-        theirs.append(psnr(plain(pipeline, wish), truth))
+        own.append(psnr(ours(half, wanted), truth))
+        theirs.append(psnr(plain(pipeline, wanted), truth))
     assert np.mean(own) >= floor, own
     assert np.mean(own) >= np.mean(theirs) - ROOM, (own, theirs)

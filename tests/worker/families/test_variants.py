@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from bot.catalogue import checkpoint_files, hub_file_selection
-from bot.catalogue.hub_file_selection import NoModel
+from bot.catalogue import checkpoint_files
+from core import hub_files
+from core.hub_files import NoModel
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sd3, make_sdxl
 from tests.worker.checkpoint_variants import fetched, repository, rounded, saved, spelled_as_before, taken_from
-from worker.checkpoint_formats.diffusers_folder import plainly
-from worker.checkpoints.loader import Loaded, load
+from worker.checkpoint_formats.diffusers_folder import with_plain_names
+from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.checkpoints.vae_override import read_vae
-from worker.device import choose
+from worker.device import choose_device
 
-CPU = choose("cpu", "float32", 0)
+CPU = choose_device("cpu", "float32", 0)
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "sd": make,
     "sdxl": make_sdxl,
@@ -33,7 +34,7 @@ class Model:
     """A checkpoint under plain names, and the worker's word. The folder has a dot in its name, as FLUX.1's."""
 
     folder: Path
-    loaded: Loaded
+    loaded: LoadedCheckpoint
 
 
 @pytest.fixture(scope="module", params=MAKERS)
@@ -49,17 +50,17 @@ both_ways = pytest.mark.parametrize("model", ["sd", "any"], indirect=True)
 
 
 def chosen(source: Path) -> tuple[str, ...]:
-    return hub_file_selection.folder(repository(source), json.loads((source / "model_index.json").read_text()))
+    return hub_files.folder(repository(source), json.loads((source / "model_index.json").read_text()))
 
 
-def opened(source: Path, home: Path) -> Loaded:
+def opened(source: Path, home: Path) -> LoadedCheckpoint:
     """What the worker makes of the files that `models add` would fetch from there."""
     folder = fetched(source, chosen(source), home)
     assert checkpoint_files.problems(folder) == []
     return load(str(folder), CPU)
 
 
-def assert_same(one: Loaded, other: Loaded) -> None:
+def assert_same(one: LoadedCheckpoint, other: LoadedCheckpoint) -> None:
     assert one.family.parts.keys() == other.family.parts.keys()
     for name, part in one.family.parts.items():
         theirs = other.family.parts[name].state_dict()
@@ -135,11 +136,11 @@ def test_half_of_a_set_of_shards_gives_way_to_a_whole_one(model: Model, tmp_path
 
 @both_ways
 def test_a_folder_of_plain_names_is_opened_where_it_lies(model: Model, tmp_path: Path) -> None:
-    with plainly(model.folder) as shown:
+    with with_plain_names(model.folder) as shown:
         assert shown == model.folder
     half = saved(model.folder, tmp_path / "half", "fp16")
     before = sorted(half.rglob("*"))
-    with plainly(half) as shown:
+    with with_plain_names(half) as shown:
         assert shown != half
         assert (shown / "vae" / "diffusion_pytorch_model.safetensors").exists()
     assert not shown.exists()
@@ -169,7 +170,7 @@ def test_a_pipeline_opens_without_the_parts_that_nobody_draws_with(tmp_path: Pat
     ],
 )
 def test_what_no_worker_could_open_is_not_fetched(files: list[str], told: str) -> None:
-    listed = {f"unet/{name}": hub_file_selection.RemoteFile(size=1) for name in (*files, "config.json")}
-    here = hub_file_selection.Repository(id="owner/name", revision="0", files=listed)
+    listed = {f"unet/{name}": hub_files.RemoteFile(size=1) for name in (*files, "config.json")}
+    here = hub_files.Repository(id="owner/name", revision="0", files=listed)
     with pytest.raises(NoModel, match=told):
-        hub_file_selection.folder(here, {"unet": ["diffusers", "UNet2DConditionModel"]})
+        hub_files.folder(here, {"unet": ["diffusers", "UNet2DConditionModel"]})
