@@ -113,7 +113,7 @@ def test_each_row_has_its_own_scale_and_none_means_nothing(unet: Any, inputs: An
     folder = make_adapter(tmp_path, unet)
     without = unet(latents, TIMES, text).sample
     adapter = installed(unet, folder)
-    assert torch.allclose(unet(latents, TIMES, text).sample, without, atol=1e-5), "no picture, no change"
+    assert torch.allclose(unet(latents, TIMES, text).sample, without, atol=1e-4), "no picture, no change"
     tokens, layers = adapter.tokens(pixels(1)), len(adapter.style_layers)
     rows = [{"image": tokens, "image_scale": torch.full((len(tokens), layers), scale)} for scale in (0.0, 0.5, 1.0)]
     together = unet(latents, TIMES, text, cross_attention_kwargs=ip_adapter_kwargs(stacked(*rows))).sample
@@ -122,8 +122,8 @@ def test_each_row_has_its_own_scale_and_none_means_nothing(unet: Any, inputs: An
         alone = unet(
             latents[here], TIMES[here], text[here], cross_attention_kwargs=ip_adapter_kwargs(stacked(row))
         ).sample
-        assert torch.allclose(together[here], alone, atol=1e-5)
-    assert torch.allclose(together[:1], without[:1], atol=1e-5)
+        assert torch.allclose(together[here], alone, atol=1e-4)
+    assert torch.allclose(together[:1], without[:1], atol=1e-4)
     assert (together[2] - without[2]).abs().mean() > (together[1] - without[1]).abs().mean() / 2 > 0
 
 
