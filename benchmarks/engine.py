@@ -29,14 +29,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from core.events import Done, Event, Failed, OverheadTime, Picture, Progress, Submit
 from core.job import Request
 from worker import samplers
-from worker.checkpoints.catalogue_loader import Opener
-from worker.checkpoints.loader import Loaded, load, locate
-from worker.device import choose, prepare
+from worker.checkpoints.catalogue_loader import CatalogueLoader
+from worker.checkpoints.loader import LoadedCheckpoint, load, locate
+from worker.device import choose_device, configure_torch
 from worker.engine.engine import Engine
-from worker.engine.gpu_meter import Meter
-from worker.engine.loaded_model import Held
-from worker.engine.model_cache import Shelf
-from worker.transport.heartbeat import Pulse
+from worker.engine.gpu_meter import GpuMeter
+from worker.engine.loaded_model import LoadedModel
+from worker.engine.model_cache import ModelCache
+from worker.transport.heartbeat import HeartbeatThread
 from worker.transport.inbox import Inbox, Stop
 
 RATIO_GOAL = 1.05
@@ -80,18 +80,18 @@ class Shared(logging.Handler):
 class Runner:
     """The engine in a thread of its own, as the worker runs it, and what it says with the time of saying."""
 
-    def __init__(self, loaded: Loaded, device: Any, rest: threading.Event | None = None) -> None:
+    def __init__(self, loaded: LoadedCheckpoint, device: Any, idle_event: threading.Event | None = None) -> None:
         self.said: list[tuple[float, Event]] = []
         self._news = threading.Condition()
         self.inbox = Inbox()
-        self.meter = Meter.for_device(device.place)
-        shelf = Shelf(Opener(loaded.info.name, device, load), device, device.memory_mb)
-        shelf.put(Held.of(loaded, device))
-        engine = Engine(shelf, device, self.meter, Pulse(), self._say, self.inbox, rest=rest)
+        self.meter = GpuMeter.for_device(device.torch_device)
+        cache = ModelCache(CatalogueLoader(loaded.info.name, device, load), device, device.memory_mb)
+        cache.add(LoadedModel.of(loaded, device))
+        engine = Engine(cache, device, self.meter, HeartbeatThread(), self._send, self.inbox, idle_event=idle_event)
         self._thread = threading.Thread(target=engine.run, daemon=True)
         self._thread.start()
 
-    def _say(self, event: Event) -> None:
+    def _send(self, event: Event) -> None:
         with self._news:
             self.said.append((time.perf_counter(), event))
             self._news.notify_all()
@@ -198,8 +198,8 @@ def second_job(runner: Runner, request: Request, number: int) -> tuple[float, in
 
 def measure(options: argparse.Namespace) -> tuple[list[Goal], dict[str, Any]]:
     """All numbers: the goals, and what they were made from."""
-    device = choose("cpu", "float32", 0)
-    prepare(device, options.threads)
+    device = choose_device("cpu", "float32", 0)
+    configure_torch(device, options.threads)
     loaded = load(options.model, device)
     info = loaded.info
     side = options.side or info.native
@@ -219,7 +219,7 @@ def measure(options: argparse.Namespace) -> tuple[list[Goal], dict[str, Any]]:
     together = [second_job(runner, request, number) for number in range(options.pairs)]
     runner.stop()
     grid = statistics.median([*ours, whole])
-    house = sum(
+    overhead = sum(
         event.gpu_ms for _, event in runner.said if isinstance(event, OverheadTime) and event.cause == "preview"
     )
     goals = [
@@ -231,7 +231,7 @@ def measure(options: argparse.Namespace) -> tuple[list[Goal], dict[str, Any]]:
         Goal("second job's first preview", max(seen for _, seen in together), "steps", SECOND_STEPS_GOAL),
         Goal("both jobs", statistics.median(t for t, _ in together) / (2 * grid), "times two grids", TOGETHER_GOAL),
         Goal("steps with rows of both", len(shared.lines) / options.pairs, "a pair", 1, at_least=True),
-        Goal("previews", house / runner.meter.busy_ms, "of the device's time", PREVIEW_COST_GOAL),
+        Goal("previews", overhead / runner.meter.busy_ms, "of the device's time", PREVIEW_COST_GOAL),
     ]
     about = {
         "model": info.name, "digest": info.digest, "side": side, "steps": request.steps, "sampler": request.sampler,

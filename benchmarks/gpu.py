@@ -23,8 +23,8 @@ import torch
 
 from benchmarks._gpu import building, ours, plain, reporting
 from benchmarks._gpu.configs import SUBJECTS, Subject, subject
-from worker.checkpoint_formats.kinds import CannotLoad
-from worker.device import Device, choose, prepare
+from worker.device import Device, choose_device, configure_torch
+from worker.errors import CannotLoad
 
 PREVIEWS_GOAL = 0.02  # of the device's time
 SLOWER_GOAL = 1.0  # of diffusers at its best
@@ -36,7 +36,7 @@ PRODUCT, SMALL_PRODUCT = 8192, 512
 def tflops(device: Device, small: bool) -> float:
     """Of a large product in the device's precision, in 10¹² operations a second."""
     side = SMALL_PRODUCT if small else PRODUCT
-    left, right = (torch.randn(side, side, device=device.place).to(device.dtype) for _ in range(2))
+    left, right = (torch.randn(side, side, device=device.torch_device).to(device.dtype) for _ in range(2))
     runs = 2 if small else 20
     for _ in range(3):
         left @ right
@@ -50,15 +50,15 @@ def tflops(device: Device, small: bool) -> float:
 
 def wait(device: Device) -> None:
     """Until the device has done all that was ordered."""
-    if device.place.type == "cuda":
-        torch.cuda.synchronize(device.place)
+    if device.torch_device.type == "cuda":
+        torch.cuda.synchronize(device.torch_device)
 
 
 class Peak:
     """The most memory that torch held since it was last asked, in MB; nothing on a CPU."""
 
     def __init__(self, device: Device) -> None:
-        self._cuda = device.place.type == "cuda"
+        self._cuda = device.torch_device.type == "cuda"
         self.take()
 
     def take(self) -> int | None:
@@ -77,14 +77,14 @@ def measure(options: argparse.Namespace, device: Device, small: bool, began: flo
     deadline = began + options.minutes * 60
     capped = bool(options.cap_gb)
     # What does not fit as a whole must not be built on the device.
-    parts = building.parts_of(what, torch.device("cpu") if capped else device.place, device.dtype)
+    parts = building.parts_of(what, torch.device("cpu") if capped else device.torch_device, device.dtype)
     found: dict[str, Any] = {}
     peak, peaks = Peak(device), {}
     if not capped:
         pipe = plain.pipeline(what, parts)
         found["eager_s"] = plain.seconds(lambda seed: plain.grid(pipe, what, seed), options.runs)
         peaks["eager_mb"] = peak.take()
-        mode = "" if device.place.type != "cuda" else options.best
+        mode = "" if device.torch_device.type != "cuda" else options.best
         with plain.at_its_best(pipe, what, mode) as best:
             found["best_s"] = plain.seconds(lambda seed: plain.grid(best, what, seed), options.runs, warm=2)
         peaks["best_mb"] = peak.take()
@@ -113,8 +113,8 @@ def run(options: argparse.Namespace) -> int:
     began = time.monotonic()
     gpu = torch.cuda.is_available() and not options.small
     cap_mb = int(options.cap_gb * 1024)
-    device = choose("cuda" if gpu else "cpu", "bfloat16" if gpu else "float32", 0, cap_mb)
-    prepare(device, 0 if gpu else options.threads)
+    device = choose_device("cuda" if gpu else "cpu", "bfloat16" if gpu else "float32", 0, cap_mb)
+    configure_torch(device, 0 if gpu else options.threads)
     what = subject(options.model, small=not gpu)
     try:
         with torch.inference_mode():

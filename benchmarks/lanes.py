@@ -1,10 +1,11 @@
 """What the lanes promise, with Postcard at work on the CPU: `python -m benchmarks.lanes [--small] [--pairs N] …`.
 
-The real scheduler, storage, door and worker process, without Discord. Four questions: how long a fast grid takes while
-relax work saturates the worker (first come, first served beside it); what the pauses cost in throughput; how alike ten
-members are served who all wait; whether relax gets its share under endless fast load. The bot is restarted in the
-middle of the last two, without warning, and the first is asked again after that. Prints a table, then one line of JSON;
-exits with 1 when a goal is missed. Run it on a quiet machine: on a CPU the time of a step is the wall's.
+The real scheduler, storage, worker server and worker process, without Discord. Four questions: how long a fast grid
+takes while relax work saturates the worker (first come, first served beside it); what the pauses cost in throughput;
+how alike ten members are served who all wait; whether relax gets its share under endless fast load. The bot is
+restarted in the middle of the last two, without warning, and the first is asked again after that. Prints a table, then
+one line of JSON; exits with 1 when a goal is missed. Run it on a quiet machine: on a CPU the time of a step is the
+wall's.
 """
 
 import argparse
@@ -75,8 +76,8 @@ class Goal:
 
 
 @dataclass
-class Office:
-    """A bot without a surface, and all that was heard of its jobs, over several lives."""
+class MeasuredBot:
+    """A bot without a surface, and all that was heard of its jobs, over several runs."""
 
     folder: Path
     size: Size
@@ -88,7 +89,7 @@ class Office:
     parts: Parts | None = None
 
     @asynccontextmanager
-    async def life(self, *, warm: bool = True) -> AsyncIterator[None]:
+    async def run(self, *, warm: bool = True) -> AsyncIterator[None]:
         """From a start of the bot, with its worker warm, to a stop without warning.
 
         Not `warm`: those who waited before go on waiting, and nobody else comes in between.
@@ -167,7 +168,7 @@ class Office:
         services = self.parts.services
         for job in await services.jobs.live():
             await services.scheduler.cancel(job.id)
-        while await services.jobs.live():  # noqa: ASYNC110  their rows say it, whoever asked for them in which life
+        while await services.jobs.live():  # noqa: ASYNC110  their rows say it, whoever asked for them in which run
             await asyncio.sleep(0.02)
 
     async def keep(self, user: str, lane: Lane, waiting: int) -> None:
@@ -209,118 +210,118 @@ def config(folder: Path) -> Config:
 # --- the four questions --------------------------------------------------------------------------------------------
 
 
-async def latency(office: Office, found: dict[str, list[float]]) -> None:
+async def latency(bot: MeasuredBot, found: dict[str, list[float]]) -> None:
     """Rounds of three: a fast grid alone, one beside relax work without end, one behind as much in its own lane."""
-    for number in range(office.size.rounds):
-        found["idle"].append(await office.seconds_of("fast", Lane.FAST))
+    for number in range(bot.size.rounds):
+        found["idle"].append(await bot.seconds_of("fast", Lane.FAST))
         for name, lane, user in (("beside relax", Lane.FAST, "slow"), ("in line", Lane.RELAX, "fast")):
-            first, *_ = [await office.ask(user, Lane.RELAX) for _ in range(office.size.behind)]
-            steps = 1 + number % max(1, office.size.steps - 1)
-            await office.until(lambda first=first, steps=steps: office.running.get(first.id, 0) >= steps)
-            found[name].append(await office.seconds_of("fast", lane))
-            await office.clear()
+            first, *_ = [await bot.ask(user, Lane.RELAX) for _ in range(bot.size.behind)]
+            steps = 1 + number % max(1, bot.size.steps - 1)
+            await bot.until(lambda first=first, steps=steps: bot.running.get(first.id, 0) >= steps)
+            found[name].append(await bot.seconds_of("fast", lane))
+            await bot.clear()
 
 
-async def makespan(office: Office, lane: Lane) -> tuple[float, float]:
+async def makespan(bot: MeasuredBot, lane: Lane) -> tuple[float, float]:
     """Twelve grids; every third comes later than the others, and in this lane. Seconds, and how many were idle."""
-    before = set(office.ended)
+    before = set(bot.ended)
     began = time.monotonic()
     for _ in range(8):
-        await office.ask("slow", Lane.RELAX)
+        await bot.ask("slow", Lane.RELAX)
     for done in (1, 3, 5, 7):
-        await office.until(lambda done=done: len(office.ended) >= len(before) + done)
-        await office.ask("fast", lane)
-    await office.until(lambda: len(office.ended) >= len(before) + 12)
-    mine = [end for job, end in office.ended.items() if job not in before]
+        await bot.until(lambda done=done: len(bot.ended) >= len(before) + done)
+        await bot.ask("fast", lane)
+    await bot.until(lambda: len(bot.ended) >= len(before) + 12)
+    mine = [end for job, end in bot.ended.items() if job not in before]
     seconds = max(at for at, _ in mine) - began
     return seconds, seconds - sum(job.gpu_ms or 0 for _, job in mine) / 1000
 
 
-async def throughput(office: Office, pairs: int) -> tuple[list[float], dict[Lane, list[float]]]:
+async def throughput(bot: MeasuredBot, pairs: int) -> tuple[list[float], dict[Lane, list[float]]]:
     """How many times as quickly the same grids are done with pauses as without, in interleaved pairs; and the part of
     the time that the device idled with (fast) and without (relax)."""
     ratios, idle = [], {Lane.FAST: list[float](), Lane.RELAX: list[float]()}
     for number in range(pairs):
         took = {}
         for lane in (Lane.FAST, Lane.RELAX) if number % 2 else (Lane.RELAX, Lane.FAST):
-            took[lane], idled = await makespan(office, lane)
+            took[lane], idled = await makespan(bot, lane)
             idle[lane].append(idled / took[lane])
         ratios.append(took[Lane.RELAX] / took[Lane.FAST])
     return ratios, idle
 
 
-async def under_load(office: Office, ask: Callable[[], Awaitable[None]], over: Callable[[], bool]) -> float:
+async def under_load(bot: MeasuredBot, ask: Callable[[], Awaitable[None]], over: Callable[[], bool]) -> float:
     """Keeps asking until it is over; the widest gap between two of the members meanwhile, in GPU ms."""
     widest = 0.0
     while not over():
         await ask()
         await asyncio.sleep(0.05)
-        spent = office.spent(lambda job: job.user)
+        spent = bot.spent(lambda job: job.user)
         widest = max(widest, max(spent[name] for name in MEMBERS) - min(spent[name] for name in MEMBERS))
     return widest
 
 
-def grids_of(office: Office, users: Sequence[str]) -> list[int]:
+def grids_of(bot: MeasuredBot, users: Sequence[str]) -> list[int]:
     """What each finished grid of these members cost, in GPU ms."""
-    return [job.gpu_ms or 0 for _, job in office.ended.values() if job.user in users and job.state is State.DONE]
+    return [job.gpu_ms or 0 for _, job in bot.ended.values() if job.user in users and job.state is State.DONE]
 
 
-async def members(office: Office) -> float:
+async def members(bot: MeasuredBot) -> float:
     """Ten members who all wait, until so many grids of each, on average, are done; the widest gap in GPU ms."""
 
     async def ask() -> None:
         for name in MEMBERS:
-            await office.keep(name, Lane.FAST, 2)
+            await bot.keep(name, Lane.FAST, 2)
 
-    assert office.parts is not None
-    scheduler = office.parts.services.scheduler
+    assert bot.parts is not None
+    scheduler = bot.parts.services.scheduler
     await scheduler.pause()  # until all of them wait
     await ask()
     await scheduler.resume()
-    enough = len(grids_of(office, MEMBERS)) + office.size.each * len(MEMBERS)
-    return await under_load(office, ask, lambda: len(grids_of(office, MEMBERS)) >= enough)
+    enough = len(grids_of(bot, MEMBERS)) + bot.size.each * len(MEMBERS)
+    return await under_load(bot, ask, lambda: len(grids_of(bot, MEMBERS)) >= enough)
 
 
-async def share(office: Office) -> float:
+async def share(bot: MeasuredBot) -> float:
     """Relax's part of the GPU time that both lanes got, under endless load of both."""
 
     async def ask() -> None:
         for name, lane in (("ann", Lane.FAST), ("bob", Lane.FAST), ("carl", Lane.RELAX)):
-            await office.keep(name, lane, 3)
+            await bot.keep(name, lane, 3)
 
     await ask()
-    await office.until(lambda: any(office.jobs[job].lane is Lane.RELAX for job in office.running if job in office.jobs))
-    before, until = office.spent(lambda job: job.lane), time.monotonic() + office.size.share_seconds
-    await under_load(office, ask, lambda: time.monotonic() > until)
-    spent = office.spent(lambda job: job.lane) - before
+    await bot.until(lambda: any(bot.jobs[job].lane is Lane.RELAX for job in bot.running if job in bot.jobs))
+    before, until = bot.spent(lambda job: job.lane), time.monotonic() + bot.size.share_seconds
+    await under_load(bot, ask, lambda: time.monotonic() > until)
+    spent = bot.spent(lambda job: job.lane) - before
     return spent[Lane.RELAX] / spent.total()
 
 
 async def measure(size: Size) -> tuple[list[Goal], dict[str, object]]:
-    """All of it, in three lives of the bot."""
+    """All of it, in three runs of the bot."""
     found: dict[str, list[float]] = {"idle": [], "beside relax": [], "in line": []}
     again: dict[str, list[float]] = {name: [] for name in found}
     with tempfile.TemporaryDirectory(prefix="darkroom-", ignore_cleanup_errors=True) as folder:
-        office = Office(Path(folder), size)
-        async with office.life():
-            await latency(office, found)
-            throughputs = [await throughput(office, size.pairs - size.pairs // 2)]
-            gap = await members(office)
-        async with office.life(warm=False):
-            gap = max(gap, await members(office))
-            await office.clear()
-            shares = [await share(office)]
-        async with office.life():
-            shares.append(await share(office))
-            await office.clear()
-            await latency(office, again)
-            throughputs.append(await throughput(office, size.pairs // 2))
+        bot = MeasuredBot(Path(folder), size)
+        async with bot.run():
+            await latency(bot, found)
+            throughputs = [await throughput(bot, size.pairs - size.pairs // 2)]
+            gap = await members(bot)
+        async with bot.run(warm=False):
+            gap = max(gap, await members(bot))
+            await bot.clear()
+            shares = [await share(bot)]
+        async with bot.run():
+            shares.append(await share(bot))
+            await bot.clear()
+            await latency(bot, again)
+            throughputs.append(await throughput(bot, size.pairs // 2))
     ratios = [ratio for found, _ in throughputs for ratio in found]
     idle = {
         lane: [part for _, parts in throughputs for part in parts.get(lane, ())] for lane in (Lane.FAST, Lane.RELAX)
     }
-    service = office.spent(lambda job: job.user)
-    grid = statistics.median(grids_of(office, MEMBERS))
+    service = bot.spent(lambda job: job.user)
+    grid = statistics.median(grids_of(bot, MEMBERS))
     goals = [
         *_latencies("", found), *_latencies(" after the restart", again),
         Goal("throughput with pauses, against without", statistics.median(ratios), THROUGHPUT_GOAL, at_least=True),
@@ -364,8 +365,8 @@ def chosen(arguments: Sequence[str]) -> Size:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lanes", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--small", action="store_true", help="does it run at all?")
     parser.add_argument("--pairs", type=int, default=7, help="interleaved pairs of the throughput")
-    parser.add_argument("--rounds", type=int, default=5, help="fast grids of each kind, in each of two lives")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of endless load, in each of two lives")
+    parser.add_argument("--rounds", type=int, default=5, help="fast grids of each kind, in each of two runs")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of endless load, in each of two runs")
     parser.add_argument("--side", type=int, default=128, help="pixels")
     parser.add_argument("--steps", type=int, default=16)
     options = parser.parse_args(arguments)

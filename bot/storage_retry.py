@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from core.backoff import backoff_seconds
 from core.errors import DiskFull
 
 log = logging.getLogger(__name__)
@@ -19,11 +20,12 @@ T = TypeVar("T")
 
 async def until_stored(work: Callable[[], Awaitable[T]], what: str, *, job: str | None = None) -> T:
     """The result of `work`, however often it takes. Only for statements that are guarded, so that twice is once."""
-    wait = FIRST_WAIT_SECONDS
+    failures = 0
     while True:
         try:
             return await work()
         except PASSING as error:
+            failures += 1
+            wait = backoff_seconds(failures, first=FIRST_WAIT_SECONDS, longest=LONGEST_WAIT_SECONDS)
             log.error("Could not %s (%s). The next try is in %.1f s.", what, error, wait, extra={"job": job})
             await asyncio.sleep(wait)
-            wait = min(LONGEST_WAIT_SECONDS, wait * 2)

@@ -60,7 +60,7 @@ def _parameter_pages() -> list[Page]:
     """All parameters on as many pages as they need."""
     entries = []
     for parameter in PARAMETERS:
-        takes = f" · {parameter.reader.shown()}" if parameter.reader else ""
+        takes = f" · {parameter.parser.shown()}" if parameter.parser else ""
         entries.append(f"`{parameter.example}` {parameter.help}\n-# default {parameter.default}{takes}")
     known = ", ".join(f"`--{name}`" for name in ("weird", "v", "style") if name in IGNORED)
     entries.append(f"Known from Midjourney and passed over here: {known} and a few more.")

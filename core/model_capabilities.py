@@ -26,7 +26,7 @@ _BY_FAMILY: Mapping[str, frozenset[Capability]] = {
     "any": frozenset({Capability.PREVIEW}),
 }
 _ROLES = {Role.PROMPT: Capability.IMAGE_PROMPT, Role.STYLE: Capability.STYLE, Role.CHARACTER: Capability.CHARACTER}
-#: What cannot be done, and what would do, for each edit; `{model}` is the model's name.
+#: What cannot be done, and what would do, for each capability; `{model}` is the model's name.
 _SENTENCES: Mapping[Capability, tuple[str, str]] = {
     Capability.VARIATION: ("{model} cannot start from a picture", "🔄 makes new ones from the words"),
     Capability.INPAINT: ("{model} cannot change a part of a picture", "Ask for a new one with other words"),
@@ -53,7 +53,7 @@ _SENTENCES: Mapping[Capability, tuple[str, str]] = {
 def capabilities(model: Model) -> frozenset[Capability]:
     """What the model can do, as far as is known."""
     if model.edits:
-        return frozenset(edit for edit in Capability if edit.value in model.edits)
+        return frozenset(capability for capability in Capability if capability.value in model.edits)
     found = set(_BY_FAMILY.get(model.family, _BY_FAMILY["any"]))
     if model.adapter and Capability.TILE in found:  # adapters are read for UNets, and those can tile
         found |= {Capability.IMAGE_PROMPT, Capability.STYLE, Capability.CHARACTER}
@@ -77,7 +77,7 @@ def needed_capabilities(request: Request, kind: Kind = Kind.GRID) -> tuple[Capab
         Capability.OUTPAINT: request.canvas is not None,
         Capability.INPAINT: request.canvas is None and any(one.role is Role.MASK for one in request.inputs),
         Capability.VARIATION: kind is Kind.VARIATION and request.strength < 1.0,
-        **{edit: any(one.role is role for one in request.inputs) for role, edit in _ROLES.items()},
+        **{capability: any(one.role is role for one in request.inputs) for role, capability in _ROLES.items()},
         Capability.TILE: request.tile,
         Capability.LORA: bool(request.loras),
         Capability.NEGATIVE: bool(request.negative),
@@ -85,7 +85,7 @@ def needed_capabilities(request: Request, kind: Kind = Kind.GRID) -> tuple[Capab
         Capability.STOP: request.stop < 100,
         Capability.CHAOS: request.chaos > 0,
     }
-    return tuple(edit for edit, wanted in asked.items() if wanted)
+    return tuple(capability for capability, wanted in asked.items() if wanted)
 
 
 def _weighted(prompt: str) -> bool:
@@ -95,10 +95,10 @@ def _weighted(prompt: str) -> bool:
         return True  # weights that cannot be; whoever reads the prompt says so
 
 
-def sentence(edit: Capability, model: Model, others: Iterable[Model] = ()) -> str:
+def sentence(capability: Capability, model: Model, others: Iterable[Model] = ()) -> str:
     """What the model lacks and what would do; names one of `others` that can."""
-    lacks, instead = _SENTENCES[edit]
-    able = next((other.name for other in others if edit in capabilities(other)), None)
+    lacks, instead = _SENTENCES[capability]
+    able = next((other.name for other in others if capability in capabilities(other)), None)
     choose = f", or choose a model that can: `--model {able}`" if able else ""
     return f"{lacks.format(model=f'`{model.name}`')}. {instead}{choose}."
 
@@ -110,7 +110,7 @@ def missing_capability(
     can = capabilities(model)
     if Capability.VARIATION in can and kind is Kind.GRID and len(request.inputs) == 1:
         can |= {Capability.IMAGE_PROMPT}  # one picture alone is where the new one starts, also without an adapter
-    for edit in needed_capabilities(request, kind):
-        if edit not in can:
-            return edit, sentence(edit, model, others)
+    for capability in needed_capabilities(request, kind):
+        if capability not in can:
+            return capability, sentence(capability, model, others)
     return None

@@ -1,4 +1,4 @@
-"""How the value behind a parameter reads, and how what is allowed is said. Pure; knows no parameter by name."""
+"""How the value behind a parameter is parsed, and how what is allowed is said. Pure; knows no parameter by name."""
 
 import math
 import re
@@ -10,9 +10,9 @@ from core.job import Lora
 
 
 class ValueParser(Protocol):
-    """Reads one value."""
+    """Parses one value, and says what is allowed."""
 
-    def read(self, text: str) -> Any:
+    def parse(self, text: str) -> Any:
         """The value. Raises ValueError when it is none of the allowed ones."""
 
     def shown(self) -> str:
@@ -26,7 +26,7 @@ class Whole:
     low: int
     high: int
 
-    def read(self, text: str) -> int:
+    def parse(self, text: str) -> int:
         """Digits only, so that `1e3`, `٣` and `1_000` are refused."""
         if not re.fullmatch(r"[0-9]{1,12}", text) or not self.low <= int(text) <= self.high:
             raise ValueError(text)
@@ -43,7 +43,7 @@ class Number:
     low: float
     high: float
 
-    def read(self, text: str) -> float:
+    def parse(self, text: str) -> float:
         """Plain decimals only."""
         if not re.fullmatch(r"[0-9]{0,6}(?:[.,][0-9]{1,6})?", text) or not text:
             raise ValueError(text)
@@ -62,7 +62,7 @@ class Ratio:
 
     longest: float
 
-    def read(self, text: str) -> tuple[float, float]:
+    def parse(self, text: str) -> tuple[float, float]:
         """`16:9`, `16x9` and `16/9` are the same."""
         match = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)[:x/]([0-9]{1,5}(?:\.[0-9]{1,3})?)", text.lower())
         if match is None:
@@ -82,7 +82,7 @@ class OneOf:
 
     words: tuple[str, ...]
 
-    def read(self, text: str) -> str:
+    def parse(self, text: str) -> str:
         """Spellings that mean the same are taken: `Euler-A`, `DPM++_2M`."""
         plain = text.lower().replace("-", "_").replace("+", "p")
         if plain not in self.words:
@@ -99,7 +99,7 @@ class Words:
 
     longest: int
 
-    def read(self, text: str) -> str:
+    def parse(self, text: str) -> str:
         """The words with single spaces."""
         plain = ", ".join(part for raw in text.split(",") if (part := " ".join(raw.split())))
         if not plain or len(plain) > self.longest:
@@ -116,7 +116,7 @@ class Name:
 
     of: str  # what is named: "a model"
 
-    def read(self, text: str) -> str:
+    def parse(self, text: str) -> str:
         """As names are written here. Whether there is one is not known here."""
         if not text:
             raise ValueError(text)
@@ -132,7 +132,7 @@ class NameAndWeight:
 
     most: float
 
-    def read(self, text: str) -> Lora:
+    def parse(self, text: str) -> Lora:
         """The decimal sign is a point or a comma, the sign a plain hyphen."""
         match = re.fullmatch(r"(?P<name>[^:]+)(?::(?P<weight>-?[0-9]{0,3}(?:[.,][0-9]{1,6})?))?", text)
         if match is None or match["weight"] in ("", "-"):

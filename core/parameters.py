@@ -1,6 +1,6 @@
 """The one table of what may stand behind `--`: it makes the parser, the help and the documentation.
 
-Pure. Does not know what a request does with a value; how one reads stands in parameter_parsers.py.
+Pure. Does not know what a request does with a value; how one is parsed stands in parameter_parsers.py.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Parameter:
     name: str
     aliases: tuple[str, ...] = ()
     takes: Takes = Takes.ONE
-    reader: ValueParser | None = None  # None for flags
+    parser: ValueParser | None = None  # None for flags
     most: int = 1  # how often it may be said; of words that add up, any number
     default: str
     example: str
@@ -44,7 +44,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name="ar",
         aliases=("aspect", "ratio"),
-        reader=Ratio(4),
+        parser=Ratio(4),
         default="1:1",
         example="--ar 16:9",
         help="Width to height.",
@@ -53,14 +53,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="no",
         aliases=("negative",),
         takes=Takes.ALL,
-        reader=Words(500),
+        parser=Words(500),
         default="nothing",
         example="--no people, text",
         help="What should not be in the picture.",
     ),
     Parameter(
         name="seed",
-        reader=Whole(0, MAX_SEED),
+        parser=Whole(0, MAX_SEED),
         default="random",
         example="--seed 7",
         help="The same seed and settings make the same picture.",
@@ -68,14 +68,14 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name="count",
         aliases=("pictures",),
-        reader=Whole(1, MAX_COUNT),
+        parser=Whole(1, MAX_COUNT),
         default="4",
         example="--count 1",
         help="How many pictures.",
     ),
     Parameter(
         name="steps",
-        reader=Whole(1, MAX_STEPS),
+        parser=Whole(1, MAX_STEPS),
         default="the model's own",
         example="--steps 30",
         help="More steps take longer and are often finer.",
@@ -83,7 +83,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name="quality",
         aliases=("q",),
-        reader=Number(0.25, 4),
+        parser=Number(0.25, 4),
         default="1",
         example="--quality 2",
         help="Multiplies the steps: 0.5 is a sketch, 2 takes twice the time.",
@@ -91,35 +91,35 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name="cfg",
         aliases=("guidance", "scale"),
-        reader=Number(1, 30),
+        parser=Number(1, 30),
         default="the model's own",
         example="--cfg 6.5",
         help="How closely the prompt is followed.",
     ),
     Parameter(
         name="sampler",
-        reader=OneOf(tuple(SAMPLERS)),
+        parser=OneOf(tuple(SAMPLERS)),
         default="the model's own",
         example="--sampler dpmpp_2m",
         help="How noise becomes a picture.",
     ),
     Parameter(
         name="stop",
-        reader=Whole(10, 100),
+        parser=Whole(10, 100),
         default="100",
         example="--stop 60",
         help="Ends early, at this per cent: softer shapes for less time.",
     ),
     Parameter(
         name="model",
-        reader=Name("a model"),
+        parser=Name("a model"),
         default="the server's own",
         example="--model postcard",
         help="Which model draws it; `/info` names them.",
     ),
     Parameter(
         name="lora",
-        reader=NameAndWeight(MAX_LORA_WEIGHT),
+        parser=NameAndWeight(MAX_LORA_WEIGHT),
         most=MAX_LORAS,
         default="none",
         example="--lora ink:0.8",
@@ -128,7 +128,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name="chaos",
         aliases=("c",),
-        reader=Whole(0, 100),
+        parser=Whole(0, 100),
         default="0",
         example="--chaos 30",
         help="How far the pictures of one grid lie apart.",
@@ -136,7 +136,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name="stylize",
         aliases=("s",),
-        reader=Whole(0, 1000),
+        parser=Whole(0, 1000),
         default="100",
         example="--stylize 250",
         help="How much of the model's house style comes in, where it has one.",
@@ -203,6 +203,6 @@ def table() -> str:
     rows = ["| parameter | takes | default | |", "|---|---|---|---|"]
     for parameter in PARAMETERS:
         names = ", ".join(f"`--{name}`" for name in (parameter.name, *parameter.aliases))
-        takes = parameter.reader.shown() if parameter.reader else "–"
+        takes = parameter.parser.shown() if parameter.parser else "–"
         rows.append(f"| {names} | {takes} | {parameter.default} | {parameter.help} |")
     return "\n".join(rows) + "\n"

@@ -161,14 +161,14 @@ def _take(text: str, piece: _Piece, parameter: Parameter, given: dict[str, tuple
     if before is not None and parameter.takes is not Takes.ALL:  # words add up
         _refuse_too_often(text, piece, parameter, before)
     value = _rest(text, piece, parameter.takes)
-    if parameter.reader is None:
+    if parameter.parser is None:
         given[parameter.name] = (True, piece)
         return
     try:
         if parameter.most > 1:
-            given[parameter.name] = ((*(before or ()), (parameter.reader.read(value), piece)), piece)
+            given[parameter.name] = ((*(before or ()), (parameter.parser.parse(value), piece)), piece)
         else:
-            given[parameter.name] = (parameter.reader.read(f"{before}, {value}" if before else value), piece)
+            given[parameter.name] = (parameter.parser.parse(f"{before}, {value}" if before else value), piece)
     except ValueError:
         raise _wrong_value(text, piece, parameter, value) from None
 
@@ -196,11 +196,11 @@ def _rest(text: str, piece: _Piece, takes: Takes) -> str:
 
 
 def _wrong_value(text: str, piece: _Piece, parameter: Parameter, value: str) -> PromptError:
-    assert parameter.reader is not None
-    takes = f"{quoted('--' + parameter.name)} takes {parameter.reader.shown()}"
+    assert parameter.parser is not None
+    takes = f"{quoted('--' + parameter.name)} takes {parameter.parser.shown()}"
     if not value:
         return _error(f"{takes}; here it has no value.", text, piece.dashed, piece.start)
-    near = nearest(value, parameter.reader.words) if isinstance(parameter.reader, OneOf) else None
+    near = nearest(value, parameter.parser.words) if isinstance(parameter.parser, OneOf) else None
     hint = f" Did you mean {quoted(near)}?" if near else ""
     return _error(f"{takes}, not {quoted(value)}.{hint}", text, value, piece.value_start)
 
@@ -297,8 +297,8 @@ def _refuse_lacking(
     """Raises PromptError for what the model cannot do, at the word that asks for it."""
     found = missing_capability(request, model, others=choices.models.values())
     if found is not None:
-        edit, sentence = found
-        piece = given[_ASKED_BY[edit]][1] if _ASKED_BY.get(edit) in given else None
+        capability, sentence = found
+        piece = given[_ASKED_BY[capability]][1] if _ASKED_BY.get(capability) in given else None
         raise _error(sentence, text, piece.dashed if piece else "", piece.start if piece else 0)
 
 

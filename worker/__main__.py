@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from core.errors import ConfigError
 from worker.settings import read
 
-#: From sysexits.h: a worker that can never work as it is configured need not be started again as it is.
-EX_CONFIG = 78
-
 
 def main(arguments: Sequence[str]) -> int:
     """The exit code."""
@@ -30,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
         return serve(settings)
     except ConfigError as error:
         print(error.sentence, file=sys.stderr)
-        return EX_CONFIG
+        return os.EX_CONFIG  # it can never work as it is configured, and need not be started again as it is
 
 
 if __name__ == "__main__":

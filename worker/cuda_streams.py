@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-class Copy(Protocol):
+class HostCopy(Protocol):
     """A tensor on its way to the host."""
 
     def done(self) -> bool:
@@ -21,53 +21,49 @@ class Copy(Protocol):
         """The tensor there; blocks the calling thread until it is."""
 
 
-class Lane(Protocol):
-    """A second line of work on a device."""
+class SideStream(Protocol):
+    """Where work is ordered beside the loop's own, on the same device."""
 
     @contextmanager
     def entered(self) -> Iterator[None]:
         """What is computed in the block comes after all that the loop has ordered, and holds up nothing of it."""
 
-    def to_host(self, tensor: Tensor) -> Copy:
+    def to_host(self, tensor: Tensor) -> HostCopy:
         """Begins to copy; called where the tensor was made."""
 
 
-class There:
+class FinishedCopy:
     """A copy that is done."""
 
     def __init__(self, tensor: Tensor) -> None:
         self._tensor = tensor
 
     def done(self) -> bool:
-        """It is."""
         return True
 
     def wait(self) -> Tensor:
-        """At once."""
         return self._tensor
 
 
-class PlainLane:
-    """No second line: work is done in turn."""
+class SameStream:
+    """The loop's own stream: work is done in turn."""
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """At once."""
         yield
 
-    def to_host(self, tensor: Tensor) -> Copy:
-        """At once."""
-        return There(tensor.cpu())
+    def to_host(self, tensor: Tensor) -> HostCopy:
+        return FinishedCopy(tensor.cpu())
 
 
-class _Coming:
+class _PendingCopy:
     """A copy into pinned memory, with the event that ends it."""
 
     def __init__(self, source: Tensor, target: Tensor, event: Any) -> None:
         self._source, self._target, self._event = source, target, event
 
     def done(self) -> bool:
-        """As the device says."""
+        """True once the device has passed the event."""
         return bool(self._event.query())
 
     def wait(self) -> Tensor:
@@ -76,8 +72,8 @@ class _Coming:
         return self._target
 
 
-class CudaLane:
-    """A stream of its own."""
+class CudaSideStream:
+    """A second CUDA stream."""
 
     def __init__(self, device: torch.device) -> None:
         cuda: Any = torch.cuda
@@ -86,30 +82,29 @@ class CudaLane:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Tensors that the loop made may be used inside once `borrow` has named them."""
+        """Tensors that the loop made may be used inside once `record_stream` has named them."""
         self._stream.wait_stream(self._cuda.current_stream(self._device))
         with self._cuda.stream(self._stream):
             yield
 
-    def to_host(self, tensor: Tensor) -> Copy:
-        """On the stream that is current."""
+    def to_host(self, tensor: Tensor) -> HostCopy:
+        """Begins to copy on the stream that is current."""
         target = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         target.copy_(tensor, non_blocking=True)
         event = self._cuda.Event()
         event.record()
-        return _Coming(tensor, target, event)
+        return _PendingCopy(tensor, target, event)
 
 
-#: Work is done in turn, where memory or the device leaves no other way.
-IN_TURN = PlainLane()
+#: Where memory or the device allows no work beside the loop's.
+SAME_STREAM = SameStream()
 
 
-def lane(device: torch.device) -> Lane:
-    """For a device."""
-    return CudaLane(device) if device.type == "cuda" else IN_TURN
+def side_stream(device: torch.device) -> SideStream:
+    return CudaSideStream(device) if device.type == "cuda" else SAME_STREAM
 
 
-def borrow(tensor: Tensor) -> Tensor:
+def record_stream(tensor: Tensor) -> Tensor:
     """A tensor of the loop's that another stream is about to use: its memory is not given away before that is over."""
     if tensor.device.type == "cuda":
         cuda: Any = torch.cuda

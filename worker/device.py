@@ -14,7 +14,7 @@ from core.errors import ConfigError
 
 _NO_MEMORY = re.compile(r"not enough memory|can't allocate memory|out of memory|failed to allocate", re.IGNORECASE)
 #: Less than CUDA itself takes, with the smallest model.
-LEAST_MB = 1024
+MIN_MB = 1024
 #: Of a GPU's memory so much is this process's own without any tensor: what CUDA keeps for it.
 CONTEXT_MB = 450
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -27,7 +27,7 @@ class Device:
     `capped`: the memory is less than the device's own, because somebody said so.
     """
 
-    place: torch.device
+    torch_device: torch.device
     dtype: torch.dtype
     memory_mb: int
     max_rows: int
@@ -40,7 +40,7 @@ class Device:
         return str(self.dtype).removeprefix("torch.")
 
 
-def choose(device: str, dtype: str, rows: int, cap_mb: int = 0) -> Device:
+def choose_device(device: str, dtype: str, rows: int, cap_mb: int = 0) -> Device:
     """The device for the settings' words; `auto` takes CUDA when there is one. Raises ConfigError with the cure.
 
     `cap_mb`: use no more of its memory than this; 0 is all of it.
@@ -53,7 +53,7 @@ def choose(device: str, dtype: str, rows: int, cap_mb: int = 0) -> Device:
         raise ConfigError(f"DARKROOM_DEVICE is {device!r}; it can be auto, cpu, cuda or cuda:N.")
     chosen = _dtype("float32" if dtype == "auto" else dtype)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    found = Device(place=torch.device("cpu"), dtype=chosen, memory_mb=memory, max_rows=rows or 8, name="cpu")
+    found = Device(torch_device=torch.device("cpu"), dtype=chosen, memory_mb=memory, max_rows=rows or 8, name="cpu")
     return _capped(found, cap_mb)
 
 
@@ -61,8 +61,8 @@ def _capped(device: Device, cap_mb: int) -> Device:
     """Raises ConfigError for a cap that no model could live with."""
     if not cap_mb:
         return device
-    if cap_mb < LEAST_MB:
-        raise ConfigError(f"DARKROOM_GPU_MB is {cap_mb}, but no model fits into less than {LEAST_MB}; 0 is no limit.")
+    if cap_mb < MIN_MB:
+        raise ConfigError(f"DARKROOM_GPU_MB is {cap_mb}, but no model fits into less than {MIN_MB}; 0 is no limit.")
     return replace(device, memory_mb=min(cap_mb, device.memory_mb), capped=True)
 
 
@@ -70,16 +70,16 @@ def _cuda(device: str, dtype: str, rows: int, cap_mb: int) -> Device:
     if not torch.cuda.is_available():
         raise ConfigError("No CUDA device answers: check nvidia-smi and the driver, or set DARKROOM_DEVICE=cpu.")
     try:
-        place = torch.device(device)
-        found = torch.cuda.get_device_properties(place)
+        torch_device = torch.device(device)
+        found = torch.cuda.get_device_properties(torch_device)
     except (RuntimeError, AssertionError, ValueError) as error:
         count = torch.cuda.device_count()
         raise ConfigError(f"DARKROOM_DEVICE is {device!r}, but this machine has {count} CUDA device(s).") from error
     best = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     memory = min(found.total_memory >> 20, cap_mb or found.total_memory >> 20)
-    room = rows or (16 if memory > 20_000 else 8 if memory > 9_000 else 4)
+    most = rows or (16 if memory > 20_000 else 8 if memory > 9_000 else 4)
     chosen = _dtype(best if dtype == "auto" else dtype)
-    return Device(place=place, dtype=chosen, memory_mb=memory, max_rows=room, name=found.name)
+    return Device(torch_device=torch_device, dtype=chosen, memory_mb=memory, max_rows=most, name=found.name)
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -88,7 +88,7 @@ def _dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-def prepare(device: Device, threads: int) -> None:
+def configure_torch(device: Device, threads: int) -> None:
     """Sets what holds for the whole process: threads, and the same kernels for the same work every time."""
     if threads:
         torch.set_num_threads(threads)
@@ -96,25 +96,25 @@ def prepare(device: Device, threads: int) -> None:
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = device.dtype != torch.float32
-    if device.capped and device.place.type == "cuda":
-        whole = torch.cuda.get_device_properties(device.place).total_memory >> 20
-        torch.cuda.set_per_process_memory_fraction(device.memory_mb / whole, device.place)
+    if device.capped and device.torch_device.type == "cuda":
+        whole = torch.cuda.get_device_properties(device.torch_device).total_memory >> 20
+        torch.cuda.set_per_process_memory_fraction(device.memory_mb / whole, device.torch_device)
 
 
-def programs_mb(device: Device) -> int:
+def other_programs_mb(device: Device) -> int:
     """MB of its memory that other programs have now; what a cap leaves them anyway is not counted."""
-    if device.place.type != "cuda":
+    if device.torch_device.type != "cuda":
         return 0
-    free, whole = torch.cuda.mem_get_info(device.place)
-    ours = torch.cuda.memory_reserved(device.place)
+    free, whole = torch.cuda.mem_get_info(device.torch_device)
+    ours = torch.cuda.memory_reserved(device.torch_device)
     theirs = (whole - free - ours >> 20) - CONTEXT_MB
     return max(0, theirs - max(0, (whole >> 20) - device.memory_mb))
 
 
-def claim(device: Device) -> None:
+def use_device(device: Device) -> None:
     """For the calling thread: what names no device of its own (events, streams, recordings) is of this one."""
-    if device.place.type == "cuda":
-        torch.cuda.set_device(device.place)
+    if device.torch_device.type == "cuda":
+        torch.cuda.set_device(device.torch_device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -124,27 +124,27 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))
 
 
-def chain(error: BaseException | None) -> Iterator[BaseException]:
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
     """The error, and those that it came from."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def bare(error: Exception) -> Exception:
+def without_traceback(error: Exception) -> Exception:
     """Without its tracebacks: their frames would keep all memory that was in use when it was raised."""
-    for one in chain(error):
+    for one in causes_of(error):
         one.__traceback__ = None
     return error
 
 
-def finish(device: Device) -> None:
-    """Waits for all that was ordered. What is let go afterwards is read by nobody: not by a stream beside the steps."""
-    if device.place.type == "cuda":
-        torch.cuda.synchronize(device.place)
+def synchronize(device: Device) -> None:
+    """Waits for all that was ordered. What is freed afterwards is in nobody's use, not even of a side stream."""
+    if device.torch_device.type == "cuda":
+        torch.cuda.synchronize(device.torch_device)
 
 
 def free_cache(device: Device) -> None:
     """Gives cached blocks back, so that the next, smaller try finds them."""
-    if device.place.type == "cuda":
+    if device.torch_device.type == "cuda":
         torch.cuda.empty_cache()

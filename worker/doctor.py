@@ -31,27 +31,27 @@ def _libraries() -> bool:
 
 def _computes(settings: Settings) -> bool:
     from worker.checkpoints.loader import load
-    from worker.checkpoints.locator import Store
-    from worker.device import choose, prepare, programs_mb
-    from worker.families.smoke_test import try_out
-    from worker.memory.offload_plan import NOTICED_MB, Company
+    from worker.checkpoints.locator import ModelsFolder
+    from worker.device import choose_device, configure_torch, other_programs_mb
+    from worker.engine.loaded_model import smoke_test
+    from worker.memory.offload_plan import MIN_REPORTED_MB, ReservedMemory
 
     try:
-        device = choose(settings.device, settings.dtype, settings.rows, settings.gpu_mb)
-        prepare(device, settings.threads)
+        device = choose_device(settings.device, settings.dtype, settings.rows, settings.gpu_mb)
+        configure_torch(device, settings.threads)
         print(f"ok       device {device.name}: {device.memory_mb} MB, {device.dtype_name}, {device.max_rows} rows")
-        if (others := programs_mb(device)) >= NOTICED_MB:
+        if (others := other_programs_mb(device)) >= MIN_REPORTED_MB:
             print(f"ok       other programs, a running worker among them, hold {others} MB of that; it plans without")
         began = monotonic()
-        company = Company(compiler=settings.compiles_on(device.place.type))
-        store = Store(folder=settings.data / "models", spare_mb=settings.disk_free_mb)
-        loaded = load(settings.model, device, weights=settings.weights, company=company, store=store)
+        reserved = ReservedMemory(compiler=settings.compiles_on(device.torch_device.type))
+        folder = ModelsFolder(path=settings.data / "models", min_free_mb=settings.disk_free_mb)
+        loaded = load(settings.model, device, weights=settings.weights, reserved=reserved, folder=folder)
         print(f"ok       model {loaded.info.name} ({loaded.info.digest}) in {monotonic() - began:.1f} s")
         if loaded.plan.memory_mb:
             print(f"ok       memory {loaded.plan.sentence()}")
         how = f"behind the work, kept in {settings.data}" if loaded.plan.compiles else "nothing"
         print(f"ok       compiling {how}")
-        try_out(loaded.family, loaded.family.native)
+        smoke_test(loaded.family, loaded.family.native)
         print(f"ok       one step and one decode at {loaded.family.native}×{loaded.family.native}")
     except DarkroomError as error:
         print(f"FAILED   {error.sentence}")

@@ -3,7 +3,7 @@
 To add one: write a module with a class of these methods and one line in `worker.checkpoints.components`, which chooses
 it by what the checkpoint's `model_index.json` names (docs/families.md walks through one). The engine gives
 every row its own timestep and text; a family never sees jobs, steps, seeds or samplers. A model that has no family runs
-as a `Whole`: diffusers' own pipeline, one step at a time.
+as a `PipelineModel`: diffusers' own pipeline, one step at a time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,15 @@ from core.job import Request
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
 
 #: What `denoise` needs besides latents and times, by name: one text's have no batch axis, a batch's are stacked. Rows
-#: whose conditions differ in names or shapes cannot share a forward; `Family.even` makes those of one row alike.
+#: whose conditions differ in names or shapes cannot share a forward; `Family.pad_to_longest` makes one row's alike.
 Conditions = Mapping[str, Tensor]
 
 
 class Guidance(StrEnum):
     """How a family follows the prompt more closely."""
 
-    TWICE = "twice"  # classifier-free: a second forward without the prompt, for every row whose guidance is above 1
-    INPUT = "input"  # the model takes the scale as a number: one forward
+    CLASSIFIER_FREE = "twice"  # a second forward without the prompt, for every row whose guidance is above 1
+    EMBEDDED = "input"  # the model takes the scale as a number: one forward
     NONE = "none"
 
 
@@ -38,7 +38,7 @@ class Guidance(StrEnum):
 class Adaptation:
     """What is changed in a model for the rows of one batch: LoRAs as (name, weight), and edges that meet.
 
-    `files`: for each LoRA the state of its file that counts (`loras.states`); none: what is there at the switch.
+    `files`: for each LoRA the state of its file that counts (`lora_switcher.file_states`); none: what is there then.
     """
 
     loras: tuple[tuple[str, float], ...] = ()
@@ -47,7 +47,7 @@ class Adaptation:
 
 
 class Model(Protocol):
-    """A loaded model of either kind: a `Family`, whose rows share forwards, or a `Whole`. Sizes are pixels."""
+    """A loaded model of either kind: a `Family`, whose rows share forwards, or a `PipelineModel`. Sizes are pixels."""
 
     name: str
     device: torch.device
@@ -59,7 +59,7 @@ class Model(Protocol):
     #: (0 … 1) where the model needs it, as those with `rescale_betas_zero_snr` do.
     scheduler: Mapping[str, Any]
     guidance: Guidance
-    edits: tuple[Capability, ...]  # what it can do by itself, without an adapter or another network beside it
+    edits: tuple[Capability, ...]  # what it can do by itself, without an adapter or another companion
     parts: Mapping[str, nn.Module]  # its networks by diffusers' names: what memory is counted, moved and compiled by
 
     def adapt(self, adaptation: Adaptation) -> None:
@@ -69,7 +69,7 @@ class Model(Protocol):
         """
 
 
-class Coder(Protocol):
+class LatentCoder(Protocol):
     """Pictures to latents and back. Latents are float32 on `device`; one picture has no batch axis."""
 
     device: torch.device
@@ -83,7 +83,7 @@ class Coder(Protocol):
         """Latents [channels, h, w] as a picture: float32 in 0 … 1, [3, height, width]."""
 
 
-class Family(Model, Coder, Protocol):
+class Family(Model, LatentCoder, Protocol):
     """A model whose rows share forwards."""
 
     def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
@@ -94,24 +94,24 @@ class Family(Model, Coder, Protocol):
         forward, and keeps what it gets by (text, negative, adaptation.loras and files).
         """
 
-    def even(self, texts: Sequence[Conditions]) -> list[Conditions]:
+    def pad_to_longest(self, texts: Sequence[Conditions]) -> list[Conditions]:
         """The texts of one row, the prompt's and the negative's, made as long as the longest of them."""
 
     def denoise(self, latents: Tensor, timesteps: Tensor, conditions: Conditions, scales: Tensor) -> Tensor:
         """The model's output, float32, for latents [B, …], timesteps [B], stacked conditions, guidance scales [B]."""
 
 
-class Run(Protocol):
+class GenerationRun(Protocol):
     """Some pictures of one request on their way through a pipeline of its own. Used from one thread."""
 
     steps: int  # that `advance` will take, all pictures together
     done: int  # steps taken; the pictures are there when it is `steps`
-    together: int  # pictures in its largest call of the pipeline
+    largest_batch: int  # pictures in its largest call of the pipeline
 
     def advance(self) -> None:
         """Takes one step; the last one decodes too. Raises what the pipeline raised; the run is over then."""
 
-    def draft(self) -> Tensor | None:
+    def preview(self) -> Tensor | None:
         """What the pictures will be like: uint8 [n, h, w, 3], smaller than they; None where that cannot be told."""
 
     def pictures(self) -> list[Tensor]:
@@ -122,10 +122,10 @@ class Run(Protocol):
 
 
 @runtime_checkable
-class Whole(Model, Protocol):
+class PipelineModel(Model, Protocol):
     """A model whose forwards are shared with nobody; it brings its own sampler and way of following the prompt."""
 
-    def begin(self, request: Request, indices: Sequence[int], rows: int) -> Run:
+    def begin(self, request: Request, indices: Sequence[int], rows: int) -> GenerationRun:
         """The pictures with these indices, before their first step, at most `rows` of them at once.
 
         Raises ValueError when it cannot make them.

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._gpu.configs import Config, Subject
-from worker.checkpoints.components import Parts, class_of, settle
+from worker.checkpoints.components import Components, class_of, prepare_network
 
 SPREAD = 0.02  # of weights: what networks are usually begun with
 _NOISE = 1 << 22
 _BOS, _EOS = 512, 513
 
 
-def parts_of(subject: Subject, device: torch.device, dtype: torch.dtype) -> Parts:
+def parts_of(subject: Subject, device: torch.device, dtype: torch.dtype) -> Components:
     """All that a checkpoint would bring. Networks lie in torch's usual format until `settled`."""
     networks = {}
     for folder, class_name in subject.kind.networks.items():
@@ -30,16 +30,16 @@ def parts_of(subject: Subject, device: torch.device, dtype: torch.dtype) -> Part
         _fill(networks[folder])
         networks[folder].eval().requires_grad_(False)
     tokenizers = {folder: _tokenizer(name) for folder, name in subject.kind.tokenizers.items()}
-    return Parts(
+    return Components(
         kind=subject.kind, networks=networks, tokenizers=tokenizers, scheduler=dict(subject.scheduler), index={},
         root=Path(), files=(),
     )  # fmt: skip
 
 
-def settled(parts: Parts) -> None:
+def settled(components: Components) -> None:
     """As our loader leaves them: convolutions in channels-last format."""
-    for part in parts.networks.values():
-        settle(part)
+    for part in components.networks.values():
+        prepare_network(part)
 
 
 def network(class_name: str, config: Config) -> Any:
@@ -102,8 +102,8 @@ def _tokenizer(class_name: str) -> Any:
 def tflop_of(subject: Subject) -> float:
     """Floating-point operations that a grid of four takes, text left out, in units of 10¹²: counted, not measured."""
     side = subject.side // 2 ** (len(subject.networks["vae"]["block_out_channels"]) - 1)
-    twice = subject.kind.denoiser == "unet" and subject.guidance > 1
-    forwards = subject.steps * (2 if twice else 1)
+    classifier_free = subject.kind.denoiser == "unet" and subject.guidance > 1
+    forwards = subject.steps * (2 if classifier_free else 1)
     with torch.device("meta"), torch.no_grad():
         denoiser = network(subject.kind.networks[subject.kind.denoiser], subject.networks[subject.kind.denoiser])
         vae = network("AutoencoderKL", subject.networks["vae"])

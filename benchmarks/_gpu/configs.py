@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.job import Request
-from worker.checkpoint_formats.kinds import FLUX, SD, SDXL, Kind
+from worker.checkpoint_formats.kinds import FLUX, SD, SDXL, PipelineKind
 
 Config = Mapping[str, Any]
 
@@ -22,7 +22,7 @@ class Subject:
 
     name: str
     title: str
-    kind: Kind
+    kind: PipelineKind
     networks: Mapping[str, Config]
     scheduler: Config
     sampler: str

@@ -1,4 +1,4 @@
-"""Our loop on the same networks: a grid with previews, four members' grids at once, and what the house paid."""
+"""Our loop on the same networks: a grid with previews, four members' grids at once, and overhead."""
 
 import tempfile
 import threading
@@ -12,17 +12,17 @@ import torch
 from benchmarks._gpu.configs import Subject
 from benchmarks.engine import Runner
 from core.events import ModelInfo, OverheadTime
-from worker.checkpoints.components import Parts, build
-from worker.checkpoints.loader import Loaded, memory_mb
+from worker.checkpoints.components import Components, build_family
+from worker.checkpoints.loader import LoadedCheckpoint, memory_mb
 from worker.compiling import artifact_store
-from worker.compiling.background_compiler import Quiet
-from worker.compiling.compiled_model import Boost, Booster
-from worker.compiling.shape_counts import Wish
-from worker.compiling.tracing import Recipe, Traced, trace
+from worker.compiling.background_compiler import IdleSignal
+from worker.compiling.compiled_model import CompiledModel, ModelCompiler
+from worker.compiling.shape_counts import ShapeRequest
+from worker.compiling.tracing import NetworkSpec, Traced, trace
 from worker.device import Device
 from worker.interfaces import Family
-from worker.memory.offload_plan import Plan
-from worker.memory.placement import place, planned
+from worker.memory.offload_plan import OffloadPlan
+from worker.memory.placement import place_networks, plan_for_model
 from worker.samplers import samplers_for
 from worker.transport.inbox import Compiled
 
@@ -35,17 +35,17 @@ class InMemory:
     def __init__(self) -> None:
         self._graphs: dict[str, Any] = {}
 
-    def make(self, recipe: Recipe, wish: Wish, folder: Path, quiet: Quiet) -> None:
-        """See `compiling.Make`."""
+    def make(self, spec: NetworkSpec, request: ShapeRequest, folder: Path, idle_signal: IdleSignal) -> None:
+        """See `background_compiler.MakeArtifact`."""
         with torch.inference_mode(False):
-            artifact_store.save(folder, trace(recipe, wish.bucket, wish.shape), self._write)
+            artifact_store.save(folder, trace(spec, request.bucket, request.shape), self._write)
 
     def _write(self, traced: Traced, path: Path) -> None:
         self._graphs[name := str(len(self._graphs))] = traced.graph
         path.write_text(name)
 
     def read(self, path: Path) -> Any:
-        """The reverse."""
+        """The graph that `make` left there."""
         return self._graphs[path.read_text()]
 
 
@@ -56,33 +56,35 @@ class Ours:
     alone_s: float
     together_s: float
     previews: float
-    plan: Plan
+    plan: OffloadPlan
     compiled: bool
 
 
 class Loop:
     """The engine on a subject, with its compiler."""
 
-    def __init__(self, subject: Subject, parts: Parts, device: Device, weights: str, cache: Path) -> None:
+    def __init__(self, subject: Subject, components: Components, device: Device, weights: str, cache: Path) -> None:
         self._subject = subject
-        family = build(parts, device, None)
-        self.plan = planned(family, device, weights, subject.name)
-        place(family.parts, self.plan, device.place, device.dtype)
-        self._rest = threading.Event()
+        family = build_family(components, device, None)
+        self.plan = plan_for_model(family, device, weights, subject.name)
+        place_networks(family.parts, self.plan, device.torch_device, device.dtype)
+        self._idle_event = threading.Event()
         self._runner: Runner | None = None
-        self.boost = self._boost(family, device, cache)
-        self._runner = Runner(_loaded(subject, parts, family, device, self.plan, self.boost), device, self._rest)
+        self.compiled_model = self._compiled_model(family, device, cache)
+        self._runner = Runner(
+            _loaded(subject, components, family, device, self.plan, self.compiled_model), device, self._idle_event
+        )
         self._count = 0
 
-    def _boost(self, family: Family, device: Device, cache: Path) -> Boost | None:
+    def _compiled_model(self, family: Family, device: Device, cache: Path) -> CompiledModel | None:
         stands_in: dict[str, Any] = {}
-        if device.place.type != "cuda":
+        if device.torch_device.type != "cuda":
             memory = InMemory()
             stands_in = {"make": memory.make, "read": memory.read}
-        booster = Booster(root=cache, idle=self._rest, nudge=self._nudge, **stands_in)
-        return booster(family.parts, self.plan)
+        model_compiler = ModelCompiler(root=cache, idle=self._idle_event, wake_loop=self._wake_loop, **stands_in)
+        return model_compiler(family.parts, self.plan)
 
-    def _nudge(self) -> None:
+    def _wake_loop(self) -> None:
         if self._runner is not None:
             self._runner.inbox.put(Compiled())
 
@@ -103,41 +105,50 @@ class Loop:
 
     def compiled(self, deadline: float) -> bool:
         """Waits until everything that was asked for is compiled and adopted; False when time (monotonic) ran out."""
-        while self.boost is not None and not self.boost.is_settled():
+        while self.compiled_model is not None and not self.compiled_model.is_settled():
             if time.monotonic() > deadline:
                 return False
             time.sleep(LOOK_SECONDS)
         return True
 
     def mark(self) -> tuple[int, int]:
-        """Milliseconds so far: of the device, and of previews by what the house was told to pay."""
+        """Milliseconds so far: of the device, and of previews by what was booked to overhead."""
         paid = [event for _, event in self.runner.said if isinstance(event, OverheadTime) and event.cause == "preview"]
         return self.runner.meter.busy_ms, sum(event.gpu_ms for event in paid)
 
     def stop(self) -> None:
         """Ends the loop and its compiler."""
         self.runner.stop()
-        if self.boost is not None:
-            self.boost.close()
+        if self.compiled_model is not None:
+            self.compiled_model.close()
 
 
 def _loaded(
-    subject: Subject, parts: Parts, family: Family, device: Device, plan: Plan, boost: Boost | None
-) -> Loaded:  # fmt: skip
+    subject: Subject, components: Components, family: Family, device: Device, plan: OffloadPlan,
+    compiled_model: CompiledModel | None,
+) -> LoadedCheckpoint:  # fmt: skip
     info = ModelInfo(
         name=subject.name, family=family.name, digest="random", dtype=device.dtype_name, native=family.native,
         multiple=family.multiple, steps=subject.steps, guidance=subject.guidance, sampler=subject.sampler,
         samplers=samplers_for(family.scheduler),
     )  # fmt: skip
-    return Loaded(family=family, info=info, memory_mb=memory_mb(family), plan=plan, boost=boost)
+    return LoadedCheckpoint(
+        family=family, info=info, memory_mb=memory_mb(family), plan=plan, compiled_model=compiled_model
+    )
 
 
 def measure(
-    subject: Subject, parts: Parts, device: Device, weights: str, runs: int, deadline: float, cache: Path | None = None
+    subject: Subject,
+    components: Components,
+    device: Device,
+    weights: str,
+    runs: int,
+    deadline: float,
+    cache: Path | None = None,
 ) -> Ours:
     """All numbers of our side. `deadline`: of compiling, monotonic."""
     with tempfile.TemporaryDirectory() as folder:
-        loop = Loop(subject, parts, device, weights, cache or Path(folder))
+        loop = Loop(subject, components, device, weights, cache or Path(folder))
         try:
             for count in (1, 4):  # what is asked for here is what is compiled
                 loop.grids(count, seed=1)

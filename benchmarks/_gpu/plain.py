@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from benchmarks._gpu.configs import Subject
-from worker.checkpoints.components import Parts, class_of
-from worker.samplers import throwaway
+from worker.checkpoints.components import Components, class_of
+from worker.samplers import diffusers_scheduler
 
 #: What a pipeline insists on being told and does not need here.
 _BARE: dict[str, dict[str, Any]] = {
@@ -20,11 +20,11 @@ _BARE: dict[str, dict[str, Any]] = {
 }
 
 
-def pipeline(subject: Subject, parts: Parts) -> Any:
+def pipeline(subject: Subject, components: Components) -> Any:
     """Of the same networks as ours."""
-    scheduler = throwaway(subject.sampler, dict(parts.scheduler))
-    parted = {**parts.networks, **parts.tokenizers, "scheduler": scheduler}
-    made = class_of(parts.kind.pipeline)(**parted, **_BARE.get(parts.kind.family, {}))
+    scheduler = diffusers_scheduler(subject.sampler, dict(components.scheduler))
+    parted = {**components.networks, **components.tokenizers, "scheduler": scheduler}
+    made = class_of(components.kind.pipeline)(**parted, **_BARE.get(components.kind.family, {}))
     made.set_progress_bar_config(disable=True)
     return made
 

@@ -9,6 +9,7 @@ import aiohttp
 import discord
 import yarl
 
+from core.backoff import backoff_seconds
 from core.errors import DarkroomError
 
 DISCORD = "https://discord.com"
@@ -46,17 +47,18 @@ async def until_reachable(url: str, *, seconds: float = _TRY_SECONDS, silent_sec
 
 
 async def _answer(base: str, url: str, seconds: float) -> None:
-    until, wait = time.monotonic() + seconds, 0.1
+    until, tries = time.monotonic() + seconds, 0
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10), trust_env=True) as session:
         while True:
             try:
                 async with session.get(f"{base}/api/v10/gateway"):
                     return
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                tries += 1
+                wait = backoff_seconds(tries, first=0.1, longest=5.0)
                 if time.monotonic() + wait > until:
                     raise Unreachable(
                         f"{base} does not answer ({error or type(error).__name__}). Check the network"
                         + (" and DISCORD_API_URL." if url else ", a proxy, and Discord's own status page.")
                     ) from error
             await asyncio.sleep(wait)
-            wait = min(5.0, wait * 2)

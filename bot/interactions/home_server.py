@@ -10,6 +10,7 @@ from collections.abc import Callable
 import discord
 
 from bot.messages import REQUEST_ERRORS
+from core.bounded_dict import BoundedDict
 from core.errors import NotAllowed
 
 _FRESH_SECONDS = 600.0
@@ -31,7 +32,7 @@ class HomeServers:
         self._client = client
         self._served = served
         self._monotonic = monotonic
-        self._known: dict[int, tuple[float, str | None]] = {}
+        self._known: BoundedDict[int, tuple[float, str | None]] = BoundedDict(_REMEMBERED)
 
     async def of(self, user: int) -> str | None:
         """The server's id; None for a stranger. Raises NotAllowed when Discord does not say in time."""
@@ -62,8 +63,6 @@ class HomeServers:
 
     def _remember(self, user: int, home: str | None) -> None:
         self._known[user] = (self._monotonic(), home)
-        if len(self._known) > _REMEMBERED:
-            del self._known[next(iter(self._known))]
 
 
 async def _is_member(guild: discord.Guild, user: int, gate: asyncio.Semaphore) -> bool | None:

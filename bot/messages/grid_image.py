@@ -10,6 +10,8 @@ from typing import Any
 
 from PIL import Image
 
+from core.grid_layout import columns
+
 #: What every server's upload limit is at least.
 UPLOAD_BYTES = 10 * 1024 * 1024
 
@@ -33,11 +35,6 @@ ENCODINGS: tuple[Encoding, ...] = (
     Encoding(".jpg", {"format": "JPEG", "quality": 70}, scale=0.5),
     Encoding(".jpg", {"format": "JPEG", "quality": 60}, scale=0.25),
 )
-
-
-def columns(count: int) -> int:
-    """Pictures beside each other: 2×2 for four, else one row."""
-    return 2 if count == 4 else count
 
 
 def encode(pictures: Sequence[bytes], encoding: Encoding) -> bytes:

@@ -12,6 +12,7 @@ import discord
 
 from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, error_kind
 from bot.messages.components import Card, ComponentId, Verb
+from core.bounded_dict import BoundedDict
 from core.job import Job, Where
 
 #: Makes a file anew for each try: a discord.File is read once.
@@ -45,7 +46,7 @@ class MessageApi:
         self._client = client
         self._clock = clock
         self._view_of = view_of
-        self._dead: dict[str, None] = {}  # interactions whose token was refused, oldest first
+        self._dead: BoundedDict[str, None] = BoundedDict(_REMEMBERED)  # interactions whose token was refused
 
     async def edit(self, where: Where, card: Card, files: Sequence[FileMaker] | None = None) -> None:
         """Makes the message show `card`. `files` replaces its attachments; None leaves them."""
@@ -166,7 +167,7 @@ class MessageApi:
             except REQUEST_ERRORS as error:
                 if error_kind(error) is not ErrorKind.TOKEN_DEAD:
                     raise
-                self._remember_dead(where)
+                self._dead[where.interaction] = None
         await by_channel(self.channel(where))
 
     def _shown(self, card: Card, files: Sequence[FileMaker] | None) -> dict[str, Any]:
@@ -184,11 +185,6 @@ class MessageApi:
         if application is None or where.interaction in self._dead or self._clock() >= where.token_expires_at:
             return None
         return discord.Webhook.partial(application, where.token, client=self._client)
-
-    def _remember_dead(self, where: Where) -> None:
-        self._dead[where.interaction] = None
-        if len(self._dead) > _REMEMBERED:
-            del self._dead[next(iter(self._dead))]
 
 
 def _only(user: str) -> discord.AllowedMentions:

@@ -18,6 +18,7 @@ from bot.messages.components import Card
 from bot.messages.edit_rate_limiter import EditRateLimiter, Weight
 from bot.messages.job_card import JobCards, JobView
 from bot.messages.message_api import FileMaker, MessageApi
+from core.bounded_dict import BoundedDict
 from core.events import Progress
 from core.job import Job, State
 
@@ -93,7 +94,7 @@ class ProgressEditor:
         self.refresh = refresh
         self._patience = patience
         self._lives: dict[str, _Live] = {}
-        self._latest: dict[str, Job] = {}  # the last news of jobs, oldest first
+        self._latest: BoundedDict[str, Job] = BoundedDict(_REMEMBERED)  # the last news of jobs
 
     def follow(self, job: Job, card: Card | None) -> None:
         """Keeps the job's message up to date from now on; `card` is what it shows already, None when nobody knows."""
@@ -157,10 +158,7 @@ class ProgressEditor:
             watched.tell(Weight.CHANGE)
 
     def _remember(self, job: Job) -> None:
-        self._latest.pop(job.id, None)
         self._latest[job.id] = job
-        if len(self._latest) > _REMEMBERED:
-            del self._latest[next(iter(self._latest))]
 
     async def _keep(self, live: _Live) -> None:
         try:

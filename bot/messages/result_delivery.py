@@ -25,6 +25,7 @@ from bot.messages.message_api import FileMaker, MessageApi
 from bot.messages.pending_responses import PendingResponses
 from bot.messages.progress_editor import ProgressEditor
 from bot.storage_retry import until_stored
+from core.backoff import backoff_seconds
 from core.job import Job, Kind, Lane, State
 from storage.jobs import Jobs
 from storage.outbox import LONGEST_BACKOFF_SECONDS, Delivery, Outbox, Way
@@ -312,4 +313,4 @@ class ResultDelivery:
 
 def _backoff(tries: int) -> float:
     """Seconds until the next try: 1, 2, 4, … up to five minutes."""
-    return float(min(LONGEST_BACKOFF_SECONDS, 2.0 ** min(tries - 1, 20)))
+    return backoff_seconds(tries, first=1.0, longest=LONGEST_BACKOFF_SECONDS)

@@ -23,6 +23,7 @@ from bot.storage_retry import PASSING, until_stored
 from bot.workers import WorkerConnection, WorkerServer
 from core import events
 from core.job import Job, Lane
+from core.suspend_detection import SuspendDetector
 from storage.jobs import Claim
 
 log = logging.getLogger(__name__)
@@ -296,13 +297,12 @@ class Scheduler:
     # --- clockwork -------------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
-        before = renewed = looked = self._resources.monotonic()
+        renewed = looked = self._resources.monotonic()
+        suspension = SuspendDetector(looked, TICK_SECONDS)
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now = self._resources.monotonic()
-            late, before = now - before - TICK_SECONDS, now
-            if late > 1.0:
-                # We were asleep, not the workers: what they said meanwhile is not read yet.
+            if late := suspension.suspended_seconds(now):
                 for attempt in self._running_jobs.all():
                     attempt.lease_until += late
                 continue

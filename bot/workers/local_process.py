@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bot.config import ROOT, Config
+from core.backoff import backoff_seconds
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +82,13 @@ class LocalWorker:
 
     async def run(self) -> None:
         """Starts the worker, and another one each time it ends, until cancelled or told to stop."""
-        wait = FIRST_WAIT_SECONDS
+        ends = 1  # in a row of workers that were never ready
         while not self._stopping.is_set():
             await self._run_once()
             if self._stopping.is_set():
                 return
-            wait = FIRST_WAIT_SECONDS if self._was_ready else min(LONGEST_WAIT_SECONDS, wait * 2)
-            pause = LOAD_FAILED_WAIT_SECONDS if self._load_failed else wait * random.uniform(0.8, 1.0)
+            ends = 1 if self._was_ready else ends + 1
+            pause = LOAD_FAILED_WAIT_SECONDS if self._load_failed else _backoff(ends)
             if self._unfit:
                 pause = UNFIT_WAIT_SECONDS
             else:
@@ -186,6 +187,12 @@ async def _closed(process: Process) -> None:
     finally:
         transport: Any = process._transport  # type: ignore[attr-defined]
         transport.close()
+
+
+def _backoff(ends: int) -> float:
+    return backoff_seconds(
+        ends, first=FIRST_WAIT_SECONDS, longest=LONGEST_WAIT_SECONDS, jitter=0.2, chance=random.random()
+    )
 
 
 def _kill_group(pid: int) -> None:

@@ -23,6 +23,7 @@ from bot.workers import tcp_listener
 from bot.workers.connection import WorkerConnection, receive
 from bot.workers.local_process import LocalWorker
 from core import events
+from core.suspend_detection import SuspendDetector
 
 log = logging.getLogger(__name__)
 
@@ -228,14 +229,11 @@ class WorkerServer:
                 self.listener.status_changed()
 
     async def _watch(self) -> None:
-        before = self._monotonic()
+        suspension = SuspendDetector(self._monotonic(), _TICK_SECONDS)
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             now = self._monotonic()
-            late = now - before - _TICK_SECONDS
-            before = now
-            if late > 1.0:
-                # We were asleep (a stopped process, a suspended machine), not they: give them that time.
+            if late := suspension.suspended_seconds(now):
                 for connection in self.connections.values():
                     connection.heard_at += late
                 continue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lanes import Goal, Office, chosen, jain
+from benchmarks.lanes import Goal, MeasuredBot, chosen, jain
 from core.events import Progress
 from core.job import State
 from tests.harness.sample_jobs import a_job
@@ -27,14 +27,14 @@ def test_a_goal_is_met_on_its_own_side_of_the_limit() -> None:
 
 
 def test_an_attempt_that_a_restart_ended_is_no_service(tmp_path: Path) -> None:
-    office = Office(tmp_path, chosen(["--small"]))
+    bot = MeasuredBot(tmp_path, chosen(["--small"]))
     for job in ("a", "b"):
-        office._note(a_job(job, state=State.RUNNING, attempt=1, user=job))
-        office._note(Progress(job=job, attempt=1, step=1, steps=4, gpu_ms=30))
-    office._note(a_job("a", state=State.DONE, attempt=1, user="a", gpu_ms=90, finished_at=1.0, charged_ms=90))
-    assert office.spent(lambda job: job.user) == {"a": 90, "b": 30}
-    office.running.clear()
-    assert office.spent(lambda job: job.user) == {"a": 90}
+        bot._note(a_job(job, state=State.RUNNING, attempt=1, user=job))
+        bot._note(Progress(job=job, attempt=1, step=1, steps=4, gpu_ms=30))
+    bot._note(a_job("a", state=State.DONE, attempt=1, user="a", gpu_ms=90, finished_at=1.0, charged_ms=90))
+    assert bot.spent(lambda job: job.user) == {"a": 90, "b": 30}
+    bot.running.clear()
+    assert bot.spent(lambda job: job.user) == {"a": 90}
 
 
 @pytest.mark.e2e

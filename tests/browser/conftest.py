@@ -31,7 +31,7 @@ async def shared_pages(browser: Browser, tmp_path_factory: pytest.TempPathFactor
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def pages(shared_pages: PageFixture) -> AsyncIterator[PageFixture]:
-    """The stage, cleared: windows blank, and no page may have complained."""
+    """The shared one, cleared: windows blank, and no page may have complained."""
     shared_pages.complaints.clear()
     yield shared_pages
     await shared_pages.clear()

@@ -1,4 +1,4 @@
-"""The steps of the main journey: the whole program as a process, and a person's hands on its page. Checks nothing."""
+"""The steps of the main journey: the whole program as a process, and what a person does on its page. Checks nothing."""
 
 import asyncio
 import os

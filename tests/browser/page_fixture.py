@@ -1,4 +1,4 @@
-"""What a page's test stands on: a sandbox, its scripted bot, browser pages, and the bot's own REST calls."""
+"""What a page's test needs: a sandbox, its scripted bot, browser pages, and the bot's own REST calls."""
 
 import asyncio
 import io
@@ -44,7 +44,7 @@ class PageFixture:
     browser: Browser
     session: aiohttp.ClientSession
     complaints: list[str] = field(default_factory=list)
-    _rooms: int = 0
+    _channels: int = 0
     _used: list[Page] = field(default_factory=list)
     _blank: list[Page] = field(default_factory=list)
 
@@ -52,10 +52,10 @@ class PageFixture:
     def control(self) -> ControlClient:
         return self.running.control
 
-    async def room(self) -> Json:
+    async def new_channel(self) -> Json:
         """A channel of the test's own."""
-        self._rooms += 1
-        return await self.control.create("channels", name=f"room-{self._rooms}")
+        self._channels += 1
+        return await self.control.create("channels", name=f"channel-{self._channels}")
 
     async def open(self, who: str, channel: Json, size: tuple[int, int] = DESKTOP) -> Page:
         """A window of one person; what its console complains of is kept."""

@@ -26,8 +26,8 @@ async def imagined(page: Page, prompt: str) -> Locator:
 
 
 async def test_typed_line_runs_the_command_with_the_rest_as_its_text(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     message = await imagined(page, "a red boat on the sea at sunset")
     assert "alice" in await message.locator(".reference").inner_text()
     assert "/imagine" in await message.locator(".reference").inner_text()
@@ -35,8 +35,8 @@ async def test_typed_line_runs_the_command_with_the_rest_as_its_text(pages: Page
 
 
 async def test_command_is_found_and_filled_with_the_keyboard(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     await entry(page).press_sequentially("/ima")
     await page.get_by_role("option", name="/imagine").wait_for()
     await page.keyboard.press("Tab")
@@ -52,8 +52,8 @@ async def test_command_is_found_and_filled_with_the_keyboard(pages: PageFixture)
 
 
 async def test_missing_text_and_unknown_commands_are_told_before_anything_is_sent(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     await entry(page).fill("/imagine ")
     await entry(page).press("Enter")
     await page.get_by_role("alert").get_by_text("/imagine needs “prompt”").wait_for()
@@ -64,11 +64,11 @@ async def test_missing_text_and_unknown_commands_are_told_before_anything_is_sen
     await entry(page).fill("/nonsense")
     await entry(page).press("Enter")
     await page.get_by_role("alert").get_by_text("There is no /nonsense. Type / to see what there is.").wait_for()
-    assert await pages.control.messages(as_="alice", channel=room["name"]) == []
+    assert await pages.control.messages(as_="alice", channel=channel["name"]) == []
 
 
 async def test_guess_at_a_command_goes_by_its_name_and_only_when_it_is_near(pages: PageFixture) -> None:
-    page = await pages.open("alice", await pages.room())
+    page = await pages.open("alice", await pages.new_channel())
     guess = """async lines => {
       const { nearest } = await import("/page/commands.js");
       const names = ["fast", "imagine", "info", "prefer option set", "settings"];
@@ -86,7 +86,7 @@ async def test_guess_at_a_command_goes_by_its_name_and_only_when_it_is_near(page
 
 
 async def test_name_of_the_option_before_its_text_is_not_part_of_the_text(pages: PageFixture) -> None:
-    page = await pages.open("alice", await pages.room())
+    page = await pages.open("alice", await pages.new_channel())
     await entry(page).press_sequentially("/imagine prompt: a red prompt: boat")
     await entry(page).press("Enter")
     await page.locator("strong").get_by_text("a red prompt: boat", exact=True).wait_for()
@@ -99,11 +99,11 @@ async def test_name_of_the_option_before_its_text_is_not_part_of_the_text(pages:
 
 
 async def test_answers_to_what_one_does_are_shown_though_the_page_is_scrolled_up(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     message = await imagined(page, "far above")
     for number in range(30):
-        await pages.control.say(as_="bob", channel=room["name"], content=f"line {number}")
+        await pages.control.say(as_="bob", channel=channel["name"], content=f"line {number}")
     await message.scroll_into_view_if_needed()
     await message.get_by_role("button", name="Whisper").click()
     await page.wait_for_function(AT_BOTTOM)
@@ -114,7 +114,7 @@ async def test_answers_to_what_one_does_are_shown_though_the_page_is_scrolled_up
 
 
 async def test_command_that_nobody_answered_stays_written(pages: PageFixture) -> None:
-    page = await pages.open("alice", await pages.room())
+    page = await pages.open("alice", await pages.new_channel())
     await pages.control.limits(ack_ms=250)
     for after in ("", "something new"):
         await entry(page).fill("/sulk a long thought")
@@ -133,9 +133,9 @@ async def test_command_that_nobody_answered_stays_written(pages: PageFixture) ->
 
 
 async def test_direct_channel_is_called_by_the_name_of_the_bot(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
-    assert await page.get_by_placeholder(f"Message #{room['name']}, or").count() == 1
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
+    assert await page.get_by_placeholder(f"Message #{channel['name']}, or").count() == 1
     await page.get_by_role("list").get_by_role("button", name="Darkroom bot").click()
     await page.get_by_role("menuitem", name="Write to it directly").click()
     await page.get_by_placeholder("Message @Darkroom, or").wait_for()
@@ -143,8 +143,8 @@ async def test_direct_channel_is_called_by_the_name_of_the_bot(pages: PageFixtur
 
 
 async def test_pictures_are_attached_to_messages_and_to_commands(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     boat = {"name": "boat.png", "mimeType": "image/png", "buffer": picture("red", (96, 64))}
     await page.locator("#picker").set_input_files([boat])  # type: ignore[list-item]
     await page.get_by_role("list", name="Files to send").get_by_text("boat.png").wait_for()
@@ -159,8 +159,8 @@ async def test_pictures_are_attached_to_messages_and_to_commands(pages: PageFixt
 
 
 async def test_button_changes_its_message_in_place(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     message = await imagined(page, "counted")
     await message.get_by_role("button", name="Count").click()
     await message.get_by_text("counted one").wait_for()
@@ -169,21 +169,21 @@ async def test_button_changes_its_message_in_place(pages: PageFixture) -> None:
 
 
 async def test_select_sends_its_choice(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     message = await imagined(page, "coloured")
     await message.locator("select").select_option("blue")
     await said(page, "You chose blue.").wait_for()
 
 
 async def test_private_answer_is_seen_by_one_person_until_dismissed(pages: PageFixture) -> None:
-    room = await pages.room()
-    alice, bob = await asyncio.gather(pages.open("alice", room), pages.open("bob", room))
+    channel = await pages.new_channel()
+    alice, bob = await asyncio.gather(pages.open("alice", channel), pages.open("bob", channel))
     message = await imagined(alice, "whispered")
     await message.get_by_role("button", name="Whisper").click()
     secret = alice.locator("article.message", has_text="A secret for you.")
     await secret.get_by_text("Only you can see this").wait_for()
-    await pages.post(room, {"content": "after the secret"})
+    await pages.post(channel, {"content": "after the secret"})
     await said(bob, "after the secret").wait_for()
     assert await said(bob, "A secret for you.").count() == 0
     await secret.get_by_role("button", name="dismiss").click()
@@ -194,8 +194,8 @@ async def test_private_answer_is_seen_by_one_person_until_dismissed(pages: PageF
 
 
 async def test_form_comes_filled_in_checks_its_lengths_and_is_sent(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     message = await imagined(page, "formed")
     await message.get_by_role("button", name="Form").click()
     form = page.get_by_role("dialog", name="Fix and run")
@@ -213,20 +213,20 @@ async def test_form_comes_filled_in_checks_its_lengths_and_is_sent(pages: PageFi
 
 
 async def test_dismissed_form_sends_nothing_and_the_button_works_again(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     message = await imagined(page, "dismissed")
     for _ in range(2):
         await message.get_by_role("button", name="Form").click()
         await page.get_by_role("dialog", name="Fix and run").wait_for()
         await page.keyboard.press("Escape")
         await page.get_by_role("dialog", name="Fix and run").wait_for(state="hidden")
-    assert len(await pages.control.messages(as_="alice", channel=room["name"])) == 1
+    assert len(await pages.control.messages(as_="alice", channel=channel["name"])) == 1
 
 
 async def test_silence_of_the_bot_is_told_beside_the_button(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     message = await imagined(page, "silenced")
     before = await pages.control.limits(ack_ms=250)
     await message.get_by_role("button", name="Silent").click()
@@ -236,8 +236,8 @@ async def test_silence_of_the_bot_is_told_beside_the_button(pages: PageFixture) 
 
 
 async def test_deferred_answer_is_shown_as_thinking(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     await entry(page).fill("/ponder")
     await page.get_by_role("option", name="/ponder").wait_for()
     await page.keyboard.press("Enter")
@@ -246,8 +246,8 @@ async def test_deferred_answer_is_shown_as_thinking(pages: PageFixture) -> None:
 
 
 async def test_message_app_stands_in_the_menu_of_a_message(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room, PHONE)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel, PHONE)
     message = await imagined(page, "cancelled soon")
     await message.get_by_role("button", name="Message actions").click()
     await page.get_by_role("menuitem", name="Cancel Job").click()
@@ -255,23 +255,23 @@ async def test_message_app_stands_in_the_menu_of_a_message(pages: PageFixture) -
 
 
 async def test_switching_the_person_changes_the_address_and_what_is_seen(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     message = await imagined(page, "switched")
     await message.get_by_role("button", name="Whisper").click()
     await said(page, "A secret for you.").wait_for()
     await page.get_by_role("combobox", name="You are").select_option(label="bob")
     await said(page, "A secret for you.").wait_for(state="detached")
-    assert f"as=bob&channel={room['name']}" in page.url
+    assert f"as=bob&channel={channel['name']}" in page.url
     await page.locator("strong", has_text="switched").wait_for()
 
 
 async def test_inspector_shows_requests_and_marks_429(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     await page.get_by_role("button", name="Inspector").click()
     await pages.control.fault("POST", "/channels/*/messages", status=429, retry_after=0.1)
-    await refused_post(pages, room)
+    await refused_post(pages, channel)
     limited = page.locator(".entry.limited")
     await limited.get_by_text("429").wait_for()
     await page.get_by_role("combobox", name="Show").select_option("trouble")
@@ -280,8 +280,8 @@ async def test_inspector_shows_requests_and_marks_429(pages: PageFixture) -> Non
     await limited.get_by_text("limited away").wait_for()
 
 
-async def refused_post(pages: PageFixture, room: Json) -> None:
-    url = f"{pages.running.url}/api/v10/channels/{room['id']}/messages"
+async def refused_post(pages: PageFixture, channel: Json) -> None:
+    url = f"{pages.running.url}/api/v10/channels/{channel['id']}/messages"
     headers = {"Authorization": "Bot sandbox"}
     async with pages.session.post(url, json={"content": "limited away"}, headers=headers) as answer:
         assert answer.status == 429

@@ -28,19 +28,19 @@ COLOUR = """async element => {
 
 
 async def test_message_of_the_bot_appears_by_itself(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     assert await page.get_by_text("Nothing has developed here yet.").is_visible()
-    await pages.post(room, {"content": "**a red boat** for you"})
+    await pages.post(channel, {"content": "**a red boat** for you"})
     await page.locator("strong", has_text="a red boat").wait_for()
     assert await page.get_by_text("Nothing has developed here yet.").is_hidden()
 
 
 async def test_edited_picture_is_swapped_in_its_frame_without_an_empty_moment(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     attachment = {"attachments": [{"id": 0, "filename": "preview.png"}]}
-    message = await pages.post(room, {"content": "developing · 8 %"} | attachment, preview=picture("red"))
+    message = await pages.post(channel, {"content": "developing · 8 %"} | attachment, preview=picture("red"))
     frame = page.locator(".print")
     await frame.locator("img").wait_for()
     await frame.evaluate(WATCH)
@@ -55,11 +55,11 @@ async def test_edited_picture_is_swapped_in_its_frame_without_an_empty_moment(pa
 
 
 async def test_reader_above_is_not_moved_by_an_edit_below_and_follows_at_the_bottom(pages: PageFixture) -> None:
-    room = await pages.room()
+    channel = await pages.new_channel()
     for number in range(30):
-        await pages.control.say(as_="bob", channel=room["name"], content=f"line {number}")
-    message = await pages.post(room, {"content": "the last"})
-    page = await pages.open("alice", room)
+        await pages.control.say(as_="bob", channel=channel["name"], content=f"line {number}")
+    message = await pages.post(channel, {"content": "the last"})
+    page = await pages.open("alice", channel)
     await said(page, "the last").wait_for()
     scroller = page.locator("#scroller")
     await page.wait_for_function(AT_BOTTOM)
@@ -71,7 +71,7 @@ async def test_reader_above_is_not_moved_by_an_edit_below_and_follows_at_the_bot
     await page.mouse.wheel(0, -600)
     await page.wait_for_function(FAR_UP)
     top = await scroller.evaluate("element => element.scrollTop")
-    await pages.post(room, {"content": "one more"})
+    await pages.post(channel, {"content": "one more"})
     await said(page, "one more").wait_for(state="attached")
     assert abs(await scroller.evaluate("element => element.scrollTop") - top) < 2
     await page.get_by_role("button", name="Newest messages").click()
@@ -79,30 +79,30 @@ async def test_reader_above_is_not_moved_by_an_edit_below_and_follows_at_the_bot
 
 
 async def test_html_in_names_texts_and_embeds_stays_text(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     evil = '<img src=x onerror="window.hit=1"><script>window.hit=1</script> [x](javascript:alert(1)) **bold**'
     field = {"name": evil[:200], "value": evil}
-    await pages.post(room, {"content": evil, "embeds": [{"title": evil, "description": evil, "fields": [field]}]})
-    await pages.control.say(as_="bob", channel=room["name"], content=f"`{evil}` ```{evil}``` > {evil}")
+    await pages.post(channel, {"content": evil, "embeds": [{"title": evil, "description": evil, "fields": [field]}]})
+    await pages.control.say(as_="bob", channel=channel["name"], content=f"`{evil}` ```{evil}``` > {evil}")
     await said(page, "window.hit").nth(4).wait_for()
     assert await page.evaluate("window.hit") is None
     assert await page.locator("#messages script, #messages img, #messages a").count() == 0
 
 
 async def test_markdown_mentions_and_ticking_times_are_drawn(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     world = await pages.control.state()
     alice = next(member["id"] for member in world["guilds"][0]["members"] if member["name"] == "alice")
     soon = await page.evaluate("Math.round(Date.now() / 1000) + 40")
-    text = f"**bold** *slanted* `code` ~~gone~~ ||hidden|| <@{alice}> <#{room['id']}> <t:{soon}:R>"
-    await pages.post(room, {"content": f"{text}\n-# small\n> said\n- item"})
+    text = f"**bold** *slanted* `code` ~~gone~~ ||hidden|| <@{alice}> <#{channel['id']}> <t:{soon}:R>"
+    await pages.post(channel, {"content": f"{text}\n-# small\n> said\n- item"})
     body = page.locator("article.message .part-text")
     for selector, words in {"strong": "bold", "em": "slanted", "code": "code", "s": "gone", ".small": "small"}.items():
         assert await body.locator(selector).inner_text() == words
     assert await body.locator(".mention.mine").inner_text() == "@alice"
-    assert await body.get_by_text(f"#{room['name']}").is_visible()
+    assert await body.get_by_text(f"#{channel['name']}").is_visible()
     first = await body.locator("time").inner_text()
     assert first.endswith("seconds") and first.startswith("in ")
     await page.wait_for_function(
@@ -117,8 +117,8 @@ async def test_markdown_mentions_and_ticking_times_are_drawn(pages: PageFixture)
 
 
 async def test_phone_width_shows_everything_without_scrolling_sideways(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room, PHONE)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel, PHONE)
     buttons = [{"type": 2, "style": 2, "label": f"U{n}", "custom_id": f"u{n}"} for n in range(1, 6)]
     long = "wide" * 60
     attachment = {"attachments": [{"id": 0, "filename": "grid.png"}]}
@@ -128,7 +128,7 @@ async def test_phone_width_shows_everything_without_scrolling_sideways(pages: Pa
         "embeds": [embed],
         "components": [{"type": 1, "components": buttons}],
     }
-    await pages.post(room, payload | attachment, grid=picture("red", (512, 512)))
+    await pages.post(channel, payload | attachment, grid=picture("red", (512, 512)))
     await page.locator(".print img").wait_for()
     fits = "[document.documentElement, document.querySelector('#scroller')].every(e => e.scrollWidth <= innerWidth)"
     assert await page.evaluate(fits)
@@ -143,10 +143,10 @@ async def test_phone_width_shows_everything_without_scrolling_sideways(pages: Pa
 
 
 async def test_picture_opens_large_and_closes_with_the_keyboard(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     attachment = {"attachments": [{"id": 0, "filename": "grid.png"}]}
-    await pages.post(room, attachment, grid=picture("red"))
+    await pages.post(channel, attachment, grid=picture("red"))
     await page.locator(".print img").wait_for()
     await page.locator(".print").press("Enter")
     await page.get_by_role("dialog", name="Picture").get_by_text("grid.png").wait_for()
@@ -155,8 +155,8 @@ async def test_picture_opens_large_and_closes_with_the_keyboard(pages: PageFixtu
 
 
 async def test_person_writes_replies_reacts_edits_and_deletes(pages: PageFixture) -> None:
-    room = await pages.room()
-    alice, bob = await asyncio.gather(pages.open("alice", room), pages.open("bob", room))
+    channel = await pages.new_channel()
+    alice, bob = await asyncio.gather(pages.open("alice", channel), pages.open("bob", channel))
     await alice.get_by_role("combobox", name="Message or command").fill("hello there")
     await alice.keyboard.press("Enter")
     theirs = bob.locator("article.message", has_text="hello there")
@@ -179,13 +179,13 @@ async def test_person_writes_replies_reacts_edits_and_deletes(pages: PageFixture
 
 
 async def test_long_channel_is_drawn_in_parts_and_a_link_reaches_its_oldest_message(pages: PageFixture) -> None:
-    room = await pages.room()
+    channel = await pages.new_channel()
     for number in range(160):
-        await pages.control.say(as_="bob", channel=room["name"], content=f"number {number}.")
-    oldest = (await pages.control.messages(as_="alice", channel=room["name"]))[0]
-    address = f"https://discord.com/channels/1/{room['id']}/{oldest['id']}"
-    await pages.post(room, {"content": f"see [the first]({address})"})
-    page = await pages.open("alice", room)
+        await pages.control.say(as_="bob", channel=channel["name"], content=f"number {number}.")
+    oldest = (await pages.control.messages(as_="alice", channel=channel["name"]))[0]
+    address = f"https://discord.com/channels/1/{channel['id']}/{oldest['id']}"
+    await pages.post(channel, {"content": f"see [the first]({address})"})
+    page = await pages.open("alice", channel)
     await said(page, "number 159.").wait_for()
     assert await page.locator("article.message").count() == 150
     assert await page.get_by_role("button", name="Show earlier messages").count() == 1
@@ -196,12 +196,12 @@ async def test_long_channel_is_drawn_in_parts_and_a_link_reaches_its_oldest_mess
 
 
 async def test_addresses_of_messages_are_short_signs_are_drawn_and_code_wraps(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
-    first = await pages.post(room, {"content": "the first"})
-    address = f"https://discord.com/channels/{room['guild']}/{room['id']}"
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
+    first = await pages.post(channel, {"content": "the first"})
+    address = f"https://discord.com/channels/{channel['guild']}/{channel['id']}"
     text = f"{address}/{first['id']} in {address}\n🔄 makes new ones, ⓘ tells all\n```{'wide ' * 90}```"
-    linking = await pages.post(room, {"content": text})
+    linking = await pages.post(channel, {"content": text})
     message = page.locator(f"[data-message='{linking['id']}']")
     await message.get_by_role("button", name="this channel").wait_for()
     assert (await message.locator("p").first.inner_text()).startswith("this message in this channel")
@@ -210,5 +210,5 @@ async def test_addresses_of_messages_are_short_signs_are_drawn_and_code_wraps(pa
     assert await message.locator("pre").evaluate("node => node.scrollWidth <= node.clientWidth")
     await message.get_by_role("button", name="this message").click()
     await page.wait_for_function("() => document.activeElement.textContent.includes('the first')")
-    await pages.control.say(as_="bob", channel=room["name"], content="and?", reply_to=linking["id"])
+    await pages.control.say(as_="bob", channel=channel["name"], content="and?", reply_to=linking["id"])
     await page.locator(".reference", has_text="this message in this channel").wait_for()

@@ -14,7 +14,7 @@ pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
 async def test_other_channels_show_what_is_new_and_count_what_calls_me_until_they_are_opened(
     pages: PageFixture,
 ) -> None:
-    here, there = await pages.room(), await pages.room()
+    here, there = await pages.new_channel(), await pages.new_channel()
     page = await pages.open("alice", here)
     channel = page.locator(f"[data-channel='{there['name']}']")
     weight = "node => getComputedStyle(node).fontWeight"
@@ -47,11 +47,11 @@ async def test_other_channels_show_what_is_new_and_count_what_calls_me_until_the
 
 
 async def test_each_person_has_news_of_their_own_and_a_direct_message_calls_its_reader(pages: PageFixture) -> None:
-    room = await pages.room()
-    page = await pages.open("alice", room)
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
     direct = await pages.control.create("channels", **{"as": "bob"}, type="dm")
     await pages.post(direct, {"content": "for bob alone"})
-    await pages.post(room, {"content": "for all"})
+    await pages.post(channel, {"content": "for all"})
     await said(page, "for all").wait_for()
     assert await page.locator(".mentions").count() == 0
     await page.get_by_role("combobox", name="You are").select_option(label="bob")
@@ -66,10 +66,10 @@ async def turned_up(page: Page, until: str) -> None:
 
 
 async def test_way_down_is_offered_after_a_screen_without_anything_new(pages: PageFixture) -> None:
-    room = await pages.room()
+    channel = await pages.new_channel()
     for number in range(60):
-        await pages.control.say(as_="bob", channel=room["name"], content=f"line {number}")
-    page = await pages.open("alice", room)
+        await pages.control.say(as_="bob", channel=channel["name"], content=f"line {number}")
+    page = await pages.open("alice", channel)
     await said(page, "line 59").wait_for()
     down = page.get_by_role("button", name="Newest messages")
     await page.locator("#scroller").hover()
@@ -86,8 +86,8 @@ async def test_way_down_is_offered_after_a_screen_without_anything_new(pages: Pa
 
 
 async def test_phone_shows_the_name_of_an_age_restricted_channel_and_the_light_of_the_bot(pages: PageFixture) -> None:
-    room = await pages.control.create("channels", name="after-midnight", nsfw=True)
-    page = await pages.open("alice", room, PHONE)
+    channel = await pages.control.create("channels", name="after-midnight", nsfw=True)
+    page = await pages.open("alice", channel, PHONE)
     title = page.locator("h1")
     assert await title.inner_text() == "#after-midnight"
     assert await title.evaluate("node => node.scrollWidth <= node.clientWidth")

@@ -9,7 +9,7 @@ from bot.catalogue import checkpoint_files
 from core.catalogue import FAMILIES
 from core.families import ANY, FAMILY_OF, family_of
 from tests.harness import weight_files
-from worker.checkpoint_formats.kinds import KINDS, kind_of
+from worker.checkpoint_formats.kinds import PIPELINE_KINDS, kind_of
 
 #: Those of the table, those that are nearly called like them, and what is no name at all.
 PIPELINES = [
@@ -31,7 +31,7 @@ def test_what_the_bot_takes_a_folder_for_is_what_a_worker_computes_it_as(tmp_pat
 
 
 def test_every_family_of_the_table_is_known_to_both() -> None:
-    assert set(FAMILY_OF.values()) == set(KINDS)
+    assert set(FAMILY_OF.values()) == set(PIPELINE_KINDS)
     assert set(FAMILY_OF.values()) | {ANY} <= set(FAMILIES)
 
 

@@ -38,12 +38,12 @@ CASES: list[tuple[Capability, dict[str, Any], Kind]] = [
 ]
 
 
-@pytest.mark.parametrize(("edit", "changes", "kind"), CASES)
-def test_each_edit_is_asked_for_by_what_needs_it_and_refused_with_one_sentence(edit, changes, kind):
+@pytest.mark.parametrize(("capability", "changes", "kind"), CASES)
+def test_each_edit_is_asked_for_by_what_needs_it_and_refused_with_one_sentence(capability, changes, kind):
     wish = request(**changes)
-    assert edit in needed_capabilities(wish, kind)
+    assert capability in needed_capabilities(wish, kind)
     found = missing_capability(wish, ANY, kind)
-    assert found is not None and found[0] is edit
+    assert found is not None and found[0] is capability
     assert "`other`" in found[1] and found[1].endswith(".") and "\n" not in found[1]
     able = replace(ANY, edits=tuple(Capability))
     assert missing_capability(wish, able, kind) is None
@@ -54,7 +54,7 @@ def test_each_edit_is_asked_for_by_what_needs_it_and_refused_with_one_sentence(e
 
 
 def test_every_edit_that_a_request_can_ask_for_was_tried():
-    assert {edit for edit, _, _ in CASES} == set(Capability) - {Capability.PREVIEW}
+    assert {capability for capability, _, _ in CASES} == set(Capability) - {Capability.PREVIEW}
 
 
 def test_a_plain_grid_and_the_crop_of_any_job_need_nothing():

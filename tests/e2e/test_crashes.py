@@ -1,7 +1,7 @@
 """The bot is killed with SIGKILL before and after every write statement and every request to Discord of a job's life.
 
 After each death an ordinary bot starts on the same data: the job is posted exactly once or was never taken, the ledger
-is exact. Lives: a grid, a grid in relax (posted as a new message), U2, V3.
+is exact. Scenarios: a grid, a grid in relax (posted as a new message), U2, V3.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from tests.harness.crashing_bot import CrashPoint
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
 
-LANES = 3
+ENVIRONMENTS = 3
 PROMPT = "a red boat --steps 4 --seed 7"
-#: A life does not pass the same points in the same order each time; so many more are tried.
+#: A run does not pass the same points in the same order each time; so many more are tried.
 MARGIN = 1
 
 
 @dataclass(frozen=True)
-class Life:
+class Scenario:
     """What somebody does, on which snapshot, and what comes of it. `grid`: the message that stands there already."""
 
     snapshot: str
@@ -34,54 +34,54 @@ class Life:
 
 
 def _imagine(prompt: str) -> Callable[[CrashEnvironment, str], Awaitable[Any]]:
-    async def act(lane: CrashEnvironment, _grid: str) -> None:
-        await lane.sandbox.control.command(as_="alice", channel="general", name="imagine", options={"prompt": prompt})
+    async def act(env: CrashEnvironment, _grid: str) -> None:
+        await env.sandbox.control.command(as_="alice", channel="general", name="imagine", options={"prompt": prompt})
 
     return act
 
 
 def _press(label: str) -> Callable[[CrashEnvironment, str], Awaitable[Any]]:
-    async def act(lane: CrashEnvironment, grid: str) -> None:
-        await lane.sandbox.control.press(as_="bob", message=grid, label=label)
+    async def act(env: CrashEnvironment, grid: str) -> None:
+        await env.sandbox.control.press(as_="bob", message=grid, label=label)
 
     return act
 
 
-LIVES = {
-    "grid": Life("nothing", _imagine(PROMPT)),
-    "relax": Life("nothing", _imagine(f"{PROMPT} --relax")),
-    "U2": Life("grid", _press("U2")),
-    "V3": Life("grid", _press("V3")),
+SCENARIOS = {
+    "grid": Scenario("nothing", _imagine(PROMPT)),
+    "relax": Scenario("nothing", _imagine(f"{PROMPT} --relax")),
+    "U2": Scenario("grid", _press("U2")),
+    "V3": Scenario("grid", _press("V3")),
 }
 
 
 @asynccontextmanager
 async def prepared(folder: Path) -> AsyncIterator[tuple[CrashEnvironment, str]]:
-    """A stage with its two snapshots, and the id of the grid's message."""
-    async with crash_environment(folder) as lane:
-        bot = lane.bot()
-        await lane.ready()
+    """An environment with its two snapshots, and the id of the grid's message."""
+    async with crash_environment(folder) as env:
+        bot = env.bot()
+        await env.ready()
         await bot.end()
-        lane.keep("nothing")
-        bot = lane.bot()
-        await lane.ready()
-        await _imagine(PROMPT)(lane, "")
-        await lane.settled()
+        env.keep("nothing")
+        bot = env.bot()
+        await env.ready()
+        await _imagine(PROMPT)(env, "")
+        await env.settled()
         await bot.end()
-        lane.keep("grid")
-        grid = (await lane.messages())[-1]["id"]
-        yield lane, grid
+        env.keep("grid")
+        grid = (await env.messages())[-1]["id"]
+        yield env, grid
 
 
-async def act_and_die(lane: CrashEnvironment, grid: str, life: Life, crash: CrashPoint) -> bool:
-    """Runs one life until it dies at its point; False when it ended well without ever coming to that point."""
-    tally = lane.folder / "tally"
+async def run_until_killed(env: CrashEnvironment, grid: str, scenario: Scenario, crash: CrashPoint) -> bool:
+    """Runs one scenario until it dies at its point; False when it ended well without ever coming to that point."""
+    tally = env.folder / "tally"
     tally.unlink(missing_ok=True)
-    bot = lane.bot(crash, tally)
-    await lane.ready()
-    acting = asyncio.create_task(life.act(lane, grid))
+    bot = env.bot(crash, tally)
+    await env.ready()
+    acting = asyncio.create_task(scenario.act(env, grid))
     dying = asyncio.create_task(bot.over())
-    settling = asyncio.create_task(_took_and_settled(lane, life))
+    settling = asyncio.create_task(_took_and_settled(env, scenario))
     await asyncio.wait({dying, settling}, return_when=asyncio.FIRST_COMPLETED)
     for task in (acting, dying, settling):
         task.cancel()
@@ -92,30 +92,28 @@ async def act_and_die(lane: CrashEnvironment, grid: str, life: Life, crash: Cras
     return died
 
 
-async def _took_and_settled(lane: CrashEnvironment, life: Life) -> None:
-    known = 1 if life.snapshot == "grid" else 0
+async def _took_and_settled(env: CrashEnvironment, scenario: Scenario) -> None:
+    known = 1 if scenario.snapshot == "grid" else 0
 
     async def look() -> bool:
-        return len(lane.rows("SELECT id FROM job")) > known and not lane.unsettled()
+        return len(env.rows("SELECT id FROM job")) > known and not env.unsettled()
 
-    await until(look, "the life to end", said=lane.tail)
-
-
-async def recover(lane: CrashEnvironment) -> None:
-    """An ordinary life on the same data, until all is told."""
-    if lane.unsettled():
-        bot = lane.bot()
-        await lane.settled()
-        assert await bot.end() == 0, lane.tail()
+    await until(look, "the scenario to end", said=env.tail)
 
 
-async def examine(lane: CrashEnvironment, life: Life, last: str | None) -> None:
+async def recover(env: CrashEnvironment) -> None:
+    """An ordinary run on the same data, until all is told."""
+    if env.unsettled():
+        bot = env.bot()
+        await env.settled()
+        assert await bot.end() == 0, env.tail()
+
+
+async def examine(env: CrashEnvironment, scenario: Scenario, last: str | None) -> None:
     """Posted exactly once, or never taken; charged once; the ledger adds up."""
-    jobs = lane.rows(
-        "SELECT job.*, delivery.state AS told FROM job JOIN delivery ON delivery.job = job.id ORDER BY seq"
-    )
-    jobs = jobs[1 if life.snapshot == "grid" else 0 :]
-    new = [m for m in await lane.messages(after=last) if not m["ephemeral"]]
+    jobs = env.rows("SELECT job.*, delivery.state AS told FROM job JOIN delivery ON delivery.job = job.id ORDER BY seq")
+    jobs = jobs[1 if scenario.snapshot == "grid" else 0 :]
+    new = [m for m in await env.messages(after=last) if not m["ephemeral"]]
     assert len(jobs) <= 1
     assert len(new) == len(jobs), [m["content"] for m in new]
     for job in jobs:
@@ -126,31 +124,31 @@ async def examine(lane: CrashEnvironment, life: Life, last: str | None) -> None:
         assert message["id"] == job["message"]
         assert len(message["attachments"]) == 1
         assert "Cancel" not in str(message["components"])
-    assert await lane.audit() == []
+    assert await env.audit() == []
 
 
-async def one(lane: CrashEnvironment, grid: str, life: Life, crash: CrashPoint, last: str | None) -> bool:
+async def one(env: CrashEnvironment, grid: str, scenario: Scenario, crash: CrashPoint, last: str | None) -> bool:
     """One death and what follows. `last`: the newest message before it."""
-    lane.put_back(life.snapshot)
-    lane.log.unlink(missing_ok=True)
-    died = await act_and_die(lane, grid, life, crash)
-    await recover(lane)
+    env.put_back(scenario.snapshot)
+    env.log.unlink(missing_ok=True)
+    died = await run_until_killed(env, grid, scenario, crash)
+    await recover(env)
     try:
-        await examine(lane, life, last)
+        await examine(env, scenario, last)
     except AssertionError as error:
-        raise AssertionError(f"killed {crash}: {error}\n{lane.tail()}") from error
+        raise AssertionError(f"killed {crash}: {error}\n{env.tail()}") from error
     return died
 
 
-async def points_of(lane: CrashEnvironment, grid: str, life: Life) -> list[CrashPoint]:
-    """Both sides of every point that an undisturbed life passes, and one more."""
-    lane.put_back(life.snapshot)
-    tally = lane.folder / "tally"
+async def points_of(env: CrashEnvironment, grid: str, scenario: Scenario) -> list[CrashPoint]:
+    """Both sides of every point that an undisturbed run passes, and one more."""
+    env.put_back(scenario.snapshot)
+    tally = env.folder / "tally"
     tally.unlink(missing_ok=True)
-    bot = lane.bot(tally=tally)
-    await lane.ready()
-    await life.act(lane, grid)
-    await _took_and_settled(lane, life)
+    bot = env.bot(tally=tally)
+    await env.ready()
+    await scenario.act(env, grid)
+    await _took_and_settled(env, scenario)
     await bot.end()
     return [
         CrashPoint(sort=sort, number=number, when=when)
@@ -161,19 +159,19 @@ async def points_of(lane: CrashEnvironment, grid: str, life: Life) -> list[Crash
 
 
 def passed(tally: Path, sort: str) -> int:
-    """How many points of a sort a life came to."""
+    """How many points of a sort a run came to."""
     lines = tally.read_text().splitlines() if tally.exists() else []
     return sum(line.startswith(f"{sort}\t") for line in lines)
 
 
-async def run_lane(
-    lane: CrashEnvironment, grid: str, life: Life, points: Iterator[CrashPoint], deaths: list[CrashPoint]
+async def run_points(
+    env: CrashEnvironment, grid: str, scenario: Scenario, points: Iterator[CrashPoint], deaths: list[CrashPoint]
 ) -> None:
     """Takes points until there are none."""
     last = None
     for crash in points:
-        last = max([message["id"] for message in await lane.messages(after=last)] or [last], key=_age)
-        if await one(lane, grid, life, crash, last):
+        last = max([message["id"] for message in await env.messages(after=last)] or [last], key=_age)
+        if await one(env, grid, scenario, crash, last):
             deaths.append(crash)
 
 
@@ -181,18 +179,18 @@ def _age(message: str | None) -> int:
     return int(message or 0)
 
 
-@pytest.mark.parametrize("name", LIVES)
+@pytest.mark.parametrize("name", SCENARIOS)
 async def test_killed_at_every_statement_and_request_a_job_is_posted_once_and_charged_once(
     name: str, tmp_path: Path
 ) -> None:
-    life = LIVES[name]
+    scenario = SCENARIOS[name]
     async with AsyncExitStack() as stack:
-        lanes = [await stack.enter_async_context(prepared(tmp_path / str(n))) for n in range(LANES)]
-        points = await points_of(*lanes[0], life)
+        envs = [await stack.enter_async_context(prepared(tmp_path / str(n))) for n in range(ENVIRONMENTS)]
+        points = await points_of(*envs[0], scenario)
         deaths: list[CrashPoint] = []
         shared = iter(points)
         async with asyncio.TaskGroup() as tasks:
-            for lane, grid in lanes:
-                tasks.create_task(run_lane(lane, grid, life, shared, deaths))
-    # A busy machine shows more previews and renews more leases: some lives end before points that the first one passed.
+            for env, grid in envs:
+                tasks.create_task(run_points(env, grid, scenario, shared, deaths))
+    # A busy machine shows more previews and renews more leases: some runs end before points that the first one passed.
     assert len(deaths) > len(points) / 2

@@ -20,8 +20,8 @@ from tests.harness.crashing_bot import ForkedBot
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
 
 MOMENTS = 30
-#: Worlds side by side, each with its share of the moments: most of a round is waiting.
-LANES = 5
+#: Environments side by side, each with its share of the moments: most of a round is waiting.
+ENVIRONMENTS = 5
 JOBS = 10
 #: About how long ten jobs take.
 SPAN_SECONDS = 1.2
@@ -29,46 +29,46 @@ PEOPLE = ("alice", "bob", "carol", "dave")
 STEPS = 8
 
 
-async def ask(lane: CrashEnvironment, number: int) -> None:
+async def ask(env: CrashEnvironment, number: int) -> None:
     """One /imagine; whoever is killed meanwhile may not answer it."""
     lanes = "--relax" if number % 5 == 4 else "--fast"
     prompt = f"boat {number} --steps {STEPS} {lanes}"
     with suppress(aiohttp.ClientError, ControlRefused, TimeoutError):
-        await lane.sandbox.control.command(
+        await env.sandbox.control.command(
             as_=PEOPLE[number % len(PEOPLE)], channel="general", name="imagine", options={"prompt": prompt}
         )
 
 
-async def strike(lane: CrashEnvironment, bot: ForkedBot, target: str) -> ForkedBot:
-    """Kills the target and starts it again; returns the bot that lives now."""
+async def kill_and_restart(env: CrashEnvironment, bot: ForkedBot, target: str) -> ForkedBot:
+    """Kills the target and starts it again; returns the bot that runs now."""
     if target == "bot":
         await bot.end(signal.SIGKILL)
-        return lane.bot()
+        return env.bot()
     if target == "worker":
         for pid in bot.children():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return bot
-    await lane.sandbox.kill()
-    await lane.sandbox.start()
+    await env.sandbox.kill()
+    await env.sandbox.start()
     return bot
 
 
-async def a_round(lane: CrashEnvironment, bot: ForkedBot, target: str, after_seconds: float) -> ForkedBot:
+async def a_round(env: CrashEnvironment, bot: ForkedBot, target: str, after_seconds: float) -> ForkedBot:
     """Ten jobs and one kill, until all is told."""
-    asking = [asyncio.create_task(ask(lane, number)) for number in range(JOBS)]
+    asking = [asyncio.create_task(ask(env, number)) for number in range(JOBS)]
     await asyncio.sleep(after_seconds)
-    bot = await strike(lane, bot, target)
-    await lane.ready()
+    bot = await kill_and_restart(env, bot, target)
+    await env.ready()
     await asyncio.gather(*asking)
-    await lane.settled()
+    await env.settled()
     return bot
 
 
-async def examine(lane: CrashEnvironment) -> int:
+async def examine(env: CrashEnvironment) -> int:
     """Every job that was ever taken: done, posted once, charged what it cost. How many those are."""
-    jobs = lane.rows("SELECT job.*, delivery.state AS told FROM job JOIN delivery ON delivery.job = job.id")
-    messages = [message for message in await lane.messages() if not message["ephemeral"]]
+    jobs = env.rows("SELECT job.*, delivery.state AS told FROM job JOIN delivery ON delivery.job = job.id")
+    messages = [message for message in await env.messages() if not message["ephemeral"]]
     for job in jobs:
         assert (job["state"], job["told"]) == ("done", "posted"), job["failure"]
         assert job["charged_ms"] <= min(job["gpu_ms"] * job["multiplier"], job["reserved_ms"])
@@ -79,22 +79,22 @@ async def examine(lane: CrashEnvironment) -> int:
     return len(jobs)
 
 
-async def lane_of(folder: Path, target: str, moments: list[float]) -> int:
-    """One world, and round after round in it; the jobs that were taken there."""
+async def rounds_in(folder: Path, target: str, moments: list[float]) -> int:
+    """One environment, and round after round in it; the jobs that were taken there."""
     await asyncio.to_thread(folder.mkdir)
-    async with killable_environment(folder, "--step-ms", "15") as lane:
-        bot = lane.bot()
-        await lane.ready()
+    async with killable_environment(folder, "--step-ms", "15") as env:
+        bot = env.bot()
+        await env.ready()
         for moment in moments:
             try:
-                bot = await a_round(lane, bot, target, moment)
-                await until(lambda: examined(lane), "the examination")
-                await examine(lane)
+                bot = await a_round(env, bot, target, moment)
+                await until(lambda: examined(env), "the examination")
+                await examine(env)
             except AssertionError as error:
-                raise AssertionError(f"{target} killed after {moment:.3f} s: {error}\n{lane.tail()}") from error
+                raise AssertionError(f"{target} killed after {moment:.3f} s: {error}\n{env.tail()}") from error
         assert await bot.end() == 0
-        assert await lane.audit() == []
-        return await examine(lane)
+        assert await env.audit() == []
+        return await examine(env)
 
 
 @pytest.mark.parametrize("target", ["bot", "worker", "sandbox"])
@@ -103,21 +103,21 @@ async def test_killed_at_random_moments_every_job_is_posted_once_and_the_ledger_
 ) -> None:
     dice = random.Random(f"darkroom {target}")
     moments = [dice.uniform(0.0, SPAN_SECONDS) for _ in range(MOMENTS)]
-    async with asyncio.TaskGroup() as lanes:
-        worlds = [
-            lanes.create_task(lane_of(tmp_path / str(number), target, moments[number::LANES]))
-            for number in range(LANES)
+    async with asyncio.TaskGroup() as tasks:
+        runs = [
+            tasks.create_task(rounds_in(tmp_path / str(number), target, moments[number::ENVIRONMENTS]))
+            for number in range(ENVIRONMENTS)
         ]
-    taken = sum(world.result() for world in worlds)
+    taken = sum(run.result() for run in runs)
     if target == "worker":
         assert taken == JOBS * MOMENTS, "who asks does not notice that a worker dies"
     else:  # whoever is killed before he could take a job has not taken it; on a busy machine that is many
         assert taken >= JOBS * MOMENTS // 4
 
 
-async def examined(lane: CrashEnvironment) -> bool:
+async def examined(env: CrashEnvironment) -> bool:
     """Edits that were under way when the last result was posted may still take a moment."""
     with suppress(AssertionError):
-        await examine(lane)
+        await examine(env)
         return True
     return False

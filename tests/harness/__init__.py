@@ -1,1 +1,1 @@
-"""What the tests of the whole project share: a running sandbox and a person's hands in it."""
+"""What the tests of the whole project share: bots, sandboxes, workers and a model hub to run them against."""

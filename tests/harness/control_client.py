@@ -1,4 +1,4 @@
-"""A person's hands in the sandbox: one method for each call of its control interface. Knows no bot."""
+"""Does what a person does in the sandbox: one method for each call of its control interface. Knows no bot."""
 
 import base64
 from types import TracebackType

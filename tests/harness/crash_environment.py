@@ -1,6 +1,6 @@
-"""A stage for crash tests: a sandbox, one fake worker that serves life after life of the bot, and the rows as they are.
+"""What crash tests run in: a sandbox, one fake worker that serves run after run of the bot, and the rows as they are.
 
-The data folder of every life lies at the same place and is put there from a snapshot, so that hundreds of lives cost
+The data folder of every run lies at the same place and is put there from a snapshot, so that hundreds of runs cost
 hundreds of starts and not hundreds of histories.
 """
 
@@ -33,7 +33,7 @@ _SECONDS = 60.0
 
 @dataclass
 class CrashEnvironment:
-    """One lane of lives. `folder`/data is the bot's; `log` what all lives said."""
+    """Where a bot is run again and again. `folder`/data is the bot's; `log` what all runs wrote."""
 
     folder: Path
     sandbox: RunningSandbox | KillableSandbox
@@ -41,21 +41,19 @@ class CrashEnvironment:
 
     @property
     def data(self) -> Path:
-        """The bot's data folder."""
         return self.folder / "data"
 
     @property
     def log(self) -> Path:
-        """What the bots said."""
         return self.folder / "bots.log"
 
     def bot(self, crash: CrashPoint | None = None, tally: Path | None = None) -> ForkedBot:
-        """Starts a life."""
+        """Starts the bot; it kills itself at `crash`, and writes the points that it passes to `tally`."""
         return ForkedBot(self.environ, self.log, crash, tally)
 
     @property
     def environ(self) -> dict[str, str]:
-        """What a life is told."""
+        """The settings that the bot is run with."""
         return {
             **self.sandbox.environment,
             "DARKROOM_DATA": str(self.data),
@@ -66,7 +64,7 @@ class CrashEnvironment:
         }
 
     async def ready(self) -> None:
-        """Waits for the bot to be on the gateway with a worker at its door."""
+        """Waits for the bot to be on the gateway with a worker connected."""
 
         async def look() -> bool:
             with suppress(aiohttp.ClientError):
@@ -77,11 +75,11 @@ class CrashEnvironment:
         await until(look, "the bot online")
 
     def keep(self, name: str) -> None:
-        """Takes a snapshot of the data folder; no life may be there."""
+        """Takes a snapshot of the data folder; no bot may run."""
         shutil.copytree(self.data, self.folder / name, ignore=shutil.ignore_patterns("*.sock"))
 
     def put_back(self, name: str) -> None:
-        """The data folder as it was."""
+        """Makes the data folder what it was at that snapshot."""
         shutil.rmtree(self.data, ignore_errors=True)
         shutil.copytree(self.folder / name, self.data)
 
@@ -110,7 +108,7 @@ class CrashEnvironment:
         await until(look, "every job over and told", said=lambda: f"{self.unsettled()}\n{self.tail()}")
 
     async def audit(self) -> list[str]:
-        """The ledger's own examination; no life may be there."""
+        """The ledger's own examination; no bot may run."""
         async with Database.open(self.data) as db:
             return await Ledger(db).audit()
 
@@ -119,7 +117,7 @@ class CrashEnvironment:
         return await self.sandbox.control.messages(as_="alice", channel="general", after=after)
 
     def tail(self, lines: int = 60) -> str:
-        """The last words of the bots."""
+        """The end of the bots' log."""
         return "\n".join(self.log.read_text().splitlines()[-lines:]) if self.log.exists() else ""
 
 
@@ -147,14 +145,14 @@ def about(job: str, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 async def crash_environment(folder: Path, *worker: str, **changes: str) -> AsyncIterator[CrashEnvironment]:
     """A sandbox and a worker that redials; no bot yet."""
     async with running_sandbox(folder / "sandbox") as sandbox:
-        lane = CrashEnvironment(folder, sandbox, changes)
+        env = CrashEnvironment(folder, sandbox, changes)
         command = [sys.executable, "-m", "tests.harness.fake_worker", "--local", "--redial", "--step-ms", "5", *worker]
-        command += ["--connect", f"unix:{lane.data}/worker.sock"]
+        command += ["--connect", f"unix:{env.data}/worker.sock"]
         process = await asyncio.create_subprocess_exec(
             *command, env={**os.environ, "DARKROOM_WORKER_KEY": KEY}, stderr=asyncio.subprocess.DEVNULL
         )
         try:
-            yield lane
+            yield env
         finally:
             process.send_signal(signal.SIGKILL)
             await process.wait()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-#: Everything that a life imports, so that no life has to: there are a thousand of them.
+#: Everything that a run imports, so that no run has to: there are a thousand of them.
 CONTEXT.set_forkserver_preload(
     [
         "tests.harness.crashing_bot", "tests.harness.killable_sandbox", "bot.main", "bot.interactions.client",
@@ -51,11 +51,11 @@ class CrashPoints:
         self._tally = Path(tally).open("a", buffering=1, encoding="utf-8") if tally else None  # noqa: SIM115
 
     def statement(self, sql: str, when: str) -> None:
-        """Database.trace."""
+        """A write statement, as `Database.trace` tells of it."""
         self.pass_("statement", " ".join(sql.split())[:100], when)
 
     def pass_(self, sort: str, what: str, when: str) -> None:
-        """One side of a point."""
+        """One side of a point is passed: counts it, and kills the process where it is the chosen one."""
         if not self.armed:
             return
         if when == "before":
@@ -127,7 +127,7 @@ def run_bot(environ: Mapping[str, str], log: str, crash: CrashPoint | None, tall
 
 
 class ForkedProcess:
-    """A forked process. `await life.end(signal.SIGTERM)` ends it; `await life.over()` waits for its own end."""
+    """A forked process. `await process.end(signal.SIGTERM)` ends it; `await process.over()` waits for its own end."""
 
     def __init__(self, target: Any, *arguments: Any) -> None:
         # Not as a daemon: those may have no children, and a bot has a worker.
@@ -136,13 +136,12 @@ class ForkedProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
         assert self._process.pid is not None
         return self._process.pid
 
     @property
     def code(self) -> int | None:
-        """None while it lives."""
+        """None while it runs."""
         return self._process.exitcode
 
     async def over(self) -> None:
@@ -165,14 +164,14 @@ class ForkedProcess:
         except TimeoutError:
             self._process.kill()
             await self.over()
-        # It has ended, so this does not wait. Not in a thread: another life's start asks as well how this one ended,
+        # It has ended, so this does not wait. Not in a thread: another run's start asks as well how this one ended,
         # and only one of two is told.
         self._process.join()
         return self._process.exitcode
 
 
 class ForkedBot(ForkedProcess):
-    """A life of the bot."""
+    """The bot as a forked process."""
 
     def __init__(
         self, environ: Mapping[str, str], log: Path, crash: CrashPoint | None = None, tally: Path | None = None

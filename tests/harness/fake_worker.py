@@ -33,7 +33,7 @@ FAULTS = ("die", "hang", "freeze", "oom", "error", "spoil")
 
 @dataclass(slots=True)
 class RunningJob:
-    """One job in the loop."""
+    """A job that the worker computes, and how far it is."""
 
     order: events.Submit
     step: int = 0
@@ -329,7 +329,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 async def connect(where: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Dials the bot's door."""
+    """A connection to the bot."""
     if where.startswith("unix:"):
         return await asyncio.open_unix_connection(where.removeprefix("unix:"))
     host, _, port = where.rpartition(":")
@@ -362,7 +362,7 @@ async def one_connection(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """The process."""
+    """Runs a worker until its bot ends it, or its connection ends."""
     logging.basicConfig(level="INFO", format="%(levelname)s fake worker: %(message)s", stream=sys.stderr)
     options = parse(sys.argv[1:])
     if options.local and sys.platform == "linux":

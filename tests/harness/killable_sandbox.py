@@ -16,8 +16,6 @@ from tests.harness.running_sandbox import TOKEN
 
 
 def run_sandbox(data: str, port: int) -> None:
-    """The process."""
-
     async def serve() -> None:
         async with running(Path(data), port=port):
             await asyncio.Event().wait()
@@ -36,7 +34,7 @@ class KillableSandbox:
             self._port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
         self.control = ControlClient(self.url)
-        self._life: Any = None
+        self._process: Any = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -47,7 +45,7 @@ class KillableSandbox:
         """Returns when it answers."""
         from tests.harness.crashing_bot import ForkedProcess
 
-        self._life = ForkedProcess(run_sandbox, str(self._data), self._port)
+        self._process = ForkedProcess(run_sandbox, str(self._data), self._port)
         async with asyncio.timeout(20):
             while True:
                 try:
@@ -57,8 +55,7 @@ class KillableSandbox:
                     await asyncio.sleep(0.01)
 
     async def kill(self) -> None:
-        """SIGKILL."""
-        await self._life.end(signal.SIGKILL)
+        await self._process.end(signal.SIGKILL)
 
     async def __aenter__(self) -> Self:
         await self.control.__aenter__()

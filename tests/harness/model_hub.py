@@ -94,7 +94,7 @@ class _Answers(BaseHTTPRequestHandler):
     here: FakeHub
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """No lines in the tests' output."""
 
     def do_HEAD(self) -> None:
         self._answer()

@@ -64,7 +64,7 @@ async def sandbox_process(data: Path, *, port: int = 0, wait_seconds: float = 20
 
 
 async def kill(running: RunningSandbox) -> None:
-    """SIGKILL, at once."""
+    """Kills it with SIGKILL and waits for its end."""
     assert running.process is not None
     if running.process.returncode is None:
         running.process.send_signal(signal.SIGKILL)

@@ -108,58 +108,66 @@ TABLE: dict[str, Row] = {
         imports="core worker.doctor worker.main worker.settings",
     ),
     "worker.checkpoint_formats": row(
-        imports="core worker.checkpoints worker.device",
+        imports="core worker.errors",
     ),
     "worker.checkpoints": row(
         imports=(
-            "core worker.checkpoint_formats worker.compiling worker.device worker.families worker.interfaces "
-            "worker.memory worker.paths worker.samplers worker.vision"
+            "core worker.checkpoint_formats worker.compiling worker.device worker.errors worker.families "
+            "worker.hub_download worker.interfaces worker.memory worker.paths worker.samplers worker.vision"
         ),
     ),
     "worker.compiling": row(
-        imports="worker.device worker.file_storage worker.memory worker.parent_process",
+        imports="worker.device worker.file_storage worker.memory worker.paths worker.process_exit",
     ),
     "worker.cuda_streams": row(),
     "worker.device": row(
         imports="core",
     ),
     "worker.doctor": row(
-        imports="core worker.checkpoints worker.device worker.families worker.memory worker.settings",
+        imports="core worker.checkpoints worker.device worker.engine worker.memory worker.settings",
     ),
     "worker.edits": row(
-        imports="core worker.engine worker.interfaces worker.vision",
-        offers="Desk Finish Prepared Start check_from_words prepare takes_steps",
+        imports="core worker.errors worker.interfaces worker.vision",
+        offers="Finish PrepareContext Prepared RowStart check_text_only prepare takes_steps",
     ),
     "worker.engine": row(
         imports=(
-            "core worker worker.checkpoint_formats worker.checkpoints worker.compiling worker.cuda_streams "
-            "worker.device worker.edits worker.families worker.interfaces worker.memory worker.samplers "
-            "worker.transport"
+            "core worker worker.checkpoints worker.compiling worker.cuda_streams worker.device worker.edits "
+            "worker.errors worker.families worker.interfaces worker.memory worker.samplers worker.transport"
         ),
     ),
+    "worker.errors": row(
+        imports="core",
+    ),
     "worker.families": row(
-        imports="core worker.checkpoint_formats worker.cuda_streams worker.device worker.interfaces worker.vision",
+        imports=(
+            "core worker.checkpoint_formats worker.cuda_streams worker.device worker.errors worker.interfaces "
+            "worker.vision"
+        ),
     ),
     "worker.file_storage": row(),
+    "worker.hub_download": row(
+        imports="core worker.file_storage",
+    ),
     "worker.interfaces": row(
         imports="core",
     ),
     "worker.main": row(
         imports=(
             "core worker worker.checkpoints worker.compiling worker.device worker.engine worker.families "
-            "worker.interfaces worker.memory worker.parent_process worker.settings worker.transport worker.vision"
+            "worker.interfaces worker.memory worker.process_exit worker.settings worker.transport worker.vision"
         ),
     ),
     "worker.memory": row(
-        imports="worker.checkpoint_formats worker.device worker.interfaces worker.vision",
+        imports="worker.checkpoint_formats worker.device worker.errors worker.interfaces worker.vision",
     ),
-    "worker.parent_process": row(),
     "worker.paths": row(),
+    "worker.process_exit": row(),
     "worker.samplers": row(
         imports="core",
         offers=(
-            "BEFORE EARLIER FLOW INPUT MAX_STEPS NOISE PREDICTIONS Plan Schedules TIME X X0 X0_OUT X0_X "
-            "samplers_for set_steps throwaway"
+            "BEFORE EARLIER FLOW INPUT MAX_STEPS NOISE PREDICTIONS Schedules StepSchedule TIME X X0 X0_OUT X0_X "
+            "diffusers_scheduler samplers_for set_steps"
         ),
     ),
     "worker.settings": row(
@@ -169,7 +177,7 @@ TABLE: dict[str, Row] = {
         imports="core",
     ),
     "worker.vision": row(
-        imports="core worker.interfaces worker.paths",
+        imports="core worker.errors worker.hub_download worker.interfaces worker.paths",
     ),
     "sandbox.__main__": row(
         imports="sandbox.cli",

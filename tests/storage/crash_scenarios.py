@@ -1,8 +1,8 @@
-"""Lives of a job, one process each, killed with SIGKILL at every storage statement in turn. Run by test_crash.py.
+"""Scenarios of a job, one process each, killed with SIGKILL at every storage statement in turn. Run by test_crash.py.
 
-`python -m tests.storage.crash_scenarios STORY FOLDER`: forks a child for point 1, 2, 3, … The child runs the story on a
-database in FOLDER/<point> and kills itself at that point: before or after the next write statement or COMMIT. It goes
-on until a child comes through alive, and prints how many points there were.
+`python -m tests.storage.crash_scenarios SCENARIO FOLDER`: forks a child for point 1, 2, 3, … The child runs the
+scenario on a database in FOLDER/<point> and kills itself at that point: before or after the next write statement or
+COMMIT. It goes on until a child comes through alive, and prints how many points there were.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ async def done(store: OpenedStorage, discord: Path) -> None:
 
 
 async def requeued(store: OpenedStorage, discord: Path) -> None:
-    """Its first worker dies."""
+    """Its first worker dies, a second one computes it."""
     await submit(store)
     job = await compute(store)
     await store.jobs.requeue(job.id, job.attempt, strike=True, solo=True)
@@ -89,8 +89,8 @@ SCENARIOS: dict[str, Callable[[OpenedStorage, Path], Awaitable[None]]] = {
 }
 
 
-async def live(story: str, folder: Path, point: int) -> None:
-    """One life, killed at `point`."""
+async def run_scenario(name: str, folder: Path, point: int) -> None:
+    """One run, killed at `point`."""
     passed = 0
 
     def trace(sql: str, when: str) -> None:
@@ -104,11 +104,11 @@ async def live(story: str, folder: Path, point: int) -> None:
         store = OpenedStorage(db=db, clock=clock, make=job_maker())
         db.trace = trace
         await store.jobs.new_boot(store.boot)
-        await SCENARIOS[story](store, folder / "discord.txt")
+        await SCENARIOS[name](store, folder / "discord.txt")
 
 
-def main(story: str, folder: Path) -> None:
-    """Points from 1 on until a life is not cut short."""
+def main(name: str, folder: Path) -> None:
+    """Points from 1 on until a run is not cut short."""
     point = 0
     while True:
         point += 1
@@ -117,7 +117,7 @@ def main(story: str, folder: Path) -> None:
         child = os.fork()
         if child == 0:
             try:
-                asyncio.run(live(story, place, point))
+                asyncio.run(run_scenario(name, place, point))
                 os._exit(0)
             finally:
                 os._exit(1)

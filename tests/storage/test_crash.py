@@ -52,9 +52,9 @@ async def check(store, folder):
 
 @pytest.mark.crash
 @pytest.mark.timeout(300)  # five seconds on two quiet cores
-@pytest.mark.parametrize("story", SCENARIOS)
-async def test_a_kill_at_any_statement_changes_nothing_that_anybody_sees(story, folder):
-    program = (sys.executable, "-m", "tests.storage.crash_scenarios", story, str(folder))
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_a_kill_at_any_statement_changes_nothing_that_anybody_sees(scenario, folder):
+    program = (sys.executable, "-m", "tests.storage.crash_scenarios", scenario, str(folder))
     lives = await asyncio.create_subprocess_exec(*program, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     points = int((await lives.communicate())[0])
     assert points > 60

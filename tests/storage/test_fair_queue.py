@@ -33,11 +33,11 @@ async def test_a_member_with_many_jobs_does_not_hold_the_others_up(store):
 
 async def test_the_counters_survive_a_restart(folder, clock):
     make, served = job_maker(), []
-    for life in range(3):
+    for start in range(3):
         async with Database.open(folder, clock=clock) as db:
-            store = OpenedStorage(db=db, clock=clock, make=make, boot=f"boot{life}")
+            store = OpenedStorage(db=db, clock=clock, make=make, boot=f"boot{start}")
             await store.jobs.new_boot(store.boot)
-            if life == 0:
+            if start == 0:
                 for _ in range(6):
                     await store.admit(user="alice", estimate=2000)
                 for _ in range(12):

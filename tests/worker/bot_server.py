@@ -1,4 +1,4 @@
-"""A door for workers, small enough for a test: listens, challenges, keeps what is said, gives orders."""
+"""A bot as workers see it, small enough for a test: listens, challenges, keeps what is said, gives orders."""
 
 import os
 import queue
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from core import wire
 from core.events import PROTOCOL, Cancelled, Challenge, Done, Failed, Hello, Message, Order, Welcome
 from core.worker_auth import verify_proof
-from worker.parent_process import die_with_parent
+from worker.process_exit import die_with_parent
 
 KEY = "a key for tests"
 PATIENCE = 60.0
@@ -25,26 +25,26 @@ M = TypeVar("M", bound=Message)
 LastWord = Done | Failed | Cancelled
 
 
-class Visit:
+class WorkerConnection:
     """One connection of a worker."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._received: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.all: list[Message] = []
         self._reading = threading.Event()
         self._reading.set()
         threading.Thread(target=self._read, daemon=True).start()
 
-    def say(self, order: Order) -> None:
+    def send(self, order: Order) -> None:
         """An order."""
         self.sock.sendall(wire.encode(order))
 
-    def hear(self, kind: type[M], where: Callable[[M], bool] = lambda _: True) -> M:
+    def receive(self, kind: type[M], where: Callable[[M], bool] = lambda _: True) -> M:
         """The next message of this kind for which `where` is true; skips the others."""
         until = monotonic() + PATIENCE
         while True:
-            message = self._heard.get(timeout=max(0.01, until - monotonic()))
+            message = self._received.get(timeout=max(0.01, until - monotonic()))
             assert message is not None, f"the worker left; it had said {self.all[-5:]}"
             if isinstance(message, kind) and where(message):
                 return message
@@ -53,7 +53,7 @@ class Visit:
         """How each of these jobs ends, whichever ends first; skips the rest."""
         found: dict[str, LastWord] = {}
         while len(found) < len(jobs):
-            word = self.hear(LastWord, lambda word: word.job in jobs)
+            word = self.receive(LastWord, lambda word: word.job in jobs)
             found[word.job] = word
         return found
 
@@ -68,16 +68,16 @@ class Visit:
     def ended(self) -> None:
         """Waits until the worker has ended the connection."""
         until = monotonic() + PATIENCE
-        while self._heard.get(timeout=max(0.01, until - monotonic())) is not None:
+        while self._received.get(timeout=max(0.01, until - monotonic())) is not None:
             pass
 
     def welcome(self, key: str = KEY) -> Hello:
         """Challenge, proof, welcome."""
         nonce = os.urandom(16).hex()
-        self.say(Challenge(protocol=PROTOCOL, nonce=nonce))
-        hello = self.hear(Hello)
+        self.send(Challenge(protocol=PROTOCOL, nonce=nonce))
+        hello = self.receive(Hello)
         assert verify_proof(key, nonce, hello.proof)
-        self.say(Welcome(worker=hello.name))
+        self.send(Welcome(worker=hello.name))
         return hello
 
     def close(self) -> None:
@@ -94,40 +94,40 @@ class Visit:
             while self._reading.wait(PATIENCE) and (chunk := self.sock.recv(1 << 16)):
                 for message in splitter.feed(chunk):
                     self.all.append(message)
-                    self._heard.put(message)
+                    self._received.put(message)
         except OSError:
             pass
-        self._heard.put(None)
+        self._received.put(None)
 
 
-class Door:
+class BotServer:
     """Listens on a Unix socket."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="door")
+        self._folder = tempfile.TemporaryDirectory(prefix="bot")
         self.path = Path(self._folder.name) / "s"
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._sock.bind(str(self.path))
         self._sock.listen()
         self._sock.settimeout(PATIENCE)
-        self._visits: list[Visit] = []
+        self._connections: list[WorkerConnection] = []
 
     @property
     def address(self) -> str:
         """For `--connect`."""
         return f"unix:{self.path}"
 
-    def visit(self) -> Visit:
+    def accept(self) -> WorkerConnection:
         """The next worker that dials."""
         sock, _ = self._sock.accept()
         sock.settimeout(None)
-        self._visits.append(Visit(sock))
-        return self._visits[-1]
+        self._connections.append(WorkerConnection(sock))
+        return self._connections[-1]
 
     def close(self) -> None:
         """Ends all."""
-        for visit in self._visits:
-            visit.close()
+        for connection in self._connections:
+            connection.close()
         self._sock.close()
         self._folder.cleanup()
 

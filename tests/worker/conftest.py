@@ -1,4 +1,4 @@
-"""The tiny checkpoint, loaded once, and beds for engines on it."""
+"""The tiny checkpoint, loaded once, and drivers of engines on it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.worker.checkpoint import make
-from tests.worker.engine_driver import Bed
-from worker.checkpoints.loader import Loaded, load
-from worker.device import choose
+from tests.worker.engine_driver import EngineDriver
+from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.device import choose_device
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,24 +26,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def loaded(folder: Path) -> Loaded:
+def loaded(folder: Path) -> LoadedCheckpoint:
     """That checkpoint on the CPU in float32."""
-    return load(str(folder), choose("cpu", "float32", 0))
+    return load(str(folder), choose_device("cpu", "float32", 0))
 
 
 @pytest.fixture
-def bed(loaded: Loaded) -> Bed:
+def driver(loaded: LoadedCheckpoint) -> EngineDriver:
     """An engine of eight rows on it."""
-    return Bed(loaded)
+    return EngineDriver(loaded)
 
 
 @pytest.fixture
-def beds(loaded: Loaded) -> Callable[..., Bed]:
+def drivers(loaded: LoadedCheckpoint) -> Callable[..., EngineDriver]:
     """Makes more of them."""
-    return lambda **how: Bed(loaded, **how)
+    return lambda **how: EngineDriver(loaded, **how)
 
 
 @pytest.fixture(scope="session")
-def postcard() -> Loaded:
+def postcard() -> LoadedCheckpoint:
     """The shipped model, where what a picture shows matters."""
-    return load("postcard", choose("cpu", "float32", 0))
+    return load("postcard", choose_device("cpu", "float32", 0))

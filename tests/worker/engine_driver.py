@@ -1,4 +1,4 @@
-"""A bed for the engine: orders in, events in a list, turns taken one by one by the test itself."""
+"""Drives an engine: orders in, events in a list, turns taken one by one by the test itself."""
 
 import io
 import itertools
@@ -14,17 +14,17 @@ from PIL import Image
 
 from core.events import Cancel, Done, Event, Failed, JobEvent, OverheadTime, Picture, Progress, Submit
 from core.job import Request
-from tests.worker.fake_models import Loads
-from worker.checkpoints.loader import Loaded
-from worker.cuda_streams import Copy
-from worker.device import Device, choose
+from tests.worker.fake_models import FakeSource
+from worker.checkpoints.loader import LoadedCheckpoint
+from worker.cuda_streams import HostCopy
+from worker.device import Device, choose_device
 from worker.engine.engine import Engine
-from worker.engine.gpu_meter import Meter
+from worker.engine.gpu_meter import GpuMeter
 from worker.engine.image_encoding import jpeg
-from worker.engine.loaded_model import Held
-from worker.engine.model_cache import Shelf
-from worker.families.latent_preview import Sketcher, tile
-from worker.transport.heartbeat import Pulse
+from worker.engine.loaded_model import LoadedModel
+from worker.engine.model_cache import ModelCache
+from worker.families.latent_preview import LatentPreview, preview_sheet
+from worker.transport.heartbeat import HeartbeatThread
 from worker.transport.inbox import Inbox, Stop
 
 E = TypeVar("E")
@@ -45,12 +45,12 @@ def pixels(picture: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB")).astype(int)
 
 
-_fit: Any = Sketcher.fit
-_fitted: dict[tuple[object, ...], Sketcher] = {}
+_fit: Any = LatentPreview.fit
+_fitted: dict[tuple[object, ...], LatentPreview] = {}
 
 
-def fit_once(family: Any) -> Sketcher:
-    """The map of previews of an autoencoder: hundreds of beds stand on a few, and fitting costs as much as a grid."""
+def fit_once(family: Any) -> LatentPreview:
+    """The map of previews of an autoencoder: hundreds of drivers use a few, and fitting costs as much as a grid."""
     vae = family.parts.get("vae")
     if vae is None:
         return _fit(family)
@@ -61,39 +61,39 @@ def fit_once(family: Any) -> Sketcher:
     return _fitted[key]
 
 
-def hold(loaded: Loaded, device: Device) -> Held:
+def load_model(loaded: LoadedCheckpoint, device: Device) -> LoadedModel:
     """The model, tried out and ready for jobs."""
-    with patch.object(Sketcher, "fit", fit_once):
-        return Held.of(loaded, device)
+    with patch.object(LatentPreview, "fit", fit_once):
+        return LoadedModel.of(loaded, device)
 
 
-class _AtOnce:
-    """In the previewer's place: makes each preview in the thread that orders it."""
+class _ImmediatePreviews:
+    """In the place of `PreviewWriter`: makes each preview in the thread that orders it."""
 
-    def __init__(self, say: Callable[[str, int, bytes], None]) -> None:
-        self._say = say
+    def __init__(self, send: Callable[[str, int, bytes], None]) -> None:
+        self._send = send
 
-    def put(self, job: str, attempt: int, sketch: Copy, full: tuple[int, int]) -> None:
-        self._say(job, attempt, jpeg(tile(sketch.wait().numpy(), full)))
+    def put(self, job: str, attempt: int, preview: HostCopy, full: tuple[int, int]) -> None:
+        self._send(job, attempt, jpeg(preview_sheet(preview.wait().numpy(), full)))
 
 
-class Bed:
-    """One engine. `say` may come from several threads."""
+class EngineDriver:
+    """One engine. `send` may come from several threads."""
 
     def __init__(
-        self, *models: Loaded, rows: int = 8, device: Device | None = None, shelf: Shelf | None = None
+        self, *models: LoadedCheckpoint, rows: int = 8, device: Device | None = None, cache: ModelCache | None = None
     ) -> None:
         self.events: list[Event] = []
         self._news = threading.Condition()
-        self.device = replace(device or choose("cpu", "float32", 0), max_rows=rows)
+        self.device = replace(device or choose_device("cpu", "float32", 0), max_rows=rows)
         # A clock a hundred times as fast: what a tiny model costs in microseconds is whole milliseconds in the books.
-        self.meter = Meter.for_device(self.device.place, lambda: perf_counter_ns() * 100)
-        self.pulse = Pulse()
-        self._only = models[0].info.name if len(models) == 1 and shelf is None else ""
-        self.shelf = shelf or Shelf(Loads(), self.device, 1000)
+        self.meter = GpuMeter.for_device(self.device.torch_device, lambda: perf_counter_ns() * 100)
+        self.heartbeat = HeartbeatThread()
+        self._only = models[0].info.name if len(models) == 1 and cache is None else ""
+        self.cache = cache or ModelCache(FakeSource(), self.device, 1000)
         for loaded in models:
-            self.shelf.put(hold(loaded, self.device))
-        self.engine = Engine(self.shelf, self.device, self.meter, self.pulse, self._say, Inbox())
+            self.cache.add(load_model(loaded, self.device))
+        self.engine = Engine(self.cache, self.device, self.meter, self.heartbeat, self._send, Inbox())
 
     def watch_closely(self) -> None:
         """Every step may say its progress and have its preview, whatever the machine and its threads are doing.
@@ -102,19 +102,19 @@ class Bed:
         """
         seconds = itertools.count()
         self.engine._clock = lambda: float(next(seconds))
-        self.engine._previewer = _AtOnce(self.engine._reporter.preview)
+        self.engine._preview_writer = _ImmediatePreviews(self.engine._reporter.preview)
 
-    def _say(self, event: Event) -> None:
+    def _send(self, event: Event) -> None:
         with self._news:
             self.events.append(event)
             self._news.notify_all()
 
-    def submit(self, job: str, wish: Request, attempt: int = 1, **more: Any) -> None:
+    def submit(self, job: str, wanted: Request, attempt: int = 1, **more: Any) -> None:
         """Orders a job; where there is one model, of that."""
         if self._only:
-            wish = replace(wish, model=self._only)
-        indices = more.pop("indices", tuple(range(wish.count)))
-        self.engine.inbox.put(Submit(job=job, attempt=attempt, request=wish, indices=indices, **more))
+            wanted = replace(wanted, model=self._only)
+        indices = more.pop("indices", tuple(range(wanted.count)))
+        self.engine.inbox.put(Submit(job=job, attempt=attempt, request=wanted, indices=indices, **more))
 
     def cancel(self, job: str, attempt: int = 1) -> None:
         """Orders its end."""
@@ -133,7 +133,7 @@ class Bed:
             self.wait(lambda job=job: self.last(job) is not None)
 
     def _computed(self, job: str) -> bool:
-        return job not in self.engine._line.tasks and self.engine.inbox.empty()
+        return job not in self.engine._queue.tasks and self.engine.inbox.empty()
 
     def wait(self, true: Any) -> None:
         """Until an event makes it true."""
@@ -158,13 +158,13 @@ class Bed:
         """Its progress that carries a picture."""
         return [event for event in self.of(job) if isinstance(event, Progress) and event.preview]
 
-    def house_ms(self) -> int:
-        """All that the house was told to pay."""
+    def overhead_ms(self) -> int:
+        """All that was booked to overhead."""
         return sum(event.gpu_ms for event in self.events if isinstance(event, OverheadTime))
 
-    def render(self, wish: Request, job: str = "a", **more: Any) -> list[bytes]:
+    def render(self, wanted: Request, job: str = "a", **more: Any) -> list[bytes]:
         """One job alone, to its end: its pictures."""
-        self.submit(job, wish, **more)
+        self.submit(job, wanted, **more)
         self.finish(job)
         assert isinstance(self.last(job), Done), self.last(job)
         return self.pictures(job)

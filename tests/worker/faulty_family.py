@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.checkpoints.loader import Loaded
+from worker.checkpoints.loader import LoadedCheckpoint
 from worker.interfaces import Conditions
 
 #: The first number of a marked prompt's encoding; nothing else comes near.
 MARKS = {"poison": 1e6, "hang": 2e6, "die": 3e6, "memory": 4e6, "overflow": 5e6}
 
 
-class Faulty:
+class FaultyFamily:
     """Wraps a family. `widest`: samples that fit into a forward; `before` runs at each forward of a job."""
 
     def __init__(self, family: Any, widest: int = 1000, before: Callable[[int], None] = lambda _: None) -> None:
@@ -54,6 +54,6 @@ class Faulty:
         return out * float("nan") if MARKS["overflow"] in marks else out
 
 
-def faulty(loaded: Loaded, **how: Any) -> Loaded:
+def faulty(loaded: LoadedCheckpoint, **how: Any) -> LoadedCheckpoint:
     """The same model with faults."""
-    return replace(loaded, family=Faulty(loaded.family, **how))
+    return replace(loaded, family=FaultyFamily(loaded.family, **how))

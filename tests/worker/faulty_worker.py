@@ -16,7 +16,7 @@ def _patch() -> None:
     from worker import main
     from worker.checkpoints import loader
 
-    def load(*arguments: Any, **more: Any) -> loader.Loaded:
+    def load(*arguments: Any, **more: Any) -> loader.LoadedCheckpoint:
         loaded = loader.load(*arguments, **more)
         if gate := os.environ.get("FAULT_LOAD_WAITS"):
             Path(gate).read_bytes()

@@ -1,6 +1,6 @@
 """Worker processes that begin at once: forked from one that has imported the libraries, as starts of workers cost most.
 
-python -m tests.worker.forked_workers reads one order a line (`Birth` as JSON) from stdin and answers with a process
+python -m tests.worker.forked_workers reads one order a line (`ForkOrder` as JSON) from stdin and answers with a process
 number.
 """
 
@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.parent_process import die_with_parent
+from worker.process_exit import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Birth:
+class ForkOrder:
     """`python -m module arguments` in this environment. `said`: the file for its stderr; `ended`: for its exit code."""
 
     module: str
@@ -32,10 +32,10 @@ class Birth:
     ended: str
 
 
-class Forked:
+class ForkedProcess:
     """Like a Popen of that command."""
 
-    def __init__(self, pid: int, birth: Birth) -> None:
+    def __init__(self, pid: int, birth: ForkOrder) -> None:
         self.pid = pid
         self._birth = birth
 
@@ -65,7 +65,7 @@ class Forked:
             os.kill(self.pid, number)
 
 
-class Nursery:
+class ForkServer:
     """Here: one process to fork from, with what `import worker.main` and a first load import."""
 
     def __init__(self, folder: Path) -> None:
@@ -80,15 +80,15 @@ class Nursery:
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, which is safe beside threads
         )
 
-    def bear(self, module: str, arguments: Sequence[str], environ: dict[str, str]) -> Forked:
+    def start(self, module: str, arguments: Sequence[str], environ: dict[str, str]) -> ForkedProcess:
         """Starts one."""
         self._born += 1
         said, ended = (str(self._folder / f"{self._born}.{name}") for name in ("said", "ended"))
-        birth = Birth(module=module, arguments=arguments, environ=environ, said=said, ended=ended)
+        birth = ForkOrder(module=module, arguments=arguments, environ=environ, said=said, ended=ended)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(asdict(birth)) + "\n")
         self._process.stdin.flush()
-        return Forked(int(self._process.stdout.readline()), birth)
+        return ForkedProcess(int(self._process.stdout.readline()), birth)
 
     def close(self) -> None:
         """Ends it; Linux ends those that were forked from it."""
@@ -106,12 +106,12 @@ def import_all() -> None:
     assert worker.main and tests.worker.faulty_family
 
 
-def attend(birth: Birth, answer: Any) -> None:
+def supervise(birth: ForkOrder, answer: Any) -> None:
     """In a process of its own: forks the child, tells its number, waits for its end, and writes down how it ended."""
     die_with_parent()
     child = os.fork()
     if child == 0:
-        become(birth)
+        run_child(birth)
     answer.write(f"{child}\n")
     answer.flush()
     _, status = os.waitpid(child, 0)
@@ -120,7 +120,7 @@ def attend(birth: Birth, answer: Any) -> None:
     half.rename(birth.ended)
 
 
-def become(birth: Birth) -> None:
+def run_child(birth: ForkOrder) -> None:
     """The child. Does not return."""
     die_with_parent()
     gc.freeze()
@@ -146,7 +146,7 @@ def main() -> None:
     import_all()
     for line in sys.stdin:
         if os.fork() == 0:
-            attend(Birth(**json.loads(line)), sys.stdout)
+            supervise(ForkOrder(**json.loads(line)), sys.stdout)
             os._exit(0)
 
 

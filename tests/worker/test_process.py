@@ -28,31 +28,31 @@ from core.events import (
     Shutdown,
     Started,
 )
-from tests.worker.bot_server import KEY, USUAL, Door, Visit, environment, submit, worker
+from tests.worker.bot_server import KEY, USUAL, BotServer, WorkerConnection, environment, submit, worker
 from tests.worker.checkpoint import make
 from tests.worker.engine_driver import pixels, request
-from tests.worker.forked_workers import Forked, Nursery
+from tests.worker.forked_workers import ForkedProcess, ForkServer
 from worker.__main__ import main
 
-Fork = Callable[..., AbstractContextManager[Forked]]
+Fork = Callable[..., AbstractContextManager[ForkedProcess]]
 
 
 @pytest.fixture
-def door() -> Iterator[Door]:
+def server() -> Iterator[BotServer]:
     """For a worker of this test's own."""
-    door = Door()
-    yield door
-    door.close()
+    server = BotServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="module")
 def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
     """Starts workers that need not import their libraries: `with fork(*arguments, module=…, key=…) as process`."""
-    nursery = Nursery(tmp_path_factory.mktemp("nursery"))
+    fork_server = ForkServer(tmp_path_factory.mktemp("fork_server"))
 
     @contextmanager
-    def started(*arguments: str, module: str = "worker", **how: str) -> Iterator[Forked]:
-        process = nursery.bear(module, (*USUAL, *arguments), environment(**how))
+    def started(*arguments: str, module: str = "worker", **how: str) -> Iterator[ForkedProcess]:
+        process = fork_server.start(module, (*USUAL, *arguments), environment(**how))
         try:
             yield process
         finally:
@@ -60,195 +60,201 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
             process.wait(60)
 
     yield started
-    nursery.close()
+    fork_server.close()
 
 
 @pytest.fixture(scope="module")
-def far(folder: Path, fork: Fork) -> Iterator[tuple[Door, Forked]]:
-    """A worker that dials again whenever a test has ended its visit, and its door."""
-    door = Door()
-    with fork("--connect", door.address, "--model", str(folder), module="tests.worker.faulty_worker") as process:
-        yield door, process
-    door.close()
+def reconnecting(folder: Path, fork: Fork) -> Iterator[tuple[BotServer, ForkedProcess]]:
+    """A worker that dials again whenever a test has ended its connection, and its bot."""
+    server = BotServer()
+    with fork("--connect", server.address, "--model", str(folder), module="tests.worker.faulty_worker") as process:
+        yield server, process
+    server.close()
 
 
 @pytest.fixture
-def visit(far: tuple[Door, Forked]) -> Iterator[Visit]:
+def connection(reconnecting: tuple[BotServer, ForkedProcess]) -> Iterator[WorkerConnection]:
     """A fresh connection of that worker, past its loading."""
-    visit = far[0].visit()
-    visit.welcome()
-    visit.hear(Ready)
-    yield visit
-    visit.close()
+    connection = reconnecting[0].accept()
+    connection.welcome()
+    connection.receive(Ready)
+    yield connection
+    connection.close()
 
 
-def test_a_worker_dials_loads_and_renders_a_grid(door: Door, folder: Path) -> None:
-    with worker("--connect", door.address, "--local", "--model", str(folder)) as process:
-        visit = door.visit()
-        hello = visit.welcome()
+def test_a_worker_dials_loads_and_renders_a_grid(server: BotServer, folder: Path) -> None:
+    with worker("--connect", server.address, "--local", "--model", str(folder)) as process:
+        connection = server.accept()
+        hello = connection.welcome()
         assert hello.pid == process.pid and hello.device == "cpu" and hello.max_rows == 8
-        visit.say(submit("early", request(count=1, steps=2)))  # before the model is there: it waits
-        ready = visit.hear(Ready)
+        connection.send(submit("early", request(count=1, steps=2)))  # before the model is there: it waits
+        ready = connection.receive(Ready)
         assert ready.model.name == "tiny" and ready.model.native == 64 and ready.load_ms > 0
-        visit.hear(Done, lambda done: done.job == "early")
-        visit.say(submit("long", request(steps=900)))  # previews are made beside the steps: they may come late
-        assert visit.hear(Progress, lambda event: bool(event.preview)).steps == 900
-        visit.say(Cancel(job="long", attempt=1))
-        visit.say(submit("a", request(count=4)))
-        started = visit.hear(Started, lambda event: event.job == "a")
+        connection.receive(Done, lambda done: done.job == "early")
+        connection.send(submit("long", request(steps=900)))  # previews are made beside the steps: they may come late
+        assert connection.receive(Progress, lambda event: bool(event.preview)).steps == 900
+        connection.send(Cancel(job="long", attempt=1))
+        connection.send(submit("a", request(count=4)))
+        started = connection.receive(Started, lambda event: event.job == "a")
         assert started.made_with.digest == ready.model.digest
-        done = visit.hear(Done, lambda event: event.job == "a")
+        done = connection.receive(Done, lambda event: event.job == "a")
         assert done.gpu_ms > 0
-        made = [message for message in visit.all if isinstance(message, Picture) and message.job == "a"]
+        made = [message for message in connection.all if isinstance(message, Picture) and message.job == "a"]
         assert sorted(picture.index for picture in made) == [0, 1, 2, 3]
         assert all(pixels(picture.png).shape == (64, 64, 3) for picture in made)
-        visit.say(Shutdown())
+        connection.send(Shutdown())
         assert process.wait(60) == 0
 
 
 def test_a_worker_loads_what_the_catalogue_has_when_a_request_names_it(
-    door: Door, folder: Path, tmp_path: Path, fork: Fork
+    server: BotServer, folder: Path, tmp_path: Path, fork: Fork
 ) -> None:
     other = make(tmp_path / "other", seed=5)
-    with fork("--connect", door.address, "--local", "--model", str(folder)):
-        visit = door.visit()
-        visit.welcome()
+    with fork("--connect", server.address, "--local", "--model", str(folder)):
+        connection = server.accept()
+        connection.welcome()
         places = (ModelPlace(name="my own", where=str(folder)), ModelPlace(name="second", where=str(other), steps=3))
-        visit.say(Catalogue(default="my own", models=places))
-        visit.say(submit("a", request(model="second", steps=2)))
-        visit.say(submit("b", request(model="my own", steps=2)))
-        visit.say(submit("c", request(model="third", steps=2)))
-        ready = visit.hear(Ready)
+        connection.send(Catalogue(default="my own", models=places))
+        connection.send(submit("a", request(model="second", steps=2)))
+        connection.send(submit("b", request(model="my own", steps=2)))
+        connection.send(submit("c", request(model="third", steps=2)))
+        ready = connection.receive(Ready)
         assert ready.model.name == "my own", "as the catalogue calls it, not as its folder"
-        ends = visit.last_words("a", "b", "c")
+        ends = connection.last_words("a", "b", "c")
         assert isinstance(ends["a"], Done) and isinstance(ends["b"], Done)
         assert isinstance(ends["c"], Failed)
         assert ends["c"].sentence.startswith("The model `third` could not be loaded.")
-        made = {message.job: message.made_with.model for message in visit.all if isinstance(message, Started)}
+        made = {message.job: message.made_with.model for message in connection.all if isinstance(message, Started)}
         assert made == {"a": "second", "b": "my own"}
-        told = [message for message in visit.all if isinstance(message, Models)]
+        told = [message for message in connection.all if isinstance(message, Models)]
         assert set(told[-1].loaded) == {"my own", "second"}
         assert {info.name: info.steps for info in told[-1].known}["second"] == 3
 
 
 def test_a_worker_that_was_started_with_a_catalogues_name_waits_for_the_catalogue(
-    door: Door, folder: Path, fork: Fork
+    server: BotServer, folder: Path, fork: Fork
 ) -> None:
-    with fork("--connect", door.address, "--local", "--model", "mine"):
-        visit = door.visit()
-        visit.welcome()
-        visit.say(Catalogue(default="mine", models=(ModelPlace(name="mine", where=str(folder), steps=3),)))
-        ready = visit.hear(Ready)
+    with fork("--connect", server.address, "--local", "--model", "mine"):
+        connection = server.accept()
+        connection.welcome()
+        connection.send(Catalogue(default="mine", models=(ModelPlace(name="mine", where=str(folder), steps=3),)))
+        ready = connection.receive(Ready)
         assert (ready.model.name, ready.model.steps) == ("mine", 3)
 
 
-def test_a_worker_with_the_wrong_key_is_refused_and_says_so(door: Door, folder: Path, fork: Fork) -> None:
-    with fork("--connect", door.address, "--local", "--model", str(folder), key="wrong") as process:
-        visit = door.visit()
+def test_a_worker_with_the_wrong_key_is_refused_and_says_so(server: BotServer, folder: Path, fork: Fork) -> None:
+    with fork("--connect", server.address, "--local", "--model", str(folder), key="wrong") as process:
+        connection = server.accept()
         with pytest.raises(AssertionError):
-            visit.welcome()
-        visit.close()
+            connection.welcome()
+        connection.close()
         assert process.wait(60) == 1
         assert "DARKROOM_WORKER_KEY" in process.said
 
 
-def test_a_local_worker_exits_when_its_connection_ends(door: Door, folder: Path, fork: Fork) -> None:
-    with fork("--connect", door.address, "--local", "--model", str(folder)) as process:
-        visit = door.visit()
-        visit.welcome()
-        visit.hear(Ready)
-        visit.close()
+def test_a_local_worker_exits_when_its_connection_ends(server: BotServer, folder: Path, fork: Fork) -> None:
+    with fork("--connect", server.address, "--local", "--model", str(folder)) as process:
+        connection = server.accept()
+        connection.welcome()
+        connection.receive(Ready)
+        connection.close()
         assert process.wait(60) == 0
 
 
-def test_a_running_job_is_cancelled_over_the_wire(visit: Visit) -> None:
-    visit.say(submit("a", request(steps=900)))
-    visit.hear(Progress)
-    visit.say(Cancel(job="a", attempt=1))
-    assert visit.hear(Cancelled).gpu_ms > 0
+def test_a_running_job_is_cancelled_over_the_wire(connection: WorkerConnection) -> None:
+    connection.send(submit("a", request(steps=900)))
+    connection.receive(Progress)
+    connection.send(Cancel(job="a", attempt=1))
+    assert connection.receive(Cancelled).gpu_ms > 0
 
 
-def test_a_worker_dials_again_drops_its_jobs_and_does_not_load_again(visit: Visit, far: tuple[Door, Forked]) -> None:
-    visit.say(submit("a", request(steps=900)))
-    visit.hear(Progress)
-    visit.close()
-    again = far[0].visit()
+def test_a_worker_dials_again_drops_its_jobs_and_does_not_load_again(
+    connection: WorkerConnection, reconnecting: tuple[BotServer, ForkedProcess]
+) -> None:
+    connection.send(submit("a", request(steps=900)))
+    connection.receive(Progress)
+    connection.close()
+    again = reconnecting[0].accept()
     hello = again.welcome()
-    assert hello.pid == far[1].pid
-    again.hear(Ready)
-    again.hear(Heartbeat, lambda beat: beat.jobs == () and beat.phase is Phase.IDLE)
-    again.say(submit("a", request(steps=2), attempt=2))
-    assert again.hear(Done).attempt == 2
+    assert hello.pid == reconnecting[1].pid
+    again.receive(Ready)
+    again.receive(Heartbeat, lambda beat: beat.jobs == () and beat.phase is Phase.IDLE)
+    again.send(submit("a", request(steps=2), attempt=2))
+    assert again.receive(Done).attempt == 2
     again.close()
 
 
-def test_a_worker_leaves_the_bot_its_share(door: Door, folder: Path, fork: Fork) -> None:
-    with fork("--connect", door.address, "--local", "--model", str(folder), "--nice", "7") as process:
-        door.visit().welcome()
+def test_a_worker_leaves_the_bot_its_share(server: BotServer, folder: Path, fork: Fork) -> None:
+    with fork("--connect", server.address, "--local", "--model", str(folder), "--nice", "7") as process:
+        server.accept().welcome()
         assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 7
 
 
-def test_the_heart_beats_while_the_loop_hangs_and_says_who_was_computed(visit: Visit, far: tuple[Door, Forked]) -> None:
+def test_the_heart_beats_while_the_loop_hangs_and_says_who_was_computed(
+    connection: WorkerConnection, reconnecting: tuple[BotServer, ForkedProcess]
+) -> None:
     """The last test of this worker: it hangs for good, and still goes at once when it is told to."""
-    visit.say(submit("bad", request(prompt="hang", count=1)))
-    first = visit.hear(Heartbeat, lambda beat: beat.phase is Phase.STEPPING and beat.computing == ("bad",))
-    second = visit.hear(Heartbeat, lambda beat: beat.phase_seconds > first.phase_seconds)
+    connection.send(submit("bad", request(prompt="hang", count=1)))
+    first = connection.receive(Heartbeat, lambda beat: beat.phase is Phase.STEPPING and beat.computing == ("bad",))
+    second = connection.receive(Heartbeat, lambda beat: beat.phase_seconds > first.phase_seconds)
     assert second.phase is Phase.STEPPING and second.computing == ("bad",) and second.jobs == (("bad", 1),)
-    far[1].send_signal(signal.SIGTERM)
-    assert far[1].wait(5) == 0
+    reconnecting[1].send_signal(signal.SIGTERM)
+    assert reconnecting[1].wait(5) == 0
 
 
-def test_a_slow_load_is_not_a_hang(door: Door, folder: Path, tmp_path: Path, fork: Fork) -> None:
-    arguments = ("--connect", door.address, "--local", "--model", str(folder))
+def test_a_slow_load_is_not_a_hang(server: BotServer, folder: Path, tmp_path: Path, fork: Fork) -> None:
+    arguments = ("--connect", server.address, "--local", "--model", str(folder))
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     with fork(*arguments, module="tests.worker.faulty_worker", FAULT_LOAD_WAITS=str(gate)):
-        visit = door.visit()
-        visit.welcome()
+        connection = server.accept()
+        connection.welcome()
         # The heart may have beaten before the load began, but from then on it says so at every beat.
-        visit.hear(Heartbeat, lambda beat: beat.phase is Phase.LOADING)
-        assert visit.hear(Heartbeat).phase is Phase.LOADING
+        connection.receive(Heartbeat, lambda beat: beat.phase is Phase.LOADING)
+        assert connection.receive(Heartbeat).phase is Phase.LOADING
         assert PHASE_DEADLINE_SECONDS[Phase.LOADING] > 10 * PHASE_DEADLINE_SECONDS[Phase.STEPPING]
         gate.write_bytes(b"go on")
-        visit.hear(Ready)
+        connection.receive(Ready)
 
 
-def test_a_job_that_kills_its_worker_ends_the_connection_at_once(door: Door, folder: Path, fork: Fork) -> None:
+def test_a_job_that_kills_its_worker_ends_the_connection_at_once(server: BotServer, folder: Path, fork: Fork) -> None:
     with fork(
-        "--connect", door.address, "--local", "--model", str(folder), module="tests.worker.faulty_worker"
+        "--connect", server.address, "--local", "--model", str(folder), module="tests.worker.faulty_worker"
     ) as process:
-        visit = door.visit()
-        visit.welcome()
-        visit.say(submit("bad", request(prompt="die", count=1)))
-        visit.ended()
+        connection = server.accept()
+        connection.welcome()
+        connection.send(submit("bad", request(prompt="die", count=1)))
+        connection.ended()
         assert process.wait(60) == -signal.SIGKILL
 
 
-def test_a_model_that_is_not_there_is_said_with_its_cure(door: Door, tmp_path: Path, fork: Fork) -> None:
-    with fork("--connect", door.address, "--local", "--model", str(tmp_path / "nowhere")) as process:
-        visit = door.visit()
-        visit.welcome()
-        assert "DARKROOM_MODEL" in visit.hear(LoadFailed).sentence
+def test_a_model_that_is_not_there_is_said_with_its_cure(server: BotServer, tmp_path: Path, fork: Fork) -> None:
+    with fork("--connect", server.address, "--local", "--model", str(tmp_path / "nowhere")) as process:
+        connection = server.accept()
+        connection.welcome()
+        assert "DARKROOM_MODEL" in connection.receive(LoadFailed).sentence
         assert process.wait(60) == 78
 
 
-def test_a_local_worker_dies_with_its_parent(door: Door, folder: Path) -> None:
+def test_a_local_worker_dies_with_its_parent(server: BotServer, folder: Path) -> None:
     code = (
         "import subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-m', 'worker', *sys.argv[1:]])\n"
         "print(child.pid, flush=True)\nchild.wait()\n"
     )
-    arguments = ["--connect", door.address, "--local", "--model", str(folder)]
+    arguments = ["--connect", server.address, "--local", "--model", str(folder)]
     command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True) as parent:
-        visit: Visit = door.visit()
-        visit.welcome()
+        connection: WorkerConnection = server.accept()
+        connection.welcome()
         parent.kill()
-        visit.ended()
+        connection.ended()
 
 
-def test_a_local_worker_whose_bot_died_before_it_was_awake_does_not_dial(door: Door, folder: Path, fork: Fork) -> None:
-    arguments = ("--connect", door.address, "--local", "--model", str(folder))
+def test_a_local_worker_whose_bot_died_before_it_was_awake_does_not_dial(
+    server: BotServer, folder: Path, fork: Fork
+) -> None:
+    arguments = ("--connect", server.address, "--local", "--model", str(folder))
     with fork(*arguments, BOT_PID="1") as process:
         assert process.wait(60) == 0
 

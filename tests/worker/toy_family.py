@@ -9,7 +9,7 @@ from diffusers.schedulers import scheduling_euler_ancestral_discrete, scheduling
 from tests.worker.checkpoint import SCHEDULER
 from worker.engine.batch import Row, new_row
 from worker.interfaces import Guidance
-from worker.samplers import Schedules, set_steps, throwaway
+from worker.samplers import Schedules, diffusers_scheduler, set_steps
 
 #: Spacings of timesteps, the last one as fine-tunes with a schedule that ends in pure noise have it.
 ZERO_SNR = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
@@ -34,22 +34,22 @@ SIDE = 32  # pixels: four latents
 TOKENS = 4
 
 
-class Toy:
+class ToyFamily:
     """A row's output hangs on its latents, time and text alone."""
 
     device = torch.device("cpu")
-    channels, factor, guidance = 4, 8, Guidance.TWICE
+    channels, factor, guidance = 4, 8, Guidance.CLASSIFIER_FREE
 
     def denoise(self, latents: Any, timesteps: Any, conditions: Any, scales: Any) -> Any:
-        return toy(latents, timesteps[:, None, None, None], conditions["text"][:, :1, :1, None])
+        return toy_output(latents, timesteps[:, None, None, None], conditions["text"][:, :1, :1, None])
 
 
-def toy(latents: Any, time: Any, text: Any) -> Any:
+def toy_output(latents: Any, time: Any, text: Any) -> Any:
     return torch.tanh(latents * 1.3 + text) * 0.9 + 0.1 * time / 1000
 
 
 @dataclass(frozen=True)
-class Wish:
+class RowSpec:
     """A row's numbers, when it joins (a tick) and after how many steps it leaves."""
 
     sampler: str
@@ -64,34 +64,34 @@ class Wish:
 SOURCE = torch.linspace(-1.5, 1.5, 64).view(4, 4, 4)
 
 
-def row_of(wish: Wish, config: dict[str, Any], text: float = 0.1, job: str = "a", **more: Any) -> Row:
+def row_of(spec: RowSpec, config: dict[str, Any], text: float = 0.1, job: str = "a", **more: Any) -> Row:
     """That row, before its first step."""
-    family, stop = more.pop("family", Toy()), more.pop("stop", 100)
+    family, stop = more.pop("family", ToyFamily()), more.pop("stop", 100)
     given: dict[str, Any] = {
-        "job": job, "index": 0, "key": "k", "guidance": wish.guidance, "seed": wish.seed, "size": (SIDE, SIDE),
-        "plan": Schedules(config).plan(wish.sampler, wish.steps, wish.strength, stop, (SIDE, SIDE)),
+        "job": job, "index": 0, "key": "k", "guidance": spec.guidance, "seed": spec.seed, "size": (SIDE, SIDE),
+        "schedule": Schedules(config).schedule(spec.sampler, spec.steps, spec.strength, stop, (SIDE, SIDE)),
         "text": {"text": torch.full((2, 3), text)}, "negative": {"text": torch.full((2, 3), -text)},
-        "source": SOURCE if wish.strength < 1 else None,
+        "source": SOURCE if spec.strength < 1 else None,
     }  # fmt: skip
     return new_row(family, **{**given, **more})
 
 
-def reference(wish: Wish, config: dict[str, Any], text: float = 0.1) -> list[torch.Tensor]:
+def reference(spec: RowSpec, config: dict[str, Any], text: float = 0.1) -> list[torch.Tensor]:
     """The latents at the start and after each step by diffusers' own scheduler, calculated in float64.
 
     In float32 its formulas lose digits of their own: 4e-4 in Euler's first step from pure noise.
     """
-    scheduler = throwaway(wish.sampler, config)
-    near = wish.strength < 1
-    steps = max(2, wish.steps) if near else wish.steps
-    set_steps(scheduler, wish.sampler, steps, TOKENS)
+    scheduler = diffusers_scheduler(spec.sampler, config)
+    near = spec.strength < 1
+    steps = max(2, spec.steps) if near else spec.steps
+    set_steps(scheduler, spec.sampler, steps, TOKENS)
     for name in ("sigmas", "alphas_cumprod"):
         if hasattr(scheduler, name):
             setattr(scheduler, name, getattr(scheduler, name).double())
-    start = steps - min(steps - near, max(1, round(steps * wish.strength)))
+    start = steps - min(steps - near, max(1, round(steps * spec.strength)))
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(start)  # else it would skip a step where two timesteps are equal
-    generator = torch.Generator().manual_seed(wish.seed)
+    generator = torch.Generator().manual_seed(spec.seed)
     latents = torch.randn(1, 4, 4, 4, generator=generator).double()
     if start:
         latents = noised(scheduler, SOURCE[None].double(), latents, scheduler.timesteps[start : start + 1])
@@ -102,14 +102,14 @@ def reference(wish: Wish, config: dict[str, Any], text: float = 0.1) -> list[tor
         seen = latents
         if hasattr(scheduler, "scale_model_input"):
             seen = scheduler.scale_model_input(latents, time)
-        out = toy(seen.float(), time, text)
-        if wish.guidance > 1:
-            without = toy(seen.float(), time, -text)
-            out = without + wish.guidance * (out - without)
-        noisy = {"generator": generator} if wish.sampler in ("euler_a", "lcm") else {}
+        out = toy_output(seen.float(), time, text)
+        if spec.guidance > 1:
+            without = toy_output(seen.float(), time, -text)
+            out = without + spec.guidance * (out - without)
+        noisy = {"generator": generator} if spec.sampler in ("euler_a", "lcm") else {}
         stepped, *x0 = scheduler.step(out.double(), time, latents, return_dict=False, **noisy)
         # With some spacings DDIM's last stride ends just before the picture; ours ends in it.
-        latents = x0[0] if wish.sampler == "ddim" and len(after) == len(scheduler.timesteps) - start else stepped
+        latents = x0[0] if spec.sampler == "ddim" and len(after) == len(scheduler.timesteps) - start else stepped
         after.append(latents[0])
     return after
 

@@ -12,7 +12,7 @@ from core.folder_format import plain
 
 
 @contextmanager
-def plainly(folder: Path) -> Iterator[Path]:
+def with_plain_names(folder: Path) -> Iterator[Path]:
     """A network's folder, or a whole pipeline's; where names are not plain, a folder of links to the same files."""
     inside = {inner: _names(inner) for inner in (folder, *_folders(folder))}
     shown = {inner: plain(names) for inner, names in inside.items()}

@@ -1,7 +1,7 @@
 """What lies in the checkpoints of each family: networks, tokenizers, and what such a model usually takes.
 
 A table and its reader; loads nothing. Which pipeline is of which family says core/families.py; every other one that
-makes pictures from words runs whole (families/any.py).
+makes pictures from words runs whole (families/generic_pipeline.py).
 """
 
 import json
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import DarkroomError
 from core.families import family_of
 from core.folder_format import INDEX
+from worker.errors import CannotLoad
 
 #: Words in names of models that were taught to need few steps, and no second forward: whole words, or behind SD or XL.
 _START = r"(?:(?<![a-z])|(?<=sd)|(?<=xl))"
@@ -23,12 +23,8 @@ _HYPER = re.compile(_START + r"(hyper)(?:[-_. ]?sd(?:xl)?)?(?![a-z])(?![-_. ]?re
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-class CannotLoad(DarkroomError):
-    """The model cannot be used; the sentence says why and what to do."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class PipelineKind:
     """One shape of checkpoint: its folders, with the classes that read them, and what it usually takes."""
 
     family: str
@@ -49,18 +45,18 @@ class Kind:
 _UNET = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 _PREDICTIONS = ("epsilon", "v_prediction")
 
-SD = Kind(
+SD = PipelineKind(
     family="sd", pipeline="StableDiffusionPipeline",
     networks={"text_encoder": "CLIPTextModel", **_UNET}, tokenizers={"tokenizer": "CLIPTokenizer"},
     predictions=_PREDICTIONS, steps=25, guidance=7.5, sampler="euler",
 )  # fmt: skip
-SDXL = Kind(
+SDXL = PipelineKind(
     family="sdxl", pipeline="StableDiffusionXLPipeline",
     networks={"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection", **_UNET},
     tokenizers={"tokenizer": "CLIPTokenizer", "tokenizer_2": "CLIPTokenizer"},
     predictions=_PREDICTIONS, steps=30, guidance=6.0, sampler="euler",
 )  # fmt: skip
-FLUX = Kind(
+FLUX = PipelineKind(
     family="flux", pipeline="FluxPipeline",
     networks={
         "text_encoder": "CLIPTextModel", "text_encoder_2": "T5EncoderModel", "transformer": "FluxTransformer2DModel",
@@ -71,15 +67,15 @@ FLUX = Kind(
 )  # fmt: skip
 
 #: By family, as core/families.py tells it.
-KINDS: Mapping[str, Kind] = {kind.family: kind for kind in (SD, SDXL, FLUX)}
+PIPELINE_KINDS: Mapping[str, PipelineKind] = {kind.family: kind for kind in (SD, SDXL, FLUX)}
 
 
-def kind_of(pipeline: object) -> Kind | None:
+def kind_of(pipeline: object) -> PipelineKind | None:
     """By the `_class_name` of a `model_index.json`; None for a pipeline that runs whole."""
-    return KINDS.get(family_of(pipeline))
+    return PIPELINE_KINDS.get(family_of(pipeline))
 
 
-def taught(name: str) -> frozenset[str]:
+def few_step_methods(name: str) -> frozenset[str]:
     """By which methods a model was taught to need few steps, as far as its name tells; mostly by none.
 
     >>> sorted(taught("dreamshaperXL_v21TurboLCM"))
@@ -91,7 +87,7 @@ def taught(name: str) -> frozenset[str]:
     return frozenset([*_TAUGHT.findall(words), *_HYPER.findall(name.lower())])
 
 
-def index_of(folder: Path, model: str) -> Mapping[str, Any]:
+def read_model_index(folder: Path, model: str) -> Mapping[str, Any]:
     """The checkpoint's `model_index.json`. Raises CannotLoad."""
     path = folder / INDEX
     if not path.is_file():
@@ -105,7 +101,7 @@ def index_of(folder: Path, model: str) -> Mapping[str, Any]:
     raise CannotLoad(f"{path} cannot be read. Is the download whole?")
 
 
-def check(folder: Path, kind: Kind, index: Mapping[str, Any]) -> None:
+def check_folder(folder: Path, kind: PipelineKind, index: Mapping[str, Any]) -> None:
     """Raises CannotLoad unless the folder holds what its kind needs, as safetensors, and makes pictures from words."""
     if kind.family == "sdxl" and (index.get("requires_aesthetics_score") or index.get("text_encoder") == [None, None]):
         raise CannotLoad(REFINER.format(folder))

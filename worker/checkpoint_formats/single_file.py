@@ -1,21 +1,16 @@
-"""Reads checkpoints that are one `.safetensors` file, as Stable Diffusion 1.x, 2.x and XL are passed around.
+"""What a checkpoint in one `.safetensors` file is, as Stable Diffusion 1.x, 2.x and XL are passed around.
 
-What such a file is shows in its header; configs and tokenizers are ours (`configs/`), so nothing is fetched. Knows
-nothing of jobs.
+It shows in the file's header and name; `configs/` holds the configs that such files lack. Loads nothing.
 """
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from core.safetensors_header import Header, NotSafetensors, is_lora, read
-from worker.checkpoint_formats.kinds import INPAINTING, KINDS, REFINER, CannotLoad, taught
-from worker.checkpoints.clip_vocabulary import clip_tokenizer
-from worker.checkpoints.components import Parts, class_of, precision, read_scheduler, read_tokenizers, rescaled, settle
-from worker.device import Device
+from worker.checkpoint_formats.kinds import INPAINTING, REFINER
+from worker.errors import CannotLoad
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
@@ -34,16 +29,10 @@ class Shape(StrEnum):
     SDXL = "sdxl"
 
 
-_FAMILIES: Mapping[Shape, str] = {Shape.SD1: "sd", Shape.SD2: "sd", Shape.SDXL: "sdxl"}
-#: What fills texts up: the end again, or the token of the exclamation mark, which is number 0.
-_PADS: Mapping[Shape, Mapping[str, str]] = {
-    Shape.SD1: {"tokenizer": "<|endoftext|>"},
-    Shape.SD2: {"tokenizer": "!"},
-    Shape.SDXL: {"tokenizer": "<|endoftext|>", "tokenizer_2": "!"},
-}
+FAMILIES: Mapping[Shape, str] = {Shape.SD1: "sd", Shape.SD2: "sd", Shape.SDXL: "sdxl"}
 
 
-def header_of(path: Path) -> Header:
+def read_header(path: Path) -> Header:
     """What a file says of its tensors, without reading these. Raises CannotLoad when it is no safetensors file."""
     try:
         with path.open("rb") as file:
@@ -107,54 +96,4 @@ def prediction_of(header: Header, shape: Shape, name: str) -> tuple[str, bool]:
 
 def family_of(path: Path) -> str:
     """`sd` or `sdxl`. Raises CannotLoad for files that are no such checkpoint."""
-    return _FAMILIES[shape_of(header_of(path), path.name, own_vae=False)]
-
-
-def read_file(
-    path: Path, device: Device, progress: Callable[[], None], vae: Any = None, config: Path | None = None,
-    called: str = "",
-) -> Parts:  # fmt: skip
-    """The parts of a checkpoint in one file; `vae` takes the place of its own.
-
-    `config`: a folder of configs and tokenizers instead of ours. `called`: its author's name for it, where the file has
-    another one here.
-
-    Raises CannotLoad, or whatever the libraries raise on broken files.
-    """
-    header = header_of(path)
-    shape = shape_of(header, path.name, own_vae=vae is None)
-    folder = config or CONFIGS / shape
-    index = json.loads((folder / "model_index.json").read_text("utf-8"))
-    kind, called = KINDS[_FAMILIES[shape]], called or path.stem
-    prediction, zero = prediction_of(header, shape, called)
-    scheduler = {**read_scheduler(folder, kind), "prediction_type": prediction}
-    if taught(called):  # made to begin at the last of the trained steps; their own configs say so
-        scheduler |= {"timestep_spacing": "trailing"}
-    if zero:
-        scheduler |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-        scheduler |= rescaled(scheduler)
-    progress()
-    pads = _PADS[shape].items()
-    tokenizers = {name: clip_tokenizer(path.parent, pad) for name, pad in pads} if config is None else {}
-    tokenizers = tokenizers or read_tokenizers(folder, kind)
-    networks = _networks(path, folder, kind.pipeline, tokenizers, device, vae)
-    if shape is Shape.SD2 and prediction == "epsilon" and config is None:
-        networks["unet"].register_to_config(sample_size=64)
-    progress()
-    return Parts(
-        kind=kind, networks={name: settle(networks[name]) for name in kind.networks}, tokenizers=tokenizers,
-        scheduler=scheduler, index=index, root=path.parent, files=(path,),
-    )  # fmt: skip
-
-
-def _networks(
-    path: Path, folder: Path, pipeline: str, tokenizers: Mapping[str, Any], device: Device, vae: Any
-) -> dict[str, Any]:
-    """By diffusers' names, in the device's precision."""
-    how: dict[str, Any] = {"config": str(folder), "local_files_only": True}
-    if vae is None:
-        vae_class = class_of("AutoencoderKL")
-        exact = precision("AutoencoderKL", vae_class.load_config(folder / "vae"), device)
-        vae = vae_class.from_single_file(str(path), subfolder="vae", dtype=exact, **how)
-    whole = class_of(pipeline).from_single_file(str(path), vae=vae, dtype=device.dtype, **tokenizers, **how)
-    return dict(whole.components)
+    return FAMILIES[shape_of(read_header(path), path.name, own_vae=False)]

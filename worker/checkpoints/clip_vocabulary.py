@@ -9,7 +9,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from worker.checkpoint_formats.kinds import CannotLoad
+from worker.errors import CannotLoad
 
 LENGTH = 77
 TOKENS = 49408

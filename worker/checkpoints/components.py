@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from worker.checkpoint_formats.diffusers_folder import plainly
-from worker.checkpoint_formats.kinds import CannotLoad, Kind
+from worker.checkpoint_formats.diffusers_folder import with_plain_names
+from worker.checkpoint_formats.kinds import PipelineKind
 from worker.device import Device
+from worker.errors import CannotLoad
 from worker.families.autoencoder import dtype_of
 from worker.families.flux import Flux
-from worker.families.lora_switcher import LoraFiles, Loras
+from worker.families.lora_switcher import LoraFiles, LoraSwitcher
 from worker.families.sd import StableDiffusion
 from worker.families.sdxl import StableDiffusionXL
 from worker.interfaces import Family
@@ -26,10 +27,10 @@ FAMILIES: Mapping[str, Callable[..., Family]] = {"sd": StableDiffusion, "sdxl": 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Components:
     """What a checkpoint brings, in the host's memory: networks and tokenizers by diffusers' names, and its configs."""
 
-    kind: Kind
+    kind: PipelineKind
     networks: Mapping[str, Any]
     tokenizers: Mapping[str, Any]
     scheduler: Mapping[str, Any]
@@ -39,8 +40,13 @@ class Parts:
 
 
 def read_folder(
-    folder: Path, kind: Kind, index: Mapping[str, Any], device: Device, progress: Callable[[], None], vae: Any = None
-) -> Parts:
+    folder: Path,
+    kind: PipelineKind,
+    index: Mapping[str, Any],
+    device: Device,
+    progress: Callable[[], None],
+    vae: Any = None,
+) -> Components:
     """A checkpoint in diffusers' folder format; `vae` takes the place of its own.
 
     Raises CannotLoad, or whatever the libraries raise on broken files.
@@ -51,25 +57,25 @@ def read_folder(
         if name == "vae" and vae is not None:
             networks[name] = vae
             continue
-        networks[name] = settle(read_network(folder / name, class_name, device))
+        networks[name] = prepare_network(read_network(folder / name, class_name, device))
         progress()
-    return Parts(
+    return Components(
         kind=kind, networks=networks, tokenizers=read_tokenizers(folder, kind), scheduler=scheduler, index=index,
         root=folder, files=tuple(path for name in kind.networks for path in (folder / name).glob("*.safetensors")),
     )  # fmt: skip
 
 
-def read_scheduler(folder: Path, kind: Kind) -> dict[str, Any]:
+def read_scheduler(folder: Path, kind: PipelineKind) -> dict[str, Any]:
     """The scheduler's config without its names of classes. Raises CannotLoad for a prediction nobody here knows."""
     config: dict[str, Any] = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
     prediction = config.setdefault("prediction_type", kind.predictions[0])
     if prediction not in kind.predictions:
         known = " and ".join(kind.predictions)
         raise CannotLoad(f"The checkpoint predicts {prediction!r}; only {known} work here with {kind.pipeline}.")
-    return {**rescaled(config), **{key: value for key, value in config.items() if not key.startswith("_")}}
+    return {**guidance_rescale_of(config), **{key: value for key, value in config.items() if not key.startswith("_")}}
 
 
-def rescaled(config: Mapping[str, Any]) -> dict[str, float]:
+def guidance_rescale_of(config: Mapping[str, Any]) -> dict[str, float]:
     """How far guided outputs are brought back to their spread, where the schedule ends in pure noise.
 
     Without it pictures of these models burn out; the share is that of the paper (arXiv 2305.08891).
@@ -77,8 +83,7 @@ def rescaled(config: Mapping[str, Any]) -> dict[str, float]:
     return {"guidance_rescale": 0.7} if config.get("rescale_betas_zero_snr") else {}
 
 
-def read_tokenizers(folder: Path, kind: Kind) -> dict[str, Any]:
-    """By folder."""
+def read_tokenizers(folder: Path, kind: PipelineKind) -> dict[str, Any]:
     return {
         name: class_of(class_name).from_pretrained(folder / name, local_files_only=True)
         for name, class_name in kind.tokenizers.items()
@@ -89,7 +94,7 @@ def read_network(folder: Path, class_name: str, device: Device) -> Any:
     """One network of a folder, in the device's precision, whichever its files are in."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     dtype = precision(class_name, config, device)
-    with plainly(folder) as plain:
+    with with_plain_names(folder) as plain:
         return class_of(class_name).from_pretrained(plain, dtype=dtype, local_files_only=True, use_safetensors=True)
 
 
@@ -104,7 +109,7 @@ def class_of(name: str) -> Any:
     return getattr(diffusers if hasattr(diffusers, name) else importlib.import_module("transformers"), name)
 
 
-def settle(network: Any) -> Any:
+def prepare_network(network: Any) -> Any:
     """The network, ready to be placed."""
     network.eval().requires_grad_(False)
     if any(isinstance(layer, torch.nn.Conv2d) for layer in network.modules()):
@@ -113,13 +118,19 @@ def settle(network: Any) -> Any:
     return network
 
 
-def build(parts: Parts, device: Device, loras: LoraFiles | None, *, compiled: bool = False) -> Family:
-    """The family that computes with these parts."""
+def build_family(components: Components, device: Device, loras: LoraFiles | None) -> Family:
+    """The family that computes with these components."""
     more: dict[str, Any] = {}
-    if parts.kind.family == "sdxl":
-        more["zeros_for_empty"] = bool(parts.index.get("force_zeros_for_empty_prompt", True))
+    if components.kind.family == "sdxl":
+        more["zeros_for_empty"] = bool(components.index.get("force_zeros_for_empty_prompt", True))
     if loras is not None:
-        taking = {name: network for name, network in parts.networks.items() if name != "vae"}
-        more["loras"] = Loras(class_of(parts.kind.pipeline), taking, loras, compiled=compiled)
-    family = FAMILIES[parts.kind.family]
-    return family(**parts.networks, **parts.tokenizers, scheduler=parts.scheduler, device=device.place, **more)
+        taking = {name: network for name, network in components.networks.items() if name != "vae"}
+        more["loras"] = LoraSwitcher(class_of(components.kind.pipeline), taking, loras)
+    family = FAMILIES[components.kind.family]
+    return family(
+        **components.networks,
+        **components.tokenizers,
+        scheduler=components.scheduler,
+        device=device.torch_device,
+        **more,
+    )

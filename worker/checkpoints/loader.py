@@ -13,82 +13,79 @@ import torch
 
 from core.catalogue import POSTCARD, SAMPLERS, Capability, name_of
 from core.events import ModelInfo
-from worker.checkpoint_formats.kinds import CannotLoad, Kind, index_of, kind_of, taught
-from worker.checkpoints.components import Parts, build, read_folder
-from worker.checkpoints.locator import ROOT, STORE, Store, locate, note_of
+from worker.checkpoint_formats.kinds import PipelineKind, few_step_methods, kind_of, read_model_index
+from worker.checkpoint_formats.single_file import family_of
+from worker.checkpoints.components import Components, build_family, read_folder
+from worker.checkpoints.locator import DEFAULT_FOLDER, ModelsFolder, locate, note_of
+from worker.checkpoints.single_file import read_file
 from worker.checkpoints.vae_override import read_vae
 from worker.checkpoints.weight_digest import combined, digest
-from worker.compiling.compiled_model import Boost
+from worker.compiling.compiled_model import CompiledModel
 from worker.device import Device
-from worker.families.lora_switcher import LoraFiles, waits
-from worker.interfaces import Family, Model, Whole
-from worker.memory.offload_plan import ALONE, UNPLANNED, Company, Plan
-from worker.memory.placement import DENOISERS, FULL, own, place, planned
+from worker.errors import CannotLoad
+from worker.families.lora_switcher import LoraFiles, is_group_offloaded
+from worker.interfaces import Family, Model, PipelineModel
+from worker.memory.offload_plan import FULLY_RESIDENT, NOTHING_RESERVED, OffloadPlan, ReservedMemory
+from worker.memory.placement import DENOISERS, FULL, place_networks, plan_for_model, unmap_weights
 from worker.memory.size_estimate import companions_mb
-from worker.paths import expanded
+from worker.paths import ROOT, expanded
 from worker.samplers import samplers_for
-from worker.vision.companion_paths import NONE, Places
-from worker.vision.companions import Tools, open_tools
-
-__all__ = ["CannotLoad", "Loaded", "load", "locate"]
+from worker.vision.companion_paths import NO_COMPANIONS, CompanionPaths
+from worker.vision.companions import Companions, open_companions
 
 log = logging.getLogger("darkroom.models")
 
-FEW = 4  # steps of models that were taught to need no more
+FEW_STEPS = 4  # steps of models that were taught to need no more
 #: Samplers that a checkpoint's own scheduler asks for, where another would not do.
 _OWN_SAMPLERS = {"EulerAncestralDiscreteScheduler": "euler_a", "LCMScheduler": "lcm"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """A model ready to compute, and what it says about itself. A `base.Whole` shares no forwards."""
+class LoadedCheckpoint:
+    """A model ready to compute, and what it says about itself. A `PipelineModel` shares no forwards."""
 
-    family: Family | Whole
+    family: Family | PipelineModel
     info: ModelInfo
     memory_mb: int  # of its parameters, on the device
-    where: Path = field(default_factory=Path)  # its folder or file
-    plan: Plan = UNPLANNED  # how it lies there
-    boost: Boost | None = None  # compiled code, where there may be some
-    tools: Tools = field(default_factory=Tools)  # what lies beside it
+    path: Path = field(default_factory=Path)  # its folder or file
+    plan: OffloadPlan = FULLY_RESIDENT  # how it lies there
+    compiled_model: CompiledModel | None = None  # compiled code, where there may be some
+    companions: Companions = field(default_factory=Companions)  # networks that lie beside it
     loras: LoraFiles | None = None  # where its LoRAs are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _How:
+class _LoadOptions:
     """What `load` is told beside the model and the device."""
 
     loras: LoraFiles | None
-    compiled: bool
     weights: str
     vae: str
-    tools: Places
-    company: Company
+    companions: CompanionPaths
+    reserved: ReservedMemory
     name: str
-    store: Store
+    folder: ModelsFolder
 
 
 def load(
     model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
-    compiled: bool = False, weights: str = FULL, vae: str = "", tools: Places = NONE, company: Company = ALONE,
-    name: str = "", store: Store = STORE,
-) -> Loaded:  # fmt: skip
+    weights: str = FULL, vae: str = "", companions: CompanionPaths = NO_COMPANIONS,
+    reserved: ReservedMemory = NOTHING_RESERVED, name: str = "", folder: ModelsFolder = DEFAULT_FOLDER,
+) -> LoadedCheckpoint:  # fmt: skip
     """Loads `model` onto the device. `loras`: where LoRAs are; `weights`: full, or fp8 for the denoiser's.
 
-    `compiled`: somebody will compile the networks as they are, LoRAs and all (`forward.py` compiles them without).
+    `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. `companions`: where they are,
+    before what its folder holds. `reserved`: what others have of the device's memory, other programs left out.
 
-    `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. `tools`: what else is to lie
-    beside it, before what its folder holds. `company`: who has a part of the device's memory, other programs left out.
+    `name`: what the catalogue calls it; by that a model of the hub is looked for in `folder`, and fetched into it.
 
-    `name`: what the catalogue calls it; by that a model of the hub is looked for in `store`, and fetched into it.
-
-    Raises NoRoom when models of that company had better go first, else CannotLoad.
+    Raises NoRoom when other models of this worker had better go first, else CannotLoad.
     """
-    quiet()
+    silence_libraries()
     try:
-        how = _How(
-            loras=loras, compiled=compiled, weights=weights, vae=vae, tools=tools, company=company, name=name,
-            store=store,
-        )  # fmt: skip
+        how = _LoadOptions(
+            loras=loras, weights=weights, vae=vae, companions=companions, reserved=reserved, name=name, folder=folder
+        )
         return _load(model, device, progress, how)
     except CannotLoad:
         raise
@@ -104,7 +101,7 @@ def load(
         raise CannotLoad(f"{model} could not be loaded ({text}). Is the download whole?") from error
 
 
-def quiet() -> None:
+def silence_libraries() -> None:
     """No progress bars and no advice to programmers: a worker's output is a log."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
@@ -114,47 +111,47 @@ def quiet() -> None:
         voice.set_verbosity_error()
 
 
-def _load(model: str, device: Device, progress: Callable[[], None], how: _How) -> Loaded:
-    where = locate(model, progress, name=how.name, store=how.store)
+def _load(model: str, device: Device, progress: Callable[[], None], how: _LoadOptions) -> LoadedCheckpoint:
+    where = locate(model, progress, name=how.name, folder=how.folder)
     progress()
-    vae, called = how.vae, _called(model, where)
+    vae, name = how.vae, _original_name(model, where)
     if where.is_file():
-        from worker.checkpoint_formats.single_file import family_of, read_file
-
         other = read_vae(vae, family_of(where), device) if vae else None
-        parts = read_file(where, device, progress, None if other is None else other.network, called=called)
+        vae_network = None if other is None else other.network
+        components = read_file(where, device, progress, vae_network, original_name=name)
     else:
-        index = index_of(where, model)
+        index = read_model_index(where, model)
         kind = kind_of(index["_class_name"])
         if kind is None:
-            return _whole(model, where, device, how)
+            return _load_pipeline(model, where, device, how)
         other = read_vae(vae, kind.family, device) if vae else None
-        parts = read_folder(where, kind, index, device, progress, None if other is None else other.network)
-    family = build(parts, device, how.loras, compiled=how.compiled)
-    info = _info(model, called, parts, family, device)
+        components = read_folder(where, kind, index, device, progress, None if other is None else other.network)
+    family = build_family(components, device, how.loras)
+    info = _info(model, name, components, family, device)
     if other is not None:
         info = replace(info, digest=combined(info.digest, other.digest))
-    tools = how.tools.over(Places.beside(where)) if where.is_dir() else how.tools
-    placed = _placed(family, info, device, replace(how, tools=tools))
-    return replace(placed, loras=how.loras, where=where)
+    companions = how.companions.with_defaults(CompanionPaths.in_folder(where)) if where.is_dir() else how.companions
+    placed = _placed(family, info, device, replace(how, companions=companions))
+    return replace(placed, loras=how.loras, path=where)
 
 
-def _placed(family: Family | Whole, info: ModelInfo, device: Device, how: _How) -> Loaded:
-    """On the device, as far as it fits there, with what lies beside it."""
-    company = replace(how.company, tools=companions_mb(how.tools, device.dtype.itemsize))
-    plan = planned(family, device, how.weights, info.name, company)
+def _placed(family: Family | PipelineModel, info: ModelInfo, device: Device, how: _LoadOptions) -> LoadedCheckpoint:
+    """On the device, as far as it fits there, with its companions."""
+    reserved = replace(how.reserved, companions=companions_mb(how.companions, device.dtype.itemsize))
+    plan = plan_for_model(family, device, how.weights, info.name, reserved)
     log.info("%s: %s.", info.name, plan.sentence())
-    place(family.parts, plan, device.place, device.dtype)
-    if any(waits(network) for name, network in family.parts.items() if name in DENOISERS):
+    place_networks(family.parts, plan, device.torch_device, device.dtype)
+    if any(is_group_offloaded(network) for name, network in family.parts.items() if name in DENOISERS):
         info = replace(info, edits=tuple(edit for edit in info.edits if edit != Capability.LORA))
-    return furnish(Loaded(family=family, info=info, memory_mb=memory_mb(family), plan=plan), how.tools, device)
+    loaded = LoadedCheckpoint(family=family, info=info, memory_mb=memory_mb(family), plan=plan)
+    return add_companions(loaded, how.companions, device)
 
 
-def _whole(model: str, folder: Path, device: Device, how: _How) -> Loaded:
-    from worker.families.generic_pipeline import AnyPipeline
+def _load_pipeline(model: str, folder: Path, device: Device, how: _LoadOptions) -> LoadedCheckpoint:
+    from worker.families.generic_pipeline import GenericPipeline
 
-    family = AnyPipeline.load(folder, device)
-    few = bool(taught(_called(model, folder))) or family.distilled
+    family = GenericPipeline.load(folder, device)
+    few_steps = bool(few_step_methods(_original_name(model, folder))) or family.distilled
     info = ModelInfo(
         name=_name(model),
         family=family.name,
@@ -162,41 +159,43 @@ def _whole(model: str, folder: Path, device: Device, how: _How) -> Loaded:
         dtype=device.dtype_name,
         native=family.native,
         multiple=family.multiple,
-        steps=FEW if few else family.steps,
+        steps=FEW_STEPS if few_steps else family.steps,
         # Nothing at all: some pipelines guide above 1, others above 0.
-        guidance=0.0 if few and not family.told_scale else family.scale,
+        guidance=0.0 if few_steps and not family.takes_guidance_scale else family.scale,
         sampler=family.sampler,
         samplers=(family.sampler,),
         edits=tuple(edit.value for edit in family.edits),
     )
     # Nobody compiles for a pipeline that runs whole.
-    placed = _placed(family, info, device, replace(how, company=replace(how.company, compiler=False)))
-    return replace(placed, where=folder)
+    placed = _placed(family, info, device, replace(how, reserved=replace(how.reserved, compiler=False)))
+    return replace(placed, path=folder)
 
 
-def furnish(loaded: Loaded, places: Places, device: Device) -> Loaded:
-    """The model with what lies in these places beside it, in the place of what it had of the kind."""
-    if places == NONE:
+def add_companions(loaded: LoadedCheckpoint, paths: CompanionPaths, device: Device) -> LoadedCheckpoint:
+    """The model with the companions at these paths, in the place of what it had of the kind."""
+    if paths == NO_COMPANIONS:
         return loaded
-    tools = open_tools(places, loaded.family.parts, device.place, device.dtype).over(loaded.tools)
-    for network in tools.networks:
-        own(network)
-    edits = tuple(dict.fromkeys((*loaded.info.edits, *(edit.value for edit in tools.edits))))
+    companions = open_companions(paths, loaded.family.parts, device.torch_device, device.dtype)
+    companions = companions.with_defaults(loaded.companions)
+    for network in companions.networks:
+        unmap_weights(network)
+    edits = tuple(dict.fromkeys((*loaded.info.edits, *(edit.value for edit in companions.edits))))
     return replace(
-        loaded, tools=tools, info=replace(loaded.info, edits=edits), memory_mb=memory_mb(loaded.family, tools)
+        loaded, companions=companions, info=replace(loaded.info, edits=edits),
+        memory_mb=memory_mb(loaded.family, companions),
     )  # fmt: skip
 
 
-def memory_mb(family: Model, tools: Tools | None = None) -> int:
+def memory_mb(family: Model, companions: Companions | None = None) -> int:
     """MB of parameters and buffers that lie on its device."""
-    networks = (*family.parts.values(), *(tools.networks if tools is not None else ()))
+    networks = (*family.parts.values(), *(companions.networks if companions is not None else ()))
     tensors = (tensor for part in networks for tensor in (*part.parameters(), *part.buffers()))
     there = (tensor for tensor in tensors if tensor.device.type == family.device.type)
     unique = {id(tensor): tensor.numel() * tensor.element_size() for tensor in there}
     return -(-sum(unique.values()) >> 20)
 
 
-def _called(model: str, where: Path) -> str:
+def _original_name(model: str, where: Path) -> str:
     """The last part of its path or hub id, as its author wrote it: small letters would hide where words begin.
 
     What was fetched from the hub has a name of ours here, and its author's in the note beside it.
@@ -212,13 +211,13 @@ def _name(model: str) -> str:
     return name_of(str(place.absolute()) if place.exists() else model)
 
 
-def _info(model: str, called: str, parts: Parts, family: Family, device: Device) -> ModelInfo:
-    shipped = parts.root == (ROOT / POSTCARD.path).resolve()
-    steps, guidance, sampler = _usual(called, parts.kind, family, parts.index)
+def _info(model: str, name: str, components: Components, family: Family, device: Device) -> ModelInfo:
+    shipped = components.root == (ROOT / POSTCARD.path).resolve()
+    steps, guidance, sampler = _default_settings(name, components.kind, family, components.index)
     return ModelInfo(
         name=_name(model),
         family=family.name,
-        digest=digest(parts.root, parts.files),
+        digest=digest(components.root, components.files),
         dtype=device.dtype_name,
         native=family.native,
         multiple=POSTCARD.multiple if shipped else family.multiple,
@@ -230,14 +229,16 @@ def _info(model: str, called: str, parts: Parts, family: Family, device: Device)
     )
 
 
-def _usual(name: str, kind: Kind, family: Family, index: Mapping[str, object]) -> tuple[int, float, str]:
+def _default_settings(
+    name: str, kind: PipelineKind, family: Family, index: Mapping[str, object]
+) -> tuple[int, float, str]:
     """Steps, guidance and sampler for who names none."""
-    methods = taught(name)
-    few = bool(methods) or family.guidance == "none"
+    methods = few_step_methods(name)
+    few_steps = bool(methods) or family.guidance == "none"
     scheduler = index.get("scheduler")
     asked = _OWN_SAMPLERS.get(str(scheduler[1]), "") if isinstance(scheduler, list) and len(scheduler) > 1 else ""
     asked = asked or ("lcm" if "lcm" in methods else "")
     sampler = asked if asked in SAMPLERS else kind.sampler
-    if not few:
+    if not few_steps:
         return kind.steps, kind.guidance, sampler
-    return FEW, kind.guidance if family.guidance == "input" else 1.0, sampler
+    return FEW_STEPS, kind.guidance if family.guidance == "input" else 1.0, sampler

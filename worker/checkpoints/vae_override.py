@@ -8,43 +8,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.checkpoint_formats.kinds import CannotLoad
-from worker.checkpoints.components import class_of, precision, read_network, settle
-from worker.checkpoints.locator import ROOT
+from worker.checkpoint_formats.single_file import CONFIGS
+from worker.checkpoints.components import class_of, precision, prepare_network, read_network
 from worker.checkpoints.weight_digest import digest
 from worker.device import Device
-from worker.hub_download import HubTrouble, fetch
-from worker.paths import expanded
+from worker.errors import CannotLoad
+from worker.hub_download import HubError, fetch
+from worker.paths import existing
 
-CONFIGS = Path(__file__).resolve().parent.parent / "checkpoint_formats" / "configs"
 _CLASS = "AutoencoderKL"
 _FILES = ("config.json", "*.safetensors", "vae/config.json", "vae/*.safetensors")
 #: Which of our configs an autoencoder in one file has, by the family that it is for.
-_SHAPES = {"sd": "sd1", "sdxl": "sdxl"}
+_CONFIG_NAMES = {"sd": "sd1", "sdxl": "sdxl"}
 
 
 @dataclass(frozen=True, slots=True)
-class OtherVae:
+class VaeOverride:
     """The autoencoder on the device, and what names its weights."""
 
     network: Any
     digest: str
 
 
-def read_vae(where: str, family: str, device: Device) -> OtherVae:
+def read_vae(where: str, family: str, device: Device) -> VaeOverride:
     """For a model of this family. Raises CannotLoad, or whatever the libraries raise on broken files."""
-    place = next((path for path in (expanded(where), ROOT / where) if path.exists()), None)
+    place = existing(where)
     if place is None:
         if where.count("/") != 1 or where.startswith((".", "/", "~")) or where.endswith(".safetensors"):
             raise CannotLoad(f"There is no autoencoder at {where}; a hub id looks like owner/name.")
         try:
             place = fetch(where, _FILES)
-        except HubTrouble as error:
+        except HubError as error:
             raise CannotLoad(f"The autoencoder {where} is not here. {error.sentence}") from error
     if place.is_file():
-        return OtherVae(settle(_file(place, family, device)), digest(place.parent, [place]))
+        return VaeOverride(prepare_network(_file(place, family, device)), digest(place.parent, [place]))
     inner = place / "vae" if (place / "vae" / "config.json").is_file() else place
-    return OtherVae(settle(_folder(inner, device)), digest(inner, inner.glob("*.safetensors")))
+    return VaeOverride(prepare_network(_folder(inner, device)), digest(inner, inner.glob("*.safetensors")))
 
 
 def _folder(inner: Path, device: Device) -> Any:
@@ -56,9 +55,9 @@ def _folder(inner: Path, device: Device) -> Any:
 def _file(path: Path, family: str, device: Device) -> Any:
     if path.suffix != ".safetensors":
         raise CannotLoad(f"{path.name} is no .safetensors file; pickled weights are never loaded.")
-    if family not in _SHAPES:
+    if family not in _CONFIG_NAMES:
         raise CannotLoad(f"An autoencoder for {family} has to be a folder in diffusers' format, not {path.name}.")
-    config = CONFIGS / _SHAPES[family]
+    config = CONFIGS / _CONFIG_NAMES[family]
     dtype = precision(_CLASS, json.loads((config / "vae" / "config.json").read_text("utf-8")), device)
     return class_of(_CLASS).from_single_file(
         str(path), config=str(config), subfolder="vae", local_files_only=True, dtype=dtype

@@ -13,16 +13,16 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from worker.compiling.regions import Bundle, Code, Signature
-from worker.compiling.shape_counts import Wish
-from worker.compiling.tracing import Recipe, Traced
+from worker.compiling.regions import Code, CompiledArtifact, Signature
+from worker.compiling.shape_counts import ShapeRequest
+from worker.compiling.tracing import NetworkSpec, Traced
 from worker.file_storage import sync
 
 #: Seconds after which a folder that nobody finished was left by a process that was killed.
-LEFT = 86_400
+STALE_SECONDS = 86_400
 
-#: Bundles kept of all models together; the ones that were not read for longest go first.
-KEPT = 128
+#: Artifacts kept of all models together; the ones that were not read for longest go first.
+MAX_ARTIFACTS = 128
 SIGNATURES = "signatures.json"
 
 #: Writes a graph's compiled code to a file; reads it from there.
@@ -30,9 +30,9 @@ Write = Callable[[Traced, Path], None]
 Read = Callable[[Path], Code]
 
 
-def place(root: Path, recipe: Recipe, wish: Wish) -> Path:
-    """Where the bundle of that wish is."""
-    return root / recipe.build() / f"{wish.bucket}-{hashlib.sha256(wish.shape.encode()).hexdigest()[:16]}"
+def artifact_folder(root: Path, spec: NetworkSpec, request: ShapeRequest) -> Path:
+    """Where the artifact for a shape is kept."""
+    return root / spec.fingerprint() / f"{request.bucket}-{hashlib.sha256(request.shape.encode()).hexdigest()[:16]}"
 
 
 def save(folder: Path, traced: Sequence[Traced], write: Write) -> None:
@@ -53,7 +53,7 @@ def save(folder: Path, traced: Sequence[Traced], write: Write) -> None:
 
 
 def _put(fresh: Path, folder: Path) -> None:
-    """Where another worker was first, its bundle is as good. Raises OSError."""
+    """Where another worker was first, its artifact is as good. Raises OSError."""
     try:
         fresh.replace(folder)
     except OSError:
@@ -64,33 +64,33 @@ def _put(fresh: Path, folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """A bundle that is of no use; the signatures go first, so that what is left of it counts for nothing."""
+    """Removes an artifact that is of no use; the signatures go first, so that what is left of it counts for nothing."""
     with contextlib.suppress(OSError):
         (folder / SIGNATURES).unlink()
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def load(folder: Path, read: Read) -> Bundle:
+def load(folder: Path, read: Read) -> CompiledArtifact:
     """What `save` kept. Raises OSError, KeyError, ValueError, or whatever the compiler's reader does."""
     told = json.loads((folder / SIGNATURES).read_text("utf-8"))
-    bundle = [(Signature.from_dict(one), read(folder / f"{number}.bin")) for number, one in enumerate(told)]
+    artifact = [(Signature.from_dict(one), read(folder / f"{number}.bin")) for number, one in enumerate(told)]
     folder.touch()
-    return bundle
+    return artifact
 
 
 def prune(root: Path) -> None:
-    """Removes the bundles beyond `KEPT`, and halves of some; another worker may remove some meanwhile."""
+    """Removes the artifacts beyond `MAX_ARTIFACTS`, and halves of some; another worker may remove some meanwhile."""
     with contextlib.suppress(FileNotFoundError):
         found = sorted(root.glob(f"*/*/{SIGNATURES}"), key=lambda path: path.parent.stat().st_mtime, reverse=True)
-        for old in found[KEPT:]:
+        for old in found[MAX_ARTIFACTS:]:
             discard(old.parent)
         for half in root.glob("*/.*.*"):
-            if half.stat().st_mtime < time.time() - LEFT:
+            if half.stat().st_mtime < time.time() - STALE_SECONDS:
                 discard(half)
 
 
 def write_compiled(traced: Traced, path: Path) -> None:
-    """By torch's inductor."""
+    """Compiles a graph by torch's inductor, into a file."""
     from torch._inductor import standalone_compile
 
     artifact = standalone_compile(traced.graph, list(traced.examples), dynamic_shapes="from_graph")
@@ -98,7 +98,7 @@ def write_compiled(traced: Traced, path: Path) -> None:
 
 
 def read_compiled(path: Path) -> Code:
-    """The reverse."""
+    """What `write_compiled` wrote."""
     from torch._inductor.standalone_compile import CompiledArtifact
 
     return CompiledArtifact.load(path=str(path), format="binary")

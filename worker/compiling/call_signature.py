@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 #: Arguments that have no batch axis, in every model of diffusers that takes them.
-SHARED = frozenset({"img_ids", "txt_ids"})
+UNBATCHED = frozenset({"img_ids", "txt_ids"})
 
 #: From (dimensions, dtype, has a batch axis) to a tensor; the batch axis is not among the dimensions.
 Make = Callable[[tuple[int, ...], torch.dtype, bool], Tensor]
@@ -38,7 +38,7 @@ class Call:
         ]
 
 
-def read(args: Sequence[Any], kwargs: Mapping[str, Any], *, rows: bool = True) -> Call:
+def signature_of(args: Sequence[Any], kwargs: Mapping[str, Any], *, rows: bool = True) -> Call:
     """The call with these arguments. Without `rows` no axis is the batch's. Raises TypeError for what has no text."""
     count = _rows((*args, *kwargs.values())) if rows else 0
     tensors: list[Tensor] = []
@@ -46,7 +46,7 @@ def read(args: Sequence[Any], kwargs: Mapping[str, Any], *, rows: bool = True) -
 
     def tell(value: Any, name: str) -> Any:
         if isinstance(value, Tensor):
-            mine = bool(count) and value.ndim > 0 and value.shape[0] == count and name not in SHARED
+            mine = bool(count) and value.ndim > 0 and value.shape[0] == count and name not in UNBATCHED
             tensors.append(value)
             batched.append(mine)
             return {"t": list(value.shape[1:] if mine else value.shape), "d": _name(value.dtype), "b": mine}

@@ -1,7 +1,7 @@
-"""python -m worker.compiling.compile_process NICE: compiles one bundle, as ordered on stdin, and leaves it on disk.
+"""python -m worker.compiling.compile_process NICE: compiles one artifact, as ordered on stdin, and leaves it on disk.
 
 A process, because the compiler keeps Python's one lock for minutes and would hold up every step of the loop; and it can
-be stopped and let go on at any moment. It needs neither the model's weights nor memory for them.
+be stopped and continued at any moment. It needs neither the model's weights nor memory for them.
 """
 
 import json
@@ -12,38 +12,38 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from worker.compiling.shape_counts import Wish
-from worker.compiling.tracing import Recipe
+from worker.compiling.shape_counts import ShapeRequest
+from worker.compiling.tracing import NetworkSpec
 
 
-def order(recipe: Recipe, wish: Wish, folder: Path) -> str:
-    """What the process reads."""
+def encode_order(spec: NetworkSpec, request: ShapeRequest, folder: Path) -> str:
+    """The JSON that the process reads from stdin."""
     return json.dumps(
-        {"recipe": asdict(recipe), "bucket": wish.bucket, "shape": wish.shape, "folder": str(folder)}, default=list
+        {"recipe": asdict(spec), "bucket": request.bucket, "shape": request.shape, "folder": str(folder)}, default=list
     )
 
 
-def obey(told: Mapping[str, Any]) -> None:
+def run_order(given: Mapping[str, Any]) -> None:
     """Traces, compiles, keeps."""
     import torch
 
     from worker.compiling import artifact_store
     from worker.compiling.tracing import trace
 
-    recipe = Recipe(**told["recipe"])
-    if recipe.device.startswith("cuda"):
-        torch.cuda.set_device(recipe.device)
-    traced = trace(recipe, int(told["bucket"]), str(told["shape"]))
-    artifact_store.save(Path(told["folder"]), traced, artifact_store.write_compiled)
+    spec = NetworkSpec(**given["recipe"])
+    if spec.device.startswith("cuda"):
+        torch.cuda.set_device(spec.device)
+    traced = trace(spec, int(given["bucket"]), str(given["shape"]))
+    artifact_store.save(Path(given["folder"]), traced, artifact_store.write_compiled)
 
 
 def main() -> int:
-    """0 when the bundle is there."""
-    from worker.parent_process import die_with_parent
+    """0 when the artifact is there."""
+    from worker.process_exit import die_with_parent
 
     die_with_parent()
     os.nice(int(sys.argv[1]))
-    obey(json.load(sys.stdin))
+    run_order(json.load(sys.stdin))
     return 0
 
 

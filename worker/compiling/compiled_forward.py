@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from worker.compiling import batch_buckets, call_signature
-from worker.compiling.cuda_graphs import Recorder, Run, plain
-from worker.compiling.regions import Active, Bound, Bundle, Region, Weights, bind, regions_of
-from worker.compiling.shape_counts import Tally, Wish
+from worker.compiling.cuda_graphs import GraphRecorder, RunForward, no_recording
+from worker.compiling.regions import ActiveCode, BoundCode, CompiledArtifact, Region, WeightLookup, bind, regions_of
+from worker.compiling.shape_counts import ShapeCounts, ShapeRequest
 from worker.device import is_out_of_memory
 
 log = logging.getLogger("darkroom.compiling")
 
-#: Under steady load a bundle that is ready waits so long for a quiet moment, then takes a busy one: about a second,
+#: Under steady load an artifact that is ready waits so long for an idle moment, then takes a busy one: about a second,
 #: which the next grids give back.
 OVERDUE_SECONDS = 60.0
 #: Compiled code may round differently, by so much of the output's own size.
@@ -30,31 +30,36 @@ TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 6e-2, torch.float16: 2e-2}
 _A_TIME = 500.0  # some timestep
 
 
-class Forward:
+class CompiledForward:
     """`plain` is False while the model is not as it was loaded (LoRAs, tiling): then all is eager.
 
-    Where the model leaves the device, `leave` comes before and `come_back` after; both from the thread that moves it,
+    Where the model leaves the device, `release` comes before and `restore` after; both from the thread that moves it,
     while nothing else uses the model.
     """
 
     def __init__(
-        self, module: nn.Module, tally: Tally, *, record: Recorder = plain, clock: Callable[[], float] = monotonic
+        self,
+        module: nn.Module,
+        counts: ShapeCounts,
+        *,
+        record: GraphRecorder = no_recording,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.tally = tally
+        self.counts = counts
         self.plain = True
         self.padding = 0  # rows that nobody ordered, of the last call
         self._module, self._record, self._clock = module, record, clock
-        self._weights = Weights(module)
-        self._active = Active()
-        self._ready: dict[str, dict[int, Run]] = {}
-        self._proven: dict[Wish, Bundle] = {}  # what is ready is made from
-        self._away = False
-        self._rests_until = -math.inf
+        self._weights = WeightLookup(module)
+        self._active = ActiveCode()
+        self._ready: dict[str, dict[int, RunForward]] = {}
+        self._proven: dict[ShapeRequest, CompiledArtifact] = {}  # what is ready is made from
+        self._released = False
+        self._suspended_until = -math.inf
         self._single = False  # it answers with one tensor, not a tuple
-        self._at = self._weights.place()  # where the weights were when code was adopted
-        self._refused: set[Wish] = set()
-        self._discards: dict[Wish, Callable[[], None]] = {}
-        self._offers: list[tuple[Wish, Bundle, float]] = []
+        self._addresses = self._weights.addresses()  # where the weights were when code was adopted
+        self._refused: set[ShapeRequest] = set()
+        self._discards: dict[ShapeRequest, Callable[[], None]] = {}
+        self._offers: list[tuple[ShapeRequest, CompiledArtifact, float]] = []
         self._lock = threading.Lock()
         self._whole = "" in regions_of(module)
         if not self._whole:
@@ -79,13 +84,13 @@ class Forward:
             if is_out_of_memory(error):
                 raise
             log.warning("Compiled code failed and is dropped: %s", _first_line(error))
-            self._give_up(*(Wish(bucket, call.shape) for bucket in self._ready.pop(call.shape)), bad=True)
+            self._refuse(*(ShapeRequest(bucket, call.shape) for bucket in self._ready.pop(call.shape)), bad=True)
             return self._eager(*args, **kwargs)
         self.padding = sum(piece.padding for piece in parts)
         return answer
 
     def _compiled(
-        self, call: call_signature.Call, parts: Sequence[batch_buckets.Piece], ready: Mapping[int, Run]
+        self, call: call_signature.Call, parts: Sequence[batch_buckets.Piece], ready: Mapping[int, RunForward]
     ) -> Any:
         outs, start = [], 0
         for piece in parts:
@@ -100,108 +105,111 @@ class Forward:
         if kwargs.get("cross_attention_kwargs"):
             return None
         try:
-            call = call_signature.read(args, kwargs)
+            call = call_signature.signature_of(args, kwargs)
         except TypeError:
             return None
-        self.tally.count(call.rows, call.shape)
+        self.counts.count(call.rows, call.shape)
         return call
 
     def _follow_weights(self) -> None:
         """After weights have moved: recorded forwards and joined weights are of where they lay before."""
-        if self._ready and self._weights.place() != self._at:
-            self._let_go()
+        if self._ready and self._weights.addresses() != self._addresses:
+            self._release_memory()
 
-    def _let_go(self) -> None:
-        """Of all that holds the device's memory; the code itself is offered anew."""
+    def _release_memory(self) -> None:
+        """Frees all that holds the device's memory; the code itself is offered anew."""
         self._ready.clear()
-        self._weights.drop()
+        self._weights.drop_joined()
         with self._lock:
-            self._offers += [(wish, bundle, self._clock()) for wish, bundle in self._proven.items()]
+            self._offers += [(request, artifact, self._clock()) for request, artifact in self._proven.items()]
             self._proven.clear()
 
-    def _give_up(self, *wishes: Wish, bad: bool) -> None:
+    def _refuse(self, *requests: ShapeRequest, bad: bool) -> None:
         """Not to be tried again in this start. `bad`: nor in the next one, as it is."""
         with self._lock:
-            self._refused.update(wishes)
-            for wish in wishes:
-                self._proven.pop(wish, None)
-            discards = [self._discards.pop(wish, _nothing) for wish in wishes]
+            self._refused.update(requests)
+            for request in requests:
+                self._proven.pop(request, None)
+            discards = [self._discards.pop(request, _nothing) for request in requests]
         for discard in discards if bad else ():
             discard()
 
     # --- from the thread that compiles -----------------------------------------------------------------------------
 
-    def offer(self, wish: Wish, bundle: Bundle, discard: Callable[[], None] | None = None) -> None:
+    def offer(
+        self, request: ShapeRequest, artifact: CompiledArtifact, discard: Callable[[], None] | None = None
+    ) -> None:
         """Compiled code that may serve once the loop has found a moment to try it; `discard`, if it is of no use."""
         with self._lock:
-            self._offers.append((wish, bundle, self._clock()))
-            self._discards[wish] = discard or _nothing
+            self._offers.append((request, artifact, self._clock()))
+            self._discards[request] = discard or _nothing
 
-    def has(self, wish: Wish) -> bool:
-        """True when that wish is served by compiled code, or is about to be, or never will be."""
+    def has(self, request: ShapeRequest) -> bool:
+        """True when that shape is served by compiled code, or is about to be, or never will be."""
         with self._lock:
             known = self._refused | self._proven.keys()
-            return wish in known or any(wish == mine for mine, *_ in self._offers)
+            return request in known or any(request == mine for mine, *_ in self._offers)
 
     # --- from the loop ---------------------------------------------------------------------------------------------
 
     def may_adopt(self, *, idle: bool) -> bool:
         """True when `adopt` has something to try now."""
         now = self._clock()
-        if not self._offers or not self.plain or self._away or now < self._rests_until:
+        if not self._offers or not self.plain or self._released or now < self._suspended_until:
             return False
-        return idle or now - max(self._offers[0][2], self._rests_until) >= OVERDUE_SECONDS
+        return idle or now - max(self._offers[0][2], self._suspended_until) >= OVERDUE_SECONDS
 
     def adopt(self) -> bool:
         """Tries the oldest offer on numbers of its shape; False when it did not pass, and eager stays."""
         self._follow_weights()
-        self._at = self._weights.place()
+        self._addresses = self._weights.addresses()
         with self._lock:
-            wish, bundle, _ = self._offers.pop(0)
-            self._proven[wish] = bundle
+            request, artifact, _ = self._offers.pop(0)
+            self._proven[request] = artifact
         try:
-            self._ready.setdefault(wish.shape, {})[wish.bucket] = self._tried(wish, bundle)
+            run = self._verified(request, artifact)
+            self._ready.setdefault(request.shape, {})[request.bucket] = run
         except Exception as error:
             # Whatever a compiler, a driver or a full memory may raise: the eager forward works.
-            log.warning("Compiled code for %d rows is not used: %s", wish.bucket, _first_line(error))
-            self._give_up(wish, bad=not is_out_of_memory(error))
+            log.warning("Compiled code for %d rows is not used: %s", request.bucket, _first_line(error))
+            self._refuse(request, bad=not is_out_of_memory(error))
             return False
-        log.info("From now on %d rows of this size take compiled code.", wish.bucket)
+        log.info("From now on %d rows of this size take compiled code.", request.bucket)
         return True
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """The model goes elsewhere: its recordings and second copies of weights free the device's memory."""
-        self._away = True
-        self._let_go()
+        self._released = True
+        self._release_memory()
 
-    def come_back(self) -> None:
+    def restore(self) -> None:
         """The model lies where it lay: what served before is tried again, as any offer is, when there is time."""
         with self._lock:
-            self._offers = [(wish, bundle, self._clock()) for wish, bundle, _ in self._offers]
-        self._away = False
+            self._offers = [(request, artifact, self._clock()) for request, artifact, _ in self._offers]
+        self._released = False
 
-    def rest(self, seconds: float) -> bool:
+    def suspend(self, seconds: float) -> bool:
         """The same while the model stays: eager for so long, and then tried again. False when it frees no memory."""
-        held = bool(self._ready)
-        self._let_go()
-        self._rests_until = max(self._rests_until, self._clock() + seconds)
-        return held
+        had_code = bool(self._ready)
+        self._release_memory()
+        self._suspended_until = max(self._suspended_until, self._clock() + seconds)
+        return had_code
 
-    def _tried(self, wish: Wish, bundle: Bundle) -> Run:
-        table = bind(bundle, self._module, self._weights)
-        examples = self._examples(wish)
-        args, kwargs = call_signature.with_tensors(wish.shape, examples)
+    def _verified(self, request: ShapeRequest, artifact: CompiledArtifact) -> RunForward:
+        table = bind(artifact, self._module, self._weights)
+        examples = self._examples(request)
+        args, kwargs = call_signature.with_tensors(request.shape, examples)
         answer = self._eager(*args, **kwargs)
         self._single = isinstance(answer, Tensor)
         expected = _listed(answer)
-        run = self._record(self._runner(wish.shape, table), examples)
+        run = self._record(self._runner(request.shape, table), examples)
         for mine, theirs in zip(run(examples), expected, strict=True):
             difference = (mine.float() - theirs.float()).norm() / theirs.float().norm().clamp_min(1e-6)
             if not float(difference) <= TOLERANCE.get(theirs.dtype, TOLERANCE[torch.float32]):
                 raise ArithmeticError(f"it differs by {float(difference):.2g} of the output's size")
         return run
 
-    def _runner(self, shape: str, table: dict[tuple[int, str], Bound]) -> Run:
+    def _runner(self, shape: str, table: dict[tuple[int, str], BoundCode]) -> RunForward:
         if self._whole:
             (bound,) = table.values()
             return lambda tensors: _listed(bound(tensors))
@@ -216,20 +224,20 @@ class Forward:
 
         return run
 
-    def _examples(self, wish: Wish) -> list[Tensor]:
+    def _examples(self, request: ShapeRequest) -> list[Tensor]:
         device = next(self._module.parameters()).device
 
         def make(dims: tuple[int, ...], dtype: torch.dtype, batched: bool) -> Tensor:
-            size = (wish.bucket, *dims) if batched else dims
+            size = (request.bucket, *dims) if batched else dims
             if len(size) <= 1 or not dtype.is_floating_point:
                 return torch.full(size, _A_TIME if dtype.is_floating_point else 1, dtype=dtype, device=device)
             return torch.randn(size, dtype=dtype, device=device)
 
-        return call_signature.tensors(wish.shape, make)
+        return call_signature.tensors(request.shape, make)
 
 
 def _nothing() -> None:
-    """There is nothing to discard."""
+    """Where there is nothing to discard."""
 
 
 def _listed(answer: Any) -> tuple[Tensor, ...]:

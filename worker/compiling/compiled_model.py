@@ -13,26 +13,26 @@ from torch import nn
 
 from worker.compiling import cuda_graphs
 from worker.compiling.artifact_store import read_compiled
-from worker.compiling.background_compiler import Compiler, Make, Quiet, Subject
-from worker.compiling.compiled_forward import Forward
+from worker.compiling.background_compiler import BackgroundCompiler, CompileTarget, IdleSignal, MakeArtifact
+from worker.compiling.compiled_forward import CompiledForward
 from worker.compiling.regions import Code
-from worker.compiling.shape_counts import Tally
-from worker.compiling.tracing import Recipe
-from worker.memory.offload_plan import Plan
+from worker.compiling.shape_counts import ShapeCounts
+from worker.compiling.tracing import NetworkSpec
+from worker.memory.offload_plan import OffloadPlan
 from worker.memory.placement import DENOISERS
 
 #: The part of an autoencoder that makes pictures.
 DECODER = "decoder"
 
 
-class Boost:
-    """Used by the loop's thread. `subjects`: the denoiser's forward is the first one."""
+class CompiledModel:
+    """Used by the loop's thread. `targets`: the denoiser's forward is the first one."""
 
-    def __init__(self, compiler: Compiler) -> None:
+    def __init__(self, compiler: BackgroundCompiler) -> None:
         self._compiler = compiler
-        self._forwards = [subject.forward for subject in compiler.subjects]
+        self._forwards = [target.forward for target in compiler.targets]
 
-    def follow(self, *, plain: bool) -> None:
+    def set_plain(self, *, plain: bool) -> None:
         """Whether the next forwards are of the model as it was loaded."""
         for forward in self._forwards:
             forward.plain = plain
@@ -42,34 +42,36 @@ class Boost:
         return any(forward.may_adopt(idle=idle) for forward in self._forwards)
 
     def adopt(self, *, idle: bool) -> None:
-        """Tries one."""
+        """Tries one piece of code that waits; there must be one."""
         next(forward for forward in self._forwards if forward.may_adopt(idle=idle)).adopt()
 
     @property
     def padding(self) -> int:
-        """Rows of the last step that nobody ordered."""
+        """Rows of the last step that nobody ordered, of the denoiser."""
         return self._forwards[0].padding
 
     def is_settled(self) -> bool:
         """True when all that was asked for is served by compiled code, or never will be."""
-        return self._compiler.first() is None and not any(forward.may_adopt(idle=True) for forward in self._forwards)
+        return self._compiler.next_request() is None and not any(
+            forward.may_adopt(idle=True) for forward in self._forwards
+        )
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Before the model goes elsewhere: nothing of it stays on the device."""
         for forward in self._forwards:
-            forward.leave()
+            forward.release()
 
-    def come_back(self) -> None:
+    def restore(self) -> None:
         """Once it is there again. Compiled code serves anew after moments that nobody needs, eager until then."""
         for forward in self._forwards:
-            forward.come_back()
+            forward.restore()
 
-    def rest(self, seconds: float) -> bool:
+    def suspend(self, seconds: float) -> bool:
         """Gives back what is not needed, and takes no code for so long; False when there was nothing.
 
         Called while the device is still: a recording at work may not go.
         """
-        given = [forward.rest(seconds) for forward in self._forwards]
+        given = [forward.suspend(seconds) for forward in self._forwards]
         return any(given)
 
     def close(self) -> None:
@@ -78,34 +80,39 @@ class Boost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Booster:
-    """How this worker compiles. `idle` is set while the device has no work; `nudge` wakes the loop."""
+class ModelCompiler:
+    """How this worker compiles. `idle` is set while the device has no work; `wake_loop` wakes the loop."""
 
     root: Path
     idle: threading.Event
-    nudge: Callable[[], None]
-    make: Make | None = None
+    wake_loop: Callable[[], None]
+    make: MakeArtifact | None = None
     read: Callable[[Path], Code] = read_compiled
 
-    def __call__(self, parts: Mapping[str, nn.Module], plan: Plan) -> Boost | None:
+    def __call__(self, parts: Mapping[str, nn.Module], plan: OffloadPlan) -> CompiledModel | None:
         """For a model's networks, as they lie in memory; None where there is nothing to compile."""
         denoisers = [name for name in DENOISERS if name in parts]
         if not denoisers or not plan.compiles:
             return None
-        subjects = [self._subject(parts[denoisers[0]], "", plan)]
+        targets = [self._target(parts[denoisers[0]], "", plan)]
         vae = parts.get("vae")
         if isinstance(getattr(vae, DECODER, None), nn.Module) and plan.compiles_decoder:
             assert vae is not None
-            subjects.append(self._subject(vae, DECODER, plan))
-        compiler = Compiler(
-            subjects=subjects, root=self.root, nudge=self.nudge, quiet=Quiet(self.idle), make=self.make, read=self.read
+            targets.append(self._target(vae, DECODER, plan))
+        compiler = BackgroundCompiler(
+            targets=targets,
+            root=self.root,
+            wake_loop=self.wake_loop,
+            idle_signal=IdleSignal(self.idle),
+            make=self.make,
+            read=self.read,
         )
         compiler.start()
-        return Boost(compiler)
+        return CompiledModel(compiler)
 
-    def _subject(self, module: nn.Module, part: str, plan: Plan) -> Subject:
+    def _target(self, module: nn.Module, part: str, plan: OffloadPlan) -> CompileTarget:
         # A transformer's products are so large that joining them gains less than a second copy of its weights costs.
-        recipe = Recipe.of(module, part, joined=plan.joined and "UNet" in type(module).__name__)
-        tally = Tally(self.root / recipe.build() / "tally.json")
-        record = cuda_graphs.recorder(torch.device(recipe.device)) if plan.recorded else cuda_graphs.plain
-        return Subject(Forward(module.get_submodule(part), tally, record=record), recipe)
+        spec = NetworkSpec.of(module, part, joined=plan.joined and "UNet" in type(module).__name__)
+        counts = ShapeCounts(self.root / spec.fingerprint() / "tally.json")
+        record = cuda_graphs.graph_recorder(torch.device(spec.device)) if plan.cuda_graphs else cuda_graphs.no_recording
+        return CompileTarget(CompiledForward(module.get_submodule(part), counts, record=record), spec)

@@ -8,31 +8,31 @@ import torch
 from torch import Tensor
 
 #: Gives the forward's outputs for its tensors.
-Run = Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
+RunForward = Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
 
 
-class Recorder(Protocol):
+class GraphRecorder(Protocol):
     """Makes a forward into one that may be cheaper and gives the same; `tensors` are examples of its inputs."""
 
-    def __call__(self, run: Run, tensors: Sequence[Tensor]) -> Run: ...
+    def __call__(self, run: RunForward, tensors: Sequence[Tensor]) -> RunForward: ...
 
 
-def plain(run: Run, tensors: Sequence[Tensor]) -> Run:
-    """As it is."""
+def no_recording(run: RunForward, tensors: Sequence[Tensor]) -> RunForward:
+    """The forward as it is."""
     return run
 
 
-class CudaRecorder:
+class CudaGraphRecorder:
     """All graphs share one pool of memory: one is replayed at a time, and its outputs are copied out at once.
 
-    A recording lives as long as its `Run`. The pool goes with the last of them, and its name may not be used again.
+    A recording lives as long as its `RunForward`. The pool goes with the last of them; its name may not be used again.
     """
 
     def __init__(self) -> None:
         self._pool: Any = None
         self._recorded: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def __call__(self, run: Run, tensors: Sequence[Tensor]) -> Run:
+    def __call__(self, run: RunForward, tensors: Sequence[Tensor]) -> RunForward:
         """Runs it to warm up on a side stream, as a capture wants it, then records. Raises RuntimeError."""
         cuda: Any = torch.cuda
         inputs = [tensor.clone() for tensor in tensors]
@@ -58,6 +58,6 @@ class CudaRecorder:
         return replay
 
 
-def recorder(device: torch.device) -> Recorder:
-    """What pays on this device."""
-    return CudaRecorder() if device.type == "cuda" else plain
+def graph_recorder(device: torch.device) -> GraphRecorder:
+    """CUDA graphs where there are some."""
+    return CudaGraphRecorder() if device.type == "cuda" else no_recording

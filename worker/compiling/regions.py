@@ -40,12 +40,12 @@ class Signature:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Signature":
-        """The reverse. Raises KeyError or TypeError."""
+        """What `to_dict` gave. Raises KeyError or TypeError."""
         return cls(region=data["region"], shape=data["shape"], inputs=tuple(data["inputs"]), single=data["single"])
 
 
 #: What one bucket of one shape needs: code for each region.
-Bundle = Sequence[tuple[Signature, Code]]
+CompiledArtifact = Sequence[tuple[Signature, Code]]
 
 
 def regions_of(module: nn.Module) -> dict[str, list[nn.Module]]:
@@ -56,7 +56,7 @@ def regions_of(module: nn.Module) -> dict[str, list[nn.Module]]:
     return found or {"": [module]}
 
 
-class Weights:
+class WeightLookup:
     """A denoiser's weights by the names that they had at load: LoRAs that come later wrap its layers, but keep them.
 
     It holds none of them itself, but where each is kept: a model that goes elsewhere takes its weights along.
@@ -64,27 +64,27 @@ class Weights:
 
     def __init__(self, module: nn.Module) -> None:
         self._prefixes = {id(part): name for name, part in module.named_modules()}
-        self._homes = dict(_homes(module))
+        self._locations = dict(_locations(module))
         self._joined: dict[str, Tensor] = {}
 
     def of(self, part: nn.Module, name: str) -> Tensor:
         """The weight of that name below `part`. Raises KeyError."""
         prefix = self._prefixes[id(part)]
         whole = f"{prefix}.{name}" if prefix else name
-        return self._own(whole) if whole in self._homes else self._join(whole)
+        return self._own(whole) if whole in self._locations else self._join(whole)
 
-    def place(self) -> tuple[int, ...]:
+    def addresses(self) -> tuple[int, ...]:
         """Where each of them lies: another answer means that some have moved."""
         # Asked before each forward, of some two thousand: by `map`, in half the time of a generator.
-        return tuple(map(Tensor.data_ptr, [home[name] for home, name in self._homes.values()]))
+        return tuple(map(Tensor.data_ptr, [owner[name] for owner, name in self._locations.values()]))
 
-    def drop(self) -> None:
-        """Lets go of what was made of them."""
+    def drop_joined(self) -> None:
+        """Frees the joined copies."""
         self._joined.clear()
 
     def _own(self, whole: str) -> Tensor:
-        home, name = self._homes[whole]
-        return home[name]
+        owner, name = self._locations[whole]
+        return owner[name]
 
     def _join(self, whole: str) -> Tensor:
         if whole not in self._joined:
@@ -94,20 +94,20 @@ class Weights:
         return self._joined[whole]
 
 
-def _homes(module: nn.Module) -> Iterator[tuple[str, tuple[Mapping[str, Tensor], str]]]:
+def _locations(module: nn.Module) -> Iterator[tuple[str, tuple[Mapping[str, Tensor], str]]]:
     """Each weight's and buffer's full name, with the dictionary of its layer where it is found, and its name there."""
     for path, part in module.named_modules():
-        for home in (part._parameters, part._buffers):
-            for name, weight in home.items():
+        for owner in (part._parameters, part._buffers):
+            for name, weight in owner.items():
                 whole = f"{path}.{name}".lstrip(".").replace(".base_layer.", ".")
                 if weight is not None and ".lora_" not in whole:
-                    yield whole, (cast("Mapping[str, Tensor]", home), name)
+                    yield whole, (cast("Mapping[str, Tensor]", owner), name)
 
 
-class Bound:
+class BoundCode:
     """Code with the weights of one part of the model."""
 
-    def __init__(self, signature: Signature, code: Code, part: nn.Module, weights: Weights) -> None:
+    def __init__(self, signature: Signature, code: Code, part: nn.Module, weights: WeightLookup) -> None:
         self._code, self._single = code, signature.single
         self._inputs = [weights.of(part, one) if isinstance(one, str) else one for one in signature.inputs]
 
@@ -121,7 +121,7 @@ class Bound:
 class Region:
     """Stands in a part's place: answers by the code that is active, or as the part would."""
 
-    def __init__(self, part: nn.Module, active: "Active") -> None:
+    def __init__(self, part: nn.Module, active: "ActiveCode") -> None:
         self._plain, self._key, self._active = part.forward, id(part), active
         part.forward = self
 
@@ -129,23 +129,23 @@ class Region:
         table = self._active.table
         if table is None:
             return self._plain(*args, **kwargs)
-        call = call_signature.read(args, kwargs, rows=False)
+        call = call_signature.signature_of(args, kwargs, rows=False)
         bound = table.get((self._key, call.shape))
         return bound(call.tensors) if bound is not None else self._plain(*args, **kwargs)
 
 
-class Active:
+class ActiveCode:
     """The code that the regions follow at this moment, by part and shape; None: all as they are."""
 
     def __init__(self) -> None:
-        self.table: Mapping[tuple[int, str], Bound] | None = None
+        self.table: Mapping[tuple[int, str], BoundCode] | None = None
 
 
-def bind(bundle: Bundle, module: nn.Module, weights: Weights) -> dict[tuple[int, str], Bound]:
+def bind(artifact: CompiledArtifact, module: nn.Module, weights: WeightLookup) -> dict[tuple[int, str], BoundCode]:
     """Each part of the model with its code. Raises KeyError when a weight is not there."""
     parts = regions_of(module)
     return {
-        (id(part), signature.shape): Bound(signature, code, part, weights)
-        for signature, code in bundle
+        (id(part), signature.shape): BoundCode(signature, code, part, weights)
+        for signature, code in artifact
         for part in parts[signature.region]
     }

@@ -21,7 +21,7 @@ from worker.compiling.regions import Signature, regions_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class NetworkSpec:
     """How the denoiser is built: a class of diffusers, its config, and how its weights lie in memory."""
 
     kind: str
@@ -34,7 +34,7 @@ class Recipe:
     joined: bool = False  # projections that read the same input become one product
 
     @classmethod
-    def of(cls, module: nn.Module, part: str = "", *, joined: bool = False) -> "Recipe":
+    def of(cls, module: nn.Module, part: str = "", *, joined: bool = False) -> "NetworkSpec":
         """Of a loaded model of diffusers, or of a part of it."""
         weights = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         types = {name: str(weight.dtype).removeprefix("torch.") for name, weight in weights.items()}
@@ -48,7 +48,7 @@ class Recipe:
             others={name: kind for name, kind in types.items() if kind != usual}, part=part, joined=joined,
         )  # fmt: skip
 
-    def build(self) -> str:
+    def fingerprint(self) -> str:
         """Names the build: all that decides the code but the shape, libraries and the device's kind among it."""
         device = torch.device(self.device)
         cuda: Any = torch.cuda
@@ -69,7 +69,7 @@ def _lies_last(weight: Tensor) -> bool:
     return tells and weight.is_contiguous(memory_format=torch.channels_last)
 
 
-class _Flat(nn.Module):
+class _FlatRegion(nn.Module):
     """A region that takes its tensors in the order of the shape's text and gives a tuple."""
 
     def __init__(self, part: nn.Module, shape: str) -> None:
@@ -91,44 +91,44 @@ class Traced:
     examples: tuple[Tensor, ...]
 
 
-def trace(recipe: Recipe, bucket: int, shape: str) -> list[Traced]:
+def trace(spec: NetworkSpec, bucket: int, shape: str) -> list[Traced]:
     """The graphs of all regions for calls of that shape with `bucket` rows. Raises whatever the model's code does."""
-    with _weightless(recipe) as (module, device), torch.no_grad():
+    with _weightless(spec) as (module, device), torch.no_grad():
         made = {region: (parts[0], *_arguments(shape, bucket, device)) for region, parts in regions_of(module).items()}
         if "" not in made:
-            made = _seen(module, shape, bucket, device)
+            made = _recorded_calls(module, shape, bucket, device)
         return [_export(region, *what) for region, what in made.items()]
 
 
 @contextmanager
-def _weightless(recipe: Recipe) -> Iterator[tuple[nn.Module, torch.device]]:
+def _weightless(spec: NetworkSpec) -> Iterator[tuple[nn.Module, torch.device]]:
     """The model on tensors that only know their shape, type, layout and device."""
     import diffusers
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-    kind = getattr(diffusers, recipe.kind)
+    kind = getattr(diffusers, spec.kind)
     with torch.device("meta"), torch.no_grad():
-        module = kind.from_config(dict(recipe.config)).eval().requires_grad_(False)
-        if recipe.joined and hasattr(module, "fuse_qkv_projections"):
+        module = kind.from_config(dict(spec.config)).eval().requires_grad_(False)
+        if spec.joined and hasattr(module, "fuse_qkv_projections"):
             module.fuse_qkv_projections()
-    device = torch.device(recipe.device)
+    device = torch.device(spec.device)
     with FakeTensorMode(shape_env=ShapeEnv()):
         for path, part in module.named_modules():
             for name, weight in part._parameters.items():
                 if weight is not None:
-                    made = _like(weight, f"{path}.{name}", recipe, device)
+                    made = _like(weight, f"{path}.{name}", spec, device)
                     part._parameters[name] = nn.Parameter(made, requires_grad=False)
             for name, buffer in part._buffers.items():
                 if buffer is not None:
-                    part._buffers[name] = _like(buffer, f"{path}.{name}", recipe, device)
-        yield module.get_submodule(recipe.part), device
+                    part._buffers[name] = _like(buffer, f"{path}.{name}", spec, device)
+        yield module.get_submodule(spec.part), device
 
 
-def _like(tensor: Tensor, name: str, recipe: Recipe, device: torch.device) -> Tensor:
-    last = recipe.channels_last and tensor.ndim == 4
+def _like(tensor: Tensor, name: str, spec: NetworkSpec, device: torch.device) -> Tensor:
+    last = spec.channels_last and tensor.ndim == 4
     layout = torch.channels_last if last else torch.contiguous_format
-    dtype = getattr(torch, recipe.others.get(name.lstrip("."), recipe.dtype)) if tensor.is_floating_point() else None
+    dtype = getattr(torch, spec.others.get(name.lstrip("."), spec.dtype)) if tensor.is_floating_point() else None
     return torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=device, memory_format=layout)
 
 
@@ -139,7 +139,7 @@ def _arguments(shape: str, bucket: int, device: torch.device) -> tuple[list[Any]
     return call_signature.arguments(shape, make)
 
 
-def _seen(
+def _recorded_calls(
     module: nn.Module, shape: str, bucket: int, device: torch.device
 ) -> dict[str, tuple[nn.Module, list[Any], dict[str, Any]]]:
     """What the first block of each kind is called with while the whole model runs."""
@@ -160,9 +160,9 @@ def _seen(
 
 
 def _export(region: str, part: nn.Module, args: list[Any], kwargs: dict[str, Any]) -> Traced:
-    call = call_signature.read(args, kwargs, rows=False)
+    call = call_signature.signature_of(args, kwargs, rows=False)
     single = isinstance(part(*args, **kwargs), Tensor)
-    program = torch.export.export(_Flat(part, call.shape), tuple(call.tensors), strict=False)
+    program = torch.export.export(_FlatRegion(part, call.shape), tuple(call.tensors), strict=False)
     places = iter(range(len(call.tensors)))
     inputs: list[str | int] = []
     graph = program.graph_module.graph

@@ -2,17 +2,17 @@
 
 The engine's whole contract is one generator:
 
-    work = prepare(order, Desk(family=…, tools=loaded.tools, text=…))
+    work = prepare(order, PrepareContext(family=…, companions=…, text=…))
     next(work)          # one short piece: a picture decoded, an encode, a tile. Again, between the loop's steps …
                         # … until StopIteration, whose value is `Prepared`; CannotCompute comes before the device's work
 
-`Prepared.starts` become rows (`rows.new_row`, in this order, with `strength` in the plan); each decoded row goes
+`Prepared.starts` become rows (`batch.new_row`, in this order, with `strength` in the schedule); each decoded row goes
 through `Prepared.finish(place, pixels)`, and what comes out (not None) is picture `starts[place].index`. A job without
 starts is over at once: its `pictures` or `words` are the result. A plain grid takes the same way, with nothing to
 prepare but its words. The family must be adapted (`Family.adapt`) before each piece, for LoRAs change encoders too.
 """
 
-from worker.edits.prepare import check_from_words, prepare, takes_steps
-from worker.edits.prepared_job import Desk, Finish, Prepared, Start
+from worker.edits.prepare import check_text_only, prepare, takes_steps
+from worker.edits.prepared_job import Finish, PrepareContext, Prepared, RowStart
 
-__all__ = ["Desk", "Finish", "Prepared", "Start", "check_from_words", "prepare", "takes_steps"]
+__all__ = ["Finish", "PrepareContext", "Prepared", "RowStart", "check_text_only", "prepare", "takes_steps"]

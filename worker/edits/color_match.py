@@ -23,7 +23,7 @@ _OTHER = 96.0
 _DOUBT = 0.1
 
 
-def matched(old: Pixels, new: Pixels, evidence: Floats) -> Floats:
+def match_colors(old: Pixels, new: Pixels, evidence: Floats) -> Floats:
     """`new` [height, width, 3], tinted, 0 … 255. `evidence` [height, width]: how much each pixel of both says."""
     height, width = evidence.shape
     side = max(1, min(height, width) // _CELLS)

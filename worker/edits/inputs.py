@@ -15,17 +15,17 @@ from PIL import Image, ImageOps
 from core.edits import FACTORS, MOST_PICTURES
 from core.events import Submit
 from core.job import Canvas, Kind, Request, Role
-from worker.engine.task import CannotCompute
+from worker.errors import CannotCompute
 from worker.interfaces import Pixels
-from worker.vision.companions import Tools
+from worker.vision.companions import Companions
 
 Mask = NDArray[np.uint8]  # [height, width]: 255 = to be made anew
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-#: Pixels of a picture that is brought, and of one that is enlarged.
-MOST_PIXELS = 64 << 20
+#: Pixels of a picture that an order brings, and of one that is enlarged.
+MAX_PIXELS = 64 << 20
 #: Pixels of a picture that is only looked at: no network sees more of it, and a job may bring many.
-SEEN_PIXELS = 4 << 20
+MAX_REFERENCE_PIXELS = 4 << 20
 
 Colour = tuple[int, int, int, int]
 WHITE, BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
@@ -43,7 +43,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brought:
+class Inputs:
     """All pictures of an order, decoded; `source` at its own size."""
 
     source: Pixels | None = field(repr=False)
@@ -51,12 +51,12 @@ class Brought:
     references: tuple[Reference, ...]
 
 
-def read(order: Submit, tools: Tools) -> Generator[None, None, Brought]:
+def read_inputs(order: Submit, companions: Companions) -> Generator[None, None, Inputs]:
     """Checks and decodes all that the order brings; pauses after each picture. Raises CannotCompute."""
     request = order.request
     if len(order.pictures) != len(request.inputs):
         raise CannotCompute(f"The order names {len(request.inputs)} pictures, but brings {len(order.pictures)}.")
-    _check(order, tools)
+    _check(order, companions)
     source = mask = None
     if order.source:
         source = decode(order.source, "The picture to start from")
@@ -68,20 +68,20 @@ def read(order: Submit, tools: Tools) -> Generator[None, None, Brought]:
         if one.role is Role.MASK:
             mask = _mask(data, request)
         else:
-            seen = decode(data, f"Picture {place}", most=SEEN_PIXELS)
+            seen = decode(data, f"Picture {place}", most=MAX_REFERENCE_PIXELS)
             references.append(Reference(role=one.role, pixels=seen, weight=one.weight))
         yield
-    return Brought(source=source, mask=mask, references=tuple(references))
+    return Inputs(source=source, mask=mask, references=tuple(references))
 
 
-def decode(data: bytes, what: str, *, ground: Colour = WHITE, most: int = MOST_PIXELS) -> Pixels:
+def decode(data: bytes, what: str, *, ground: Colour = WHITE, most: int = MAX_PIXELS) -> Pixels:
     """A picture's bytes as RGB, upright, transparent parts on `ground`; smaller where it has more pixels than `most`.
 
     Raises CannotCompute.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 raise CannotCompute(f"{what} has {image.width}×{image.height} pixels: too many to be read.")
             # A photograph is not even decoded larger than it has to be.
             image.draft("RGB", _at_most(image.size, most))
@@ -145,18 +145,18 @@ def _mask(data: bytes, request: Request) -> Mask:
     return mask
 
 
-def _check(order: Submit, tools: Tools) -> None:
+def _check(order: Submit, companions: Companions) -> None:
     """What can be told from the numbers alone."""
     request = order.request
     roles = [one.role for one in request.inputs]
     problems: Mapping[str, bool] = {
-        **_source_problems(order, roles, tools),
-        **_reference_problems(order, roles, tools),
+        **_source_problems(order, roles, companions),
+        **_reference_problems(order, roles, companions),
         "A picture's weight lies between 0 and 3.": any(not 0 <= one.weight <= 3 for one in request.inputs),
         "Chaos lies between 0 and 100.": not 0 <= request.chaos <= 100,
         "A house style counts between 0 and 1.": request.house is not None and not 0 <= request.house.weight <= 1,
         "This worker has nothing that describes pictures: the model needs a classifier or a describer beside it.": (
-            order.kind is Kind.DESCRIBE and tools.describer is None
+            order.kind is Kind.DESCRIBE and companions.describer is None
         ),
     }
     _refuse(problems)
@@ -164,7 +164,7 @@ def _check(order: Submit, tools: Tools) -> None:
         _refuse(_canvas_problems(request.canvas, request))
 
 
-def _source_problems(order: Submit, roles: Sequence[Role], tools: Tools) -> Mapping[str, bool]:
+def _source_problems(order: Submit, roles: Sequence[Role], companions: Companions) -> Mapping[str, bool]:
     request, brings = order.request, bool(order.source)
     alone = len([role for role in roles if role is not Role.MASK]) == 1
     factor = request.upscale.factor if request.upscale is not None else FACTORS[0]
@@ -176,7 +176,7 @@ def _source_problems(order: Submit, roles: Sequence[Role], tools: Tools) -> Mapp
         ),
         f"A picture can become 2 or 4 times as large, not {factor} times.": factor not in FACTORS,
         "There is no upscaler beside this model; a creative upscale works without one.": (
-            request.upscale is not None and not request.upscale.creative and tools.upscaler is None
+            request.upscale is not None and not request.upscale.creative and companions.upscaler is None
         ),
         "A creative upscale draws on the picture: its strength has to be below 1.": (
             request.upscale is not None and request.upscale.creative and request.strength >= 1
@@ -188,10 +188,10 @@ def _source_problems(order: Submit, roles: Sequence[Role], tools: Tools) -> Mapp
     }
 
 
-def _reference_problems(order: Submit, roles: Sequence[Role], tools: Tools) -> Mapping[str, bool]:
+def _reference_problems(order: Submit, roles: Sequence[Role], companions: Companions) -> Mapping[str, bool]:
     pictures = [role for role in roles if role is not Role.MASK]
     counts = {name: roles.count(role) for role, name in _NAMES.items()}
-    lacks = tools.adapter is None and order.kind is not Kind.DESCRIBE
+    lacks = companions.adapter is None and order.kind is not Kind.DESCRIBE
     # Without an adapter one image prompt can still be what the picture starts near.
     simple = pictures == [Role.PROMPT] and not order.source
     return {
@@ -224,7 +224,7 @@ def _check_enlarged(source: Pixels, request: Request) -> None:
             f"The picture of {width}×{height}, {factor} times as large, is {width * factor}×{height * factor}, "
             f"not {request.width}×{request.height}."
         )
-    if request.width * request.height > MOST_PIXELS:
+    if request.width * request.height > MAX_PIXELS:
         raise CannotCompute(f"{request.width}×{request.height} pixels are too many: enlarge the picture by less.")
 
 

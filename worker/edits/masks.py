@@ -35,7 +35,7 @@ def feather_of(size: tuple[int, int]) -> int:
     return max(2, round(min(size) * FEATHER))
 
 
-def soft(mask: Mask, feather: int) -> Weights:
+def feathered(mask: Mask, feather: int) -> Weights:
     """Weights that are 0 wherever the mask is 0, and rise to the mask's own value over `feather` pixels inside it.
 
     Where a place is too narrow for that they rise faster, so that its middle has the mask's own value too.
@@ -108,7 +108,7 @@ def paste(old: Pixels, new: Pixels | Floats, weights: Weights) -> Pixels:
     return np.asarray(np.rint(mixed), dtype=np.uint8)
 
 
-def lay(source: Pixels, canvas: Canvas, size: tuple[int, int], seed: int) -> tuple[Pixels, Mask]:
+def extend_canvas(source: Pixels, canvas: Canvas, size: tuple[int, int], seed: int) -> tuple[Pixels, Mask]:
     """The source on its new canvas of (width, height), and the mask of what is to be filled.
 
     The fill is the source's rim drawn outwards, blurred and grained: the colours that belong there, and no shapes. The

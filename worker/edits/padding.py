@@ -23,18 +23,18 @@ def grid_of(family: Model) -> int:
     return min(family.multiple, 2 * family.factor)
 
 
-def on_grid(size: Size, grid: int) -> Size:
+def round_up_to_grid(size: Size, grid: int) -> Size:
     """The next size whose sides are multiples of `grid`."""
     width, height = (-(-side // grid) * grid for side in size)
     return width, height
 
 
-def filled(pixels: Bytes, size: Size) -> Bytes:
+def pad_to(pixels: Bytes, size: Size) -> Bytes:
     """The picture in the upper left corner of one of `size`, mirrored to the right and downwards."""
     missing = [(0, size[1] - pixels.shape[0]), (0, size[0] - pixels.shape[1])]
     return np.pad(pixels, [*missing, *[(0, 0)] * (pixels.ndim - 2)], mode="symmetric")  # type: ignore[return-value]
 
 
-def cut(pixels: Bytes, size: Size) -> Bytes:
-    """The reverse of `filled`."""
+def crop_to(pixels: Bytes, size: Size) -> Bytes:
+    """The part of `size` in the upper left corner: what `pad_to` was given."""
     return pixels[: size[1], : size[0]]  # type: ignore[return-value]

@@ -5,10 +5,10 @@ from collections.abc import Generator
 from core.events import Submit
 from core.job import Kind
 from worker.edits.img2img import prepare_pictures
-from worker.edits.inputs import read
-from worker.edits.prepared_job import Desk, Prepared
-from worker.edits.upscale import enlarge
-from worker.engine.task import CannotCompute
+from worker.edits.inputs import read_inputs
+from worker.edits.prepared_job import PrepareContext, Prepared
+from worker.edits.upscale import prepare_upscale
+from worker.errors import CannotCompute
 
 
 def takes_steps(order: Submit) -> bool:
@@ -17,7 +17,7 @@ def takes_steps(order: Submit) -> bool:
     return order.kind is not Kind.DESCRIBE and (upscale is None or upscale.creative)
 
 
-def check_from_words(order: Submit) -> None:
+def check_text_only(order: Submit) -> None:
     """For models that draw from words alone: raises CannotCompute for an order that brings pictures or changes them."""
     request = order.request
     if order.source or order.pictures or request.canvas is not None or request.strength < 1 or request.chaos:
@@ -27,15 +27,15 @@ def check_from_words(order: Submit) -> None:
         )
 
 
-def prepare(order: Submit, desk: Desk) -> Generator[None, None, Prepared]:
+def prepare(order: Submit, context: PrepareContext) -> Generator[None, None, Prepared]:
     """Prepares one job, a short piece at a time: first what it brings, then the device's work.
 
     Raises CannotCompute: in the first piece what its numbers tell, and before the device's what its pictures do.
     """
-    brought = yield from read(order, desk.tools)
+    inputs = yield from read_inputs(order, context.companions)
     if order.kind is Kind.DESCRIBE:
-        assert brought.source is not None and desk.tools.describer is not None  # read() saw to it
-        return Prepared(words=desk.tools.describer.describe(brought.source))
+        assert inputs.source is not None and context.companions.describer is not None  # read_inputs() saw to it
+        return Prepared(words=context.companions.describer.describe(inputs.source))
     if order.request.upscale is not None:
-        return (yield from enlarge(order, brought, desk))
-    return (yield from prepare_pictures(order, brought, desk))
+        return (yield from prepare_upscale(order, inputs, context))
+    return (yield from prepare_pictures(order, inputs, context))

@@ -10,10 +10,10 @@ from typing import Protocol
 from torch import Tensor
 
 from worker.interfaces import Conditions, Family, Pixels
-from worker.vision.companions import Tools
+from worker.vision.companions import Companions
 
 
-class Text(Protocol):
+class EncodeText(Protocol):
     """Encodes words once and keeps what it got, as `Family.encode_prompt` says it."""
 
     def __call__(self, words: str, *, negative: bool = False) -> Conditions:
@@ -21,16 +21,16 @@ class Text(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
-    """What preparing a job needs: the loaded model, what lies beside it, and its texts' encodings (cached)."""
+class PrepareContext:
+    """What preparing a job needs: the loaded model, its companions, and its texts' encodings (cached)."""
 
     family: Family
-    tools: Tools
-    text: Text
+    companions: Companions
+    text: EncodeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class RowStart:
     """One row before its first step. Most pictures are one row; a creative upscale has a row for each tile.
 
     `size`: the row's own, which decides with whom it can share a forward. `source`: latents that it starts near. `keep`
@@ -54,7 +54,7 @@ class Start:
 Finish = Callable[[int, Pixels], Pixels | None]
 
 
-def as_it_is(_place: int, pixels: Pixels) -> Pixels:
+def unchanged(_place: int, pixels: Pixels) -> Pixels:
     """The row's pixels are the picture."""
     return pixels
 
@@ -65,8 +65,8 @@ class Prepared:
 
     strength: float = 1.0
     sampler: str | None = None  # None: the request's
-    starts: tuple[Start, ...] = ()
-    finish: Finish = as_it_is
+    starts: tuple[RowStart, ...] = ()
+    finish: Finish = unchanged
     previews: bool = True  # False: its rows are parts, which nobody wants to see
     pictures: tuple[tuple[int, Pixels], ...] = field(default=(), repr=False)
     words: tuple[str, ...] = ()

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from core.events import Submit
 from core.job import Request
-from worker.edits.inputs import Brought
-from worker.edits.padding import Size, cut, filled, grid_of, on_grid
-from worker.edits.prepared_job import Desk, Prepared, Start
-from worker.edits.prompt_encoding import told
+from worker.edits.inputs import Inputs
+from worker.edits.padding import Size, crop_to, grid_of, pad_to, round_up_to_grid
+from worker.edits.prepared_job import PrepareContext, Prepared, RowStart
+from worker.edits.prompt_encoding import encode_prompts
 from worker.interfaces import Family, Pixels
-from worker.vision.tiles import Joiner, Tile, tiles
+from worker.vision.tiles import Tile, TileBlender, tiles
 
 #: What an ancestral sampler is replaced by: each tile would draw other noise at every step, and seams would show.
-_STEADY = {"euler_a": "euler"}
+_WITHOUT_NOISE = {"euler_a": "euler"}
 #: How far tiles overlap, as a share of their side.
 OVERLAP = 1 / 4
 #: Up to what size forms count as detail, as a share of a tile's side (a blur's deviation).
@@ -32,27 +32,27 @@ DETAIL = 1 / 42
 EASE = 0.5
 
 
-def enlarge(order: Submit, brought: Brought, desk: Desk) -> Generator[None, None, Prepared]:
+def prepare_upscale(order: Submit, inputs: Inputs, context: PrepareContext) -> Generator[None, None, Prepared]:
     """The picture larger by the request's factor; one tile of the upscaler at a time."""
-    wish, source = order.request.upscale, brought.source
-    assert wish is not None and source is not None  # brought.read() saw to it
-    if desk.tools.upscaler is not None:
-        larger = yield from desk.tools.upscaler.enlarge(source, wish.factor)
+    upscale, source = order.request.upscale, inputs.source
+    assert upscale is not None and source is not None  # read_inputs() saw to it
+    if context.companions.upscaler is not None:
+        larger = yield from context.companions.upscaler.enlarge(source, upscale.factor)
     else:
-        assert wish.creative
-        size = source.shape[1] * wish.factor, source.shape[0] * wish.factor
+        assert upscale.creative
+        size = source.shape[1] * upscale.factor, source.shape[0] * upscale.factor
         larger = np.asarray(Image.fromarray(source).resize(size, Image.Resampling.LANCZOS))
-    if not wish.creative:
+    if not upscale.creative:
         return Prepared(pictures=tuple((index, larger) for index in order.indices))
-    return (yield from _refine(order, larger, desk))
+    return (yield from _refine(order, larger, context))
 
 
-def _refine(order: Submit, larger: Pixels, desk: Desk) -> Generator[None, None, Prepared]:
-    request, family = order.request, desk.family
+def _refine(order: Submit, larger: Pixels, context: PrepareContext) -> Generator[None, None, Prepared]:
+    request, family = order.request, context.family
     grid = grid_of(family)
     wanted = request.width, request.height
-    size = on_grid(wanted, grid)
-    ground = filled(larger, size)
+    size = round_up_to_grid(wanted, grid)
+    ground = pad_to(larger, size)
     side = family.native // family.multiple * family.multiple
     overlap = round(side * OVERLAP) // grid * grid
     parts = tiles(*size, side, overlap, grid=grid)
@@ -60,14 +60,14 @@ def _refine(order: Submit, larger: Pixels, desk: Desk) -> Generator[None, None, 
     for tile in parts:
         latents.append(family.encode_picture(ground[tile.area]))
         yield
-    starts: list[Start] = []
+    starts: list[RowStart] = []
     for index in order.indices:
-        text, negative, guidance = told(request, index, desk)
+        text, negative, guidance = encode_prompts(request, index, context)
         noise = _noise(request, index, size, family)
         for tile, source in zip(parts, latents, strict=True):
             rows, columns = (slice(span.start // family.factor, span.stop // family.factor) for span in tile.area)
             starts.append(
-                Start(
+                RowStart(
                     index=index,
                     size=(tile.width, tile.height),
                     text=text,
@@ -77,12 +77,12 @@ def _refine(order: Submit, larger: Pixels, desk: Desk) -> Generator[None, None, 
                     noise=noise[:, rows, columns],
                 )
             )
-    assembly = Assembly(ground, parts, overlap, side * DETAIL, wanted)
+    assembly = TileAssembly(ground, parts, overlap, side * DETAIL, wanted)
     return Prepared(
         strength=request.strength,
-        sampler=_STEADY.get(request.sampler),
+        sampler=_WITHOUT_NOISE.get(request.sampler),
         starts=tuple(starts),
-        finish=assembly.take,
+        finish=assembly.add,
         previews=False,
     )
 
@@ -94,7 +94,7 @@ def _noise(request: Request, index: int, size: Size, family: Family) -> Tensor:
     return torch.randn(shape, generator=generator)
 
 
-class Assembly:
+class TileAssembly:
     """Collects the tiles of one or several pictures as they are decoded, in any order.
 
     `base`: what they were drawn on. `detail`: pixels; the blur that tells forms from detail. `size`: the picture's.
@@ -102,21 +102,21 @@ class Assembly:
 
     def __init__(self, base: Pixels, parts: tuple[Tile, ...], overlap: int, detail: float, size: Size) -> None:
         self._base, self._parts, self._overlap, self._detail, self._size = base, parts, overlap, detail, size
-        self._open: dict[int, tuple[Joiner, set[int]]] = {}
+        self._open: dict[int, tuple[TileBlender, set[int]]] = {}
 
-    def take(self, place: int, pixels: Pixels) -> Pixels | None:
+    def add(self, place: int, pixels: Pixels) -> Pixels | None:
         """One tile, by its row's place; the picture comes with its last one."""
         picture, number = divmod(place, len(self._parts))
         if picture not in self._open:
             height, width = self._base.shape[:2]
-            self._open[picture] = Joiner(width, height, self._overlap), set(range(len(self._parts)))
+            self._open[picture] = TileBlender(width, height, self._overlap), set(range(len(self._parts)))
         joiner, missing = self._open[picture]
         joiner.add(self._parts[number], pixels.astype(np.float32))
         missing.discard(number)
         if missing:
             return None
         del self._open[picture]
-        return cut(self._with_own_forms(joiner.picture()), self._size)
+        return crop_to(self._with_own_forms(joiner.picture()), self._size)
 
     def _with_own_forms(self, drawn: NDArray[np.float32]) -> Pixels:
         whole: Pixels = np.rint(drawn).astype(np.uint8)

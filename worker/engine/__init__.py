@@ -1,1 +1,1 @@
-"""The loop over rows: admit, step, emit. Does what it is told, decides nothing."""
+"""The loop over rows: prepare, step, emit. Does what it is told, decides nothing."""

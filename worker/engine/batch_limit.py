@@ -7,34 +7,34 @@ import logging
 
 from worker.device import Device, free_cache
 
-log = logging.getLogger("darkroom.room")
+log = logging.getLogger("darkroom.batch")
 
-#: After this many forwards without trouble a room that was halved for want of memory may double again.
-CALM_FORWARDS = 200
+#: After this many forwards without trouble a limit that was halved for want of memory may double again.
+FORWARDS_BEFORE_GROWTH = 200
 
 
-class Room:
-    """`rows` is the present answer."""
+class BatchLimit:
+    """`rows`: how many a forward may have now."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self.rows = device.max_rows
-        self._calm = 0
+        self._successes = 0
 
     def halve(self, rows: int) -> None:
         """So many did not fit: from now on half of them."""
-        self.rows, self._calm = max(1, rows // 2), 0
+        self.rows, self._successes = max(1, rows // 2), 0
         free_cache(self._device)
         log.warning("Memory is full with %d rows a forward; going on with %d.", rows, self.rows)
 
-    def calm(self) -> None:
+    def record_success(self) -> None:
         """A forward went well."""
         if self.rows < self._device.max_rows:
-            self._calm += 1
-            if self._calm >= CALM_FORWARDS:
-                self.rows, self._calm = min(self._device.max_rows, self.rows * 2), 0
+            self._successes += 1
+            if self._successes >= FORWARDS_BEFORE_GROWTH:
+                self.rows, self._successes = min(self._device.max_rows, self.rows * 2), 0
 
-    def clear(self) -> None:
-        """It was one job alone that was too large: the others may have all the room again."""
+    def reset(self) -> None:
+        """It was one job alone that was too large: the others may have the whole limit again."""
         free_cache(self._device)
         self.rows = self._device.max_rows

@@ -9,29 +9,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.cuda_streams import Copy, Lane, borrow
-from worker.device import Device, bare, free_cache, is_out_of_memory
+from worker.cuda_streams import HostCopy, SideStream, record_stream
+from worker.device import Device, free_cache, is_out_of_memory, without_traceback
 from worker.engine.batch import Row
 from worker.engine.image_encoding import to_bytes
-from worker.engine.loaded_model import Held
-from worker.engine.pipeline_row import Solo
+from worker.engine.loaded_model import LoadedModel
+from worker.engine.pipeline_row import PipelineRow
 from worker.interfaces import Pixels
-from worker.memory.placement import tile
-from worker.memory.size_estimate import TILE
+from worker.memory.placement import enable_tiling
+from worker.memory.size_estimate import TILE_SIDE
 
 log = logging.getLogger("darkroom.decoding")
 
 #: Of tiles, in pixels, while memory is full.
-SIDES = (TILE, TILE // 2)
+TILE_SIDES = (TILE_SIDE, TILE_SIDE // 2)
 
 
 @dataclass(frozen=True, slots=True)
-class Decoding:
+class PendingDecode:
     """A finished row's picture, or all of a run's, on the way to the host."""
 
-    row: Row | Solo
-    images: tuple[Copy, ...]
-    finite: Copy
+    row: Row | PipelineRow
+    images: tuple[HostCopy, ...]
+    finite: HostCopy
 
     def done(self) -> bool:
         """True when `pixels` would not wait."""
@@ -44,44 +44,45 @@ class Decoding:
         return [image.wait().numpy() for image in self.images]
 
 
-def begin(row: Row | Solo, held: Held, lane: Lane, device: Device) -> Decoding:
-    """Orders the decode on `lane`. Raises whatever decoding does, but for what tiles help against."""
-    images = _drawn(row, held, device)
+def start_decode(row: Row | PipelineRow, model: LoadedModel, side_stream: SideStream, device: Device) -> PendingDecode:
+    """Orders the decode on `side_stream`. Raises whatever decoding does, but for what tiles help against."""
+    images = _decoded(row, model, device)
     finite = torch.stack([image.isfinite().all() for image in images]).all()
-    return Decoding(row, tuple(lane.to_host(to_bytes(image)) for image in images), lane.to_host(finite))
+    copies = tuple(side_stream.to_host(to_bytes(image)) for image in images)
+    return PendingDecode(row, copies, side_stream.to_host(finite))
 
 
-def _images(row: Row | Solo, held: Held) -> list[Tensor]:
-    return [held.family.decode(borrow(row.x0))] if isinstance(row, Row) else row.run.pictures()
+def _images(row: Row | PipelineRow, model: LoadedModel) -> list[Tensor]:
+    return [model.family.decode(record_stream(row.x0))] if isinstance(row, Row) else row.run.pictures()
 
 
-def tile_smaller(held: Held) -> bool:
+def tile_smaller(model: LoadedModel) -> bool:
     """From now on the model's pictures are decoded in tiles, or smaller ones; False when there are none smaller."""
-    return any(tile(held.family.parts.get("vae"), side) for side in SIDES)
+    return any(enable_tiling(model.family.parts.get("vae"), side) for side in TILE_SIDES)
 
 
-def _drawn(row: Row | Solo, held: Held, device: Device) -> list[Tensor]:
+def _decoded(row: Row | PipelineRow, model: LoadedModel, device: Device) -> list[Tensor]:
     """Whole, else in tiles, smaller ones if need be. Raises the last try's error where that is no way out."""
-    found = _tried(row, held)
-    for side in SIDES:
+    found = _tried(row, model)
+    for side in TILE_SIDES:
         if isinstance(found, list):
             break
         free_cache(device)
-        if not isinstance(row, Row) or not tile(held.family.parts.get("vae"), side):
+        if not isinstance(row, Row) or not enable_tiling(model.family.parts.get("vae"), side):
             continue
-        log.warning("Memory is full: pictures of %s are decoded in tiles of %d pixels from now on.", held.name, side)
-        found = _tried(row, held)
+        log.warning("Memory is full: pictures of %s are decoded in tiles of %d pixels from now on.", model.name, side)
+        found = _tried(row, model)
     if isinstance(found, Exception):
         raise found
     return found
 
 
-def _tried(row: Row | Solo, held: Held) -> list[Tensor] | Exception:
+def _tried(row: Row | PipelineRow, model: LoadedModel) -> list[Tensor] | Exception:
     """The pictures, or how memory was full. Raises whatever else decoding does."""
     try:
-        return _images(row, held)
+        return _images(row, model)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        # Bare: its frames would keep all that the try had in memory, while the next one looks for room.
-        return bare(error)
+        # Without its traceback: its frames would keep what the try had in memory, while the next looks for some.
+        return without_traceback(error)

@@ -3,10 +3,10 @@
 from core.events import FailureKind
 from core.spelling import quoted
 from worker.device import is_out_of_memory
-from worker.engine.task import CannotCompute
+from worker.errors import CannotCompute
 
 
-def told(error: Exception, size: tuple[int, int]) -> tuple[FailureKind, str]:
+def describe_failure(error: Exception, size: tuple[int, int]) -> tuple[FailureKind, str]:
     """The kind, and a sentence with its cure; `size`: (width, height) of one picture in pixels."""
     if isinstance(error, CannotCompute):
         return FailureKind.INVALID, str(error)

@@ -1,7 +1,7 @@
-"""Device time: measures it, and books every nanosecond to a job or to the house.
+"""Device time: measures it, and books every nanosecond to a job or to overhead, which nobody pays.
 
-At all times Σ jobs + Σ house = Σ busy, exactly, in nanoseconds; what is said outside is whole milliseconds, and a job's
-fraction of one goes to the house when it ends. Knows nothing of rows or of what was computed.
+At all times Σ jobs + Σ overhead = Σ busy, exactly, in nanoseconds; what is said outside is whole milliseconds, and a
+job's fraction of one becomes overhead when it ends. Knows nothing of rows or of what was computed.
 """
 
 import time
@@ -14,7 +14,7 @@ import torch
 
 NS_PER_MS = 1_000_000
 ROUNDING = "rounding"
-#: The house's share of a forward; no job has this name.
+#: The overhead's share of a forward; no job has this name.
 PADDING = ""
 
 
@@ -37,11 +37,10 @@ class WallSpan:
         self._to = self._from
 
     def end(self) -> None:
-        """Reads the clock."""
         self._to = self._clock_ns()
 
     def ns(self, wait: bool) -> int:
-        """Always known."""
+        """Its length, which is always known."""
         return self._to - self._from
 
 
@@ -66,8 +65,8 @@ class CudaSpan:
         return round(float(self._from.elapsed_time(self._to)) * 1000) * 1000
 
 
-class Measured:
-    """What a `measure()` block has measured so far: say whose it is with `job`, `jobs` or `house`, once."""
+class Measurement:
+    """What a `measure()` block has measured so far: say whose it is with `job`, `jobs` or `overhead`, once."""
 
     def __init__(self, span: Span) -> None:
         self.span = span
@@ -82,25 +81,25 @@ class Measured:
         """Split by these weights; `padding`: the weight of what was computed for nobody."""
         self.shares = {**shares, PADDING: padding} if padding else dict(shares)
 
-    def house(self, cause: str) -> None:
+    def overhead(self, cause: str) -> None:
         """Nobody pays it."""
         self.shares, self.cause = {}, cause
 
 
-class Meter:
+class GpuMeter:
     """The books of one device, in nanoseconds. Used by one thread; `busy_ms` may be read by others."""
 
     def __init__(self, begin: Callable[[], Span]) -> None:
         self._begin = begin
-        self._waiting: deque[Measured] = deque()
-        self._aside: list[Measured] = []
+        self._waiting: deque[Measurement] = deque()
+        self._overlapped: list[Measurement] = []
         self._jobs: dict[str, int] = {}
-        self._house: dict[str, int] = {}
+        self._overhead: dict[str, int] = {}
         self._closed_ns = 0
         self._busy_ns = 0
 
     @classmethod
-    def for_device(cls, device: torch.device, clock_ns: Callable[[], int] = time.perf_counter_ns) -> "Meter":
+    def for_device(cls, device: torch.device, clock_ns: Callable[[], int] = time.perf_counter_ns) -> "GpuMeter":
         """Events on CUDA, the wall clock elsewhere."""
         return cls(CudaSpan if device.type == "cuda" else lambda: WallSpan(clock_ns))
 
@@ -110,27 +109,27 @@ class Meter:
         return self._busy_ns // NS_PER_MS
 
     @contextmanager
-    def measure(self, *, aside: bool = False) -> Iterator[Measured]:
-        """Measures the block, also when it raises; unless told whose it is, it is the house's.
+    def measure(self, *, overlapped: bool = False) -> Iterator[Measurement]:
+        """Measures the block, also when it raises; unless told whose it is, it is overhead.
 
-        `aside`: the device computes it beside the steps, and no step waits for it.
+        `overlapped`: the device computes it beside the steps, and no step waits for it.
         """
-        measured = Measured(self._begin())
+        measured = Measurement(self._begin())
         try:
             yield measured
         finally:
             measured.span.end()
-            (self._aside if aside else self._waiting).append(measured)
+            (self._overlapped if overlapped else self._waiting).append(measured)
 
     def settle(self, keep: int = 0) -> None:
         """Books what the device has finished; waits for all but the last `keep` blocks, which bounds its lead.
 
         What is computed aside is only waited for where `keep` is 0.
         """
-        for measured in list(self._aside):
+        for measured in list(self._overlapped):
             ns = measured.span.ns(wait=not keep)
             if ns is not None:
-                self._aside.remove(measured)
+                self._overlapped.remove(measured)
                 self._book(measured, ns)
         while self._waiting:
             ns = self._waiting[0].span.ns(wait=len(self._waiting) > keep)
@@ -142,51 +141,51 @@ class Meter:
         """What is booked to a job, in whole milliseconds."""
         return self._jobs.get(key, 0) // NS_PER_MS
 
-    def forgive(self, key: str, cause: str) -> None:
-        """What is booked to a job so far is the house's: it has to begin anew, through no fault of its member."""
+    def write_off(self, key: str, cause: str) -> None:
+        """Books a job's cost so far to overhead: it has to begin anew, through no fault of its member."""
         self.settle()
-        self._add_house(cause, self._jobs.pop(key, 0))
+        self._add_overhead(cause, self._jobs.pop(key, 0))
 
     def close(self, key: str) -> int:
-        """The job's last number: whole milliseconds, after waiting for all its blocks. The rest is the house's."""
+        """The job's last number: whole milliseconds, after waiting for all its blocks. The rest is overhead."""
         self.settle()
         ns = self._jobs.pop(key, 0)
         ms = ns // NS_PER_MS
         self._closed_ns += ms * NS_PER_MS
-        self._add_house(ROUNDING, ns - ms * NS_PER_MS)
+        self._add_overhead(ROUNDING, ns - ms * NS_PER_MS)
         return ms
 
-    def take_house(self) -> dict[str, int]:
+    def take_overhead(self) -> dict[str, int]:
         """Whole milliseconds by cause since the last time; fractions are kept together until they make one."""
         taken: dict[str, int] = {}
         fractions = 0
-        for cause, ns in self._house.items():
+        for cause, ns in self._overhead.items():
             whole, rest = divmod(ns, NS_PER_MS)
             taken[cause] = whole
             fractions += rest
         whole, rest = divmod(fractions, NS_PER_MS)
         taken[ROUNDING] = taken.get(ROUNDING, 0) + whole
-        self._house = {ROUNDING: rest}
+        self._overhead = {ROUNDING: rest}
         self._closed_ns += sum(taken.values()) * NS_PER_MS
         return {cause: ms for cause, ms in taken.items() if ms}
 
     def audit(self) -> tuple[int, int]:
         """(busy, booked) in nanoseconds: always equal."""
-        return self._busy_ns, self._closed_ns + sum(self._jobs.values()) + sum(self._house.values())
+        return self._busy_ns, self._closed_ns + sum(self._jobs.values()) + sum(self._overhead.values())
 
-    def _book(self, measured: Measured, ns: int) -> None:
+    def _book(self, measured: Measurement, ns: int) -> None:
         self._busy_ns += ns
         if not measured.shares:
-            self._add_house(measured.cause, ns)
+            self._add_overhead(measured.cause, ns)
         for key, part in split(ns, measured.shares).items():
             if key == PADDING:
-                self._add_house("padding", part)
+                self._add_overhead("padding", part)
             else:
                 self._jobs[key] = self._jobs.get(key, 0) + part
 
-    def _add_house(self, cause: str, ns: int) -> None:
+    def _add_overhead(self, cause: str, ns: int) -> None:
         if ns:
-            self._house[cause] = self._house.get(cause, 0) + ns
+            self._overhead[cause] = self._overhead.get(cause, 0) + ns
 
 
 def split(total: int, weights: Mapping[str, int]) -> dict[str, int]:

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from worker.cuda_streams import Copy
-from worker.families.latent_preview import tile
+from worker.cuda_streams import HostCopy
+from worker.families.latent_preview import preview_sheet
 from worker.interfaces import Pixels
 
-log = logging.getLogger("darkroom.pictures")
+log = logging.getLogger("darkroom.images")
 
 Work = Callable[[], None]
 
@@ -36,18 +36,12 @@ def jpeg(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def to_pixels(image: Tensor) -> Pixels:
-    """float [3, h, w] in 0 … 1 as uint8 [h, w, 3] on the host."""
-    host: Pixels = to_bytes(image).cpu().numpy()
-    return host
-
-
 def to_bytes(image: Tensor) -> Tensor:
-    """The same, still on the device."""
+    """float [3, h, w] in 0 … 1 as uint8 [h, w, 3], still on the device."""
     return image.mul(255).round_().permute(1, 2, 0).to(torch.uint8).contiguous()
 
 
-class Finisher:
+class SerialExecutor:
     """Runs work in order in a thread of its own."""
 
     def __init__(self) -> None:
@@ -55,7 +49,7 @@ class Finisher:
         threading.Thread(target=self._run, name="pictures", daemon=True).start()
 
     def put(self, work: Work) -> None:
-        """After all that was put before."""
+        """Runs it after all that was put before."""
         self._queue.put(work)
 
     def _run(self) -> None:
@@ -63,27 +57,27 @@ class Finisher:
             self._queue.get()()
 
 
-class Previewer:
-    """Makes JPEGs of sketches; of a job's sketches only the newest one counts."""
+class PreviewWriter:
+    """Makes JPEGs of previews; of a job's previews only the newest one counts."""
 
-    def __init__(self, say: Callable[[str, int, bytes], None]) -> None:
-        self._say = say
-        self._slots: dict[tuple[str, int], tuple[Copy, tuple[int, int]]] = {}
+    def __init__(self, send: Callable[[str, int, bytes], None]) -> None:
+        self._send = send
+        self._slots: dict[tuple[str, int], tuple[HostCopy, tuple[int, int]]] = {}
         self._filled = threading.Condition()
         threading.Thread(target=self._run, name="previews", daemon=True).start()
 
-    def put(self, job: str, attempt: int, sketch: Copy, full: tuple[int, int]) -> None:
-        """`sketch`: uint8 [n, h, w, 3], on its way; `full`: the size of one finished picture in pixels."""
+    def put(self, job: str, attempt: int, preview: HostCopy, full: tuple[int, int]) -> None:
+        """`preview`: uint8 [n, h, w, 3], on its way; `full`: the size of one finished picture in pixels."""
         with self._filled:
-            self._slots[job, attempt] = (sketch, full)
+            self._slots[job, attempt] = (preview, full)
             self._filled.notify()
 
     def _run(self) -> None:
         while True:
             with self._filled:
                 self._filled.wait_for(lambda: self._slots)
-                (job, attempt), (sketch, full) = self._slots.popitem()
+                (job, attempt), (preview, full) = self._slots.popitem()
             try:
-                self._say(job, attempt, jpeg(tile(sketch.wait().numpy(), full)))
+                self._send(job, attempt, jpeg(preview_sheet(preview.wait().numpy(), full)))
             except Exception:  # one preview less; the next ones want a thread that lives
                 log.warning("A preview could not be written.", exc_info=True)

@@ -10,62 +10,65 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from core.job import MadeWith
+from core.job import MadeWith, Request
 from worker import ENGINE
-from worker.checkpoint_formats.kinds import CannotLoad
-from worker.checkpoints.loader import Loaded
-from worker.cuda_streams import borrow
+from worker.checkpoints.loader import LoadedCheckpoint
+from worker.cuda_streams import record_stream
 from worker.device import Device
-from worker.edits import Desk
+from worker.edits import PrepareContext
 from worker.engine.batch import Row
-from worker.engine.pipeline_row import Solo
-from worker.engine.task import CannotCompute, Task
-from worker.families.latent_preview import Sketcher
-from worker.families.lora_switcher import states
-from worker.families.smoke_test import small_side, try_out
-from worker.interfaces import Adaptation, Conditions, Family, Whole
+from worker.engine.pipeline_row import PipelineRow
+from worker.engine.task import Task
+from worker.errors import CannotCompute, CannotLoad
+from worker.families.latent_preview import LatentPreview
+from worker.families.lora_switcher import file_states
+from worker.interfaces import Adaptation, Conditions, Family, PipelineModel
 from worker.samplers import Schedules
 
 #: Encodings kept for each model, in the host's memory: FLUX has four megabytes for each.
-TEXTS, TEXTS_BYTES = 256, 256 << 20
+MAX_TEXTS, MAX_TEXT_BYTES = 256, 256 << 20
 #: Pixels of a token's side, in latents: flow models see two by two of them at once.
-TOKEN = 2
+TOKEN_LATENTS = 2
+#: What a model is tried with before it is used: what it cannot compute shows now, and not in somebody's job.
+SMOKE_TEST_PROMPT = "a test"
+#: Of the native side: enough for networks that halve a picture several times, and next to no work.
+_SMALL = 4
 
 
 @dataclass(slots=True, kw_only=True)
-class Held:
+class LoadedModel:
     """One model, ready for jobs."""
 
-    loaded: Loaded
+    loaded: LoadedCheckpoint
     schedules: Schedules
-    sketcher: Sketcher | None  # None for models that draw their own drafts
+    latent_preview: LatentPreview | None  # None for models that make their own previews
     made_with: MadeWith
     _adapted: Adaptation = field(default_factory=Adaptation)
     _texts: OrderedDict[tuple[object, ...], Conditions] = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
     @torch.inference_mode()
-    def of(cls, loaded: Loaded, device: Device) -> "Held":
+    def of(cls, loaded: LoadedCheckpoint, device: Device) -> "LoadedModel":
         """Tries the model out on the way, before another one goes for it.
 
         Raises CannotLoad for one that makes no picture.
         """
         family, info = loaded.family, loaded.info
-        if loaded.boost is not None:  # nobody asks for these shapes: nothing is to be compiled for them
-            loaded.boost.follow(plain=False)
+        if loaded.compiled_model is not None:  # nobody asks for these shapes: nothing is to be compiled for them
+            loaded.compiled_model.set_plain(plain=False)
         try:
-            try_out(family, small_side(family))
-            sketcher = None if isinstance(family, Whole) else Sketcher.fit(family)
+            smoke_test(family, smoke_test_side(family))
+            latent_preview = None if isinstance(family, PipelineModel) else LatentPreview.fit(family)
         except Exception as error:
             # Libraries raise whatever they like on weights that do not fit; the owner needs one sentence.
             text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             raise CannotLoad(f"{info.name} could be loaded, but makes no picture ({text}).") from error
-        if loaded.boost is not None:
-            loaded.boost.follow(plain=True)
+        if loaded.compiled_model is not None:
+            loaded.compiled_model.set_plain(plain=True)
         return cls(
             loaded=loaded,
-            schedules=Schedules(family.scheduler, family.factor * TOKEN),
-            sketcher=sketcher,
+            schedules=Schedules(family.scheduler, family.factor * TOKEN_LATENTS),
+            latent_preview=latent_preview,
             made_with=MadeWith(
                 model=info.name, digest=info.digest, dtype=info.dtype, device=device.name, engine=ENGINE
             ),
@@ -78,7 +81,7 @@ class Held:
 
     @property
     def family(self) -> Family:
-        """What computes rows. `admit.py` lets no job through to a `Whole` that would need any."""
+        """What computes rows. `prepare_job.py` lets no job through to a `PipelineModel` that would need any."""
         return cast("Family", self.loaded.family)
 
     def adapt(self, adaptation: Adaptation) -> None:
@@ -88,58 +91,58 @@ class Held:
             self._adapted = adaptation
         except LookupError as error:
             raise CannotCompute(str(error.args[0]) if error.args else "This model lacks what was asked for.") from error
-        if self.loaded.boost is not None:
-            self.loaded.boost.follow(plain=adaptation == Adaptation())
+        if self.loaded.compiled_model is not None:
+            self.loaded.compiled_model.set_plain(plain=adaptation == Adaptation())
 
     def adapt_decoder(self, adaptation: Adaptation) -> None:
         """Before each decode: whether edges meet, and nothing else.
 
-        LoRAs are not the decoder's, and their weights may be in use by a forward beside it.
+        LoRAs are not the decoder's, and their weights may be in use by a forward at the same time.
         """
         self.adapt(replace(self._adapted, tile=adaptation.tile))
 
-    def leave(self) -> None:
-        """Before its networks leave the device: nothing that was worked out of them stays there."""
+    def release_device_memory(self) -> None:
+        """Before its networks are moved off the device: nothing that was worked out of them stays there."""
         self._texts.clear()
-        if self.loaded.boost is not None:
-            self.loaded.boost.leave()
+        if self.loaded.compiled_model is not None:
+            self.loaded.compiled_model.release()
 
-    def come_back(self) -> None:
-        """Once its networks are there again."""
-        if self.loaded.boost is not None:
-            self.loaded.boost.come_back()
+    def restore(self) -> None:
+        """Once its networks are on the device again."""
+        if self.loaded.compiled_model is not None:
+            self.loaded.compiled_model.restore()
 
     @property
     def padding(self) -> int:
         """Rows of the last step that nobody ordered."""
-        return self.loaded.boost.padding if self.loaded.boost is not None else 0
+        return self.loaded.compiled_model.padding if self.loaded.compiled_model is not None else 0
 
-    def drafts(self, task: Task) -> Tensor | None:
-        """The drafts of a job's rows as they are now, [n, channels, h, w]: the next step writes over the rows' own."""
-        rows = [row.draft for row in task.rows if isinstance(row, Row)]
+    def preview_latents(self, task: Task) -> Tensor | None:
+        """What a job's preview is made of, [n, channels, h, w]; a copy, for the next step writes over the rows' own."""
+        rows = [row.unguided_x0 for row in task.rows if isinstance(row, Row)]
         return torch.stack(rows) if rows else None
 
-    def sketch(self, task: Task, drafts: Tensor | None) -> Tensor | None:
+    def preview(self, task: Task, latents: Tensor | None) -> Tensor | None:
         """What a job's pictures look like so far, uint8 [n, h, w, 3] on the device; None where that cannot be told."""
-        if self.sketcher is not None and drafts is not None:
-            return self.sketcher.sketch(borrow(drafts))
-        runs = [row.run for row in task.rows if isinstance(row, Solo)]
-        return runs[0].draft() if runs else None
+        if self.latent_preview is not None and latents is not None:
+            return self.latent_preview.preview(record_stream(latents))
+        runs = [row.run for row in task.rows if isinstance(row, PipelineRow)]
+        return runs[0].preview() if runs else None
 
     def lora_files(self, adaptation: Adaptation) -> tuple[str, ...]:
         """The states that its LoRAs' files are in now: a job goes on with those that it began with."""
-        return states(self.loaded.loras, [name for name, _ in adaptation.loras])
+        return file_states(self.loaded.loras, [name for name, _ in adaptation.loras])
 
-    def desk(self, adaptation: Adaptation) -> Desk:
+    def context(self, adaptation: Adaptation) -> PrepareContext:
         """For preparing a job with it; encodings are kept by the LoRAs too, for these may change text encoders."""
 
         def text(words: str, *, negative: bool = False) -> Conditions:
             return self._text(words, negative, adaptation)
 
-        return Desk(family=self.family, tools=self.loaded.tools, text=text)
+        return PrepareContext(family=self.family, companions=self.loaded.companions, text=text)
 
     def _text(self, words: str, negative: bool, adaptation: Adaptation) -> Conditions:
-        """Each text alone, so that it does not depend on its company. Raises CannotCompute."""
+        """Each text alone, so that it does not depend on others. Raises CannotCompute."""
         key = words, negative, adaptation.loras, adaptation.files
         known = self._texts.get(key)
         if known is not None:
@@ -150,10 +153,40 @@ class Held:
         except ValueError as error:
             raise CannotCompute(str(error)) from error
         self._texts[key] = {name: value.cpu() for name, value in encoded.items()}
-        while len(self._texts) > TEXTS or sum(map(_bytes, self._texts.values())) > TEXTS_BYTES:
+        while len(self._texts) > MAX_TEXTS or sum(map(_bytes, self._texts.values())) > MAX_TEXT_BYTES:
             self._texts.popitem(last=False)
         return encoded
 
 
 def _bytes(text: Conditions) -> int:
     return sum(value.nbytes for value in text.values())
+
+
+def smoke_test_side(family: Family | PipelineModel) -> int:
+    """Pixels of the side of a square that is quickly tried."""
+    return max(1, -(-family.native // (_SMALL * family.multiple))) * family.multiple
+
+
+@torch.inference_mode()
+def smoke_test(family: Family | PipelineModel, side: int) -> None:
+    """A text, a forward and a decode at this size, or the pipeline's own step. Raises whatever goes wrong."""
+    if isinstance(family, PipelineModel):
+        _run(family, side)
+        return
+    latents = torch.zeros(1, family.channels, side // family.factor, side // family.factor, device=family.device)
+    text = {name: value[None] for name, value in family.encode_prompt(SMOKE_TEST_PROMPT).items()}
+    one = torch.ones(1, device=family.device)
+    family.denoise(latents, one, text, one)
+    family.decode(latents[0])
+
+
+def _run(whole: PipelineModel, side: int) -> None:
+    request = Request(
+        prompt=SMOKE_TEST_PROMPT, width=side, height=side, seed=0, steps=1, guidance=1.0, sampler="", model=""
+    )  # fmt: skip
+    run = whole.begin(request, (0,), 1)
+    try:
+        while run.done < run.steps:
+            run.advance()
+    finally:
+        run.close()

@@ -1,8 +1,8 @@
-"""The models in memory: as many as fit. The least recently used goes first, and none before its successor is there.
+"""The models in memory: as many as fit. The least recently used is evicted first, and none before the next is loaded.
 
-Loading takes long, so a thread does it; all else is called from the loop's thread. Where a new model needs room, idle
-ones move to the host's memory while it loads: they are let go when it is there and has been tried out, and come back
-when it fails. Knows nothing of jobs and rows; which models are at work is told by whoever asks.
+Loading takes long, so a thread does it; all else is called from the loop's thread. Where a new model needs memory,
+idle ones are offloaded to the host's while it loads: they are evicted once it is loaded and has been tried out, and
+restored when it fails. Knows nothing of jobs and rows; which models are at work is told by whoever asks.
 """
 
 import gc
@@ -17,26 +17,35 @@ import torch
 
 from core.errors import DarkroomError
 from core.events import Catalogue, ModelInfo, Models
-from worker.checkpoints.loader import Loaded
-from worker.compiling.compiled_model import Boost
-from worker.device import Device, bare, chain, finish, free_cache, is_out_of_memory, programs_mb
-from worker.engine.loaded_model import Held
-from worker.memory.offload_plan import Company, NoRoom
-from worker.memory.placement import HOST, move
+from worker.checkpoints.loader import LoadedCheckpoint
+from worker.compiling.compiled_model import CompiledModel
+from worker.device import (
+    Device,
+    causes_of,
+    free_cache,
+    is_out_of_memory,
+    other_programs_mb,
+    synchronize,
+    without_traceback,
+)
+from worker.engine.loaded_model import LoadedModel
+from worker.errors import NoRoom
+from worker.memory.offload_plan import ReservedMemory
+from worker.memory.placement import HOST, move_networks
 
-log = logging.getLogger("darkroom.shelf")
+log = logging.getLogger("darkroom.cache")
 
 #: For so long compiled code takes no memory after there was too little: tried at once, it would only fill it again.
-REST_SECONDS = 600.0
+SUSPEND_SECONDS = 600.0
 
 
-class Source(Protocol):
-    """Where models come from, by the names in requests (`opener.py`)."""
+class ModelSource(Protocol):
+    """Where models come from, by the names in requests (`catalogue_loader.py`)."""
 
-    def know(self, catalogue: Catalogue) -> None:
-        """From now on these are the models."""
+    def set_catalogue(self, catalogue: Catalogue) -> None:
+        """The models from now on."""
 
-    def load(self, name: str, company: Company) -> Loaded:
+    def load(self, name: str, reserved: ReservedMemory) -> LoadedCheckpoint:
         """In a thread of its own. Raises NoRoom when others had better go first, or DarkroomError with a sentence."""
 
     def size_mb(self, name: str) -> int:
@@ -47,166 +56,171 @@ class Source(Protocol):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Try:
+class _LoadAttempt:
     """One load, and what came of it."""
 
     name: str
-    leaving: list[Held]
+    evicting: list[LoadedModel]
     alone: bool  # no other model was on the device meanwhile
-    company: Company
-    held: Held | None = None
+    reserved: ReservedMemory
+    model: LoadedModel | None = None
     error: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """What came of a load: the model is on the shelf, or `sentence` says why not."""
+class LoadResult:
+    """What came of a load: the model is in the cache, or `sentence` says why not."""
 
     name: str
     sentence: str = ""
 
 
-class Shelf:
+class ModelCache:
     """All models of one device. `budget_mb`: what they may take there together, but one there always is.
 
-    `arrived` is called from the loading thread at the end of each load.
+    `on_load_ended` is called from the loading thread at the end of each load.
     """
 
-    def __init__(self, source: Source, device: Device, budget_mb: int) -> None:
-        self.arrived: Callable[[], None] = lambda: None
+    def __init__(self, source: ModelSource, device: Device, budget_mb: int) -> None:
+        self.on_load_ended: Callable[[], None] = lambda: None
         self._source, self._device, self._budget_mb = source, device, budget_mb
-        self._held: OrderedDict[str, Held] = OrderedDict()  # the least recently used first
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()  # the least recently used first
         self._known: dict[str, ModelInfo] = {}
         self._sizes: dict[str, int] = {}
-        self._crowded: set[str] = set()  # those that found no room beside others
-        self._trying: _Try | None = None
+        self._too_large_beside_others: set[str] = set()  # those that found no room beside others
+        self._attempt: _LoadAttempt | None = None
         self._ended = threading.Event()
 
     @property
     def loading(self) -> str | None:
-        """The model on its way."""
-        return self._trying.name if self._trying else None
+        """The name of the model that is being loaded."""
+        return self._attempt.name if self._attempt else None
 
-    def put(self, held: Held) -> None:
+    def add(self, model: LoadedModel) -> None:
         """A model that was loaded elsewhere."""
-        self._held[held.name] = held
-        self._known[held.name] = held.loaded.info
-        self._sizes[held.name] = held.loaded.memory_mb
+        self._models[model.name] = model
+        self._known[model.name] = model.loaded.info
+        self._sizes[model.name] = model.loaded.memory_mb
 
-    def know(self, catalogue: Catalogue) -> None:
+    def set_catalogue(self, catalogue: Catalogue) -> None:
         """A new catalogue: models that it has other files for are loaded anew, when they are idle."""
-        self._source.know(catalogue)
+        self._source.set_catalogue(catalogue)
 
     def is_stale(self, name: str) -> bool:
         """Whether it lies in memory as it was before other files took its place."""
-        return name in self._held and not self._source.is_current(name)
+        return name in self._models and not self._source.is_current(name)
 
-    def renew(self, busy: Collection[str]) -> bool:
-        """Lets go of what is stale and idle; False when there is nothing."""
-        going = [name for name in self._held if name not in busy and self.is_stale(name)]
-        for name in going:
-            self._let_go(name)
+    def evict_stale(self, busy: Collection[str]) -> bool:
+        """Evicts what is stale and idle; False when there is nothing."""
+        stale = [name for name in self._models if name not in busy and self.is_stale(name)]
+        for name in stale:
+            self._evict(name)
             del self._known[name]  # what is loaded next may be another model, with a digest of its own
-        return bool(going)
+        return bool(stale)
 
-    def get(self, name: str) -> Held | None:
+    def get(self, name: str) -> LoadedModel | None:
         """The model, if it is in memory; it counts as used now."""
-        if name in self._held:
-            self._held.move_to_end(name)
-        return self._held.get(name)
+        if name in self._models:
+            self._models.move_to_end(name)
+        return self._models.get(name)
 
-    def fetch(self, name: str, busy: Collection[str]) -> bool:
+    def start_load(self, name: str, busy: Collection[str]) -> bool:
         """Begins to load a model that is not there. False when it has to wait until models of `busy` are idle.
 
         One loads at a time; while another one does, nothing begins, and the answer is True.
         """
-        if self._trying is not None or name in self._held:
+        if self._attempt is not None or name in self._models:
             return True
-        leaving = self._leaving(name, busy)
-        if leaving is None:
+        evicting = self._to_evict(name, busy)
+        if evicting is None:
             return False
-        for held in leaving:
-            del self._held[held.name]
-        self._trying = _Try(name=name, leaving=leaving, alone=not self._held, company=self._staying())
+        for model in evicting:
+            del self._models[model.name]
+        self._attempt = _LoadAttempt(
+            name=name, evicting=evicting, alone=not self._models, reserved=self._reserved_by_others()
+        )
         self._ended.clear()
-        threading.Thread(target=self._run, args=(self._trying,), name="load", daemon=True).start()
+        threading.Thread(target=self._load, args=(self._attempt,), name="load", daemon=True).start()
         return True
 
-    def settle(self, busy: Collection[str]) -> Arrival | None:
-        """What came of the load, once it has ended. A model that lacked room gets more of it at the next `fetch`."""
-        tried = self._trying
-        if tried is None or not self._ended.is_set():
+    def finish_load(self, busy: Collection[str]) -> LoadResult | None:
+        """What came of the load, once it has ended. One that lacked room gets more at the next `start_load`."""
+        attempt = self._attempt
+        if attempt is None or not self._ended.is_set():
             return None
-        self._trying = None
-        if tried.held is not None:
-            self.put(tried.held)
-            self._trim(tried.name, busy)
-            return Arrival(name=tried.name)
-        for held in reversed(tried.leaving):
-            self._held[held.name] = held
-            self._held.move_to_end(held.name, last=False)
-        if not tried.alone and _lacked_room(tried.error):
-            self._crowded.add(tried.name)
+        self._attempt = None
+        if attempt.model is not None:
+            self.add(attempt.model)
+            self._evict_over_budget(attempt.name, busy)
+            return LoadResult(name=attempt.name)
+        for model in reversed(attempt.evicting):
+            self._models[model.name] = model
+            self._models.move_to_end(model.name, last=False)
+        if not attempt.alone and _was_out_of_memory(attempt.error):
+            self._too_large_beside_others.add(attempt.name)
             return None
-        return Arrival(name=tried.name, sentence=_sentence(tried.name, tried.error))
+        return LoadResult(name=attempt.name, sentence=_sentence(attempt.name, attempt.error))
 
-    def shed(self, busy: Collection[str]) -> bool:
-        """Lets go of all models that are not at work or, where there are none, of what those at work can do without.
+    def free_memory(self, busy: Collection[str]) -> bool:
+        """Evicts all models that are not at work or, where there are none, frees what those at work can do without.
 
         False when there is nothing.
         """
-        idle = [name for name in self._held if name not in busy]
+        idle = [name for name in self._models if name not in busy]
         for name in idle:
-            self._let_go(name)
-        return bool(idle) or self._slim()
+            self._evict(name)
+        return bool(idle) or self._suspend_compiled_code()
 
-    def _slim(self) -> bool:
+    def _suspend_compiled_code(self) -> bool:
         """Compiled code's recordings and joined weights, for a while: what lacks memory may be a job's only way."""
-        finish(self._device)  # decodes beside the loop may replay recordings
-        given = [boost.rest(REST_SECONDS) for boost in self.boosts()]
-        if any(given):
-            log.info("Memory is full: compiled code rests for %d minutes.", REST_SECONDS // 60)
+        synchronize(self._device)  # decodes beside the loop may replay recordings
+        suspended = [one.suspend(SUSPEND_SECONDS) for one in self.compiled_models()]
+        if any(suspended):
+            log.info("Memory is full: compiled code is suspended for %d minutes.", SUSPEND_SECONDS // 60)
             self._free()
-        return any(given)
+        return any(suspended)
 
-    def boosts(self) -> Iterator[Boost]:
-        """Of the models that are compiled for."""
-        return (held.loaded.boost for held in self._held.values() if held.loaded.boost is not None)
+    def compiled_models(self) -> Iterator[CompiledModel]:
+        """The compiled code of all models that have some."""
+        found = (model.loaded.compiled_model for model in self._models.values())
+        return (one for one in found if one is not None)
 
     def models(self) -> Models:
         """What is there, as the bot is told."""
-        return Models(loaded=tuple(self._held), known=tuple(self._known.values()))
+        return Models(loaded=tuple(self._models), known=tuple(self._known.values()))
 
-    def _leaving(self, name: str, busy: Collection[str]) -> list[Held] | None:
-        """The idle models that have to go for this one; None when they are not enough."""
-        known = self._budget_mb if name in self._crowded else self._sizes.get(name, self._source.size_mb(name))
-        missing = known - self._room_mb()
-        leaving = []
-        for other, held in self._held.items():
+    def _to_evict(self, name: str, busy: Collection[str]) -> list[LoadedModel] | None:
+        """The idle models that have to be evicted for this one; None when they are not enough."""
+        known = self._sizes.get(name, self._source.size_mb(name))
+        if name in self._too_large_beside_others:
+            known = self._budget_mb
+        missing = known - self._free_mb()
+        evicting = []
+        for other, model in self._models.items():
             if missing > 0 and other not in busy:
-                leaving.append(held)
+                evicting.append(model)
                 missing -= self._sizes[other]
         # One that is larger than the whole budget gets the device for itself.
-        return leaving if missing <= 0 or len(leaving) == len(self._held) else None
+        return evicting if missing <= 0 or len(evicting) == len(self._models) else None
 
-    def _staying(self) -> Company:
-        """Those that are there, with all that they may come to hold."""
-        loaded = [held.loaded for held in self._held.values()]
-        return Company(models=sum(one.memory_mb + one.plan.later_mb for one in loaded))
+    def _reserved_by_others(self) -> ReservedMemory:
+        """What the models that stay have of the memory, with all that they may come to hold."""
+        loaded = [model.loaded for model in self._models.values()]
+        return ReservedMemory(models=sum(one.memory_mb + one.plan.compiled_mb for one in loaded))
 
-    def _room_mb(self) -> int:
-        return self._budget_mb - programs_mb(self._device) - sum(self._sizes[name] for name in self._held)
+    def _free_mb(self) -> int:
+        return self._budget_mb - other_programs_mb(self._device) - sum(self._sizes[name] for name in self._models)
 
-    def _trim(self, new: str, busy: Collection[str]) -> None:
-        """How large a model is shows when it is there: then others may have to go after all."""
-        for name in [name for name in self._held if name != new and name not in busy]:
-            if self._room_mb() < 0:
-                self._let_go(name)
+    def _evict_over_budget(self, new: str, busy: Collection[str]) -> None:
+        """How large a model is shows when it is there: then others may have to be evicted after all."""
+        for name in [name for name in self._models if name != new and name not in busy]:
+            if self._free_mb() < 0:
+                self._evict(name)
 
-    def _let_go(self, name: str) -> None:
-        log.info("%s is let go.", name)
-        finish(self._device)
-        del self._held[name]
+    def _evict(self, name: str) -> None:
+        log.info("%s is evicted.", name)
+        synchronize(self._device)
+        del self._models[name]
         self._free()
 
     def _free(self) -> None:
@@ -214,57 +228,58 @@ class Shelf:
         gc.collect()
         free_cache(self._device)
 
-    def _run(self, tried: _Try) -> None:
+    def _load(self, attempt: _LoadAttempt) -> None:
         """In a thread of its own."""
-        log.info("Loading %s; %s leave for it.", tried.name, ", ".join(held.name for held in tried.leaving) or "none")
+        names = ", ".join(model.name for model in attempt.evicting) or "none"
+        log.info("Loading %s; %s offloaded for it.", attempt.name, names)
         try:
-            finish(self._device)
-            for held in tried.leaving:
-                _leave(held)
+            synchronize(self._device)
+            for model in attempt.evicting:
+                _offload(model)
             self._free()
-            tried.held = Held.of(self._source.load(tried.name, tried.company), self._device)
+            attempt.model = LoadedModel.of(self._source.load(attempt.name, attempt.reserved), self._device)
         except NoRoom as error:
             log.info("%s", error.sentence)
-            tried.error = bare(error)
+            attempt.error = without_traceback(error)
         except Exception as error:
-            log.warning("%s could not be loaded.", tried.name, exc_info=error)
-            tried.error = bare(error)  # its frames hold the half of a model that has been loaded
-        if tried.error is None:
-            tried.leaving = []
+            log.warning("%s could not be loaded.", attempt.name, exc_info=error)
+            attempt.error = without_traceback(error)  # its frames hold the half of a model that has been loaded
+        if attempt.error is None:
+            attempt.evicting = []
         self._free()
-        tried.leaving = [held for held in tried.leaving if self._comes_back(held)]
+        attempt.evicting = [model for model in attempt.evicting if self._is_restored(model)]
         self._ended.set()
-        self.arrived()
+        self.on_load_ended()
 
-    def _comes_back(self, held: Held) -> bool:
+    def _is_restored(self, model: LoadedModel) -> bool:
         try:
-            _come_back(held, self._device.place)
+            _restore(model, self._device.torch_device)
         except Exception as error:
             # It is loaded anew when somebody asks for it.
-            log.warning("%s could not come back (%s).", held.name, error)
+            log.warning("%s could not be restored (%s).", model.name, error)
             return False
         return True
 
 
-def _leave(held: Held) -> None:
+def _offload(model: LoadedModel) -> None:
     """To the host's memory, with nothing left behind."""
-    held.leave()
-    _move(held, HOST)
+    model.release_device_memory()
+    _move(model, HOST)
 
 
-def _come_back(held: Held, place: torch.device) -> None:
-    _move(held, place)
-    held.come_back()
+def _restore(model: LoadedModel, place: torch.device) -> None:
+    _move(model, place)
+    model.restore()
 
 
-def _move(held: Held, place: torch.device) -> None:
-    move(held.family.parts, held.loaded.plan, place)
-    for network in held.loaded.tools.networks:
+def _move(model: LoadedModel, place: torch.device) -> None:
+    move_networks(model.family.parts, model.loaded.plan, place)
+    for network in model.loaded.companions.networks:
         network.to(place)
 
 
-def _lacked_room(error: BaseException | None) -> bool:
-    return any(isinstance(one, NoRoom) or is_out_of_memory(one) for one in chain(error))
+def _was_out_of_memory(error: BaseException | None) -> bool:
+    return any(isinstance(one, NoRoom) or is_out_of_memory(one) for one in causes_of(error))
 
 
 def _sentence(name: str, error: BaseException | None) -> str:

@@ -1,21 +1,21 @@
 """A job whose model shares its forwards with nobody, in a row's place: it takes turns like one, and steps by itself.
 
-Here is also what a turn does with either. Knows nothing of pipelines; `families/base.py` says what a run is.
+Here is also what a turn does with either. Knows nothing of pipelines; `interfaces.py` says what a run is.
 """
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from worker.engine.batch import Batch, Row
-from worker.interfaces import Family, Run
+from worker.interfaces import Family, GenerationRun
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Solo:
+class PipelineRow:
     """All pictures of one job."""
 
     job: str
-    run: Run
+    run: GenerationRun
     key: Hashable = field(default_factory=object)  # no other row has it
     forwards: int = 1
 
@@ -35,15 +35,15 @@ class Solo:
         return self.done >= self.steps
 
 
-def advance(rows: Sequence[Row | Solo], family: Family) -> None:
-    """One step of rows that share a key. Solos share theirs with nobody."""
-    if isinstance(rows[0], Solo):
+def advance(rows: Sequence[Row | PipelineRow], family: Family) -> None:
+    """One step of rows that share a key. A `PipelineRow` shares its own with nobody."""
+    if isinstance(rows[0], PipelineRow):
         rows[0].run.advance()
     else:
         Batch.of([row for row in rows if isinstance(row, Row)]).advance(family)
 
 
-def shares(rows: Sequence[Row | Solo]) -> dict[str, int]:
+def shares(rows: Sequence[Row | PipelineRow]) -> dict[str, int]:
     """Forwards × pixels of each job; rows of one batch have the same size, so the forwards decide."""
     found: dict[str, int] = {}
     for row in rows:

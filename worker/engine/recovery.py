@@ -1,7 +1,7 @@
 """When a computation raises: what is tried again, in which other way, and which job is past help.
 
 Nobody hears of full memory before all that can be given back was, and nobody pays for what was lost on the way. Decides
-nothing of what a failed job's member is told (`failures.py`).
+nothing of what a failed job's member is told (`failure_messages.py`).
 """
 
 import logging
@@ -10,79 +10,87 @@ from collections.abc import Callable, Sequence
 from worker.device import Device, free_cache, is_out_of_memory
 from worker.engine import decoding
 from worker.engine.batch import Row
-from worker.engine.batch_limit import Room
-from worker.engine.loaded_model import Held
-from worker.engine.model_cache import Shelf
-from worker.engine.pipeline_row import Solo
-from worker.engine.run_queue import Line
+from worker.engine.batch_limit import BatchLimit
+from worker.engine.loaded_model import LoadedModel
+from worker.engine.model_cache import ModelCache
+from worker.engine.pipeline_row import PipelineRow
+from worker.engine.run_queue import RunQueue
 from worker.engine.task import Task
 
 log = logging.getLogger("darkroom.recovery")
 
 
 class Recovery:
-    """Used by the loop's thread alone. `changed` is called when models have left.
+    """Used by the loop's thread alone. `models_changed` is called when models were evicted.
 
     Each method takes what was computed and the exception, and returns the job that has to fail, or None: then the loop
     goes on, and comes by what failed again.
     """
 
-    def __init__(self, line: Line, shelf: Shelf, room: Room, device: Device, changed: Callable[[], None]) -> None:
-        self._line, self._shelf, self._room, self._device, self._changed = line, shelf, room, device, changed
+    def __init__(
+        self,
+        queue: RunQueue,
+        cache: ModelCache,
+        batch_limit: BatchLimit,
+        device: Device,
+        models_changed: Callable[[], None],
+    ) -> None:
+        self._queue, self._cache, self._batch_limit = queue, cache, batch_limit
+        self._device, self._models_changed = device, models_changed
 
-    def preparing(self, task: Task, held: Held, error: Exception) -> Task | None:
+    def after_failed_prepare(self, task: Task, model: LoadedModel, error: Exception) -> Task | None:
         """A piece of what comes before a job's rows: it begins anew, with memory swept, then with smaller tiles."""
-        if not self.shed(error):
+        if not self.free_memory(error):
             if not is_out_of_memory(error):
                 return task
             free_cache(self._device)
-            if task.squeezed and not decoding.tile_smaller(held):
+            if task.ran_out_of_memory and not decoding.tile_smaller(model):
                 return task
-            task.squeezed = True
-        self._line.restart(task, first=True)
+            task.ran_out_of_memory = True
+        self._queue.restart(task, first=True)
         return None
 
-    def step(self, rows: Sequence[Row | Solo], held: Held, error: Exception) -> Task | None:
+    def after_failed_step(self, rows: Sequence[Row | PipelineRow], model: LoadedModel, error: Exception) -> Task | None:
         """A forward: no row has moved. Fewer of them at once, or jobs one at a time, may do."""
         first = rows[0]
-        if isinstance(first, Solo):
-            return self._run(first, held, error)
-        if self.shed(error):
+        if isinstance(first, PipelineRow):
+            return self._after_failed_run(first, model, error)
+        if self.free_memory(error):
             return None
         jobs = tuple(dict.fromkeys(row.job for row in rows))
         if is_out_of_memory(error) and len(rows) > 1:
-            self._room.halve(len(rows))
+            self._batch_limit.halve(len(rows))
         elif len(jobs) > 1:
             # Nobody knows whose fault it is.
             log.warning("A forward of %s failed (%s); they go on one at a time.", ", ".join(jobs), error)
             for job in jobs:
-                self._line.tasks[job].alone = True
+                self._queue.tasks[job].runs_alone = True
         else:
-            return self._line.tasks[first.job]
+            return self._queue.tasks[first.job]
         return None
 
-    def decoding(self, row: Row | Solo, error: Exception) -> Task | None:
+    def after_failed_decode(self, row: Row | PipelineRow, error: Exception) -> Task | None:
         """A finished row's decode, which has tried tiles already."""
-        # In line it counts as work, so that its own model is not what goes.
-        self._line.finished.appendleft(row)
-        return None if self.shed(error) else self._line.tasks[row.job]
+        # In the queue it counts as work, so that its own model is not what is evicted.
+        self._queue.finished.appendleft(row)
+        return None if self.free_memory(error) else self._queue.tasks[row.job]
 
-    def shed(self, error: Exception) -> bool:
-        """Memory is full while something lies in it that nobody needs now: it goes."""
-        shed = is_out_of_memory(error) and self._shelf.shed(self._line.busy())
-        if shed:
-            self._changed()
-        return shed
+    def free_memory(self, error: Exception) -> bool:
+        """Frees what nobody needs now, where memory is full; False when there is nothing."""
+        freed = is_out_of_memory(error) and self._cache.free_memory(self._queue.busy_models())
+        if freed:
+            self._models_changed()
+        return freed
 
-    def _run(self, solo: Solo, held: Held, error: Exception) -> Task | None:
+    def _after_failed_run(self, row: PipelineRow, model: LoadedModel, error: Exception) -> Task | None:
         """A pipeline's run is over when it raises. Fewer pictures at once or, with one, smaller tiles may do."""
-        task = self._line.tasks[solo.job]
-        if not self.shed(error):
+        task = self._queue.tasks[row.job]
+        if not self.free_memory(error):
             if not is_out_of_memory(error):
                 return task
-            if solo.run.together > 1:
-                self._room.halve(solo.run.together)
-            elif not decoding.tile_smaller(held):
+            if row.run.largest_batch > 1:
+                self._batch_limit.halve(row.run.largest_batch)
+            elif not decoding.tile_smaller(model):
                 return task
-        self._line.restart(task)
+        self._queue.restart(task)
         return None

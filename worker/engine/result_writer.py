@@ -7,62 +7,62 @@ import logging
 
 from core.events import Described, Done, Failed, FailureKind, Picture
 from worker.edits.prepared_job import Prepared
-from worker.engine.image_encoding import Finisher, Work, png
+from worker.engine.image_encoding import SerialExecutor, Work, png
 from worker.engine.task import Task
 from worker.interfaces import Pixels
-from worker.transport.progress_reporter import Reporter
+from worker.transport.progress_reporter import ProgressReporter
 
-log = logging.getLogger("darkroom.delivery")
+log = logging.getLogger("darkroom.results")
 
 
-class Delivery:
+class ResultWriter:
     """Says what is finished. A job that it cannot finish ends as failed instead of done."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: ProgressReporter) -> None:
         self._reporter = reporter
-        self._finisher = Finisher()
+        self._executor = SerialExecutor()
 
-    def decoded(self, task: Task, place: int, index: int, pixels: Pixels) -> None:
+    def write_decoded(self, task: Task, place: int, index: int, pixels: Pixels) -> None:
         """The pixels of row `place`: picture `index`, or a part of it."""
 
         def finish() -> None:
             assert task.prepared is not None
             picture = task.prepared.finish(place, pixels)
             if picture is not None:
-                self._picture(task, index, picture)
+                self._write_picture(task, index, picture)
 
-        self._finisher.put(lambda: self._try(task, finish))
+        self._executor.put(lambda: self._try(task, finish))
 
-    def prepared(self, task: Task, prepared: Prepared) -> None:
+    def write_prepared(self, task: Task, prepared: Prepared) -> None:
         """What took no step: words, and pictures that were only enlarged."""
         if prepared.words:
-            self._reporter.tell(Described(job=task.id, attempt=task.attempt, words=prepared.words))
+            self._reporter.report(Described(job=task.id, attempt=task.attempt, words=prepared.words))
 
         def finish() -> None:
             for index, pixels in prepared.pictures:
-                self._picture(task, index, pixels)
+                self._write_picture(task, index, pixels)
 
-        self._finisher.put(lambda: self._try(task, finish))
+        self._executor.put(lambda: self._try(task, finish))
 
-    def end(self, task: Task, gpu_ms: int) -> None:
+    def write_end(self, task: Task, gpu_ms: int) -> None:
         """The job's last word, after its pictures."""
 
-        def say() -> None:
+        def report_end() -> None:
             word: Done | Failed = Done(job=task.id, attempt=task.attempt, gpu_ms=gpu_ms)
-            if task.broken:
+            if task.result_failed:
                 sentence = "The picture was computed, but could not be finished. The worker's log says why."
                 kind = FailureKind.ERROR
                 word = Failed(job=task.id, attempt=task.attempt, kind=kind, sentence=sentence, gpu_ms=gpu_ms)
-            self._reporter.tell(word, last=True)
+            self._reporter.report(word, last=True)
 
-        self._finisher.put(say)
+        self._executor.put(report_end)
 
-    def _picture(self, task: Task, index: int, pixels: Pixels) -> None:
-        self._reporter.tell(Picture(job=task.id, attempt=task.attempt, index=index, png=png(pixels)))
+    def _write_picture(self, task: Task, index: int, pixels: Pixels) -> None:
+        self._reporter.report(Picture(job=task.id, attempt=task.attempt, index=index, png=png(pixels)))
 
     def _try(self, task: Task, finish: Work) -> None:
         try:
             finish()
         except Exception:
             log.exception("A picture could not be finished.", extra={"job": task.id})
-            task.broken = True
+            task.result_failed = True

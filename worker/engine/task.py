@@ -1,26 +1,21 @@
-"""A job in the worker's hands: its order, its rows, what is finished. Knows nothing of how rows are computed."""
+"""A job that the worker has: its order, its rows, what is finished. Knows nothing of how rows are computed."""
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from core.events import Submit
 from core.job import Kind, MadeWith
+from worker.edits.padding import grid_of
+from worker.edits.prepared_job import Prepared
 from worker.engine.batch import Row
-from worker.engine.pipeline_row import Solo
-from worker.interfaces import Adaptation, Model, Whole
+from worker.engine.pipeline_row import PipelineRow
+from worker.errors import CannotCompute
+from worker.interfaces import Adaptation, Model, PipelineModel
 from worker.samplers import MAX_STEPS
 
-if TYPE_CHECKING:  # it raises CannotCompute
-    from worker.edits.prepared_job import Prepared
-
-#: A first preview after this share of the steps, but after no more than `FIRST_AT_MOST` of them.
-FIRST_SHARE = 8
-FIRST_AT_MOST = 3
-
-
-class CannotCompute(Exception):
-    """This job can never work here; the text is the sentence its reader sees."""
+#: A first preview after this share of the steps, but after no more than `FIRST_PREVIEW_MAX_STEPS` of them.
+FIRST_PREVIEW_SHARE = 8
+FIRST_PREVIEW_MAX_STEPS = 3
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -28,18 +23,18 @@ class Task:
     """One attempt at one job."""
 
     order: Submit
-    preparing: "Generator[None, None, Prepared] | None" = None  # begun, and not in the loop yet
-    prepared: "Prepared | None" = None
-    rows: list[Row | Solo] = field(default_factory=list)  # in the order of `prepared.starts`
+    preparing: Generator[None, None, Prepared] | None = None  # begun, and not in the loop yet
+    prepared: Prepared | None = None
+    rows: list[Row | PipelineRow] = field(default_factory=list)  # in the order of `prepared.starts`
     made_with: MadeWith | None = None  # what was said to draw it, since its rows entered
     undecoded: int = 0
     paused: bool = False  # takes no step until it is told to go on
-    alone: bool = False  # its last shared forward raised: from now on no other job is in its batch
-    spoke_at: float = 0.0  # monotonic seconds of its last progress
-    sketched_at: float | None = None
+    runs_alone: bool = False  # its last shared forward raised: from now on no other job is in its batch
+    reported_at: float = 0.0  # monotonic seconds of its last progress
+    previewed_at: float | None = None
     lora_files: tuple[str, ...] = ()  # the states of its LoRAs' files as it began; empty until then
-    squeezed: bool = False  # memory was full while it was prepared
-    broken: bool = False  # a picture of it was computed, but could not be finished
+    ran_out_of_memory: bool = False  # memory was full while it was prepared
+    result_failed: bool = False  # a picture of it was computed, but could not be finished
 
     @property
     def id(self) -> str:
@@ -62,10 +57,10 @@ class Task:
         return self.preparing is not None or self.prepared is not None
 
     @property
-    def holds_its_model(self) -> bool:
+    def needs_its_model(self) -> bool:
         """True while something of it would be lost with the model: its preparation, or a run of a pipeline."""
         under_way = self.preparing is not None and self.prepared is None
-        return under_way or any(isinstance(row, Solo) for row in self.rows)
+        return under_way or any(isinstance(row, PipelineRow) for row in self.rows)
 
     @property
     def adaptation(self) -> Adaptation:
@@ -94,25 +89,25 @@ class Task:
         if self.preparing is not None:
             self.preparing.close()
         for row in self.rows:
-            if isinstance(row, Solo):
+            if isinstance(row, PipelineRow):
                 row.run.close()
 
-    def wants_sketch(self, now: float, every: float) -> bool:
+    def wants_preview(self, now: float, every: float) -> bool:
         """True when a preview is due: one early, then by the clock; none when the pictures themselves come next."""
         seen = self.order.previews and self.prepared is not None and self.prepared.previews
         if not seen or self.step == 0 or self.step >= self.steps:
             return False
-        if self.sketched_at is None:
-            return self.step >= min(FIRST_AT_MOST, max(1, self.steps // FIRST_SHARE))
-        return now - self.sketched_at >= every
+        if self.previewed_at is None:
+            return self.step >= min(FIRST_PREVIEW_MAX_STEPS, max(1, self.steps // FIRST_PREVIEW_SHARE))
+        return now - self.previewed_at >= every
 
 
-def check(order: Submit, family: Model, samplers: tuple[str, ...]) -> None:
+def check_request(order: Submit, family: Model, samplers: tuple[str, ...]) -> None:
     """Raises CannotCompute when the numbers of a request cannot work with this model."""
     request = order.request
     if order.kind is Kind.DESCRIBE:
         return
-    unit = _unit(order, family)
+    unit = _size_unit(order, family)
     problems: Mapping[str, bool] = {
         f"This model has no sampler {request.sampler!r}; it has {', '.join(samplers)}.": request.sampler
         not in samplers,
@@ -127,13 +122,11 @@ def check(order: Submit, family: Model, samplers: tuple[str, ...]) -> None:
             raise CannotCompute(sentence)
 
 
-def _unit(order: Submit, family: Model) -> int:
+def _size_unit(order: Submit, family: Model) -> int:
     """What the sides of its pictures have to be multiples of, in pixels."""
-    from worker.edits.padding import grid_of  # that package raises CannotCompute
-
     if order.source and not order.request.tile:
         # `edits` draw it on the model's grid and cut it to any size; edges that meet would not survive that.
         return 1
-    # Convolutions take any latents. Transformers look at patches of them, and a `Whole` says itself what it takes.
-    patches = "transformer" in family.parts and not isinstance(family, Whole)
+    # Convolutions take any latents. Transformers look at patches of them; a `PipelineModel` says itself what it takes.
+    patches = "transformer" in family.parts and not isinstance(family, PipelineModel)
     return grid_of(family) if patches else family.factor

@@ -1,1 +1,1 @@
-"""Families of models. One file each; `base.Family` says what a newcomer has to bring."""
+"""Families of models. One file each; `interfaces.Family` says what a newcomer has to bring."""

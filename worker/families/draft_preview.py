@@ -11,51 +11,51 @@ from torch.nn.functional import pixel_shuffle
 
 from worker.device import is_out_of_memory
 from worker.families.autoencoder import Autoencoder, PatchAutoencoder
-from worker.interfaces import Coder
+from worker.interfaces import LatentCoder
 
 _PATCHED = "AutoencoderKLFlux2"
 _PIXELS_FIRST = "Ideogram"
 
 
-class Drafter:
+class DraftPreview:
     """For one pipeline. `possible` is False where nobody here can read its latents."""
 
     def __init__(self, pipeline: Any, device: torch.device, factor: int) -> None:
         self._coder = _coder_of(pipeline, device, factor)
         self._in_pixels = in_pixels(pipeline)
-        self._sketcher: Any = None
+        self._latent_preview: Any = None
 
     @property
     def possible(self) -> bool:
         """Whether there is something to see."""
         return self._in_pixels or self._coder is not None
 
-    def draw(self, latents: Tensor, size: tuple[int, int]) -> Tensor | None:
+    def preview(self, latents: Tensor, size: tuple[int, int]) -> Tensor | None:
         """Latents of pictures of (width, height) as uint8 [n, h, w, 3]; None where they are of no known form.
 
         Raises what the autoencoder raises, which is then not asked again, unless memory was full.
         """
         if self._in_pixels:
             return _as_seen(latents)
-        if self._coder is None or (maps := as_maps(latents, self._coder, size)) is None:
+        if self._coder is None or (maps := as_latent_maps(latents, self._coder, size)) is None:
             return None
-        if self._sketcher is None:
+        if self._latent_preview is None:
             self._fit(self._coder)
-        drawn: Tensor = self._sketcher.sketch(maps.float())
+        drawn: Tensor = self._latent_preview.preview(maps.float())
         return drawn
 
-    def _fit(self, coder: Coder) -> None:
-        from worker.families.latent_preview import Sketcher
+    def _fit(self, coder: LatentCoder) -> None:
+        from worker.families.latent_preview import LatentPreview
 
         try:
-            self._sketcher = Sketcher.fit(coder)
+            self._latent_preview = LatentPreview.fit(coder)
         except Exception as error:
             if not is_out_of_memory(error):
                 self._coder = None
             raise
 
 
-def as_maps(latents: Tensor, coder: Coder, size: tuple[int, int]) -> Tensor | None:
+def as_latent_maps(latents: Tensor, coder: LatentCoder, size: tuple[int, int]) -> Tensor | None:
     """Latents as [n, channels, h, w] for `coder`, from any of the forms in which pipelines carry them.
 
     Maps; maps with an axis of frames; tokens [n, rows × columns, features], row by row, where a token is a latent or a
@@ -90,7 +90,7 @@ def _network(pipeline: Any) -> Any:
     return next((pipeline.components[name] for name in names if pipeline.components.get(name) is not None), None)
 
 
-def _coder_of(pipeline: Any, device: torch.device, factor: int) -> Coder | None:
+def _coder_of(pipeline: Any, device: torch.device, factor: int) -> LatentCoder | None:
     vae = pipeline.components.get("vae")
     try:
         if type(vae).__name__ == _PATCHED:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from core.catalogue import Capability
-from worker.families.adaptation import Adapter
+from worker.families.adaptation import ModelAdapter
 from worker.families.autoencoder import Autoencoder
-from worker.families.lora_switcher import Loras
+from worker.families.lora_switcher import LoraSwitcher
 from worker.interfaces import Adaptation, Conditions, Guidance, Pixels
 
 EDITS = (
@@ -30,7 +30,7 @@ DEV_TOKENS, SCHNELL_TOKENS = 512, 256
 
 
 class Flux:
-    """See `base.Family`. Both sides of a picture must be multiples of `multiple`: patches are two latents wide."""
+    """See `interfaces.Family`. Both sides of a picture must be multiples of `multiple`: patches are two latents."""
 
     name = "flux"
 
@@ -45,7 +45,7 @@ class Flux:
         vae: Any,
         scheduler: Mapping[str, Any],
         device: torch.device,
-        loras: Loras | None = None,
+        loras: LoraSwitcher | None = None,
     ) -> None:
         self.device = device
         self.scheduler: Mapping[str, Any] = {"prediction_type": "flow_prediction", **scheduler}
@@ -58,9 +58,9 @@ class Flux:
         self._transformer = transformer
         self._dtype: torch.dtype = transformer.dtype
         self._autoencoder = Autoencoder(vae, device)
-        self._adapter = Adapter(loras, ())
+        self._adapter = ModelAdapter(loras, ())
         self._guided = bool(transformer.config.guidance_embeds)
-        self.guidance: Guidance = Guidance.INPUT if self._guided else Guidance.NONE
+        self.guidance: Guidance = Guidance.EMBEDDED if self._guided else Guidance.NONE
         self._longest = DEV_TOKENS if self._guided else SCHNELL_TOKENS
         self.factor = self._autoencoder.factor
         self.channels = int(transformer.config.in_channels) // 4
@@ -79,8 +79,8 @@ class Flux:
         ids: Tensor = found.input_ids
         return ids.to(self.device)
 
-    def even(self, texts: Sequence[Conditions]) -> list[Conditions]:
-        """They are of one length."""
+    def pad_to_longest(self, texts: Sequence[Conditions]) -> list[Conditions]:
+        """They are of one length already."""
         return list(texts)
 
     def encode_picture(self, pixels: Pixels) -> Tensor:
@@ -104,7 +104,7 @@ class Flux:
             pooled_projections=conditions["pooled"],
             encoder_hidden_states=text,
             txt_ids=torch.zeros(text.shape[1], 3, device=self.device, dtype=self._dtype),
-            img_ids=places(height // 2, width // 2).to(self.device, self._dtype),
+            img_ids=patch_positions(height // 2, width // 2).to(self.device, self._dtype),
             return_dict=False,
         )[0]
         return unpacked(out.float(), height, width)
@@ -125,7 +125,7 @@ def unpacked(patches: Tensor, height: int, width: int) -> Tensor:
     return nn.functional.pixel_shuffle(grid, 2)
 
 
-def places(rows: int, columns: int) -> Tensor:
+def patch_positions(rows: int, columns: int) -> Tensor:
     """Each patch's place as (0, row, column), [rows · columns, 3]."""
     down, across = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     return torch.stack([torch.zeros_like(down), down, across], dim=-1).flatten(0, 1).float()

@@ -1,7 +1,7 @@
 """Every other pipeline of diffusers that makes pictures from words: computed as it is, one step at a time.
 
-The loop can pause it, stop it and serve others between its steps, as it does with rows (`running.py`); only the sharing
-of forwards is missing. Knows nothing of jobs.
+The loop can pause it, stop it and serve others between its steps, as it does with rows (`pipeline_run.py`); only the
+sharing of forwards is missing. Knows nothing of jobs.
 """
 
 import copy
@@ -18,12 +18,13 @@ from torch import nn
 from core.catalogue import Capability
 from core.folder_format import UNUSED
 from core.job import Request
-from worker.checkpoint_formats.diffusers_folder import plainly
-from worker.checkpoint_formats.kinds import CannotLoad, index_of
+from worker.checkpoint_formats.diffusers_folder import with_plain_names
+from worker.checkpoint_formats.kinds import read_model_index
 from worker.device import Device
-from worker.families.adaptation import Adapter
-from worker.families.draft_preview import Drafter, in_pixels
-from worker.families.pipeline_run import PipelineRun, told_by
+from worker.errors import CannotLoad
+from worker.families.adaptation import ModelAdapter
+from worker.families.draft_preview import DraftPreview, in_pixels
+from worker.families.pipeline_run import PipelineRun, step_callback_name
 from worker.interfaces import Adaptation, Guidance
 
 SAMPLER = "own"  # the pipeline's own scheduler
@@ -31,8 +32,8 @@ STEPS, SCALE = 28, 4.0  # for pipelines that name none
 PIXELS = 16  # sides that networks without an autoencoder take: they halve them up to four times
 
 
-class AnyPipeline:
-    """See `base.Whole`."""
+class GenericPipeline:
+    """See `interfaces.PipelineModel`."""
 
     name = "any"
     guidance: Guidance = Guidance.NONE
@@ -47,42 +48,44 @@ class AnyPipeline:
         self.scheduler: Mapping[str, Any] = dict(pipeline.scheduler.config)
         self.factor = int(getattr(pipeline, "vae_scale_factor", 1 if in_pixels(pipeline) else 8))
         self.channels = 0  # of latents that nobody here takes into their hands
-        self._drafter = Drafter(pipeline, device, self.factor)
+        self._draft_preview = DraftPreview(pipeline, device, self.factor)
         self.multiple = 4 * self.factor if self.factor > 1 else PIXELS
         self.native = self._default("height") or self._side()
         self.steps = self._default("num_inference_steps") or STEPS
         self.scale = float(self._default(self._scale_name) or SCALE)
         config = getattr(pipeline, "config", {})
         self.distilled = bool(config.get("is_distilled"))  # taught to need few steps
-        self._adapter = Adapter(None, ())
+        self._adapter = ModelAdapter(None, ())
         self.edits: tuple[Capability, ...] = (
             *([Capability.NEGATIVE] if self._negates else []),
-            *([Capability.PREVIEW] if self._drafter.possible else []),
+            *([Capability.PREVIEW] if self._draft_preview.possible else []),
         )
 
     @classmethod
-    def load(cls, folder: Path, device: Device) -> "AnyPipeline":
+    def load(cls, folder: Path, device: Device) -> "GenericPipeline":
         """Raises CannotLoad for a pipeline that makes no pictures from words, or whatever diffusers raises."""
         from diffusers import AutoPipelineForText2Image
 
         how: dict[str, Any] = {"dtype": device.dtype, "local_files_only": True, "use_safetensors": True}
         # What nobody draws with need not be there.
-        how |= {name: None for name in UNUSED & index_of(folder, str(folder)).keys() if not (folder / name).is_dir()}
+        how |= {
+            name: None for name in UNUSED & read_model_index(folder, str(folder)).keys() if not (folder / name).is_dir()
+        }
         try:
-            with plainly(folder) as plain:
+            with with_plain_names(folder) as plain:
                 pipeline = AutoPipelineForText2Image.from_pretrained(plain, **how)
         except ValueError as error:
             if "AutoPipeline" not in str(error):
                 raise
             sentence = f"{folder} holds no pipeline that this version of diffusers makes pictures from words with."
             raise CannotLoad(f"{sentence} Use another model, or a newer diffusers.") from error
-        if not told_by(pipeline):
+        if not step_callback_name(pipeline):
             raise CannotLoad(f"{type(pipeline).__name__} cannot be stopped between its steps. Use another model.")
         pipeline.set_progress_bar_config(disable=True)
         if hasattr(pipeline.components.get("vae"), "enable_slicing"):
             # Pictures of one call are decoded one by one, so that only their steps need memory together.
             pipeline.vae.enable_slicing()
-        model = cls(pipeline, device.place)
+        model = cls(pipeline, device.torch_device)
         for part in model.parts.values():
             part.eval().requires_grad_(False)
         return model
@@ -104,7 +107,7 @@ class AnyPipeline:
         return getattr(self.parts.get("transformer") or self.parts.get("unet"), "config", None)
 
     @property
-    def told_scale(self) -> bool:
+    def takes_guidance_scale(self) -> bool:
         """Whether its denoiser takes the guidance scale as a number: it needs one, however few its steps are."""
         return bool(getattr(self._config, "guidance_embeds", False))
 
@@ -119,7 +122,6 @@ class AnyPipeline:
         return "negative_prompt" in self._takes
 
     def begin(self, request: Request, indices: Sequence[int], rows: int) -> PipelineRun:
-        """See `base.Whole`."""
         if request.strength < 1 or request.loras or request.inputs or request.canvas:
             raise ValueError("This model makes pictures from words alone.")
         if request.width % self.multiple or request.height % self.multiple:
@@ -128,13 +130,13 @@ class AnyPipeline:
         # Schedulers count their steps: runs that take turns need one each.
         pipeline = copy.copy(self._pipeline)
         pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
-        draw = partial(self._drafter.draw, size=(request.width, request.height))
-        return PipelineRun(pipeline, calls, request.steps, draw, together=min(rows, len(indices)))
+        preview = partial(self._draft_preview.preview, size=(request.width, request.height))
+        return PipelineRun(pipeline, calls, request.steps, preview, largest_batch=min(rows, len(indices)))
 
     def _call(self, request: Request, indices: Sequence[int]) -> Mapping[str, Any]:
         seeds = [(request.seed + index) % 2**32 for index in indices]
-        prompt, negative = _told(request)
-        wished = {
+        prompt, negative = _prompts_with_style(request)
+        arguments = {
             "prompt": prompt,
             "width": request.width,
             "height": request.height,
@@ -149,8 +151,8 @@ class AnyPipeline:
         }
         if self._negates and (negative or (self._scale_name == "true_cfg_scale" and request.guidance > 1)):
             # A space: without any negative prompt that guidance is not taken at all.
-            wished["negative_prompt"] = negative or " "
-        return {name: value for name, value in wished.items() if name in self._takes}
+            arguments["negative_prompt"] = negative or " "
+        return {name: value for name, value in arguments.items() if name in self._takes}
 
     def adapt(self, adaptation: Adaptation) -> None:
         """Takes the model as it is; raises LookupError for anything else."""
@@ -159,8 +161,8 @@ class AnyPipeline:
         self._adapter.adapt(adaptation)
 
 
-def _told(request: Request) -> tuple[str, str]:
-    """The prompt and the negative prompt with the house's style, of which more is said the more it counts."""
+def _prompts_with_style(request: Request) -> tuple[str, str]:
+    """The prompt and the negative prompt with the house style, of which more is said the more it counts."""
     house = request.house
     if house is None:
         return request.prompt, request.negative

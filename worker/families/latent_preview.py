@@ -2,10 +2,8 @@
 
 Each latent becomes 2×2 pixels by a map that is linear in the latent, its eight neighbours and a hundred fixed random
 bends of it (colours do not lie straight in latents), fitted once at load by least squares through the model's own
-autoencoder on synthetic fields. The JPEG is made elsewhere (`pictures.py`). Knows nothing of jobs.
+autoencoder on synthetic fields. The JPEG is made elsewhere (`engine/image_encoding.py`). Knows nothing of jobs.
 """
-
-import math
 
 import numpy as np
 import torch
@@ -13,7 +11,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
-from worker.interfaces import Coder, Pixels
+from core.grid_layout import columns
+from worker.interfaces import LatentCoder, Pixels
 
 ZOOM = 2  # pixels per latent and side
 MAX_SIDE = 512  # pixels of a preview's longer side, all its pictures together
@@ -24,7 +23,7 @@ _RIDGE = 1e-4
 _ROOM = 1.3  # latents may spread so much wider than those of the fields
 
 
-class Sketcher:
+class LatentPreview:
     """Latents to rough pictures."""
 
     def __init__(self, bends: Tensor, offsets: Tensor) -> None:
@@ -33,7 +32,7 @@ class Sketcher:
         self._spread = 1.0  # standard deviation of latents of pictures
 
     @classmethod
-    def fit(cls, family: Coder, seed: int = 0) -> "Sketcher":
+    def fit(cls, family: LatentCoder, seed: int = 0) -> "LatentPreview":
         """Fits the map: costs `_FIELDS` small encodes and decodes."""
         random = np.random.default_rng(seed)
         latents = [family.encode_picture(field) for field in _fields(random, family)]
@@ -42,16 +41,16 @@ class Sketcher:
         generator = torch.Generator().manual_seed(seed)
         spread = torch.stack(latents).std().item() or 1.0
         bends = torch.randn(_BENDS, family.channels, 1, 1, generator=generator) / (2 * spread)
-        sketcher = cls(bends.to(family.device), torch.randn(_BENDS, generator=generator).to(family.device))
-        sketcher._spread = spread
-        inputs = torch.cat([sketcher._features(one[None])[0].flatten(1).T for one in latents])
+        latent_preview = cls(bends.to(family.device), torch.randn(_BENDS, generator=generator).to(family.device))
+        latent_preview._spread = spread
+        inputs = torch.cat([latent_preview._features(one[None])[0].flatten(1).T for one in latents])
         outputs = torch.cat([functional.pixel_unshuffle(one, ZOOM)[0].flatten(1).T for one in seen])
         solution = _least_squares(inputs.double().cpu(), outputs.double().cpu()).float().to(family.device)
-        sketcher._weight = solution[:-1].T[:, :, None, None].contiguous()
-        sketcher._bias = solution[-1].contiguous()
-        return sketcher
+        latent_preview._weight = solution[:-1].T[:, :, None, None].contiguous()
+        latent_preview._bias = solution[-1].contiguous()
+        return latent_preview
 
-    def sketch(self, latents: Tensor) -> Tensor:
+    def preview(self, latents: Tensor) -> Tensor:
         """[n, channels, h, w] to uint8 [n, 2h, 2w, 3], still on the device.
 
         Early estimates may lie beyond what any picture encodes to; they are drawn in to where pictures are.
@@ -76,7 +75,7 @@ def _least_squares(inputs: Tensor, outputs: Tensor) -> Tensor:
     return solution
 
 
-def _fields(random: np.random.Generator, family: Coder) -> list[Pixels]:
+def _fields(random: np.random.Generator, family: LatentCoder) -> list[Pixels]:
     return synthetic_fields(random, _FIELDS, _LATENTS * family.factor)
 
 
@@ -98,14 +97,14 @@ def synthetic_fields(random: np.random.Generator, count: int, side: int) -> list
     return fields
 
 
-def tile(pictures: Pixels, full: tuple[int, int]) -> Image.Image:
-    """Pictures [n, h, w, 3] as one image, as near square a grid as holds them, fitted into MAX_SIDE.
+def preview_sheet(pictures: Pixels, full: tuple[int, int]) -> Image.Image:
+    """Pictures [n, h, w, 3] as one image, in the grid that the result will have, fitted into MAX_SIDE.
 
     `full` is the size in pixels of one finished picture: a preview is never larger than the result.
     """
     count = len(pictures)
-    across = math.ceil(math.sqrt(count))
-    down = math.ceil(count / across)
+    across = columns(count)
+    down = -(-count // across)
     factor = min(1.0, MAX_SIDE / (full[0] * across), MAX_SIDE / (full[1] * down))
     width, height = max(1, round(full[0] * factor)), max(1, round(full[1] * factor))
     sheet = Image.new("RGB", (width * across, height * down))

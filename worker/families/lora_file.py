@@ -18,11 +18,11 @@ Layers = Mapping[str, Mapping[str, tuple[Tensor, Tensor]]]
 _UP = re.compile(r"(\.lora_B|\.up)\.weight$")
 
 
-class DoesNotFit(ValueError):
+class LoraDoesNotFit(ValueError):
     """The file is none for this model; the text says why, for the log."""
 
 
-def read(path: Path, pipeline: Any, networks: Mapping[str, nn.Module]) -> Layers:
+def read_lora(path: Path, pipeline: Any, networks: Mapping[str, nn.Module]) -> Layers:
     """The file's layers on the CPU, float32. `pipeline`: diffusers' class. Raises DoesNotFit, or whatever that does."""
     more = {"unet_config": networks["unet"].config} if "StableDiffusionXL" in pipeline.__name__ else {}
     tensors, alphas, notes = pipeline.lora_state_dict(
@@ -37,7 +37,7 @@ def read(path: Path, pipeline: Any, networks: Mapping[str, nn.Module]) -> Layers
         if own:
             found[network] = _layers(_as_peft(own, networks[network]), networks[network])
     if not any(found.values()):
-        raise DoesNotFit("no layer of it belongs to this model")
+        raise LoraDoesNotFit("no layer of it belongs to this model")
     return found
 
 
@@ -50,11 +50,11 @@ def _multiply(tensors: dict[str, Tensor], alphas: Mapping[str, Any], notes: Mapp
         rank = tensors[down].shape[0]
         layer = _UP.sub("", name).removesuffix(".lora")
         alpha = next((alphas[key] for key in (f"{down}.alpha", f"{layer}.alpha") if key in alphas), None)
-        alpha = _noted(layer, rank, notes) if alpha is None else float(alpha)
+        alpha = _alpha_from_metadata(layer, rank, notes) if alpha is None else float(alpha)
         tensors[name] = tensors[name] * (alpha / rank)
 
 
-def _noted(layer: str, rank: int, notes: Mapping[str, Any]) -> float:
+def _alpha_from_metadata(layer: str, rank: int, notes: Mapping[str, Any]) -> float:
     """peft's own files tell the scale beside the tensors; without a word it is 1."""
     network, _, inside = layer.partition(".")
     special: Mapping[str, float] = notes.get(f"{network}.alpha_pattern") or {}
@@ -99,6 +99,8 @@ def _layers(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, tupl
             continue
         out, *into = base.weight.shape
         if up.shape[0] != out or down[0].numel() != torch.Size(into).numel() or up[0].numel() != len(down):
-            raise DoesNotFit(f"{layer} is {list(base.weight.shape)} here, not {list(up.shape)} by {list(down.shape)}")
+            raise LoraDoesNotFit(
+                f"{layer} is {list(base.weight.shape)} here, not {list(up.shape)} by {list(down.shape)}"
+            )
         found[layer] = down.reshape(-1, *into), up.reshape(out, -1, *[1] * (base.weight.ndim - 2))
     return found

@@ -18,42 +18,38 @@ from torch import Tensor, nn
 
 from core.catalogue import name_of
 from core.spelling import nearest, quoted
-from worker.families.lora_file import Layers, read
+from worker.families.lora_file import Layers, read_lora
 
 log = logging.getLogger("darkroom.loras")
 
 #: Where LoRAs are: a folder, or what the catalogue names by now.
 LoraFiles = Path | Callable[[], Mapping[str, Path]]
 
-KEEP = 8
-#: A slot grows by these ranks; where the network will be compiled it is as wide as this from the start.
-RANKS, WIDE = 16, 128
+MAX_KEPT = 8
+#: A slot grows by these ranks.
+RANKS = 16
 _SLOT = "slot"
 
 
-class Loras:
-    """`pipeline`: the class of diffusers that knows the model's LoRAs; `networks`: those that take them, by its names.
-
-    `compiled`: the networks will be compiled, and again for every slot that widens.
-    """
+class LoraSwitcher:
+    """`pipeline`: diffusers' class, which knows the model's LoRAs; `networks`: those that take them, by its names."""
 
     def __init__(
-        self, pipeline: Any, networks: Mapping[str, nn.Module], source: LoraFiles, *, keep: int = KEEP,
-        compiled: bool = False,
-    ) -> None:  # fmt: skip
+        self, pipeline: Any, networks: Mapping[str, nn.Module], source: LoraFiles, *, keep: int = MAX_KEPT
+    ) -> None:
         self._pipeline, self._networks, self._source, self._keep = pipeline, networks, source, keep
-        self._slots = {name: Slot(network, WIDE if compiled else 0) for name, network in networks.items()}
+        self._slots = {name: LoraSlot(network) for name, network in networks.items()}
         self._read: OrderedDict[str, Layers] = OrderedDict()  # by state
 
-    def use(self, wanted: Sequence[tuple[str, float]], files: Sequence[str] = ()) -> None:
+    def switch_to(self, wanted: Sequence[tuple[str, float]], files: Sequence[str] = ()) -> None:
         """From now on these count, by weight, and no others. Raises LookupError with a sentence, changing nothing.
 
-        `files`: which state of each one's file (`states`); without, the present one.
+        `files`: which state of each one's file (`file_states`); without, the present one.
         """
         asked = zip(wanted, files or [""] * len(wanted), strict=True)
         given = [(self._layers(name, state), weight) for (name, weight), state in asked]
         for name in (name for layers, _ in given for name, some in layers.items() if some):
-            if waits(self._networks[name]):
+            if is_group_offloaded(self._networks[name]):
                 raise LookupError(
                     "This LoRA changes a part of the model that does not fit into the GPU's memory here, and comes "
                     "and goes. Leave out `--lora`, or choose a smaller model."
@@ -66,7 +62,7 @@ class Loras:
             self._read.popitem(last=False)
 
     def _path(self, name: str) -> Path:
-        files = files_of(self._source)
+        files = lora_files_of(self._source)
         found = files.get(name_of(name))
         if found is None:
             near = nearest(name, files)
@@ -77,7 +73,7 @@ class Loras:
     def _layers(self, name: str, state: str) -> Layers:
         if state not in self._read:
             path = self._path(name)
-            now = state_of(path)
+            now = file_state(path)
             if not now:
                 raise LookupError(f"The LoRA {quoted(name_of(name))} is not there any more.")
             if state and state != now:
@@ -91,34 +87,34 @@ class Loras:
     def _opened(self, name: str, path: Path, state: str) -> Layers:
         name, problem = quoted(name_of(name)), None
         try:
-            layers = read(path, self._pipeline, self._networks)
+            layers = read_lora(path, self._pipeline, self._networks)
         except Exception as error:
             # diffusers raises whatever it likes on a file that does not fit; all mean the same here.
             log.warning("%s does not fit: %s", path.name, " ".join(str(error).split())[:300])
             problem = error
-        if state_of(path) != state:
+        if file_state(path) != state:
             raise LookupError(f"The LoRA {name} is being replaced just now. Try again in a moment.") from problem
         if problem is not None:
             raise LookupError(f"The LoRA {name} does not fit this model: it was made for another kind.") from problem
         return layers
 
 
-def files_of(source: LoraFiles) -> dict[str, Path]:
+def lora_files_of(source: LoraFiles) -> dict[str, Path]:
     """What there is now, by the names that requests use."""
     if not isinstance(source, Path):
         return dict(source())
     return {name_of(path.stem): path for path in sorted(source.glob("*.safetensors"))}
 
 
-def states(source: LoraFiles | None, names: Sequence[str]) -> tuple[str, ...]:
+def file_states(source: LoraFiles | None, names: Sequence[str]) -> tuple[str, ...]:
     """For each of these LoRAs the state that its file is in; empty where there is none. Nothing without a source."""
     if source is None or not names:
         return ()
-    files = files_of(source)
-    return tuple(state_of(files[name_of(name)]) if name_of(name) in files else "" for name in names)
+    files = lora_files_of(source)
+    return tuple(file_state(files[name_of(name)]) if name_of(name) in files else "" for name in names)
 
 
-def state_of(path: Path) -> str:
+def file_state(path: Path) -> str:
     """Another one when another file has taken its place; empty where there is none."""
     try:
         told = path.stat()
@@ -127,23 +123,23 @@ def state_of(path: Path) -> str:
     return f"{path}:{told.st_size}:{told.st_mtime_ns}"
 
 
-def waits(network: nn.Module) -> bool:
+def is_group_offloaded(network: nn.Module) -> bool:
     """True when its weights come to the device piece by piece: what is added to it would not come along."""
     from diffusers.hooks.group_offloading import _is_group_offload_enabled
 
     return bool(_is_group_offload_enabled(network))
 
 
-class Slot:
+class LoraSlot:
     """What is added to one network's layers, all LoRAs together: an adapter of peft's, filled anew at each switch."""
 
-    def __init__(self, network: nn.Module, rank: int) -> None:
-        self._network, self._rank = network, rank
+    def __init__(self, network: nn.Module) -> None:
+        self._network, self._rank = network, 0
         self._layers: dict[str, Any] = {}  # those that it covers, as peft's wrappers
         self._counts = False
 
     def fill(self, loras: Sequence[tuple[Mapping[str, tuple[Tensor, Tensor]], float]]) -> None:
-        """With the sum of these, each by its weight."""
+        """Puts the sum of these into it, each by its weight."""
         loras = [(layers, weight) for layers, weight in loras if layers]
         names = {name for layers, _ in loras for name in layers}
         sums = {name: sum(len(layers[name][0]) for layers, _ in loras if name in layers) for name in names}

@@ -1,7 +1,7 @@
-"""One request on its way through a diffusers pipeline, step by step: `base.Run`.
+"""One request on its way through a diffusers pipeline, step by step: `interfaces.GenerationRun`.
 
 The pipeline runs in a thread of its own, which waits after each step until it is asked for the next; the thread that
-asks waits in the meantime, so that the two never compute at once. Drafts come from the latents, carried on in a
+asks waits in the meantime, so that the two never compute at once. Previews come from the latents, carried on in a
 straight line to where the noise ends. Knows nothing of jobs or of what the pipeline is.
 """
 
@@ -13,47 +13,46 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.cuda_streams import borrow
-from worker.interfaces import Run
+from worker.cuda_streams import record_stream
+from worker.interfaces import GenerationRun
 
 
-def told_by(pipeline: Any) -> str:
+def step_callback_name(pipeline: Any) -> str:
     """The argument by which a pipeline tells of its steps, today's or that of older ones; empty without either."""
     takes = inspect.signature(pipeline.__call__).parameters
     return next((name for name in ("callback_on_step_end", "callback") if name in takes), "")
 
 
-class Stopped(BaseException):
+class RunStopped(BaseException):
     """Raised inside the pipeline to end it; no `except Exception` on the way holds it up."""
 
 
-class PipelineRun(Run):
-    """See `base.Run`. The thread that computes and the one that asks never run at the same time."""
+class PipelineRun(GenerationRun):
+    """See `interfaces.GenerationRun`. The thread that computes and the one that asks never run at the same time."""
 
     def __init__(
-        self, pipeline: Any, calls: Sequence[Mapping[str, Any]], steps: int, sketch: Callable[[Tensor], Tensor | None],
-        *, together: int,
+        self, pipeline: Any, calls: Sequence[Mapping[str, Any]], steps: int, preview: Callable[[Tensor], Tensor | None],
+        *, largest_batch: int,
     ) -> None:  # fmt: skip
-        self.steps, self.done, self.together = steps * len(calls), 0, together
-        self._pipeline, self._calls, self._sketch = pipeline, calls, sketch
+        self.steps, self.done, self.largest_batch = steps * len(calls), 0, largest_batch
+        self._pipeline, self._calls, self._preview = pipeline, calls, preview
         self._each, self._number = steps, 0  # of a call's steps; the call
-        self._go, self._came = threading.Semaphore(0), threading.Semaphore(0)
+        self._resume, self._yielded = threading.Semaphore(0), threading.Semaphore(0)
         self._thread: threading.Thread | None = None
         self._stopping = self._ended = False
         self._error: BaseException | None = None
-        self._made: list[Tensor] = []
+        self._pictures: list[Tensor] = []
         self._latents: Tensor | None = None
         self._before: tuple[Tensor, float] | None = None
 
     def advance(self) -> None:
-        """See `base.Run`."""
         if self._ended:
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="pipeline", daemon=True)
             self._thread.start()
-        self._go.release()
-        self._came.acquire()
+        self._resume.release()
+        self._yielded.acquire()
         if self._error is not None:
             error, self._error = self._error, None
             try:
@@ -62,49 +61,46 @@ class PipelineRun(Run):
                 # This frame is in its traceback: a circle would keep all that the pipeline had in memory.
                 del error
 
-    def draft(self) -> Tensor | None:
-        """See `base.Run`."""
+    def preview(self) -> Tensor | None:
         if self._latents is None:
             return None
         with torch.inference_mode():
-            return self._sketch(borrow(self._latents))
+            return self._preview(record_stream(self._latents))
 
     def pictures(self) -> list[Tensor]:
-        """See `base.Run`."""
-        return list(self._made)
+        return list(self._pictures)
 
     def close(self) -> None:
-        """See `base.Run`."""
         self._stopping = True
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._go.release()
+            self._resume.release()
             self._thread.join()
 
     def _work(self) -> None:
         try:
-            self._go.acquire()
+            self._resume.acquire()
             with torch.inference_mode():
                 for number, call in enumerate(self._calls, start=1):
                     self._number = number - 1
                     self._check()
-                    images = self._pipeline(**call, **self._ears()).images
-                    self._made += [image.float().clamp(0, 1) for image in images]
+                    images = self._pipeline(**call, **self._step_callback()).images
+                    self._pictures += [image.float().clamp(0, 1) for image in images]
                     self._latents = self._before = None
                     # A pipeline may take fewer steps than it was asked for.
                     self.done = self._each * number
                     if number < len(self._calls):
                         self._wait()
-        except Stopped:
+        except RunStopped:
             pass
         except BaseException as error:
             self._error = error
         finally:
             self._ended = True
-            self._came.release()
+            self._yielded.release()
 
-    def _ears(self) -> dict[str, Any]:
+    def _step_callback(self) -> dict[str, Any]:
         """What the pipeline is to call after each step."""
-        if told_by(self._pipeline) == "callback":
+        if step_callback_name(self._pipeline) == "callback":
             return {"callback": lambda step, time, latents: self._stepped(None, step, time, {"latents": latents})}
         return {"callback_on_step_end": self._stepped}
 
@@ -114,7 +110,7 @@ class PipelineRun(Run):
         Not after the last one, which goes on to the pictures. A scheduler may take more steps than were asked for, or
         fewer; `done` is of those that were asked for, and all of them only when the pictures are there.
         """
-        self._latents = self._ahead(given["latents"], step)
+        self._latents = self._extrapolated(given["latents"], step)
         takes = getattr(self._pipeline, "num_timesteps", None) or self._each
         if step + 1 != takes:
             before = self._each * self._number
@@ -123,15 +119,15 @@ class PipelineRun(Run):
         return {}
 
     def _wait(self) -> None:
-        self._came.release()
-        self._go.acquire()
+        self._yielded.release()
+        self._resume.acquire()
         self._check()
 
     def _check(self) -> None:
         if self._stopping:
-            raise Stopped
+            raise RunStopped
 
-    def _ahead(self, latents: Tensor, step: int) -> Tensor | None:
+    def _extrapolated(self, latents: Tensor, step: int) -> Tensor | None:
         """Where a straight line from the step before through this one meets sigma 0: the picture as guessed now."""
         scheduler = self._pipeline.scheduler
         sigmas = getattr(scheduler, "sigmas", None)

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from core.catalogue import Capability
-from worker.families.adaptation import Adapter
+from worker.families.adaptation import ModelAdapter
 from worker.families.autoencoder import Autoencoder
-from worker.families.clip import Reader
-from worker.families.lora_switcher import Loras
+from worker.families.clip import PromptEncoder
+from worker.families.lora_switcher import LoraSwitcher
 from worker.interfaces import Adaptation, Conditions, Guidance, Pixels
-from worker.vision.ip_adapter import picture_attention
+from worker.vision.ip_adapter import ip_adapter_kwargs
 
 EDITS = (
     Capability.VARIATION, Capability.INPAINT, Capability.OUTPAINT, Capability.TILE, Capability.REFINE,
@@ -25,7 +25,7 @@ EDITS = (
 
 
 class StableDiffusion:
-    """The components of a checkpoint, ready on one device; see `base.Family`."""
+    """The components of a checkpoint, ready on one device; see `interfaces.Family`."""
 
     name = "sd"
 
@@ -38,30 +38,30 @@ class StableDiffusion:
         vae: Any,
         scheduler: Mapping[str, Any],
         device: torch.device,
-        loras: Loras | None = None,
+        loras: LoraSwitcher | None = None,
     ) -> None:
         self.device = device
         self.scheduler = scheduler
         self.parts: Mapping[str, nn.Module] = {"text_encoder": text_encoder, "unet": unet, "vae": vae}
         self.edits: tuple[Capability, ...] = (*EDITS, Capability.LORA) if loras is not None else EDITS
-        self._reader = Reader(tokenizer, text_encoder, device, penultimate=False)
+        self._prompt_encoder = PromptEncoder(tokenizer, text_encoder, device, penultimate=False)
         self._unet = unet
         self._dtype: torch.dtype = unet.dtype
         self._autoencoder = Autoencoder(vae, device)
-        self._adapter = Adapter(loras, (unet, vae.decoder))
+        self._adapter = ModelAdapter(loras, (unet, vae.decoder))
         self.factor = self._autoencoder.factor
         self.channels = int(unet.config.in_channels)
         self.native = int(unet.config.sample_size) * self.factor
         self.multiple = self.factor * 2 ** (len(unet.config.block_out_channels) - 1)
         # Distilled ones (LCM) take the guidance scale as a number, next to the time.
         self._scale_features = int(unet.config.time_cond_proj_dim or 0)
-        self.guidance: Guidance = Guidance.INPUT if self._scale_features else Guidance.TWICE
+        self.guidance: Guidance = Guidance.EMBEDDED if self._scale_features else Guidance.CLASSIFIER_FREE
 
     def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
         """`text`: [chunks × tokens, features]. Raises ValueError for weights that cannot be."""
-        return {"text": self._reader.read(text).states.to(self._dtype)}
+        return {"text": self._prompt_encoder.encode(text).states.to(self._dtype)}
 
-    def even(self, texts: Sequence[Conditions]) -> list[Conditions]:
+    def pad_to_longest(self, texts: Sequence[Conditions]) -> list[Conditions]:
         """Fills shorter texts up with empty chunks."""
         longest = max(len(text["text"]) for text in texts)
         return [text if len(text["text"]) == longest else self._fill(text, longest) for text in texts]
@@ -81,14 +81,14 @@ class StableDiffusion:
 
     def denoise(self, latents: Tensor, timesteps: Tensor, conditions: Conditions, scales: Tensor) -> Tensor:
         """One forward of the UNet."""
-        scale = features_of(scales, self._scale_features).to(self._dtype) if self._scale_features else None
+        scale = guidance_embedding(scales, self._scale_features).to(self._dtype) if self._scale_features else None
         out: Tensor = self._unet(
             latents.to(self._dtype),
             timesteps,
             conditions["text"],
             timestep_cond=scale,
             added_cond_kwargs=self._added(latents, conditions),
-            cross_attention_kwargs=picture_attention(conditions),
+            cross_attention_kwargs=ip_adapter_kwargs(conditions),
             return_dict=False,
         )[0]
         return out.float()
@@ -102,7 +102,7 @@ class StableDiffusion:
         return self._autoencoder.decode(latents)
 
 
-def features_of(scales: Tensor, count: int) -> Tensor:
+def guidance_embedding(scales: Tensor, count: int) -> Tensor:
     """Guidance scales [B] as waves of falling frequency [B, count]: how a distilled UNet reads them."""
     half = count // 2
     frequencies = torch.exp(torch.arange(half, device=scales.device) * (-math.log(10000.0) / (half - 1)))

@@ -10,20 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worker.families.clip import Reader
-from worker.families.lora_switcher import Loras
+from worker.families.clip import PromptEncoder
+from worker.families.lora_switcher import LoraSwitcher
 from worker.families.sd import StableDiffusion
 from worker.interfaces import Conditions
 
 
 class StableDiffusionXL(StableDiffusion):
-    """See `base.Family`. `zeros_for_empty`: a negative prompt without words is zeros, not an empty text's states."""
+    """`zeros_for_empty`: a negative prompt without words is zeros, not an empty text's states."""
 
     name = "sdxl"
 
     def __init__(
         self, *, tokenizer: Any, tokenizer_2: Any, text_encoder: Any, text_encoder_2: Any, unet: Any, vae: Any,
-        scheduler: Mapping[str, Any], device: torch.device, zeros_for_empty: bool = True, loras: Loras | None = None,
+        scheduler: Mapping[str, Any], device: torch.device, zeros_for_empty: bool = True,
+        loras: LoraSwitcher | None = None,
     ) -> None:  # fmt: skip
         super().__init__(
             tokenizer=tokenizer, text_encoder=text_encoder, unet=unet, vae=vae,
@@ -31,16 +32,16 @@ class StableDiffusionXL(StableDiffusion):
         )  # fmt: skip
         networks: dict[str, nn.Module] = {**self.parts, "text_encoder_2": text_encoder_2}
         self.parts = networks
-        self._readers = (
-            Reader(tokenizer, text_encoder, device, penultimate=True),
-            Reader(tokenizer_2, text_encoder_2, device, penultimate=True),
+        self._prompt_encoders = (
+            PromptEncoder(tokenizer, text_encoder, device, penultimate=True),
+            PromptEncoder(tokenizer_2, text_encoder_2, device, penultimate=True),
         )
         self._zeros_for_empty = zeros_for_empty
         self.multiple = max(self.multiple, 64)  # as all sizes that it was trained at
 
     def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
         """`text`: both encoders' states side by side; `pooled`: what the second one sums the text up to."""
-        first, second = (reader.read(text) for reader in self._readers)
+        first, second = (encoder.encode(text) for encoder in self._prompt_encoders)
         states = torch.cat([first.states, second.states], dim=-1).to(self._dtype)
         pooled = second.pooled.to(self._dtype)
         if negative and not text and self._zeros_for_empty:

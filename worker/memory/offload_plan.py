@@ -1,6 +1,6 @@
 """How a model lies in the device's memory: what stays there, what comes and goes, how many rows a forward may have.
 
-Pure planning, from sizes and from what others have of the memory to a plan that says itself in one line; `placing.py`
+Pure planning, from sizes and from what others have of the memory to a plan that says itself in one line; `placement.py`
 does what it says. Knows no torch.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 
-from worker.checkpoint_formats.kinds import CannotLoad
+from worker.errors import CannotLoad, NoRoom
 
 #: The CUDA context, the libraries' workspaces, and what the allocator cannot hand out, beside a share of the memory.
 RESERVE_MB, RESERVE_SHARE = 600, 32
@@ -19,7 +19,7 @@ FEW_ROWS = 2
 #: Two grids of four; beyond that a forward is hardly quicker for each row, and memory is better spent otherwise.
 ENOUGH_ROWS = 8
 #: More rows than this bring nothing on any GPU known; who wants them all the same says so.
-MOST_ROWS = 16
+MAX_ROWS = 16
 #: As many as the device is said to take.
 ANY_ROWS = 1 << 16
 #: Joined projections are a second copy of so much of a UNet's weights.
@@ -27,10 +27,10 @@ JOINED_SHARE = 0.25
 #: The process that compiles opens the device too: a CUDA context, and no weights.
 COMPILER_MB = 512
 #: Less than this in the hands of other programs (a desktop, say) is not worth a word.
-NOTICED_MB = 256
+MIN_REPORTED_MB = 256
 
 
-class Policy(StrEnum):
+class OffloadPolicy(StrEnum):
     """What lies where, from quick to slow."""
 
     RESIDENT = "resident"  # everything on the device
@@ -40,7 +40,7 @@ class Policy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
+class ModelSizes:
     """What a model takes, in MB. `row`: a picture's share of a forward at the native size, guidance included."""
 
     text: int
@@ -54,81 +54,77 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Company:
+class ReservedMemory:
     """What the model cannot have of the device's memory, in MB, and whether a process there compiles for it."""
 
     programs: int = 0  # of other people
     models: int = 0  # of this worker that stay beside it
-    tools: int = 0  # what lies beside the model itself: upscaler, image encoder, …
+    companions: int = 0  # what lies beside the model itself: upscaler, image encoder, …
     compiler: bool = True
 
     @property
     def mb(self) -> int:
-        """All that is spoken for."""
-        return self.programs + self.models + self.tools
+        """All of it together."""
+        return self.programs + self.models + self.companions
 
 
-ALONE = Company()
-
-
-class NoRoom(CannotLoad):
-    """It would lie much better without this worker's other models."""
+NOTHING_RESERVED = ReservedMemory()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The choice. `aside`: a picture may be decoded while others step; the rest is worth memory where there is some."""
+class OffloadPlan:
+    """The choice. What speeds work up, from `overlaps_decode` on, is worth memory where there is some."""
 
-    policy: Policy
+    policy: OffloadPolicy
     tiled: bool
     rows: int
     fp8: bool = False
-    compiler: bool = True  # there is room for a process that compiles, and one that does
-    aside: bool = False
-    recorded: bool = False  # forwards as CUDA graphs
+    compiler: bool = True  # there is memory for a process that compiles, and one that does
+    overlaps_decode: bool = False  # a picture may be decoded while others step
+    cuda_graphs: bool = False  # forwards as CUDA graphs
     joined: bool = False  # projections joined in compiled code
-    company: Company = ALONE
-    peak_mb: int = 0  # company and reserve included
-    later_mb: int = 0  # what compiled code will hold on the device, beside the weights
+    reserved: ReservedMemory = NOTHING_RESERVED
+    peak_mb: int = 0  # what others have and the reserve included
+    compiled_mb: int = 0  # what compiled code will hold on the device, beside the weights
     memory_mb: int = 0
 
     @property
     def compiles(self) -> bool:
         """Weights that come and go, or change their type on the way, are not for compiled code."""
-        return self.compiler and self.policy is not Policy.STREAMED and not self.fp8
+        return self.compiler and self.policy is not OffloadPolicy.STREAMED and not self.fp8
 
     @property
     def compiles_decoder(self) -> bool:
         """Nor are tiles, which are small and many."""
-        return self.compiles and not self.tiled and self.policy in {Policy.RESIDENT, Policy.TEXT_ON_HOST}
+        return self.compiles and not self.tiled and self.policy in {OffloadPolicy.RESIDENT, OffloadPolicy.TEXT_ON_HOST}
 
     @property
-    def lies(self) -> tuple[object, ...]:
+    def layout(self) -> tuple[object, ...]:
         """What a model gains much by; all else is a matter of degree."""
         return self.policy, self.tiled, self.rows >= FEW_ROWS
 
     @property
     def rank(self) -> tuple[int, ...]:
         """Larger is better. Compiled code gains more at each step than text encoders that stay do at each prompt."""
-        place = list(Policy).index(self.policy)
-        quick = (self.policy is not Policy.STREAMED, self.compiles)
+        place = list(OffloadPolicy).index(self.policy)
+        quick = (self.policy is not OffloadPolicy.STREAMED, self.compiles)
         enough = min(self.rows, ENOUGH_ROWS)
-        extras = (self.aside, self.recorded, self.joined)
+        extras = (self.overlaps_decode, self.cuda_graphs, self.joined)
         return (self.rows >= FEW_ROWS, *quick, -place, not self.tiled, enough, *extras, self.rows)
 
     def sentence(self) -> str:
-        """For the log and the doctor."""
+        """The plan in words, for the log and the doctor."""
         how = {
-            Policy.RESIDENT: "everything stays on the device",
-            Policy.TEXT_ON_HOST: "text encoders wait in the host's memory",
-            Policy.DENOISER_ONLY: "text encoders and autoencoder wait in the host's memory",
-            Policy.STREAMED: "all of it comes from the host's memory block by block",
+            OffloadPolicy.RESIDENT: "everything stays on the device",
+            OffloadPolicy.TEXT_ON_HOST: "text encoders wait in the host's memory",
+            OffloadPolicy.DENOISER_ONLY: "text encoders and autoencoder wait in the host's memory",
+            OffloadPolicy.STREAMED: "all of it comes from the host's memory block by block",
         }[self.policy]
         more = [
             "fp8 weights" if self.fp8 else "",
             "pictures decoded in tiles" if self.tiled else "",
-            "pictures decoded aside" if self.aside else "",
-            "CUDA graphs" if self.recorded else "",
+            "pictures decoded beside the steps" if self.overlaps_decode else "",
+            "CUDA graphs" if self.cuda_graphs else "",
         ]
         told = "".join(f", {one}" for one in more if one)
         bounds = f"up to {self.rows} pictures a forward; about {self.peak_mb} of {self.memory_mb} MB at most"
@@ -137,11 +133,11 @@ class Plan:
 
     def _others(self) -> str:
         """Who has a part of that, as far as it is worth a word."""
-        company = self.company
+        reserved = self.reserved
         found = {
-            "other programs": company.programs if company.programs >= NOTICED_MB else 0,
-            "other models": company.models,
-            "what lies beside it": company.tools,
+            "other programs": reserved.programs if reserved.programs >= MIN_REPORTED_MB else 0,
+            "other models": reserved.models,
+            "what lies beside it": reserved.companions,
             "compiling": COMPILER_MB if self.compiles else 0,
         }
         told = [f"{mb} for {who}" for who, mb in found.items() if mb]
@@ -149,40 +145,46 @@ class Plan:
 
 
 #: All of a model is on the device.
-UNPLANNED = Plan(policy=Policy.RESIDENT, tiled=False, rows=ANY_ROWS)
+FULLY_RESIDENT = OffloadPlan(policy=OffloadPolicy.RESIDENT, tiled=False, rows=ANY_ROWS)
 
 
-def plan_beside(
-    sizes: Sizes, memory_mb: int, company: Company, *, fp8: bool = False, rows: int = 0, name: str = "The model"
-) -> Plan:
+def plan_beside_models(
+    sizes: ModelSizes,
+    memory_mb: int,
+    reserved: ReservedMemory,
+    *,
+    fp8: bool = False,
+    rows: int = 0,
+    name: str = "The model",
+) -> OffloadPlan:
     """The best plan where this worker's other models stay, if it is about as good as one without them.
 
     Raises NoRoom where it is not, and CannotLoad where nothing fits even then.
     """
-    alone = plan(sizes, memory_mb, replace(company, models=0), fp8=fp8, rows=rows, name=name)
-    if not company.models:
+    alone = plan_offload(sizes, memory_mb, replace(reserved, models=0), fp8=fp8, rows=rows, name=name)
+    if not reserved.models:
         return alone
     try:
-        beside = plan(sizes, memory_mb, company, fp8=fp8, rows=rows, name=name)
+        beside = plan_offload(sizes, memory_mb, reserved, fp8=fp8, rows=rows, name=name)
     except CannotLoad as error:
         raise NoRoom(error.sentence) from error
-    if beside.lies != alone.lies:
+    if beside.layout != alone.layout:
         raise NoRoom(f"{name} finds no room beside other models: {beside.sentence()}.")
     return beside
 
 
-def plan(
-    sizes: Sizes, memory_mb: int, company: Company = ALONE, *, fp8: bool = False, rows: int = 0,
+def plan_offload(
+    sizes: ModelSizes, memory_mb: int, reserved: ReservedMemory = NOTHING_RESERVED, *, fp8: bool = False, rows: int = 0,
     name: str = "The model",
-) -> Plan:  # fmt: skip
+) -> OffloadPlan:  # fmt: skip
     """The best plan that fits into `memory_mb`; `rows`: no more than these. Raises CannotLoad with the numbers."""
     if fp8:
         sizes = replace(sizes, denoiser=math.ceil(sizes.denoiser / 2), block=math.ceil(sizes.block / 2))
-    most = rows or MOST_ROWS
-    candidates = [found for found in _candidates(sizes, memory_mb, company, most, fp8) if found.rows]
+    most = rows or MAX_ROWS
+    candidates = [found for found in _candidates(sizes, memory_mb, reserved, most, fp8) if found.rows]
     if not candidates:
-        raise CannotLoad(_too_large(sizes, memory_mb, company, fp8, name))
-    return _enriched(max(candidates, key=lambda one: one.rank), sizes)
+        raise CannotLoad(_too_large(sizes, memory_mb, reserved, fp8, name))
+    return _with_best_extras(max(candidates, key=lambda one: one.rank), sizes)
 
 
 def reserve_mb(memory_mb: int) -> int:
@@ -190,78 +192,81 @@ def reserve_mb(memory_mb: int) -> int:
     return RESERVE_MB + memory_mb // RESERVE_SHARE
 
 
-def _candidates(sizes: Sizes, memory_mb: int, company: Company, most: int, fp8: bool) -> Iterator[Plan]:
-    compilers = (True, False) if company.compiler else (False,)
-    for policy, tiled, compiler in product(Policy, (False, True), compilers):
-        bare = Plan(
-            policy=policy, tiled=tiled, rows=0, fp8=fp8, compiler=compiler, company=company, memory_mb=memory_mb
+def _candidates(
+    sizes: ModelSizes, memory_mb: int, reserved: ReservedMemory, most: int, fp8: bool
+) -> Iterator[OffloadPlan]:
+    compilers = (True, False) if reserved.compiler else (False,)
+    for policy, tiled, compiler in product(OffloadPolicy, (False, True), compilers):
+        bare = OffloadPlan(
+            policy=policy, tiled=tiled, rows=0, fp8=fp8, compiler=compiler, reserved=reserved, memory_mb=memory_mb
         )  # fmt: skip
         yield _filled(bare, sizes, most)
 
 
-def _filled(chosen: Plan, sizes: Sizes, most: int) -> Plan:
+def _filled(chosen: OffloadPlan, sizes: ModelSizes, most: int) -> OffloadPlan:
     """The plan with as many rows as fit beside all else; with none when it does not fit at all."""
     fitting = (rows for rows in range(most, 0, -1) if _peak(replace(chosen, rows=rows), sizes) <= chosen.memory_mb)
     filled = replace(chosen, rows=next(fitting, 0))
-    return replace(filled, peak_mb=_peak(filled, sizes), later_mb=_later(filled, sizes))
+    return replace(filled, peak_mb=_peak(filled, sizes), compiled_mb=_compiled_mb_of(filled, sizes))
 
 
-def _peak(chosen: Plan, sizes: Sizes) -> int:
+def _peak(chosen: OffloadPlan, sizes: ModelSizes) -> int:
     step = chosen.rows * sizes.row
     decode = sizes.decode_tiled if chosen.tiled else sizes.decode
-    work = step + decode if chosen.aside else max(step, decode)
+    work = step + decode if chosen.overlaps_decode else max(step, decode)
     compiler = COMPILER_MB if chosen.compiles else 0
-    spoken_for = reserve_mb(chosen.memory_mb) + chosen.company.mb + compiler
-    return spoken_for + _held(sizes, chosen.policy) + work + _later(chosen, sizes)
+    spoken_for = reserve_mb(chosen.memory_mb) + chosen.reserved.mb + compiler
+    return spoken_for + _resident_mb(sizes, chosen.policy) + work + _compiled_mb_of(chosen, sizes)
 
 
-def _later(chosen: Plan, sizes: Sizes) -> int:
+def _compiled_mb_of(chosen: OffloadPlan, sizes: ModelSizes) -> int:
     """Graphs keep what a forward works with, the decoder's in a pool of their own; joined projections are a copy."""
     decode = sizes.decode if chosen.compiles_decoder else 0
-    graphs = chosen.rows * sizes.row + decode if chosen.recorded else 0
+    graphs = chosen.rows * sizes.row + decode if chosen.cuda_graphs else 0
     return graphs + (math.ceil(sizes.denoiser * JOINED_SHARE) if chosen.joined else 0)
 
 
-def _held(sizes: Sizes, policy: Policy) -> int:
+def _resident_mb(sizes: ModelSizes, policy: OffloadPolicy) -> int:
     """What lies on the device at all times, with what is on its way."""
     passing = 2 * sizes.layer
     return {
-        Policy.RESIDENT: sizes.text + sizes.denoiser + sizes.autoencoder,
-        Policy.TEXT_ON_HOST: sizes.denoiser + sizes.autoencoder + passing,
-        Policy.DENOISER_ONLY: sizes.denoiser + passing,
+        OffloadPolicy.RESIDENT: sizes.text + sizes.denoiser + sizes.autoencoder,
+        OffloadPolicy.TEXT_ON_HOST: sizes.denoiser + sizes.autoencoder + passing,
+        OffloadPolicy.DENOISER_ONLY: sizes.denoiser + passing,
         # One block computes, the next one arrives, the one before is on its way out.
-        Policy.STREAMED: max(3 * sizes.block, passing),
+        OffloadPolicy.STREAMED: max(3 * sizes.block, passing),
     }[policy]
 
 
-def _enriched(chosen: Plan, sizes: Sizes) -> Plan:
+def _with_best_extras(chosen: OffloadPlan, sizes: ModelSizes) -> OffloadPlan:
     """What memory is left buys, best first, and then more rows; a plan that has to tile has none left."""
     if chosen.tiled:
         return chosen
     best = replace(chosen, rows=min(chosen.rows, ENOUGH_ROWS))
-    for richer in _richer(best):
+    for richer in _with_extras(best):
         if _peak(richer, sizes) <= chosen.memory_mb:
             best = richer
             break
     return _filled(best, sizes, chosen.rows)
 
 
-def _richer(plain: Plan) -> Iterator[Plan]:
+def _with_extras(plain: OffloadPlan) -> Iterator[OffloadPlan]:
     """With all combinations of what memory buys, the most welcome first."""
     compiled = (True, False) if plain.compiles else (False,)
     # What streams has a stream of its own already.
-    stays = plain.policy in {Policy.RESIDENT, Policy.TEXT_ON_HOST}
-    for aside in (True, False) if stays else (False,):
-        for recorded in compiled:
+    stays = plain.policy in {OffloadPolicy.RESIDENT, OffloadPolicy.TEXT_ON_HOST}
+    for overlaps_decode in (True, False) if stays else (False,):
+        for cuda_graphs in compiled:
             for joined in compiled:
-                yield replace(plain, aside=aside, recorded=recorded, joined=joined)
+                yield replace(plain, overlaps_decode=overlaps_decode, cuda_graphs=cuda_graphs, joined=joined)
 
 
-def _too_large(sizes: Sizes, memory_mb: int, company: Company, fp8: bool, name: str) -> str:
-    least = _held(sizes, Policy.STREAMED) + max(sizes.row, sizes.decode_tiled) + reserve_mb(memory_mb) + company.tools
+def _too_large(sizes: ModelSizes, memory_mb: int, reserved: ReservedMemory, fp8: bool, name: str) -> str:
+    work = max(sizes.row, sizes.decode_tiled)
+    least = _resident_mb(sizes, OffloadPolicy.STREAMED) + work + reserve_mb(memory_mb) + reserved.companions
     cures = "a smaller model" if fp8 else "DARKROOM_WEIGHTS=fp8, or a smaller model"
     there = f"{memory_mb} MB are there"
-    if company.programs >= NOTICED_MB:
-        there = f"{memory_mb - company.programs} MB are there beside the {company.programs} MB of other programs"
+    if reserved.programs >= MIN_REPORTED_MB:
+        there = f"{memory_mb - reserved.programs} MB are there beside the {reserved.programs} MB of other programs"
         cures = f"ending some of those, {cures}"
     return f"{name} needs at least {least} MB of the device's memory, and {there}: try {cures}."

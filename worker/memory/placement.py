@@ -10,50 +10,68 @@ from typing import Any
 import torch
 from torch import nn
 
-from worker.device import Device, programs_mb
-from worker.interfaces import Guidance, Model, Whole
-from worker.memory.fp8 import to_fp8
-from worker.memory.offload_plan import ALONE, UNPLANNED, Company, Plan, Policy, plan_beside
-from worker.memory.size_estimate import TILE, sizes_of
+from worker.device import Device, other_programs_mb
+from worker.interfaces import Guidance, Model, PipelineModel
+from worker.memory.offload_plan import (
+    FULLY_RESIDENT,
+    NOTHING_RESERVED,
+    OffloadPlan,
+    OffloadPolicy,
+    ReservedMemory,
+    plan_beside_models,
+)
+from worker.memory.size_estimate import TILE_SIDE, estimate_sizes
 
 #: The network that takes the steps, by diffusers' name for it.
 DENOISERS = ("unet", "transformer")
 HOST = torch.device("cpu")
 _LAYERS, _BLOCKS = "leaf_level", "block_level"
+#: How weights are kept: fp8 halves the memory of a denoiser, for a little time and a little of the picture. It is for
+#: small cards, not for speed: weights are cast up before each use.
 FULL, FP8 = "full", "fp8"
 
 
-def planned(family: Model, device: Device, weights: str, name: str, company: Company = ALONE) -> Plan:
-    """How the model will lie in the device's memory, with that company and what other programs have by now.
+def plan_for_model(
+    family: Model, device: Device, weights: str, name: str, reserved: ReservedMemory = NOTHING_RESERVED
+) -> OffloadPlan:
+    """How the model will lie in the device's memory, with what is reserved and what other programs have by now.
 
     Raises NoRoom when other models of this worker had better go first, CannotLoad when it does not fit in any way.
     """
     # A pipeline of its own may ask twice too, and nobody here knows.
-    twice = family.guidance is Guidance.TWICE or isinstance(family, Whole)
-    if device.place == HOST and not device.capped:
+    classifier_free = family.guidance is Guidance.CLASSIFIER_FREE or isinstance(family, PipelineModel)
+    if device.torch_device == HOST and not device.capped:
         # The operating system's memory is not ours to plan with.
-        return replace(UNPLANNED, fp8=weights == FP8, compiler=company.compiler)
-    sizes = sizes_of(family.parts, native=family.native, factor=family.factor, twice=twice)
-    company = replace(company, programs=programs_mb(device))
-    return plan_beside(sizes, device.memory_mb, company, fp8=weights == FP8, rows=device.max_rows, name=name)
+        return replace(FULLY_RESIDENT, fp8=weights == FP8, compiler=reserved.compiler)
+    sizes = estimate_sizes(family.parts, native=family.native, factor=family.factor, classifier_free=classifier_free)
+    reserved = replace(reserved, programs=other_programs_mb(device))
+    return plan_beside_models(sizes, device.memory_mb, reserved, fp8=weights == FP8, rows=device.max_rows, name=name)
 
 
-def place(parts: Mapping[str, nn.Module], chosen: Plan, device: torch.device, compute: torch.dtype) -> None:
+def place_networks(
+    parts: Mapping[str, nn.Module], chosen: OffloadPlan, device: torch.device, compute: torch.dtype
+) -> None:
     """Networks by diffusers' names, from the host's memory; `compute`: the precision they compute in."""
     for name, part in parts.items():
         denoiser = name in DENOISERS
         if denoiser and chosen.fp8:
-            to_fp8(part, compute)
-        if streams(name, chosen):
-            own(part)
+            _store_in_fp8(part, compute)
+        if is_streamed(name, chosen):
+            unmap_weights(part)
             _stream(part, device, _BLOCKS if name == "transformer" else _LAYERS)
         else:
-            own(part.to(device))
+            unmap_weights(part.to(device))
     if chosen.tiled:
-        tile(parts.get("vae"))
+        enable_tiling(parts.get("vae"))
 
 
-def own(part: nn.Module) -> None:
+def _store_in_fp8(denoiser: nn.Module, compute: torch.dtype) -> None:
+    """Norms and embeddings stay as they are, as diffusers names them."""
+    network: Any = denoiser
+    network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=compute)
+
+
+def unmap_weights(part: nn.Module) -> None:
     """Weights that stay in the host's memory are copied into memory of their own, one at a time.
 
     Libraries map files instead of reading them: a mapped file that somebody writes over ends the process (SIGBUS).
@@ -77,19 +95,19 @@ def own(part: nn.Module) -> None:
                 module._buffers[name] = copy(one)
 
 
-def streams(name: str, chosen: Plan) -> bool:
+def is_streamed(name: str, chosen: OffloadPlan) -> bool:
     """Whether the network stays in the host's memory and comes piece by piece when it is used."""
     if name in DENOISERS:
-        return chosen.policy is Policy.STREAMED
+        return chosen.policy is OffloadPolicy.STREAMED
     if name == "vae":
-        return chosen.policy in {Policy.DENOISER_ONLY, Policy.STREAMED}
-    return chosen.policy is not Policy.RESIDENT
+        return chosen.policy in {OffloadPolicy.DENOISER_ONLY, OffloadPolicy.STREAMED}
+    return chosen.policy is not OffloadPolicy.RESIDENT
 
 
-def move(parts: Mapping[str, nn.Module], chosen: Plan, place: torch.device) -> None:
+def move_networks(parts: Mapping[str, nn.Module], chosen: OffloadPlan, place: torch.device) -> None:
     """What stays on the device goes elsewhere, or comes back; what streams is in the host's memory anyway."""
     for name, part in parts.items():
-        if not streams(name, chosen):
+        if not is_streamed(name, chosen):
             part.to(place)
 
 
@@ -105,13 +123,13 @@ def _stream(part: nn.Module, device: torch.device, how: str) -> None:
     )  # fmt: skip
 
 
-def tile(vae: nn.Module | None, side: int = TILE) -> bool:
+def enable_tiling(vae: nn.Module | None, side: int = TILE_SIDE) -> bool:
     """From now on pictures larger than `side` are decoded in tiles; False when that changes nothing."""
     coder: Any = vae
     if not hasattr(coder, "enable_tiling"):
         return False
     if hasattr(coder, "tile_sample_min_height"):  # relatives of AutoencoderKL, whose tiles have two sides
-        return _tile_both(coder, side)
+        return _tile_both_sides(coder, side)
     if coder.use_tiling and coder.tile_sample_min_size <= side:
         return False
     coder.enable_tiling()
@@ -120,7 +138,7 @@ def tile(vae: nn.Module | None, side: int = TILE) -> bool:
     return True
 
 
-def _tile_both(coder: Any, side: int) -> bool:
+def _tile_both_sides(coder: Any, side: int) -> bool:
     """The same; a quarter of a tile overlaps with the next."""
     if coder.use_tiling and max(coder.tile_sample_min_height, coder.tile_sample_min_width) <= side:
         return False

@@ -11,11 +11,10 @@ from typing import Any
 
 from torch import nn
 
-from worker.checkpoint_formats.kinds import CannotLoad
-from worker.checkpoint_formats.single_file import header_of
-from worker.memory.offload_plan import Sizes
-from worker.vision import CannotOpen
-from worker.vision.companion_paths import Places, encoder_of, find
+from worker.checkpoint_formats.single_file import read_header
+from worker.errors import CannotLoad, CannotOpen
+from worker.memory.offload_plan import ModelSizes
+from worker.vision.companion_paths import CompanionPaths, encoder_of, locate_companion
 
 #: Working tensors of a UNet's widest layer at once, beside what its skips keep.
 UNET_TENSORS = 10
@@ -24,46 +23,46 @@ BLOCK_WIDTHS = 14
 #: Working tensors of a decoder's last layers at once.
 DECODER_TENSORS = 5
 #: Pixels of a tile's side when pictures are decoded in tiles.
-TILE = 512
+TILE_SIDE = 512
 TEXT_TOKENS = 512
 _PATCH = 2
 
 
-def sizes_of(parts: Mapping[str, nn.Module], *, native: int, factor: int, twice: bool) -> Sizes:
-    """For networks by diffusers' names; `native`: side of a picture; `twice`: guidance takes a second forward."""
+def estimate_sizes(parts: Mapping[str, nn.Module], *, native: int, factor: int, classifier_free: bool) -> ModelSizes:
+    """For networks by diffusers' names. `native`: a picture's side; `classifier_free`: guidance takes two forwards."""
     denoiser = parts["transformer"] if "transformer" in parts else parts.get("unet")
     vae = parts.get("vae")
     text = [part for name, part in parts.items() if part is not denoiser and part is not vae]
     width = _bytes_each(denoiser)
-    row = _row_bytes(denoiser, native // factor) * width * (2 if twice else 1)
+    row = _row_bytes(denoiser, native // factor) * width * (2 if classifier_free else 1)
     streamed = [*text, *([vae] if vae is not None else [])]
-    return Sizes(
+    return ModelSizes(
         text=sum(weights_mb(part) for part in text),
         denoiser=weights_mb(denoiser),
         autoencoder=weights_mb(vae),
         block=max((weights_mb(block) for block in _blocks(denoiser)), default=weights_mb(denoiser)),
         row=_mb(row),
         decode=_mb(_decode_bytes(vae, native)),
-        decode_tiled=_mb(_decode_bytes(vae, min(native, TILE))),
+        decode_tiled=_mb(_decode_bytes(vae, min(native, TILE_SIDE))),
         layer=max((_mb(_own_bytes(layer)) for part in streamed for layer in part.modules()), default=0),
     )
 
 
-def companions_mb(places: Places, width: int) -> int:
+def companions_mb(paths: CompanionPaths, width: int) -> int:
     """What lies in these places, once it is opened. `width`: bytes of a number in the model's precision.
 
     What cannot be opened takes nothing: the model will go without it.
     """
     full = 4  # upscalers and classifiers compute in full precision
     widths = {"adapter": width, "upscaler": full, "classifier": full, "describer": width}
-    numbers = {name: _numbers(name, getattr(places, name)) for name in widths}
+    numbers = {name: _numbers(name, getattr(paths, name)) for name in widths}
     return _mb(sum(numbers[name] * widths[name] for name in widths))
 
 
 def _numbers(what: str, place: str) -> int:
     try:
         return sum(
-            math.prod(tensor.shape) for file in _files(what, place) for tensor in header_of(file).tensors.values()
+            math.prod(tensor.shape) for file in _files(what, place) for tensor in read_header(file).tensors.values()
         )
     except (CannotOpen, CannotLoad, OSError):
         return 0
@@ -72,7 +71,7 @@ def _numbers(what: str, place: str) -> int:
 def _files(what: str, place: str) -> Sequence[Path]:
     if not place:
         return ()
-    found = find(place)
+    found = locate_companion(place)
     files = sorted(found.glob("*.safetensors")) if found.is_dir() else [found]
     return [*files, *encoder_of(files[0]).glob("*.safetensors")] if what == "adapter" and files else files
 

@@ -11,7 +11,7 @@ lines:
 `multistep.py` those with one, and `schedules.py` makes plans for requests of them. Knows nothing of batches or devices.
 """
 
-from worker.samplers.schedules import PREDICTIONS, Schedules, samplers_for, set_steps, throwaway
+from worker.samplers.schedules import PREDICTIONS, Schedules, diffusers_scheduler, samplers_for, set_steps
 from worker.samplers.table import (
     BEFORE,
     EARLIER,
@@ -23,11 +23,26 @@ from worker.samplers.table import (
     X0,
     X0_OUT,
     X0_X,
-    Plan,
+    StepSchedule,
     X,
 )
 
 __all__ = [
-    "BEFORE", "EARLIER", "FLOW", "INPUT", "MAX_STEPS", "NOISE", "PREDICTIONS", "TIME", "X0", "X0_OUT", "X0_X", "Plan",
-    "Schedules", "X", "samplers_for", "set_steps", "throwaway",
+    "BEFORE",
+    "EARLIER",
+    "FLOW",
+    "INPUT",
+    "MAX_STEPS",
+    "NOISE",
+    "PREDICTIONS",
+    "TIME",
+    "X0",
+    "X0_OUT",
+    "X0_X",
+    "Schedules",
+    "StepSchedule",
+    "X",
+    "diffusers_scheduler",
+    "samplers_for",
+    "set_steps",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 from core.catalogue import SAMPLERS
 from worker.samplers import multistep, steps
-from worker.samplers.table import FLOW, Array, Course, Plan
+from worker.samplers.table import FLOW, Array, NoiseLevels, StepSchedule
 
 PREDICTIONS = ("epsilon", "v_prediction")  # of the models that are no flow
 
@@ -20,8 +20,8 @@ class _Sampler:
     """A name of the catalogue: diffusers' class with what is fixed about it, and how its table is made."""
 
     kind: str
-    course: Callable[[Any, str], Course]
-    table: Callable[[Course, Any], Array]
+    levels: Callable[[Any, str], NoiseLevels]
+    table: Callable[[NoiseLevels, Any], Array]
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -34,26 +34,26 @@ _UNIPC = {**_CLEAN, "solver_order": 2, "solver_type": "bh2", "predict_x0": True,
 _DDIM = {"set_alpha_to_one": True, "clip_sample": False, "thresholding": False}
 _SAMPLERS: Mapping[str, _Sampler] = {
     "euler": _Sampler(
-        kind="EulerDiscreteScheduler", course=steps.euler_course, table=steps.straight,
+        kind="EulerDiscreteScheduler", levels=steps.euler_levels, table=steps.first_order_table,
         fixed={"final_sigmas_type": "zero"},
     ),
     "euler_a": _Sampler(
-        kind="EulerAncestralDiscreteScheduler", course=steps.euler_course, table=steps.ancestral
+        kind="EulerAncestralDiscreteScheduler", levels=steps.euler_levels, table=steps.ancestral
     ),
     "dpmpp_2m": _Sampler(
-        kind="DPMSolverMultistepScheduler", course=multistep.variance_course, table=multistep.dpmpp_2m,
+        kind="DPMSolverMultistepScheduler", levels=multistep.variance_levels, table=multistep.dpmpp_2m,
         fixed={**_DPM, "use_karras_sigmas": False},
     ),
     "dpmpp_2m_karras": _Sampler(
-        kind="DPMSolverMultistepScheduler", course=multistep.variance_course, table=multistep.dpmpp_2m, fixed=_KARRAS
+        kind="DPMSolverMultistepScheduler", levels=multistep.variance_levels, table=multistep.dpmpp_2m, fixed=_KARRAS
     ),
-    "ddim": _Sampler(kind="DDIMScheduler", course=steps.ddim_course, table=steps.straight, fixed=_DDIM),
+    "ddim": _Sampler(kind="DDIMScheduler", levels=steps.ddim_levels, table=steps.first_order_table, fixed=_DDIM),
     "unipc": _Sampler(
-        kind="UniPCMultistepScheduler", course=multistep.variance_course, table=multistep.unipc, fixed=_UNIPC
+        kind="UniPCMultistepScheduler", levels=multistep.variance_levels, table=multistep.unipc, fixed=_UNIPC
     ),
-    "lcm": _Sampler(kind="LCMScheduler", course=steps.lcm_course, table=steps.consistency, fixed=_DDIM),
+    "lcm": _Sampler(kind="LCMScheduler", levels=steps.lcm_levels, table=steps.consistency, fixed=_DDIM),
     "flow_euler": _Sampler(
-        kind="FlowMatchEulerDiscreteScheduler", course=steps.flow_course, table=steps.straight,
+        kind="FlowMatchEulerDiscreteScheduler", levels=steps.flow_levels, table=steps.first_order_table,
         fixed={"stochastic_sampling": False, "invert_sigmas": False},
     ),
 }  # fmt: skip
@@ -69,7 +69,7 @@ def samplers_for(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in SAMPLERS if name != "flow_euler" and name not in hopeless)
 
 
-def throwaway(sampler: str, config: Mapping[str, Any]) -> Any:
+def diffusers_scheduler(sampler: str, config: Mapping[str, Any]) -> Any:
     """A fresh diffusers scheduler: what the tables are derived from and tested against."""
     import diffusers
 
@@ -91,9 +91,11 @@ class Schedules:
     def __init__(self, config: Mapping[str, Any], token: int = 16) -> None:
         self.config = dict(config)
         self._token = token
-        self._plans = lru_cache(maxsize=256)(self._plan)
+        self._cached = lru_cache(maxsize=256)(self._make)
 
-    def plan(self, sampler: str, steps: int, strength: float, stop: int, size: tuple[int, int] | None = None) -> Plan:
+    def schedule(
+        self, sampler: str, steps: int, strength: float, stop: int, size: tuple[int, int] | None = None
+    ) -> StepSchedule:
         """The plan for a request's numbers (see `Request`); `size` is (width, height) in pixels.
 
         Raises ValueError for a sampler that this model cannot use, and for more steps than it was trained with.
@@ -101,30 +103,30 @@ class Schedules:
         tokens = 0
         if size is not None and self.config.get("use_dynamic_shifting"):
             tokens = (size[0] // self._token) * (size[1] // self._token)
-        return self._plans(sampler, steps, strength, stop, tokens)
+        return self._cached(sampler, steps, strength, stop, tokens)
 
-    def _plan(self, sampler: str, steps: int, strength: float, stop: int, tokens: int) -> Plan:
+    def _make(self, sampler: str, steps: int, strength: float, stop: int, tokens: int) -> StepSchedule:
         if sampler not in samplers_for(self.config):
             raise ValueError(f"This model takes {', '.join(samplers_for(self.config))}, but no {sampler!r}.")
         most = int(self.config.get("num_train_timesteps", 1000))
         if steps > most:
             raise ValueError(f"{steps} steps are not possible: this model takes at most {most}.")
         near = strength < 1
-        scheduler = throwaway(sampler, self.config)
+        scheduler = diffusers_scheduler(sampler, self.config)
         # Of one step none can be left out; without that nothing of the source would be in what is drawn.
         set_steps(scheduler, sampler, max(2, steps) if near else steps, tokens)
         chosen = _SAMPLERS[sampler]
-        course = chosen.course(scheduler, _prediction(self.config))
-        length = len(course.times)
+        levels = chosen.levels(scheduler, _prediction(self.config))
+        length = len(levels.times)
         start = length - min(length - near, max(1, round(length * strength)))
         end = max(start + 1, round(length * stop / 100))
-        course = course.since(start)
-        table = np.ascontiguousarray(chosen.table(course, scheduler)[: end - start])
+        levels = levels.since(start)
+        table = np.ascontiguousarray(chosen.table(levels, scheduler)[: end - start])
         table.setflags(write=False)
-        level = float(course.alpha[0]), float(course.sigma[0])
+        level = float(levels.alpha[0]), float(levels.sigma[0])
         source, noise = level if start else (0.0, float(getattr(scheduler, "init_noise_sigma", 1.0)))
         rescale = float(self.config.get("guidance_rescale") or 0.0)
-        return Plan(table=table, from_noise=noise, from_source=source, level=level, rescale=rescale)
+        return StepSchedule(table=table, from_noise=noise, from_source=source, level=level, rescale=rescale)
 
 
 def set_steps(scheduler: Any, sampler: str, steps: int, tokens: int = 0) -> None:

@@ -20,7 +20,7 @@ FLOW = "flow_prediction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class StepSchedule:
     """One picture's steps: `table` is float64 [steps, 9]; it starts at `from_source`·source + `from_noise`·noise.
 
     `level` is (alpha, sigma) of the latents before the first step. `rescale` (0 … 1): how far guidance may not widen
@@ -37,18 +37,13 @@ class Plan:
         return len(self.table)
 
     @property
-    def draws_noise(self) -> bool:
-        """True when its steps need noise of their own."""
-        return bool(self.table[:, NOISE].any())
-
-    @property
-    def memory(self) -> int:
+    def lookback(self) -> int:
         """How many earlier x0 its steps look at: 0, 1 or 2."""
         return 2 if self.table[:, EARLIER].any() else int(self.table[:, BEFORE].any())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class NoiseLevels:
     """The levels that the steps go through: step k is at `times[k]` and leads from (alpha, sigma)[k] to (…)_there[k].
 
     Where one step leads to is where the next one begins, but for DDIM with some spacings.
@@ -62,18 +57,18 @@ class Course:
     prediction: str
 
     @classmethod
-    def through(cls, times: Array, alphas: Array, sigmas: Array, prediction: str) -> "Course":
+    def through(cls, times: Array, alphas: Array, sigmas: Array, prediction: str) -> "NoiseLevels":
         """From level to level: `alphas` and `sigmas` are one longer than `times`."""
         return cls(
             times=times, alpha=alphas[:-1], sigma=sigmas[:-1], alpha_there=alphas[1:], sigma_there=sigmas[1:],
             prediction=prediction,
         )  # fmt: skip
 
-    def since(self, start: int) -> "Course":
+    def since(self, start: int) -> "NoiseLevels":
         """Without its first steps."""
         parts = (self.times, self.alpha, self.sigma, self.alpha_there, self.sigma_there)
         times, alpha, sigma, alpha_there, sigma_there = (part[start:] for part in parts)
-        return Course(
+        return NoiseLevels(
             times=times, alpha=alpha, sigma=sigma, alpha_there=alpha_there, sigma_there=sigma_there,
             prediction=self.prediction,
         )  # fmt: skip
@@ -83,29 +78,29 @@ class Course:
         return np.log(self.alpha) - np.log(self.sigma)
 
 
-def first_order(course: Course) -> Array:
+def first_order(levels: NoiseLevels) -> Array:
     """The table of the step that takes x0 for final: straight towards it, as far as the level says.
 
     It is DDIM, Euler, the first-order step of DPM-Solver++ and flow matching's Euler step, each in its own scale.
     """
-    table = np.zeros((len(course.times), COLUMNS))
-    table[:, TIME] = course.times
-    _set_x0(table, course)
-    ratio = course.sigma_there / course.sigma
+    table = np.zeros((len(levels.times), COLUMNS))
+    table[:, TIME] = levels.times
+    _set_x0(table, levels)
+    ratio = levels.sigma_there / levels.sigma
     table[:, X] = ratio
-    table[:, X0] = course.alpha_there - course.alpha * ratio
+    table[:, X0] = levels.alpha_there - levels.alpha * ratio
     return table
 
 
-def _set_x0(table: Array, course: Course) -> None:
+def _set_x0(table: Array, levels: NoiseLevels) -> None:
     """How the model's input and its output make x0; UNets were trained on latents of unit variance."""
-    alpha, sigma = course.alpha, course.sigma
-    if course.prediction == FLOW:
+    alpha, sigma = levels.alpha, levels.sigma
+    if levels.prediction == FLOW:
         table[:, INPUT], table[:, X0_X], table[:, X0_OUT] = 1, 1, -sigma
         return
     norm = np.sqrt(alpha**2 + sigma**2)
     table[:, INPUT] = 1 / norm
-    if course.prediction == "v_prediction":
+    if levels.prediction == "v_prediction":
         table[:, X0_X] = alpha / norm**2
         table[:, X0_OUT] = -sigma / norm
     else:

@@ -1,7 +1,7 @@
-"""The worker's end of the wire: dials the bot, proves the key, carries orders in and events out, dials again.
+"""The worker's end of the wire: dials the bot, verify_proof the key, carries orders in and events out, dials again.
 
 A writer thread owns the sending, so that no large picture and no slow bot ever blocks the loop. Knows nothing of what
-orders mean: they go into `inbox`, and `Drop` follows when a connection ends.
+orders mean: they go into `inbox`, and `ConnectionLost` follows when a connection ends.
 """
 
 import logging
@@ -34,18 +34,18 @@ from core.events import (
 )
 from core.setting_parsers import host_and_port
 from core.worker_auth import make_proof
-from worker.transport.inbox import Drop, Inbox
+from worker.transport.inbox import ConnectionLost, Inbox
 
-log = logging.getLogger("darkroom.link")
+log = logging.getLogger("darkroom.connection")
 
 HANDSHAKE_SECONDS = 15.0
 CONNECT_SECONDS = 10.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+FIRST_BACKOFF, MAX_BACKOFF = 0.5, 30.0
 #: With more than this many messages unsent the bot does not keep up: progress and previews are left out.
 BACKLOG = 64
 
 
-class NotWelcome(DarkroomError):
+class WorkerRefused(DarkroomError):
     """The bot does not take this worker."""
 
 
@@ -87,7 +87,7 @@ class Address:
         return sock
 
 
-class Link:
+class BotConnection:
     """One worker's connection, over and over. `hello` makes the first word for a proof."""
 
     def __init__(self, address: Address, key: str, hello: Callable[[str], Hello], inbox: Inbox) -> None:
@@ -98,7 +98,7 @@ class Link:
         self._models: Models | None = None
         self._shutdown = False
 
-    def say(self, event: Event) -> None:
+    def send(self, event: Event) -> None:
         """Queues an event for the bot; drops it when nobody is connected. Never blocks.
 
         Which models are there is said again at the beginning of every later connection, after the greeting.
@@ -131,19 +131,19 @@ class Link:
 
         Raises OSError or NotWelcome only with `once`.
         """
-        pause = FIRST_PAUSE
+        pause = FIRST_BACKOFF
         while not self._shutdown:
             try:
                 self._session(self._address.dial())
-                pause = FIRST_PAUSE
-            except (OSError, NotWelcome, FrameError) as error:
+                pause = FIRST_BACKOFF
+            except (OSError, WorkerRefused, FrameError) as error:
                 if once:
                     raise
                 log.warning("No connection to the bot (%s); trying again in %.1f s.", error, pause)
             if once or self._shutdown:
                 return
             sleep(pause)
-            pause = min(LONGEST_PAUSE, pause * 2)
+            pause = min(MAX_BACKOFF, pause * 2)
 
     def _session(self, sock: socket.socket) -> None:
         with sock:
@@ -155,29 +155,31 @@ class Link:
             writer = self._open(sock)
             try:
                 for message in messages:
-                    if not self._take(message):
+                    if not self._receive(message):
                         return
             except ConnectionError:
                 pass  # a bot that died with words of ours unread ends it like this: an end like any other
             finally:
                 self._close(writer)
-                self._inbox.put(Drop())
+                self._inbox.put(ConnectionLost())
         log.info("The connection to the bot ended.")
 
     def _shake_hands(self, sock: socket.socket, messages: Iterator[Message]) -> None:
         """Raises NotWelcome when the other side is no bot, of another version, or does not accept the proof."""
         challenge = next(messages, None)
         if not isinstance(challenge, Challenge) or challenge.protocol != PROTOCOL:
-            raise NotWelcome("The other side is no Darkroom bot of this version; check the address and both versions.")
+            raise WorkerRefused(
+                "The other side is no Darkroom bot of this version; check the address and both versions."
+            )
         sock.sendall(wire.encode(self._hello(make_proof(self._key, challenge.nonce))))
         try:
             welcome = next(messages, None)
         except ConnectionError:
             welcome = None
         if not isinstance(welcome, Welcome):
-            raise NotWelcome("The bot refused this worker: DARKROOM_WORKER_KEY must be the same on both sides.")
+            raise WorkerRefused("The bot refused this worker: DARKROOM_WORKER_KEY must be the same on both sides.")
 
-    def _take(self, message: Message) -> bool:
+    def _receive(self, message: Message) -> bool:
         if isinstance(message, Shutdown):
             self._shutdown = True
             return False

@@ -1,4 +1,4 @@
-"""The worker's pulse: what the loop is doing and for how long nothing has come of it, said from a thread of its own.
+"""Heartbeats: what the loop is doing and for how long nothing has come of it, said from a thread of its own.
 
 A loop that hangs cannot say so; this thread can. Knows nothing of models or of the wire.
 """
@@ -11,7 +11,7 @@ from time import monotonic
 from core.events import HEARTBEAT_SECONDS, Heartbeat, Phase
 
 
-class Pulse:
+class HeartbeatThread:
     """Written by the loop, read by the heartbeat thread. `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -20,11 +20,11 @@ class Pulse:
         self._phase = Phase.IDLE
         self._since = clock()
         self._computing: tuple[str, ...] = ()
-        self._held: Callable[[], tuple[tuple[str, int], ...]] = tuple
+        self._jobs: Callable[[], tuple[tuple[str, int], ...]] = tuple
         self._busy_ms: Callable[[], int] = int
 
     @contextmanager
-    def doing(self, phase: Phase, computing: tuple[str, ...] = ()) -> Iterator[None]:
+    def in_phase(self, phase: Phase, computing: tuple[str, ...] = ()) -> Iterator[None]:
         """The block is this phase; its end is progress."""
         self._set(phase, computing)
         try:
@@ -38,27 +38,27 @@ class Pulse:
             if self._phase is phase:
                 self._since = self._clock()
 
-    def watch(self, held: Callable[[], tuple[tuple[str, int], ...]], busy_ms: Callable[[], int]) -> None:
+    def watch(self, jobs: Callable[[], tuple[tuple[str, int], ...]], busy_ms: Callable[[], int]) -> None:
         """From now on asks these for the jobs in the worker's hands and its device time so far, at each beat."""
         with self._lock:
-            self._held, self._busy_ms = held, busy_ms
+            self._jobs, self._busy_ms = jobs, busy_ms
 
     def beat(self) -> Heartbeat:
         """The heartbeat of this moment."""
         with self._lock:
             phase, seconds, computing = self._phase, self._clock() - self._since, self._computing
-            held, busy_ms = self._held, self._busy_ms
+            jobs, busy_ms = self._jobs, self._busy_ms
         return Heartbeat(
-            phase=phase, phase_seconds=round(seconds, 3), jobs=held(), computing=computing, busy_ms=busy_ms()
+            phase=phase, phase_seconds=round(seconds, 3), jobs=jobs(), computing=computing, busy_ms=busy_ms()
         )
 
-    def start(self, say: Callable[[Heartbeat], None], every: float = HEARTBEAT_SECONDS) -> None:
+    def start(self, send: Callable[[Heartbeat], None], every: float = HEARTBEAT_SECONDS) -> None:
         """Beats for ever in a daemon thread."""
 
         def run() -> None:
             tick = threading.Event()
             while not tick.wait(every):
-                say(self.beat())
+                send(self.beat())
 
         threading.Thread(target=run, name="heartbeat", daemon=True).start()
 

@@ -6,11 +6,11 @@ import threading
 from core.events import Cancel, Catalogue, Pause, Resume, Submit
 
 
-class Drop:
+class ConnectionLost:
     """The connection is gone: nobody waits for these jobs any more."""
 
 
-class Arrived:
+class LoadEnded:
     """A model that was loading is there, or will not come."""
 
 
@@ -19,10 +19,10 @@ class Compiled:
 
 
 class Stop:
-    """Leave the loop."""
+    """The loop is to end."""
 
 
-Order = Submit | Pause | Resume | Cancel | Catalogue | Arrived | Compiled | Drop | Stop
+Order = Submit | Pause | Resume | Cancel | Catalogue | LoadEnded | Compiled | ConnectionLost | Stop
 
 
 class Inbox:
@@ -60,7 +60,7 @@ class Inbox:
         return self.catalogue
 
     def taken(self, order: Submit) -> None:
-        """The loop has this job in its books now."""
+        """The loop has taken this order."""
         with self._lock:
             self._jobs.remove((order.job, order.attempt))
 
@@ -69,6 +69,6 @@ class Inbox:
         return self._queue.empty()
 
     def jobs(self) -> tuple[tuple[str, int], ...]:
-        """(job, attempt) of every job that was ordered and is not in the loop's books yet."""
+        """(job, attempt) of every job that was ordered and is not taken yet."""
         with self._lock:
             return tuple(self._jobs)

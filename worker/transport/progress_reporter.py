@@ -1,6 +1,6 @@
 """What is said about jobs, in the right order: progress never runs backwards, and nothing follows a job's last word.
 
-Several threads speak (the loop, the makers of previews and pictures). Knows nothing of what is computed.
+Several threads report (the loop, the writers of previews and results). Knows nothing of what is computed.
 """
 
 import threading
@@ -18,11 +18,11 @@ class _State:
     gpu_ms: int = 0
 
 
-class Reporter:
-    """Says events through `say`, which must not block."""
+class ProgressReporter:
+    """Says events through `send`, which must not block."""
 
-    def __init__(self, say: Callable[[Event], None]) -> None:
-        self._say = say
+    def __init__(self, send: Callable[[Event], None]) -> None:
+        self._send = send
         self._lock = threading.Lock()
         self._open: dict[str, _State] = {}
 
@@ -31,23 +31,23 @@ class Reporter:
         with self._lock:
             self._open[job] = _State(attempt, steps)
 
-    def step(self, job: str, step: int, gpu_ms: int, *, aloud: bool) -> None:
-        """Notes where a job is; says it when `aloud`."""
+    def update(self, job: str, step: int, gpu_ms: int, *, send_now: bool) -> None:
+        """Notes where a job is; says it when `send_now`."""
         with self._lock:
             state = self._open.get(job)
             if state is not None:
                 state.step, state.gpu_ms = step, gpu_ms
-                if aloud:
-                    self._say(self._progress(job, state, b""))
+                if send_now:
+                    self._send(self._progress(job, state, b""))
 
     def preview(self, job: str, attempt: int, jpeg: bytes) -> None:
         """Says a preview with the progress of this moment, unless the job is over."""
         with self._lock:
             state = self._open.get(job)
             if state is not None and state.attempt == attempt:
-                self._say(self._progress(job, state, jpeg))
+                self._send(self._progress(job, state, jpeg))
 
-    def tell(self, event: JobEvent, *, last: bool = False) -> bool:
+    def report(self, event: JobEvent, *, last: bool = False) -> bool:
         """Says an event of an open job's present attempt; False when that is over."""
         with self._lock:
             state = self._open.get(event.job)
@@ -55,7 +55,7 @@ class Reporter:
                 return False
             if last:
                 del self._open[event.job]
-            self._say(event)
+            self._send(event)
             return True
 
     def forget(self, job: str) -> None:
@@ -73,7 +73,7 @@ class Reporter:
         with self._lock:
             return job in self._open
 
-    def held(self) -> tuple[tuple[str, int], ...]:
+    def open_jobs(self) -> tuple[tuple[str, int], ...]:
         """(job, attempt) of all that are open."""
         with self._lock:
             return tuple((job, state.attempt) for job, state in self._open.items())

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from worker.interfaces import Pixels
-from worker.vision import quietly
-from worker.vision.image_processor import Eyes
+from worker.vision.image_processor import ImageProcessor
+from worker.vision.transformers_folder import open_network
 
 
 class PictureCheck:
     """A classifier from a transformers folder."""
 
-    def __init__(self, network: Any, eyes: Eyes) -> None:
-        self._network, self._eyes = network, eyes
+    def __init__(self, network: Any, image_processor: ImageProcessor) -> None:
+        self._network, self._image_processor = network, image_processor
         self.labels: tuple[str, ...] = tuple(label for _place, label in sorted(network.config.id2label.items()))
         self._many = network.config.problem_type == "multi_label_classification"
 
@@ -32,7 +32,7 @@ class PictureCheck:
     def scores(self, pixels: Pixels) -> Mapping[str, float]:
         """{label: score}; labels that exclude each other add up to 1."""
         place = next(self._network.parameters())
-        logits: Tensor = self._network(self._eyes.see(pixels).to(place)).logits[0].float().cpu()
+        logits: Tensor = self._network(self._image_processor.process(pixels).to(place)).logits[0].float().cpu()
         found = logits.sigmoid() if self._many else logits.softmax(dim=0)
         return dict(zip(self.labels, found.tolist(), strict=True))
 
@@ -42,8 +42,5 @@ def open_check(folder: Path, device: torch.device) -> PictureCheck:
     from transformers import AutoModelForImageClassification
 
     # Full precision: it is small, and a rule's threshold shall not depend on the device's habits.
-    with quietly():
-        network = AutoModelForImageClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
-    return PictureCheck(network.to(device).eval().requires_grad_(False), Eyes.open(folder))
+    network = open_network(AutoModelForImageClassification, folder, device, torch.float32)
+    return PictureCheck(network, ImageProcessor.open(folder))

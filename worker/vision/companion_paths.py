@@ -9,11 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 
 from core.events import ModelPlace
-from worker.hub_download import HubTrouble, fetch
-from worker.paths import expanded
-from worker.vision import CannotOpen
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from worker.errors import CannotOpen
+from worker.hub_download import HubError, fetch
+from worker.paths import existing
 
 #: Where an adapter's image encoder lies, seen from the folder of its file: as published, and beside Postcard's.
 ENCODERS = ("image_encoder", "../image_encoder", "../vision")
@@ -21,7 +19,7 @@ _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class CompanionPaths:
     """Files, folders or hub paths; empty: nothing. `adapter`: its file, or a folder that holds only one."""
 
     adapter: str = ""
@@ -30,7 +28,7 @@ class Places:
     describer: str = ""
 
     @classmethod
-    def beside(cls, folder: Path) -> "Places":
+    def in_folder(cls, folder: Path) -> "CompanionPaths":
         """What a checkpoint's own folder holds, by these names."""
 
         def found(name: str) -> str:
@@ -42,24 +40,24 @@ class Places:
         )  # fmt: skip
 
     @classmethod
-    def named(cls, place: ModelPlace) -> "Places":
+    def of_entry(cls, place: ModelPlace) -> "CompanionPaths":
         """What the catalogue names."""
         return cls(adapter=place.adapter, upscaler=place.upscaler, classifier=place.classifier)
 
-    def over(self, other: "Places") -> "Places":
+    def with_defaults(self, other: "CompanionPaths") -> "CompanionPaths":
         """These, and `other`'s where there are none."""
-        return Places(**{one.name: getattr(self, one.name) or getattr(other, one.name) for one in fields(self)})
+        return CompanionPaths(**{one.name: getattr(self, one.name) or getattr(other, one.name) for one in fields(self)})
 
 
 #: No companions.
-NONE = Places()
+NO_COMPANIONS = CompanionPaths()
 
 
-def find(place: str) -> Path:
+def locate_companion(place: str) -> Path:
     """A place on the disk, fetched from a hub where it is none. Raises CannotOpen."""
-    for path in (expanded(place), ROOT / place):
-        if path.exists():
-            return path.resolve()
+    path = existing(place)
+    if path is not None:
+        return path.resolve()
     owner, _, rest = place.partition("/")
     name, _, inner = rest.partition("/")
     if not name or owner.startswith((".", "~")) or not owner:
@@ -67,7 +65,7 @@ def find(place: str) -> Path:
     repository = f"{owner}/{name}"
     try:
         found = fetch(repository, _patterns(inner)) / inner
-    except HubTrouble as error:
+    except HubError as error:
         raise CannotOpen(f"There is no {place} here. {error.sentence}") from error
     if not found.exists():
         raise CannotOpen(f"The repository {repository} has no {inner}: check its name.")

@@ -13,36 +13,36 @@ import torch
 from torch import nn
 
 from core.catalogue import Capability
-from worker.vision import CannotOpen
+from worker.errors import CannotOpen
 from worker.vision.check import PictureCheck, open_check
-from worker.vision.companion_paths import Places, encoder_of, find
+from worker.vision.companion_paths import CompanionPaths, encoder_of, locate_companion
 from worker.vision.describe import Describer, LabelDescriber, open_describer
-from worker.vision.ip_adapter import ImageAdapter, install
+from worker.vision.ip_adapter import IPAdapter, install
 from worker.vision.upscale import Upscaler, open_upscaler
 
-log = logging.getLogger("darkroom.tools")
+log = logging.getLogger("darkroom.companions")
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class Companions:
     """A model's companions, loaded."""
 
-    adapter: ImageAdapter | None = None
+    adapter: IPAdapter | None = None
     upscaler: Upscaler | None = None
     describer: Describer | None = None
     check: PictureCheck | None = None
 
-    def over(self, other: "Tools") -> "Tools":
+    def with_defaults(self, other: "Companions") -> "Companions":
         """These, and `other`'s where there are none."""
-        return Tools(**{one.name: getattr(self, one.name) or getattr(other, one.name) for one in fields(self)})
+        return Companions(**{one.name: getattr(self, one.name) or getattr(other, one.name) for one in fields(self)})
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
         """What they hold in memory, but for the adapter's part of the UNet."""
-        tools = (self.adapter, self.upscaler, self.describer, self.check)
-        found = [network for tool in tools if tool is not None for network in tool.networks]
+        companions = (self.adapter, self.upscaler, self.describer, self.check)
+        found = [network for tool in companions if tool is not None for network in tool.networks]
         return tuple(dict.fromkeys(found))
 
     @property
@@ -58,23 +58,25 @@ class Tools:
         return tuple(found)
 
 
-def open_tools(places: Places, parts: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype) -> Tools:
+def open_companions(
+    paths: CompanionPaths, parts: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype
+) -> Companions:
     """Opens what is named; the adapter goes into the model's UNet. What cannot be opened is logged and left out."""
     # An upscaler's half precision shows as bands in skies.
-    upscaler = _tried("upscaler", places.upscaler, lambda path: open_upscaler(path, device, torch.float32))
-    check = _tried("classifier", places.classifier, lambda path: open_check(path, device))
-    describer = _tried("describer", places.describer, lambda path: open_describer(path, device, dtype))
+    upscaler = _tried("upscaler", paths.upscaler, lambda path: open_upscaler(path, device, torch.float32))
+    check = _tried("classifier", paths.classifier, lambda path: open_check(path, device))
+    describer = _tried("describer", paths.describer, lambda path: open_describer(path, device, dtype))
     if describer is None and check is not None and LabelDescriber.reads(check):
         describer = LabelDescriber(check)
-    adapter = _tried("image adapter", places.adapter, lambda path: _install(path, parts))
-    return Tools(adapter=adapter, upscaler=upscaler, describer=describer, check=check)
+    adapter = _tried("image adapter", paths.adapter, lambda path: _install(path, parts))
+    return Companions(adapter=adapter, upscaler=upscaler, describer=describer, check=check)
 
 
 def _tried(what: str, place: str, load: Callable[[Path], T]) -> T | None:
     if not place:
         return None
     try:
-        return load(find(place))
+        return load(locate_companion(place))
     except CannotOpen as error:
         log.warning("%s", error)
     except Exception as error:
@@ -83,7 +85,7 @@ def _tried(what: str, place: str, load: Callable[[Path], T]) -> T | None:
     return None
 
 
-def _install(path: Path, parts: Mapping[str, nn.Module]) -> ImageAdapter:
+def _install(path: Path, parts: Mapping[str, nn.Module]) -> IPAdapter:
     unet = parts.get("unet")
     if unet is None:
         raise CannotOpen(f"The image adapter {path} is left out: only models with a UNet take one.")

@@ -16,6 +16,7 @@ from torch import nn
 from core.edits import WORDINGS
 from worker.interfaces import Pixels
 from worker.vision.check import PictureCheck, open_check
+from worker.vision.transformers_folder import open_network
 
 #: What a label's word says where it stands in a sentence; others stand after a comma.
 _PLACES = {
@@ -132,11 +133,8 @@ def open_describer(folder: Path, device: torch.device, dtype: torch.dtype) -> De
         return LabelDescriber(check)
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    fixed = {"local_files_only": True}
-    network = AutoModelForImageTextToText.from_pretrained(folder, use_safetensors=True, dtype=dtype, **fixed)
-    return WritingDescriber(
-        network.to(device).eval().requires_grad_(False), AutoProcessor.from_pretrained(folder, **fixed)
-    )
+    network = open_network(AutoModelForImageTextToText, folder, device, dtype)
+    return WritingDescriber(network, AutoProcessor.from_pretrained(folder, local_files_only=True))
 
 
 def _line(*parts: str) -> str:

@@ -22,7 +22,7 @@ _SIDE = 224
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Eyes:
+class ImageProcessor:
     """`edge`: the shorter side after resizing, ratio kept; None: straight to `size`. `size`: (width, height)."""
 
     size: tuple[int, int]
@@ -32,7 +32,7 @@ class Eyes:
     std: tuple[float, ...]
 
     @classmethod
-    def open(cls, folder: Path) -> "Eyes":
+    def open(cls, folder: Path) -> "ImageProcessor":
         """As the folder's preprocessor config says; where it says nothing, CLIP's way at the network's own size."""
         path = folder / "preprocessor_config.json"
         if path.is_file():
@@ -41,7 +41,7 @@ class Eyes:
         return cls.of({"size": int(network.get("vision_config", network).get("image_size", _SIDE))})
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> "Eyes":
+    def of(cls, config: Mapping[str, Any]) -> "ImageProcessor":
         """From a preprocessor's config."""
         wanted = config.get("size") or _SIDE
         wanted = {"shortest_edge": wanted} if isinstance(wanted, int) else wanted
@@ -58,7 +58,7 @@ class Eyes:
             std=tuple(config.get("image_std") or _STD),
         )
 
-    def see(self, pixels: Pixels) -> Tensor:
+    def process(self, pixels: Pixels) -> Tensor:
         """float32 [1, 3, height, width] on the CPU."""
         image = Image.fromarray(pixels)
         image = self._middle(image, self.edge) if self.edge is not None else image.resize(self.size, self.resample)

@@ -1,7 +1,7 @@
 """IP-Adapter for UNets: pictures as tokens that every cross attention hears beside the text, with a scale per row.
 
 Loads the published format (one safetensors file with `image_proj.*` and `ip_adapter.N.*`; plain projection or "plus"
-resampler) and a CLIP vision encoder's folder. Its tokens are conditions like any others (`base.Conditions`):
+resampler) and a CLIP vision encoder's folder. Its tokens are conditions like any others (`interfaces.Conditions`):
 
     image        [tokens, features]     all references', one after the other
     image_scale  [tokens, layers]       how much each token counts in each cross attention; 0 = unheard there
@@ -19,25 +19,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worker.interfaces import Conditions, Pixels
-from worker.vision import quietly
-from worker.vision.image_processor import Eyes
+from worker.vision.image_processor import ImageProcessor
+from worker.vision.transformers_folder import open_network
 
 Weights = Mapping[str, Tensor]
 
 #: Cross attentions that make a picture's look more than its contents, by the start of their names. SDXL's single block
 #: is InstantStyle's (arXiv 2404.02733); smaller UNets have it in their second up block.
-_LOOK_SDXL, _LOOK = "up_blocks.0.attentions.1.", "up_blocks.1."
+_STYLE_BLOCK_SDXL, _STYLE_BLOCK = "up_blocks.0.attentions.1.", "up_blocks.1."
 _LEAST = 1e-6
 _HEAD = 64  # width of a resampler's head
 
 
-class ImageAdapter:
+class IPAdapter:
     """An adapter that is installed in a UNet, and the encoder that makes its tokens."""
 
-    def __init__(self, *, encoder: nn.Module, eyes: Eyes, projection: "Projection", look: Tensor) -> None:
-        self._encoder, self._eyes, self._projection = encoder, eyes, projection
+    def __init__(
+        self, *, encoder: nn.Module, image_processor: ImageProcessor, projection: "Projection", style_layers: Tensor
+    ) -> None:
+        self._encoder, self._image_processor, self._projection = encoder, image_processor, projection
         self._place = next(encoder.parameters())
-        self.look = look  # float [layers]: 1 where the look is made
+        self.style_layers = style_layers  # float [layers]: 1 where the look is made
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
@@ -47,12 +49,12 @@ class ImageAdapter:
     @torch.inference_mode()
     def tokens(self, pixels: Pixels) -> Tensor:
         """A picture as [tokens, features]."""
-        return self._project(self._eyes.see(pixels))
+        return self._project(self._image_processor.process(pixels))
 
     @torch.inference_mode()
-    def nothing(self) -> Tensor:
+    def empty_tokens(self) -> Tensor:
         """No picture, for guidance's other half: the tokens of an embedding of zeros, or of grey for a resampler."""
-        width, height = self._eyes.size
+        width, height = self._image_processor.size
         return self._project(torch.zeros(1, 3, height, width), empty=True)
 
     def _project(self, seen: Tensor, *, empty: bool = False) -> Tensor:
@@ -77,7 +79,7 @@ class Projection(nn.Module):
         self._blocks = len({name.split(".")[1] for name in weights if name.startswith("layers.")})
 
     def forward(self, seen: Tensor) -> Tensor:
-        """The tokens."""
+        """[1, features] or [1, patches, features] as tokens."""
         return self._resampled(seen) if self.wants_patches else self._plain(seen)
 
     def _plain(self, seen: Tensor) -> Tensor:
@@ -148,7 +150,7 @@ class PictureAttention(nn.Module):
         return out
 
 
-def picture_attention(conditions: Conditions) -> dict[str, Any] | None:
+def ip_adapter_kwargs(conditions: Conditions) -> dict[str, Any] | None:
     """What a UNet takes as `cross_attention_kwargs` for stacked conditions: None when they hold no pictures."""
     if "image" not in conditions:
         return None
@@ -159,7 +161,7 @@ def picture_attention(conditions: Conditions) -> dict[str, Any] | None:
     return {"ip_hidden_states": (tokens, bias.to(tokens.dtype), highest.to(tokens.dtype))}
 
 
-def install(unet: Any, file: Path, encoder: Path) -> ImageAdapter:
+def install(unet: Any, file: Path, encoder: Path) -> IPAdapter:
     """Loads the adapter's file and its encoder's folder, and puts it into the UNet. Raises ValueError or OSError."""
     from safetensors.torch import load_file
     from transformers import CLIPVisionModelWithProjection
@@ -172,18 +174,19 @@ def install(unet: Any, file: Path, encoder: Path) -> ImageAdapter:
         for place, name in enumerate(layers)
     }
     unet.set_attn_processor({**unet.attn_processors, **heard})
-    with quietly():
-        seeing = CLIPVisionModelWithProjection.from_pretrained(
-            encoder, local_files_only=True, use_safetensors=True, dtype=unet.dtype
-        )
-    seeing = seeing.to(unet.device).eval().requires_grad_(False)
+    encoder_network = open_network(CLIPVisionModelWithProjection, encoder, unet.device, unet.dtype)
     own = {name.removeprefix("image_proj."): value for name, value in weights.items() if name.startswith("image_proj.")}
-    return ImageAdapter(encoder=seeing, eyes=Eyes.open(encoder), projection=Projection(own), look=look_of(layers, unet))
+    return IPAdapter(
+        encoder=encoder_network,
+        image_processor=ImageProcessor.open(encoder),
+        projection=Projection(own),
+        style_layers=style_layers_of(layers, unet),
+    )
 
 
-def look_of(layers: Sequence[str], unet: Any) -> Tensor:
+def style_layers_of(layers: Sequence[str], unet: Any) -> Tensor:
     """float [layers]: 1 for those that make the look."""
-    start = _LOOK_SDXL if unet.config.addition_embed_type == "text_time" else _LOOK
+    start = _STYLE_BLOCK_SDXL if unet.config.addition_embed_type == "text_time" else _STYLE_BLOCK
     return torch.tensor([float(name.startswith(start)) for name in layers], device=unet.device)
 
 

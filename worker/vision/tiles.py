@@ -54,7 +54,7 @@ def _spans(length: int, side: int, overlap: int, grid: int) -> Iterator[tuple[in
         yield start, min(side, length - start)
 
 
-class Joiner:
+class TileBlender:
     """Adds up tiles by weights that fall to nothing at their inner rims; the sum is the picture.
 
     Of an overlap the middle half is faded over: a tile's outermost pixels saw too little to be trusted at all.

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from worker.errors import CannotOpen
 from worker.interfaces import Pixels
-from worker.vision import CannotOpen
-from worker.vision.tiles import Floats, Joiner, tiles
+from worker.vision.tiles import Floats, TileBlender, tiles
+from worker.vision.transformers_folder import open_network
 
 #: Pixels of a tile's side before it is enlarged, and how far neighbours overlap: further than the network looks. Both
 #: are multiples of Swin2SR's windows, so that all tiles are cut into the same ones.
@@ -59,7 +60,7 @@ class Upscaler:
 
     def _once(self, pixels: Pixels, times: int, side: int, overlap: int) -> Generator[None, None, Pixels]:
         height, width = pixels.shape[:2]
-        joiner = Joiner(width * times, height * times, overlap * times)
+        joiner = TileBlender(width * times, height * times, overlap * times)
         for tile in tiles(width, height, side, overlap, grid=_WINDOW):
             place = tile.times(times)
             joiner.add(place, _resized(self._forward(pixels[tile.area]), place.width, place.height))
@@ -104,10 +105,7 @@ def open_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upsca
 def _swin(folder: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
     from transformers import Swin2SRForImageSuperResolution
 
-    network = Swin2SRForImageSuperResolution.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=dtype
-    )
-    network = network.to(device).eval().requires_grad_(False)
+    network = open_network(Swin2SRForImageSuperResolution, folder, device, dtype)
     config = network.config
     if config.upscale not in _FACTORS:
         raise CannotOpen(_none_in(folder))

@@ -10,12 +10,14 @@ import torch
 from bot.catalogue.registry import expected
 from core.catalogue import SAMPLERS
 from tests.worker.checkpoint import make
-from worker.checkpoint_formats.kinds import taught
-from worker.checkpoints.loader import CannotLoad, _name, load, locate
+from worker.checkpoint_formats.kinds import few_step_methods
+from worker.checkpoints.loader import _name, load
+from worker.checkpoints.locator import locate
 from worker.checkpoints.weight_digest import digest
-from worker.device import choose, is_out_of_memory
+from worker.device import choose_device, is_out_of_memory
+from worker.errors import CannotLoad
 
-CPU = choose("cpu", "float32", 0)
+CPU = choose_device("cpu", "float32", 0)
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_a_large_file_is_sampled_but_its_header_and_its_end_count(tmp_path: Path
     ],
 )  # fmt: skip
 def test_only_a_word_of_its_own_in_a_name_says_that_a_model_needs_few_steps(name: str, methods: str) -> None:
-    assert "+".join(sorted(taught(name))) == methods
+    assert "+".join(sorted(few_step_methods(name))) == methods
 
 
 @pytest.mark.parametrize(("name", "usual"), [("hyperrealism-xl", (25, 7.5)), ("MyXLLightning_v2", (4, 1.0))])
@@ -98,7 +100,7 @@ def test_progress_is_told_while_loading(folder: Path) -> None:
 
 
 def test_half_precision_loads(folder: Path) -> None:
-    assert load(str(folder), choose("cpu", "bfloat16", 0)).info.dtype == "bfloat16"
+    assert load(str(folder), choose_device("cpu", "bfloat16", 0)).info.dtype == "bfloat16"
 
 
 def test_a_name_that_is_nothing_is_said(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import torch
 
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sd3, make_sdxl
-from worker.checkpoints.loader import CannotLoad, load
-from worker.device import choose
-from worker.families.sd import features_of
+from worker.checkpoints.loader import load
+from worker.device import choose_device
+from worker.errors import CannotLoad
+from worker.families.sd import guidance_embedding
 from worker.interfaces import Guidance
 
-CPU = choose("cpu", "float32", 0)
+CPU = choose_device("cpu", "float32", 0)
 
 
 def change(path: Path, **values: Any) -> None:
@@ -65,7 +66,7 @@ def test_a_unet_that_was_taught_its_guidance_takes_it_as_a_number(tmp_path: Path
     )
     loaded = load(str(folder), CPU)
     family = loaded.family
-    assert family.guidance is Guidance.INPUT
+    assert family.guidance is Guidance.EMBEDDED
     assert (loaded.info.steps, loaded.info.sampler, loaded.info.guidance) == (4, "lcm", 7.5)
     text = {name: value[None] for name, value in family.encode_prompt("a boat").items()}
     latents, times = torch.ones(1, 4, 8, 8), torch.full((1,), 500.0)
@@ -73,4 +74,4 @@ def test_a_unet_that_was_taught_its_guidance_takes_it_as_a_number(tmp_path: Path
     assert not torch.allclose(weak, strong, atol=1e-4)
     pipeline = LatentConsistencyModelPipeline.from_pretrained(folder)
     theirs = pipeline.get_guidance_scale_embedding(torch.tensor([0.0, 6.5]), embedding_dim=9)
-    assert torch.allclose(features_of(torch.tensor([1.0, 7.5]), 9), theirs, atol=1e-4)
+    assert torch.allclose(guidance_embedding(torch.tensor([1.0, 7.5]), 9), theirs, atol=1e-4)

@@ -16,21 +16,22 @@ from tests.worker.checkpoint_loras import make_lora
 from tests.worker.checkpoint_single import single_file
 from tests.worker.engine_driver import request
 from tests.worker.families.compared import distance, ours
-from worker.checkpoint_formats import single_file as single_file_format
-from worker.checkpoint_formats.kinds import KINDS
+from worker.checkpoint_formats.kinds import PIPELINE_KINDS
 from worker.checkpoint_formats.single_file import CONFIGS, Shape, prediction_of, shape_of
+from worker.checkpoints import loader
 from worker.checkpoints.clip_vocabulary import clip_tokenizer
-from worker.checkpoints.loader import CannotLoad, Loaded, load
-from worker.device import choose
+from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.device import choose_device
+from worker.errors import CannotLoad
 
-CPU = choose("cpu", "float32", 0)
+CPU = choose_device("cpu", "float32", 0)
 Maker = Callable[..., Path]
 
 
-def of_the_same(monkeypatch: pytest.MonkeyPatch, path: Path, folder: Path, vae: str = "") -> Loaded:
+def of_the_same(monkeypatch: pytest.MonkeyPatch, path: Path, folder: Path, vae: str = "") -> LoadedCheckpoint:
     """A file, loaded with the configs and tokenizers of the tiny folder that it was made from."""
-    read = single_file_format.read_file
-    monkeypatch.setattr(single_file_format, "read_file", lambda *given, **how: read(*given, **how, config=folder))
+    read = loader.read_file
+    monkeypatch.setattr(loader, "read_file", lambda *given, **how: read(*given, **how, config=folder))
     return load(str(path), CPU, vae=vae)
 
 
@@ -90,7 +91,7 @@ def test_a_file_that_was_taught_few_steps_takes_them_from_the_very_last_of_the_s
 def test_our_configs_are_of_the_published_sizes(shape: Shape, sizes: dict[str, int]) -> None:
     from worker.checkpoints.components import class_of
 
-    kind = KINDS["sdxl" if shape is Shape.SDXL else "sd"]
+    kind = PIPELINE_KINDS["sdxl" if shape is Shape.SDXL else "sd"]
     found = {}
     for name, class_name in kind.networks.items():
         network = class_of(class_name)
@@ -191,7 +192,7 @@ def test_pickles_are_refused_unread(tmp_path: Path, ending: str) -> None:
         load(str(path), CPU)
 
 
-def test_a_lora_is_no_checkpoint(tmp_path: Path, loaded: Loaded) -> None:
+def test_a_lora_is_no_checkpoint(tmp_path: Path, loaded: LoadedCheckpoint) -> None:
     with pytest.raises(CannotLoad, match="--lora"):
         load(str(make_lora(tmp_path / "ink.safetensors", loaded.family.parts, layout="kohya")), CPU)
 

@@ -18,23 +18,23 @@ from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_sd3, make_sdxl
 from tests.worker.checkpoint_single import single_file
 from tests.worker.companions import make_adapter, make_classifier, make_upscaler
-from worker.checkpoint_formats import single_file as single_file_format
+from worker.checkpoints import loader
 from worker.checkpoints.components import read_network
-from worker.checkpoints.loader import Loaded, furnish, load
-from worker.device import choose
-from worker.memory.offload_plan import Plan, Policy
-from worker.memory.placement import own, place
-from worker.vision.companion_paths import Places
+from worker.checkpoints.loader import LoadedCheckpoint, add_companions, load
+from worker.device import choose_device
+from worker.memory.offload_plan import OffloadPlan, OffloadPolicy
+from worker.memory.placement import place_networks, unmap_weights
+from worker.vision.companion_paths import CompanionPaths
 
-CPU = choose("cpu", "float32", 0)
+CPU = choose_device("cpu", "float32", 0)
 MAPS = Path("/proc/self/maps")
 #: Loads a checkpoint, has its files cut to nothing, and uses it.
 WRITTEN_OVER = """
 import sys
 from pathlib import Path
-from worker.device import choose
+from worker.device import choose_device
 from worker.checkpoints.loader import load
-loaded = load(sys.argv[1], choose("cpu", "float32", 0))
+loaded = load(sys.argv[1], choose_device("cpu", "float32", 0))
 for path in Path(sys.argv[1]).rglob("*.safetensors"):
     open(path, "w").close()
 for part in loaded.family.parts.values():
@@ -49,26 +49,26 @@ def mapped(folder: Path) -> list[str]:
     return [line for line in MAPS.read_text().splitlines() if str(folder) in line]
 
 
-def as_folder(maker: Callable[[Path], Path]) -> Callable[[Path, pytest.MonkeyPatch], Loaded]:
+def as_folder(maker: Callable[[Path], Path]) -> Callable[[Path, pytest.MonkeyPatch], LoadedCheckpoint]:
     return lambda folder, _: load(str(maker(folder / "tiny")), CPU)
 
 
-def as_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Loaded:
-    made, read = make(folder / "tiny"), single_file_format.read_file
-    monkeypatch.setattr(single_file_format, "read_file", lambda *given, **how: read(*given, **how, config=made))
+def as_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> LoadedCheckpoint:
+    made, read = make(folder / "tiny"), loader.read_file
+    monkeypatch.setattr(loader, "read_file", lambda *given, **how: read(*given, **how, config=made))
     return load(str(single_file(made, folder / "tiny.safetensors")), CPU)
 
 
-def with_companions(folder: Path, _: pytest.MonkeyPatch) -> Loaded:
+def with_companions(folder: Path, _: pytest.MonkeyPatch) -> LoadedCheckpoint:
     made = make(folder / "tiny")
     unet = UNet2DConditionModel.from_pretrained(made / "unet")
-    places = Places(
+    paths = CompanionPaths(
         adapter=str(make_adapter(folder / "ip_adapter", unet)), upscaler=str(make_upscaler(folder / "upscaler")),
         classifier=str(make_classifier(folder / "vision")),
     )  # fmt: skip
     del unet
-    loaded = furnish(load(str(made), CPU), places, CPU)
-    assert len(loaded.tools.networks) > 3
+    loaded = add_companions(load(str(made), CPU), paths, CPU)
+    assert len(loaded.companions.networks) > 3
     return loaded
 
 
@@ -93,7 +93,9 @@ def test_nor_is_what_waits_in_the_hosts_memory_for_its_turn_on_the_device(folder
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     unet = read_network(copy / "unet", "UNet2DConditionModel", CPU)
     assert mapped(tmp_path), "as the library reads it"
-    place({"unet": unet}, Plan(policy=Policy.STREAMED, tiled=False, rows=1), CPU.place, CPU.dtype)
+    place_networks(
+        {"unet": unet}, OffloadPlan(policy=OffloadPolicy.STREAMED, tiled=False, rows=1), CPU.torch_device, CPU.dtype
+    )
     assert not mapped(tmp_path)
 
 
@@ -112,7 +114,7 @@ def test_weights_of_their_own_are_the_same_weights_laid_the_same_way_and_tied_as
     one.register_buffer("steps", torch.arange(4))
     one[2].weight.data = one[1].weight.data
     before = {name: (value.clone(), value.stride(), value.data_ptr()) for name, value in one.state_dict().items()}
-    own(one)
+    unmap_weights(one)
     for name, value in one.state_dict().items():
         same, stride, address = before[name]
         assert torch.equal(value, same) and value.stride() == stride and value.data_ptr() != address

@@ -8,19 +8,19 @@ from diffusers import FluxTransformer2DModel, UNet2DConditionModel
 from torch import Tensor
 
 from worker.compiling import artifact_store, call_signature
-from worker.compiling.background_compiler import CompileFailed, Quiet
-from worker.compiling.compiled_forward import Forward
-from worker.compiling.shape_counts import Tally, Wish
-from worker.compiling.tracing import Recipe, Traced, trace
+from worker.compiling.background_compiler import BackgroundCompiler, CompileFailed, IdleSignal, ensure_artifact
+from worker.compiling.compiled_forward import CompiledForward
+from worker.compiling.shape_counts import ShapeCounts, ShapeRequest
+from worker.compiling.tracing import NetworkSpec, Traced, trace
 
 _known: dict[tuple[str, int, str], list[Traced]] = {}
 
 
-def trace_once(recipe: Recipe, bucket: int, shape: str) -> list[Traced]:
+def trace_once(spec: NetworkSpec, bucket: int, shape: str) -> list[Traced]:
     """Graphs hold no weights, so that all tests may share them: tracing is what takes long here."""
-    key = repr(recipe), bucket, shape
+    key = repr(spec), bucket, shape
     if key not in _known:
-        _known[key] = trace(recipe, bucket, shape)
+        _known[key] = trace(spec, bucket, shape)
     return _known[key]
 
 
@@ -69,19 +69,19 @@ class Clock:
         return self.now
 
 
-class Watched:
+class TracedNetwork:
     """A model with its forward, and code for it that counts its own calls."""
 
     def __init__(self, module: Any, call: Any, *, joined: bool = False, part: str = "") -> None:
         self.module, self.call, self.clock = module, call, Clock()
-        self.recipe = Recipe.of(module, part, joined=joined)
+        self.spec = NetworkSpec.of(module, part, joined=joined)
         self.served = 0
-        self.forward = Forward(module.get_submodule(part), Tally(), clock=self.clock)
+        self.forward = CompiledForward(module.get_submodule(part), ShapeCounts(), clock=self.clock)
 
     def offer(self, bucket: int, *, spoil: bool = False) -> None:
         """Traced graphs in the place of compiled code: the same signature, no compiler."""
         args, kwargs = self.call(bucket)
-        wish = Wish(bucket, call_signature.read(args, kwargs).shape)
+        request = ShapeRequest(bucket, call_signature.signature_of(args, kwargs).shape)
 
         def code(graph: Any) -> Any:
             def run(*given: Tensor) -> Any:
@@ -91,10 +91,10 @@ class Watched:
             return run
 
         self.forward.offer(
-            wish, [(one.signature, code(one.graph)) for one in trace_once(self.recipe, bucket, wish.shape)]
+            request, [(one.signature, code(one.graph)) for one in trace_once(self.spec, bucket, request.shape)]
         )
 
-    def adopted(self, *sizes: int) -> "Watched":
+    def adopted(self, *sizes: int) -> "TracedNetwork":
         """With code for these buckets in use."""
         for bucket in sizes:
             self.offer(bucket)
@@ -113,7 +113,7 @@ class Watched:
         return out
 
 
-class Kept:
+class FakeCompiler:
     """A compiler for tests: graphs in memory, an empty file on disk."""
 
     def __init__(self, fail: bool = False) -> None:
@@ -121,11 +121,11 @@ class Kept:
         self.fail = fail
         self.code: dict[str, Any] = {}
 
-    def make(self, recipe: Recipe, wish: Wish, folder: Path, quiet: Quiet) -> None:
-        self.made.append(wish.bucket)
+    def make(self, spec: NetworkSpec, request: ShapeRequest, folder: Path, idle_signal: IdleSignal) -> None:
+        self.made.append(request.bucket)
         if self.fail:
             raise CompileFailed("no such instruction")
-        artifact_store.save(folder, trace_once(recipe, wish.bucket, wish.shape), self._write)
+        artifact_store.save(folder, trace_once(spec, request.bucket, request.shape), self._write)
 
     def _write(self, traced: Any, path: Path) -> None:
         name = str(len(self.code))
@@ -134,3 +134,14 @@ class Kept:
 
     def read(self, path: Path) -> Any:
         return self.code[path.read_text()]
+
+
+def serve_next(compiler: BackgroundCompiler) -> bool:
+    """Compiles for the first shape that has no code yet, as its thread does; False when there is none."""
+    found = compiler.next_request()
+    if found is None:
+        return False
+    number, request, spec, folder = found
+    error = ensure_artifact(compiler.make, spec, request, folder, compiler.idle_signal)
+    compiler.offer_result(number, request, folder, error)
+    return True

@@ -10,13 +10,13 @@ from PIL import Image
 
 from core.events import Submit
 from core.job import Request
-from worker.checkpoints.loader import Loaded
-from worker.edits import Desk, Prepared, prepare
+from worker.checkpoints.loader import LoadedCheckpoint
+from worker.edits import PrepareContext, Prepared, prepare
 from worker.engine.batch import Batch, Row, new_row
-from worker.engine.image_encoding import png, to_pixels
+from worker.engine.image_encoding import png, to_bytes
 from worker.interfaces import Conditions, Pixels
 from worker.samplers import Schedules
-from worker.vision.companions import Tools
+from worker.vision.companions import Companions
 
 
 def grey(mask: np.ndarray) -> bytes:
@@ -26,12 +26,12 @@ def grey(mask: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-class Easel:
+class EditDriver:
     """A model and what lies beside it."""
 
-    def __init__(self, loaded: Loaded, tools: Tools | None = None) -> None:
+    def __init__(self, loaded: LoadedCheckpoint, companions: Companions | None = None) -> None:
         self.family = loaded.family
-        self.tools = tools or loaded.tools
+        self.companions = companions or loaded.companions
         self._schedules = Schedules(loaded.family.scheduler)
         self._texts: dict[str, Conditions] = {}
 
@@ -47,7 +47,7 @@ class Easel:
     @torch.inference_mode()
     def prepare(self, order: Submit) -> Prepared:
         """Without a pause."""
-        work = prepare(order, Desk(family=self.family, tools=self.tools, text=self._text))
+        work = prepare(order, PrepareContext(family=self.family, companions=self.companions, text=self._text))
         while True:
             try:
                 next(work)
@@ -67,18 +67,18 @@ class Easel:
         while rows and not rows[0].is_done:
             Batch.of(rows).advance(self.family)
         for place, row in enumerate(rows):
-            picture = prepared.finish(place, to_pixels(self.family.decode(row.x0)))
+            picture = prepared.finish(place, to_bytes(self.family.decode(row.x0)).numpy())
             if picture is not None:
                 done.append(picture)
         return done
 
     def _rows(self, request: Request, prepared: Prepared) -> list[Row]:
-        plan = self._schedules.plan(request.sampler, request.steps, request.strength, request.stop)
+        schedule = self._schedules.schedule(request.sampler, request.steps, request.strength, request.stop)
         return [
             new_row(
-                self.family, job="a", index=start.index, key="", plan=plan, guidance=start.guidance, seed=request.seed,
-                size=start.size, text=start.text, negative=start.negative, source=start.source, keep=start.keep,
-                mask=start.mask, noise=start.noise,
+                self.family, job="a", index=start.index, key="", schedule=schedule, guidance=start.guidance,
+                seed=request.seed, size=start.size, text=start.text, negative=start.negative, source=start.source,
+                keep=start.keep, mask=start.mask, noise=start.noise,
             )
             for start in prepared.starts
         ]  # fmt: skip

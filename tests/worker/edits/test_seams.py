@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from core.canvas import Direction, pan, square, zoom_out
 from core.edits import ANEW, ONWARD
 from core.job import Canvas, Input, Role
-from tests.worker.edits.drawing import Easel
-from tests.worker.edits.test_postcard import BOAT, red, wish
-from worker.checkpoints.loader import Loaded
-from worker.edits.color_match import matched
-from worker.edits.masks import OVERLAP, paste, soft, within
+from tests.worker.edits.drawing import EditDriver
+from tests.worker.edits.test_postcard import BOAT, edit_request, red
+from worker.checkpoints.loader import LoadedCheckpoint
+from worker.edits.color_match import match_colors
+from worker.edits.masks import OVERLAP, feathered, paste, within
 from worker.families.latent_preview import synthetic_fields
 from worker.interfaces import Pixels
-from worker.vision.companions import Tools
+from worker.vision.companions import Companions
 
 NIGHT = "a yellow star in the desert at night"
 Size = tuple[int, int]
@@ -33,23 +33,23 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def easel(postcard: Loaded) -> Easel:
+def driver(postcard: LoadedCheckpoint) -> EditDriver:
     """The shipped model without its companions."""
-    return Easel(postcard, Tools())
+    return EditDriver(postcard, Companions())
 
 
 @pytest.fixture(scope="module")
-def parents(easel: Easel) -> dict[str, Pixels]:
+def parents(driver: EditDriver) -> dict[str, Pixels]:
     """A picture of each scene."""
-    return {words: easel.draw(wish(prompt=words))[0] for words in (BOAT, NIGHT)}
+    return {words: driver.draw(edit_request(prompt=words))[0] for words in (BOAT, NIGHT)}
 
 
-def widened(easel: Easel, parent: Pixels, words: str, kind: str, strength: float) -> Pixels:
+def widened(driver: EditDriver, parent: Pixels, words: str, kind: str, strength: float) -> Pixels:
     """The parent, or its middle where it is to be made square, on wider canvas."""
     size, canvas = KINDS[kind]
     source = parent[:, 32:224] if kind == "make square" else parent
-    return easel.draw(
-        wish(prompt=words, width=size[0], height=size[1], canvas=canvas, seed=51, strength=strength), source
+    return driver.draw(
+        edit_request(prompt=words, width=size[0], height=size[1], canvas=canvas, seed=51, strength=strength), source
     )[0]
 
 
@@ -86,38 +86,38 @@ def steps(picture: Pixels, canvas: Canvas) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_rim_of_the_old_picture_cannot_be_seen(easel: Easel, parents: dict[str, Pixels], kind: str) -> None:
+def test_the_rim_of_the_old_picture_cannot_be_seen(driver: EditDriver, parents: dict[str, Pixels], kind: str) -> None:
     for words, parent in parents.items():
-        over, usual = steps(widened(easel, parent, words, kind, ONWARD), KINDS[kind][1])
+        over, usual = steps(widened(driver, parent, words, kind, ONWARD), KINDS[kind][1])
         assert over <= SHARE * usual + MORE, (words, over, usual)
 
 
-def test_nor_where_the_model_makes_new_canvas_from_noise_alone(easel: Easel, parents: dict[str, Pixels]) -> None:
+def test_nor_where_the_model_makes_new_canvas_from_noise_alone(driver: EditDriver, parents: dict[str, Pixels]) -> None:
     for words, parent in parents.items():
-        over, usual = steps(widened(easel, parent, words, "pan up", ANEW), KINDS["pan up"][1])
+        over, usual = steps(widened(driver, parent, words, "pan up", ANEW), KINDS["pan up"][1])
         assert over <= SHARE * usual + MORE, (words, over, usual)
 
 
-def test_new_canvas_that_goes_on_shows_no_second_boat(easel: Easel, parents: dict[str, Pixels]) -> None:
+def test_new_canvas_that_goes_on_shows_no_second_boat(driver: EditDriver, parents: dict[str, Pixels]) -> None:
     for kind in ("zoom out 2", "pan right"):
         size, canvas = KINDS[kind]
-        out = widened(easel, parents[BOAT], BOAT, kind, ONWARD)
+        out = widened(driver, parents[BOAT], BOAT, kind, ONWARD)
         new = within(np.ones((size[1], size[0]), dtype=np.float32), canvas) == 0
         assert red(out[new][None]) < 0.001
 
 
-def test_a_region_of_a_picture_whose_colours_the_model_cannot_meet_has_none_either(easel: Easel) -> None:
+def test_a_region_of_a_picture_whose_colours_the_model_cannot_meet_has_none_either(driver: EditDriver) -> None:
     source = synthetic_fields(np.random.default_rng(1), 5, 256)[4]  # nothing that it was trained on
     mask = np.zeros((256, 256), dtype=np.uint8)
     mask[:, 128:] = 255
-    order = easel.order(wish(prompt="", steps=4, inputs=(Input(role=Role.MASK, of="mask"),)), source, (mask,))
-    prepared = easel.prepare(order)
+    order = driver.order(edit_request(prompt="", steps=4, inputs=(Input(role=Role.MASK, of="mask"),)), source, (mask,))
+    prepared = driver.prepare(order)
     # The model's own idea of the whole picture, as if it had made anew what was there.
     made = np.clip(source + np.array([24, -16, 12]), 0, 255).astype(np.uint8)
     finished = prepared.finish(0, made)
     assert finished is not None
     near = np.abs(finished[:, 144:152].astype(int) - source[:, 144:152]).mean()
-    plain = np.abs(paste(source, made, soft(mask, 16))[:, 144:152].astype(int) - source[:, 144:152]).mean()
+    plain = np.abs(paste(source, made, feathered(mask, 16))[:, 144:152].astype(int) - source[:, 144:152]).mean()
     assert near < plain / 3, "near the seam it has the picture's tint"
     assert np.array_equal(finished[:, :128], source[:, :128])
 
@@ -137,7 +137,7 @@ def known(side: int = 128) -> NDArray[np.float32]:
 def test_another_tint_is_led_back_at_the_rim_and_stays_far_from_it() -> None:
     old, tint = fields(1), np.array([20, -12, 8])
     new = (old + tint).astype(np.uint8)
-    left = np.abs(matched(old, new, known()) - old).mean(axis=(0, 2))
+    left = np.abs(match_colors(old, new, known()) - old).mean(axis=(0, 2))
     assert left[60:66].max() < 2, "of 13 that it was off by"
     assert left[64:].max() < 14 and (np.diff(left[66:]) > -0.5).all(), "it fades"
     assert left[127] > 6
@@ -147,13 +147,15 @@ def test_another_thing_is_no_tint() -> None:
     old = np.full((128, 128, 3), 60, dtype=np.uint8)
     new = old.copy()
     new[48:80, 40:100] = (230, 40, 40)
-    assert np.abs(matched(old, new, known()) - new).max() < 17, "a tenth of what it differs by"
-    assert np.abs(matched(old, 255 - old, known()) - (255 - old.astype(int))).max() < 6, "day stays day beside night"
+    assert np.abs(match_colors(old, new, known()) - new).max() < 17, "a tenth of what it differs by"
+    assert np.abs(match_colors(old, 255 - old, known()) - (255 - old.astype(int))).max() < 6, (
+        "day stays day beside night"
+    )
 
 
 def test_where_nothing_can_be_compared_nothing_is_tinted() -> None:
     old, new = fields(1), fields(2)
-    assert np.array_equal(matched(old, new, np.zeros((128, 128), dtype=np.float32)), new)
+    assert np.array_equal(match_colors(old, new, np.zeros((128, 128), dtype=np.float32)), new)
 
 
 @pytest.mark.parametrize("size", [(5, 3), (33, 70), (250, 187)])
@@ -161,6 +163,6 @@ def test_pictures_of_any_size_are_matched(size: Size) -> None:
     old = np.full((size[1], size[0], 3), 90, dtype=np.uint8)
     half = np.zeros((size[1], size[0]), dtype=np.float32)
     half[:, : size[0] // 2] = 1
-    out = matched(old, old + 10, half)
+    out = match_colors(old, old + 10, half)
     assert out.shape == old.shape
     assert np.abs(out - old)[:, : size[0] // 2].mean() < 3

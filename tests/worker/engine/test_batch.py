@@ -8,10 +8,10 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 
 from core.catalogue import SAMPLERS
 from tests.worker.checkpoint import SCHEDULER
-from tests.worker.toy_family import FLOWS, Toy, Wish, row_of, toy
+from tests.worker.toy_family import FLOWS, RowSpec, ToyFamily, row_of, toy_output
 from worker.engine.batch import Batch, Row
 from worker.interfaces import Guidance
-from worker.samplers import INPUT, TIME, X0_OUT, X0_X
+from worker.samplers import INPUT, NOISE, TIME, X0_OUT, X0_X
 
 FLOW = {"prediction_type": "flow_prediction", **FLOWS[0]}
 ALL = [(name, FLOW if name == "flow_euler" else SCHEDULER) for name in SAMPLERS]
@@ -22,7 +22,7 @@ MASK = torch.tensor([[[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0.5, 1], [0, 0, 1, 1]]]
 
 def run(row: Row) -> Row:
     while not row.is_done:
-        Batch.of([row]).advance(Toy())
+        Batch.of([row]).advance(ToyFamily())
     return row
 
 
@@ -40,22 +40,22 @@ def named(value: Any) -> str:
 def test_what_is_kept_lies_at_each_steps_level_with_the_rows_own_noise_and_ends_exactly(
     sampler: str, config: dict[str, Any], strength: float
 ) -> None:
-    wish = Wish(sampler=sampler, steps=10, guidance=4.0, strength=strength)
-    row = row_of(wish, config, keep=KEEP, mask=MASK)
-    noise = torch.randn(4, 4, 4, generator=torch.Generator().manual_seed(wish.seed))
+    spec = RowSpec(sampler=sampler, steps=10, guidance=4.0, strength=strength)
+    row = row_of(spec, config, keep=KEEP, mask=MASK)
+    noise = torch.randn(4, 4, 4, generator=torch.Generator().manual_seed(spec.seed))
     left = slice(0, 2)
     while not row.is_done:
-        here = row.plan.table[row.done]
+        here = row.schedule.table[row.done]
         # The noise that the model would have to see for its x0 to be what is kept.
         out = (KEEP - here[X0_X] * row.latents) / here[X0_OUT]
         alpha, sigma = level(here, config)
         expected = KEEP * alpha + noise * sigma
-        if not row.plan.draws_noise:
+        if not row.schedule.table[:, NOISE].any():
             assert (row.latents - expected)[:, :, left].abs().max() <= 2e-6 * float(expected.abs().max())
         assert out.isfinite().all()
-        Batch.of([row]).advance(Toy())
+        Batch.of([row]).advance(ToyFamily())
         assert torch.equal(row.x0[:, :, left], KEEP[:, :, left])
-        assert torch.equal(row.draft[:, :, left], KEEP[:, :, left]), "previews show it too"
+        assert torch.equal(row.unguided_x0[:, :, left], KEEP[:, :, left]), "previews show it too"
     assert torch.equal(row.latents[:, :, left], KEEP[:, :, left])
     assert (row.x0 - KEEP)[:, :, 3].abs().max() > 0.1, "the rest is made anew"
 
@@ -70,40 +70,40 @@ def level(here: Any, config: dict[str, Any]) -> tuple[float, float]:
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "unipc"])
 def test_grey_stays_until_its_share_of_the_steps_is_left(sampler: str) -> None:
-    row = row_of(Wish(sampler=sampler, steps=10), SCHEDULER, keep=KEEP, mask=MASK)
+    row = row_of(RowSpec(sampler=sampler, steps=10), SCHEDULER, keep=KEEP, mask=MASK)
     stays = []
     while not row.is_done:
-        Batch.of([row]).advance(Toy())
+        Batch.of([row]).advance(ToyFamily())
         stays.append(torch.equal(row.x0[:, 2, 2], KEEP[:, 2, 2]))
     assert stays == [True] * 5 + [False] * 5
 
 
 def test_a_mask_that_keeps_nothing_changes_nothing() -> None:
     for sampler in ("euler_a", "unipc"):
-        plain = run(row_of(Wish(sampler=sampler, steps=8), SCHEDULER))
-        masked = run(row_of(Wish(sampler=sampler, steps=8), SCHEDULER, keep=KEEP, mask=torch.ones(1, 4, 4)))
+        plain = run(row_of(RowSpec(sampler=sampler, steps=8), SCHEDULER))
+        masked = run(row_of(RowSpec(sampler=sampler, steps=8), SCHEDULER, keep=KEEP, mask=torch.ones(1, 4, 4)))
         assert same(plain.latents, masked.latents)
 
 
 def test_a_row_with_a_mask_does_not_touch_its_neighbours() -> None:
-    alone = run(row_of(Wish(sampler="dpmpp_2m", steps=8), SCHEDULER))
-    plain = row_of(Wish(sampler="dpmpp_2m", steps=8), SCHEDULER)
-    masked = row_of(Wish(sampler="unipc", steps=8), SCHEDULER, keep=KEEP, mask=MASK)
+    alone = run(row_of(RowSpec(sampler="dpmpp_2m", steps=8), SCHEDULER))
+    plain = row_of(RowSpec(sampler="dpmpp_2m", steps=8), SCHEDULER)
+    masked = row_of(RowSpec(sampler="unipc", steps=8), SCHEDULER, keep=KEEP, mask=MASK)
     for _ in range(8):
-        Batch.of([plain, masked]).advance(Toy())
+        Batch.of([plain, masked]).advance(ToyFamily())
     assert same(plain.latents, alone.latents)
     assert torch.equal(masked.x0[:, :, 0], KEEP[:, :, 0])
 
 
 def test_a_batch_keeps_only_as_many_older_ideas_as_a_row_looks_back_at() -> None:
-    euler, dpm, unipc = (row_of(Wish(sampler=name, steps=5), SCHEDULER) for name in ("euler", "dpmpp_2m", "unipc"))
+    euler, dpm, unipc = (row_of(RowSpec(sampler=name, steps=5), SCHEDULER) for name in ("euler", "dpmpp_2m", "unipc"))
     for rows, deep in (([euler], 0), ([euler, dpm], 1), ([euler, unipc], 2), ([dpm], 1)):
         Batch.of(rows)
-        assert [len(row.memory) for row in rows] == [deep] * len(rows)
+        assert [len(row.past_x0) for row in rows] == [deep] * len(rows)
 
 
 def test_a_batch_of_the_same_rows_is_kept_and_another_one_is_stacked_anew() -> None:
-    rows = [row_of(Wish(sampler="euler", steps=5, guidance=2.0), SCHEDULER) for _ in range(3)]
+    rows = [row_of(RowSpec(sampler="euler", steps=5, guidance=2.0), SCHEDULER) for _ in range(3)]
     whole = Batch.of(rows)
     assert Batch.of(rows) is whole
     part = Batch.of(rows[:2])
@@ -112,45 +112,45 @@ def test_a_batch_of_the_same_rows_is_kept_and_another_one_is_stacked_anew() -> N
 
 
 def test_a_failed_step_moves_nothing() -> None:
-    class Broken(Toy):
+    class Broken(ToyFamily):
         def denoise(self, *_: Any) -> Any:
             raise RuntimeError("broken")
 
-    row, other = (row_of(Wish(sampler="unipc", steps=5), SCHEDULER, keep=KEEP, mask=MASK) for _ in range(2))
+    row, other = (row_of(RowSpec(sampler="unipc", steps=5), SCHEDULER, keep=KEEP, mask=MASK) for _ in range(2))
     for step in range(5):
         if step == 2:
             with pytest.raises(RuntimeError):
                 Batch.of([row]).advance(Broken())
-        Batch.of([row]).advance(Toy())
-        Batch.of([other]).advance(Toy())
+        Batch.of([row]).advance(ToyFamily())
+        Batch.of([other]).advance(ToyFamily())
     assert torch.equal(row.latents, other.latents)
 
 
 def test_a_family_that_takes_its_scale_as_a_number_is_asked_once() -> None:
     seen: list[list[float]] = []
 
-    class Distilled(Toy):
-        guidance = Guidance.INPUT
+    class Distilled(ToyFamily):
+        guidance = Guidance.EMBEDDED
 
         def denoise(self, latents: Any, timesteps: Any, conditions: Any, scales: Any) -> Any:
             seen.append(scales.tolist())
             return super().denoise(latents, timesteps, conditions, scales)
 
-    row = row_of(Wish(sampler="euler", steps=3, guidance=3.5), SCHEDULER, family=Distilled())
+    row = row_of(RowSpec(sampler="euler", steps=3, guidance=3.5), SCHEDULER, family=Distilled())
     Batch.of([row]).advance(Distilled())
     assert seen == [[3.5]] and row.forwards == 1
 
 
 def test_guidance_is_drawn_back_to_the_spread_of_what_it_guides_where_the_model_asks_for_it() -> None:
     config = {**SCHEDULER, "guidance_rescale": 0.7}
-    guided = row_of(Wish(sampler="euler", steps=6, guidance=7.5), config)
-    plain, alone = (row_of(Wish(sampler="euler", steps=6, guidance=1.0), config) for _ in range(2))
-    here = guided.plan.table[0]
+    guided = row_of(RowSpec(sampler="euler", steps=6, guidance=7.5), config)
+    plain, alone = (row_of(RowSpec(sampler="euler", steps=6, guidance=1.0), config) for _ in range(2))
+    here = guided.schedule.table[0]
     seen, time = guided.latents[None] * here[INPUT], here[TIME]
-    out, without = toy(seen, time, 0.1), toy(seen, time, -0.1)
+    out, without = toy_output(seen, time, 0.1), toy_output(seen, time, -0.1)
     right = rescale_noise_cfg(without + 7.5 * (out - without), out, 0.7)
-    Batch.of([guided, plain]).advance(Toy())
-    Batch.of([alone]).advance(Toy())
+    Batch.of([guided, plain]).advance(ToyFamily())
+    Batch.of([alone]).advance(ToyFamily())
     expected = (right * here[X0_OUT] + seen / here[INPUT] * here[X0_X])[0]
     assert (guided.x0 - expected).abs().max() <= 1e-5 * float(expected.abs().max())
     assert same(plain.x0, alone.x0), "without guidance there is nothing to draw back"

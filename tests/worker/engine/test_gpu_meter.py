@@ -1,10 +1,10 @@
-"""Every nanosecond of device time is booked once, to a job or to the house."""
+"""Every nanosecond of device time is booked once, to a job or to overhead."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.engine.gpu_meter import Meter, WallSpan, split
+from worker.engine.gpu_meter import GpuMeter, WallSpan, split
 
 #: A busy machine is not a failure.
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,7 +34,7 @@ class Clock:
 ACTIONS = st.one_of(
     st.tuples(st.just("work"), st.dictionaries(KEYS, st.integers(1, 9), max_size=4), st.integers(0, 10**8)),
     st.tuples(st.just("close"), KEYS, st.just(0)),
-    st.tuples(st.just("house"), st.sampled_from(["load", "preview", "oom"]), st.integers(0, 10**8)),
+    st.tuples(st.just("overhead"), st.sampled_from(["load", "preview", "oom"]), st.integers(0, 10**8)),
     st.tuples(st.just("take"), st.just(""), st.just(0)),
     st.tuples(st.just("forgive"), KEYS, st.just(0)),
 )
@@ -42,37 +42,37 @@ ACTIONS = st.one_of(
 
 @CALM
 @given(st.lists(ACTIONS, max_size=40))
-def test_jobs_and_house_together_are_all_that_was_busy(actions: list[tuple[str, object, int]]) -> None:
+def test_jobs_and_overhead_together_are_all_that_was_busy(actions: list[tuple[str, object, int]]) -> None:
     clock = Clock()
-    meter = Meter(lambda: WallSpan(clock))
+    meter = GpuMeter(lambda: WallSpan(clock))
     said = 0
     for what, whose, ns in actions:
         if what == "close":
             said += meter.close(str(whose))
         elif what == "forgive":
-            meter.forgive(str(whose), "oom")
+            meter.write_off(str(whose), "oom")
             assert meter.job_ms(str(whose)) == 0
         elif what == "take":
-            said += sum(meter.take_house().values())
+            said += sum(meter.take_overhead().values())
         else:
             with meter.measure() as measured:
                 clock.now += ns
-                measured.jobs(whose) if isinstance(whose, dict) else measured.house(str(whose))
+                measured.jobs(whose) if isinstance(whose, dict) else measured.overhead(str(whose))
             meter.settle()
         busy, booked = meter.audit()
         assert busy == booked
-    said += sum(meter.close(key) for key in "abcd") + sum(meter.take_house().values())
+    said += sum(meter.close(key) for key in "abcd") + sum(meter.take_overhead().values())
     assert said == meter.busy_ms, "once all jobs are closed, the milliseconds add up too"
 
 
-class Late:
+class LateSpan:
     """A span whose end the device has not reached yet, as on a GPU."""
 
     def __init__(self) -> None:
         self.reached = False
 
     def end(self) -> None:
-        """Nothing to do."""
+        """Its end is reached later."""
 
     def ns(self, wait: bool) -> int | None:
         """Waiting gets there."""
@@ -81,9 +81,9 @@ class Late:
 
 
 def test_a_device_may_run_behind_by_the_spans_that_are_kept() -> None:
-    spans = [Late() for _ in range(3)]
+    spans = [LateSpan() for _ in range(3)]
     begin = iter(spans)
-    meter = Meter(lambda: next(begin))
+    meter = GpuMeter(lambda: next(begin))
     for _ in range(3):
         with meter.measure() as measured:
             measured.job("a")
@@ -93,17 +93,17 @@ def test_a_device_may_run_behind_by_the_spans_that_are_kept() -> None:
     assert meter.close("a") == 9, "the last number waits for all"
 
 
-def test_a_block_that_raises_is_the_houses() -> None:
+def test_a_block_that_raises_is_overhead() -> None:
     clock = Clock()
-    meter = Meter(lambda: WallSpan(clock))
+    meter = GpuMeter(lambda: WallSpan(clock))
     with pytest.raises(ValueError), meter.measure():
         clock.now += 5_000_000
         raise ValueError
     meter.settle()
-    assert sum(meter.take_house().values()) == 5
+    assert sum(meter.take_overhead().values()) == 5
 
 
-class Slow:
+class SlowSpan:
     """A stretch of device time that ends when the test says so, as one in a stream of its own does."""
 
     def __init__(self) -> None:
@@ -118,10 +118,10 @@ class Slow:
 
 
 def test_no_step_waits_for_what_is_computed_aside_but_the_jobs_last_word_does() -> None:
-    spans = [Slow(), Slow(), Slow()]
+    spans = [SlowSpan(), SlowSpan(), SlowSpan()]
     line = iter(spans)
-    meter = Meter(lambda: next(line))
-    with meter.measure(aside=True) as decode:
+    meter = GpuMeter(lambda: next(line))
+    with meter.measure(overlapped=True) as decode:
         decode.job("a")
     spans[1].length = spans[2].length = 1_000_000
     for _ in range(2):
@@ -134,12 +134,12 @@ def test_no_step_waits_for_what_is_computed_aside_but_the_jobs_last_word_does() 
     assert busy == booked == 9_000_000
 
 
-def test_padding_is_booked_to_the_house_by_its_rows() -> None:
+def test_padding_is_booked_to_overhead_by_its_rows() -> None:
     clock = Clock()
-    meter = Meter(lambda: WallSpan(clock))
+    meter = GpuMeter(lambda: WallSpan(clock))
     with meter.measure() as measured:
         measured.jobs({"a": 2, "b": 1}, padding=1)
         clock.now += 8_000_000
     meter.settle()
     assert (meter.job_ms("a"), meter.job_ms("b")) == (4, 2)
-    assert meter.take_house() == {"padding": 2}
+    assert meter.take_overhead() == {"padding": 2}

@@ -5,123 +5,123 @@ import threading
 import pytest
 
 from core.events import Cancelled, Done, Pause, Resume, Started
-from tests.worker.engine_driver import Bed, request
-from worker.checkpoints.loader import Loaded
+from tests.worker.engine_driver import EngineDriver, request
+from worker.checkpoints.loader import LoadedCheckpoint
 
 
-def pause(bed: Bed, job: str, attempt: int = 1) -> None:
-    bed.engine.inbox.put(Pause(job=job, attempt=attempt))
+def pause(driver: EngineDriver, job: str, attempt: int = 1) -> None:
+    driver.engine.inbox.put(Pause(job=job, attempt=attempt))
 
 
-def resume(bed: Bed, job: str, attempt: int = 1) -> None:
-    bed.engine.inbox.put(Resume(job=job, attempt=attempt))
+def resume(driver: EngineDriver, job: str, attempt: int = 1) -> None:
+    driver.engine.inbox.put(Resume(job=job, attempt=attempt))
 
 
-def steps_of(bed: Bed, job: str) -> set[int]:
-    return {row.done for row in bed.engine._line.rows if row.job == job}
+def steps_of(driver: EngineDriver, job: str) -> set[int]:
+    return {row.done for row in driver.engine._queue.rows if row.job == job}
 
 
-def test_a_paused_job_waits_while_others_step_and_goes_on_from_its_step(bed: Bed) -> None:
-    bed.submit("relaxed", request(steps=6))
-    bed.ticks(3)
-    pause(bed, "relaxed")
-    bed.submit("fast", request(steps=4, seed=9))
-    bed.ticks(2)
-    assert (steps_of(bed, "relaxed"), steps_of(bed, "fast")) == ({3}, {2})
-    bed.finish("fast")
-    assert steps_of(bed, "relaxed") == {3}
-    resume(bed, "relaxed")
-    bed.ticks(1)
-    assert steps_of(bed, "relaxed") == {4}
-    bed.finish("relaxed")
+def test_a_paused_job_waits_while_others_step_and_goes_on_from_its_step(driver: EngineDriver) -> None:
+    driver.submit("relaxed", request(steps=6))
+    driver.ticks(3)
+    pause(driver, "relaxed")
+    driver.submit("fast", request(steps=4, seed=9))
+    driver.ticks(2)
+    assert (steps_of(driver, "relaxed"), steps_of(driver, "fast")) == ({3}, {2})
+    driver.finish("fast")
+    assert steps_of(driver, "relaxed") == {3}
+    resume(driver, "relaxed")
+    driver.ticks(1)
+    assert steps_of(driver, "relaxed") == {4}
+    driver.finish("relaxed")
 
 
 @pytest.mark.parametrize("sampler", ["euler", "euler_a", "dpmpp_2m"])
-def test_a_pause_changes_no_byte_of_the_pictures(bed: Bed, loaded: Loaded, sampler: str) -> None:
-    wish = request(sampler=sampler)
-    alone = Bed(loaded).render(wish)
-    bed.submit("a", wish)
-    bed.ticks(2)
-    pause(bed, "a")
-    bed.render(request(seed=1, steps=3), "b")
-    resume(bed, "a")
-    bed.finish("a")
-    assert bed.pictures("a") == alone
+def test_a_pause_changes_no_byte_of_the_pictures(driver: EngineDriver, loaded: LoadedCheckpoint, sampler: str) -> None:
+    wanted = request(sampler=sampler)
+    alone = EngineDriver(loaded).render(wanted)
+    driver.submit("a", wanted)
+    driver.ticks(2)
+    pause(driver, "a")
+    driver.render(request(seed=1, steps=3), "b")
+    resume(driver, "a")
+    driver.finish("a")
+    assert driver.pictures("a") == alone
 
 
-def test_paused_time_is_nobodys(bed: Bed) -> None:
-    bed.submit("a", request())
-    bed.ticks(2)
-    pause(bed, "a")
-    bed.submit("b", request(steps=8))
-    bed.ticks(1)
-    before = bed.meter.job_ms("a")
-    bed.finish("b")
-    assert bed.meter.job_ms("a") == before
-    resume(bed, "a")
-    bed.finish("a")
-    busy, booked = bed.meter.audit()
+def test_paused_time_is_nobodys(driver: EngineDriver) -> None:
+    driver.submit("a", request())
+    driver.ticks(2)
+    pause(driver, "a")
+    driver.submit("b", request(steps=8))
+    driver.ticks(1)
+    before = driver.meter.job_ms("a")
+    driver.finish("b")
+    assert driver.meter.job_ms("a") == before
+    resume(driver, "a")
+    driver.finish("a")
+    busy, booked = driver.meter.audit()
     assert busy == booked
 
 
-def test_a_paused_job_is_named_by_heartbeats_and_is_not_computed(bed: Bed) -> None:
-    bed.submit("a", request())
-    bed.ticks(1)
-    pause(bed, "a")
-    bed.submit("b", request(steps=8))
-    bed.ticks(1)
-    assert set(bed.pulse.beat().jobs) == {("a", 1), ("b", 1)}
-    assert "a" not in bed.pulse.beat().computing
+def test_a_paused_job_is_named_by_heartbeats_and_is_not_computed(driver: EngineDriver) -> None:
+    driver.submit("a", request())
+    driver.ticks(1)
+    pause(driver, "a")
+    driver.submit("b", request(steps=8))
+    driver.ticks(1)
+    assert set(driver.heartbeat.beat().jobs) == {("a", 1), ("b", 1)}
+    assert "a" not in driver.heartbeat.beat().computing
 
 
-def test_a_paused_job_can_be_cancelled_and_pays_what_it_took(bed: Bed) -> None:
-    bed.submit("a", request())
-    bed.ticks(2)
-    pause(bed, "a")
-    bed.cancel("a")
-    bed.engine.tick()
-    last = bed.last("a")
+def test_a_paused_job_can_be_cancelled_and_pays_what_it_took(driver: EngineDriver) -> None:
+    driver.submit("a", request())
+    driver.ticks(2)
+    pause(driver, "a")
+    driver.cancel("a")
+    driver.engine.tick()
+    last = driver.last("a")
     assert isinstance(last, Cancelled)
-    assert not bed.engine._line.rows
+    assert not driver.engine._queue.rows
 
 
-def test_a_job_that_is_paused_before_it_entered_is_not_encoded(bed: Bed) -> None:
-    bed.submit("a", request())
-    pause(bed, "a")
-    bed.submit("b", request(steps=2))
-    bed.finish("b")
-    assert bed.of("a") == []
-    resume(bed, "a")
-    bed.finish("a")
-    assert isinstance(bed.of("a")[0], Started) and isinstance(bed.last("a"), Done)
+def test_a_job_that_is_paused_before_it_entered_is_not_encoded(driver: EngineDriver) -> None:
+    driver.submit("a", request())
+    pause(driver, "a")
+    driver.submit("b", request(steps=2))
+    driver.finish("b")
+    assert driver.of("a") == []
+    resume(driver, "a")
+    driver.finish("a")
+    assert isinstance(driver.of("a")[0], Started) and isinstance(driver.last("a"), Done)
 
 
-def test_a_pause_for_another_attempt_or_an_unknown_job_changes_nothing(bed: Bed) -> None:
-    bed.submit("a", request(), attempt=2)
-    pause(bed, "a", attempt=1)
-    pause(bed, "nobody")
-    resume(bed, "nobody")
-    bed.finish("a")
-    assert isinstance(bed.last("a"), Done)
+def test_a_pause_for_another_attempt_or_an_unknown_job_changes_nothing(driver: EngineDriver) -> None:
+    driver.submit("a", request(), attempt=2)
+    pause(driver, "a", attempt=1)
+    pause(driver, "nobody")
+    resume(driver, "nobody")
+    driver.finish("a")
+    assert isinstance(driver.last("a"), Done)
 
 
-def test_a_job_that_comes_again_is_not_paused_any_more(bed: Bed) -> None:
-    bed.submit("a", request())
-    bed.ticks(1)
-    pause(bed, "a")
-    bed.submit("a", request(), attempt=2)
-    bed.finish("a")
-    assert {event.attempt for event in bed.of("a") if isinstance(event, Done)} == {2}
+def test_a_job_that_comes_again_is_not_paused_any_more(driver: EngineDriver) -> None:
+    driver.submit("a", request())
+    driver.ticks(1)
+    pause(driver, "a")
+    driver.submit("a", request(), attempt=2)
+    driver.finish("a")
+    assert {event.attempt for event in driver.of("a") if isinstance(event, Done)} == {2}
 
 
-def test_a_loop_with_nothing_but_paused_jobs_waits_for_an_order_and_computes_nothing(bed: Bed) -> None:
-    bed.submit("a", request(steps=6))
-    bed.ticks(2)
-    pause(bed, "a")
-    loop = threading.Thread(target=bed.engine.run)
+def test_a_loop_with_nothing_but_paused_jobs_waits_for_an_order_and_computes_nothing(driver: EngineDriver) -> None:
+    driver.submit("a", request(steps=6))
+    driver.ticks(2)
+    pause(driver, "a")
+    loop = threading.Thread(target=driver.engine.run)
     loop.start()
-    resume(bed, "a")  # whatever the thread did before this, it wakes up for it
-    bed.wait(lambda: bed.last("a") is not None)
-    bed.stop()
+    resume(driver, "a")  # whatever the thread did before this, it wakes up for it
+    driver.wait(lambda: driver.last("a") is not None)
+    driver.stop()
     loop.join()
-    assert isinstance(bed.last("a"), Done)
+    assert isinstance(driver.last("a"), Done)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from core.job import Request
-from tests.worker.engine_driver import Bed, pixels
-from worker.checkpoints.loader import Loaded
-from worker.samplers import throwaway
+from tests.worker.engine_driver import EngineDriver, pixels
+from worker.checkpoints.loader import LoadedCheckpoint
+from worker.samplers import diffusers_scheduler
 
 
 def plain(pipeline: Any, request: Request, index: int = 0, **more: Any) -> np.ndarray:
@@ -23,15 +23,15 @@ def plain(pipeline: Any, request: Request, index: int = 0, **more: Any) -> np.nd
     return np.round(image * 255).astype(int)
 
 
-def with_sampler(pipeline: Any, loaded: Loaded, sampler: str) -> Any:
+def with_sampler(pipeline: Any, loaded: LoadedCheckpoint, sampler: str) -> Any:
     """The pipeline, with a fresh scheduler of this sampler."""
-    pipeline.scheduler = throwaway(sampler, dict(loaded.family.scheduler))
+    pipeline.scheduler = diffusers_scheduler(sampler, dict(loaded.family.scheduler))
     return pipeline
 
 
-def ours(loaded: Loaded, request: Request) -> np.ndarray:
+def ours(loaded: LoadedCheckpoint, request: Request) -> np.ndarray:
     """Its first picture through the engine."""
-    return pixels(Bed(loaded).render(request, indices=(0,))[0])
+    return pixels(EngineDriver(loaded).render(request, indices=(0,))[0])
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> int:

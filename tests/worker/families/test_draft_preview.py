@@ -1,4 +1,4 @@
-"""Drafts of pipelines that carry their latents in other forms: what is drawn is what the pipeline would decode."""
+"""Previews of pipelines that carry their latents in other forms: what is drawn is what the pipeline would decode."""
 
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,11 @@ from tests.worker.engine_driver import request
 from tests.worker.families.compared import distance, plain
 from tests.worker.families.test_families_page import make_pixart
 from worker.checkpoints.loader import load
-from worker.device import choose
+from worker.device import choose_device
 from worker.families.autoencoder import Autoencoder, PatchAutoencoder
-from worker.families.draft_preview import Drafter, as_maps
-from worker.families.generic_pipeline import AnyPipeline
-from worker.interfaces import Whole
+from worker.families.draft_preview import DraftPreview, as_latent_maps
+from worker.families.generic_pipeline import GenericPipeline
+from worker.interfaces import PipelineModel
 
 CPU = torch.device("cpu")
 WIDTH, HEIGHT, COUNT = 96, 64, 2
@@ -76,17 +76,17 @@ def test_packed_latents_are_unpacked_into_the_pipelines_own_picture(make: Any) -
 
     generator = torch.Generator().manual_seed(1)
     pictures = ask(generator=generator, output_type="pt", callback_on_step_end=keep)[0]
-    drafter = AnyPipeline(pipeline, CPU)._drafter
-    coder = drafter._coder
+    draft_preview = GenericPipeline(pipeline, CPU)._draft_preview
+    coder = draft_preview._coder
     assert coder is not None and seen[-1].ndim == 3
-    maps = as_maps(seen[-1], coder, (WIDTH, HEIGHT))
+    maps = as_latent_maps(seen[-1], coder, (WIDTH, HEIGHT))
     assert maps is not None
     for latents, picture in zip(maps, pictures, strict=True):
         assert float((coder.decode(latents) - picture).abs().max()) < 1e-4
-    drawn = drafter.draw(seen[-1], (WIDTH, HEIGHT))
+    drawn = draft_preview.preview(seen[-1], (WIDTH, HEIGHT))
     assert drawn is not None and drawn.dtype == torch.uint8
     assert drawn.shape[0] == COUNT and drawn.shape[2] / drawn.shape[1] == WIDTH / HEIGHT
-    assert drafter.draw(seen[-1], (WIDTH + 16, HEIGHT)) is None, "of another size nothing is drawn"
+    assert draft_preview.preview(seen[-1], (WIDTH + 16, HEIGHT)) is None, "of another size nothing is drawn"
 
 
 class Folding(nn.Module):
@@ -133,17 +133,17 @@ def test_patches_whose_places_come_first_are_read_so() -> None:
     tokens = torch.randn(1, 2 * 3, 768)  # row by row; a token is [down, across, channels]
     normed = tokens * (coder._vae.bn.running_var + 1e-4).sqrt() + coder._vae.bn.running_mean
     raw = normed.view(2, 3, 2, 2, 192).permute(4, 0, 2, 1, 3).reshape(192, 4, 6)
-    maps = as_maps(tokens, coder, (48, 32))
+    maps = as_latent_maps(tokens, coder, (48, 32))
     assert maps is not None
     assert torch.allclose(coder.decode(maps[0]), (pixel_shuffle(raw, 8) / 2 + 0.5).clamp(0, 1), atol=1e-5)
 
 
 def test_pictures_that_are_made_without_latents_are_drawn_as_they_are() -> None:
-    drafter = Drafter(SimpleNamespace(components={}), CPU, 1)
-    drawn = drafter.draw(torch.tensor([-1.0, 0.0, 3.0]).view(1, 3, 1, 1).expand(2, 3, 8, 8), (8, 8))
+    draft_preview = DraftPreview(SimpleNamespace(components={}), CPU, 1)
+    drawn = draft_preview.preview(torch.tensor([-1.0, 0.0, 3.0]).view(1, 3, 1, 1).expand(2, 3, 8, 8), (8, 8))
     assert drawn is not None and drawn.shape == (2, 8, 8, 3)
     assert drawn[0, 0, 0].tolist() == [0, 128, 255]
-    assert drafter.possible and drafter.draw(torch.zeros(1, 4, 8, 8), (8, 8)) is None
+    assert draft_preview.possible and draft_preview.preview(torch.zeros(1, 4, 8, 8), (8, 8)) is None
 
 
 def test_an_autoencoder_that_cannot_be_read_is_asked_once() -> None:
@@ -151,29 +151,29 @@ def test_an_autoencoder_that_cannot_be_read_is_asked_once() -> None:
         def encode(self, image: Tensor) -> Any:
             raise RuntimeError("not with these pictures")
 
-    drafter = Drafter(SimpleNamespace(components={"vae": Odd()}), CPU, 8)
+    draft_preview = DraftPreview(SimpleNamespace(components={"vae": Odd()}), CPU, 8)
     latents = torch.zeros(1, 192, 4, 4)
     with pytest.raises(RuntimeError, match="not with these"):
-        drafter.draw(latents, (32, 32))
-    assert drafter.draw(latents, (32, 32)) is None and not drafter.possible
+        draft_preview.preview(latents, (32, 32))
+    assert draft_preview.preview(latents, (32, 32)) is None and not draft_preview.possible
 
 
 def test_a_pipeline_that_tells_of_its_steps_in_the_older_way_can_be_left_too(tmp_path: Path) -> None:
     folder = make_pixart(tmp_path / "tiny")
-    model = load(str(folder), choose("cpu", "float32", 0)).family
-    assert isinstance(model, Whole)
-    wish = request(negative="a star", steps=4)
-    run = model.begin(wish, (0, 1), 2)
+    model = load(str(folder), choose_device("cpu", "float32", 0)).family
+    assert isinstance(model, PipelineModel)
+    wanted = request(negative="a star", steps=4)
+    run = model.begin(wanted, (0, 1), 2)
     counts = []
     while run.done < run.steps:
         run.advance()
-        counts.append((run.done, run.draft() is not None))
+        counts.append((run.done, run.preview() is not None))
     assert counts == [(1, False), (2, True), (3, True), (4, False)]
     pipeline = diffusers.PixArtSigmaPipeline.from_pretrained(folder)
-    expected = plain(pipeline, wish, use_resolution_binning=False, clean_caption=False)
+    expected = plain(pipeline, wanted, use_resolution_binning=False, clean_caption=False)
     picture = np.round(run.pictures()[0].permute(1, 2, 0).numpy() * 255).astype(int)
     assert distance(picture, expected) <= 2
-    left = model.begin(wish, (0,), 1)
+    left = model.begin(wanted, (0,), 1)
     left.advance()
     left.close()
     assert not left.pictures()

@@ -20,7 +20,7 @@ from tests.worker.families.compared import distance, ours, plain, with_sampler
 from worker.checkpoint_formats import kinds
 from worker.checkpoints import components
 from worker.checkpoints.loader import load
-from worker.device import choose
+from worker.device import choose_device
 from worker.interfaces import Adaptation
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "families.md"
@@ -58,9 +58,9 @@ def pixart(monkeypatch: pytest.MonkeyPatch) -> Any:
     names: dict[str, Any] = {"FAMILY_OF": families.FAMILY_OF}
     exec(compile(pipeline, str(PAGE), "exec"), names)
     monkeypatch.setattr(families, "FAMILY_OF", names["FAMILY_OF"])
-    names = {"Kind": kinds.Kind, "KINDS": kinds.KINDS}
+    names = {"PipelineKind": kinds.PipelineKind, "PIPELINE_KINDS": kinds.PIPELINE_KINDS}
     exec(compile(kind, str(PAGE), "exec"), names)
-    monkeypatch.setattr(kinds, "KINDS", names["KINDS"])
+    monkeypatch.setattr(kinds, "PIPELINE_KINDS", names["PIPELINE_KINDS"])
     names = {"FAMILIES": components.FAMILIES, "PixArt": module.PixArt}
     exec(compile(place, str(PAGE), "exec"), names)
     monkeypatch.setattr(components, "FAMILIES", names["FAMILIES"])
@@ -69,15 +69,15 @@ def pixart(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_pages_family_draws_what_plain_diffusers_draws(pixart: Any, tmp_path: Path) -> None:
     names = {
-        "make_pixart": make_pixart, "load": load, "choose": choose, "diffusers": diffusers, "request": request,
-        "plain": plain, "with_sampler": with_sampler, "distance": distance, "ours": ours,
+        "make_pixart": make_pixart, "load": load, "choose_device": choose_device, "diffusers": diffusers,
+        "request": request, "plain": plain, "with_sampler": with_sampler, "distance": distance, "ours": ours,
     }  # fmt: skip
     exec(compile(blocks()[-1], str(PAGE), "exec"), names)
     names["test_pixart_draws_what_plain_diffusers_draws"](tmp_path)
 
 
 def test_it_tells_prompts_apart_and_says_what_it_cannot(pixart: Any, tmp_path: Path) -> None:
-    loaded = load(str(make_pixart(tmp_path / "tiny")), choose("cpu", "float32", 0))
+    loaded = load(str(make_pixart(tmp_path / "tiny")), choose_device("cpu", "float32", 0))
     assert isinstance(loaded.family, pixart)
     assert (loaded.info.family, loaded.info.native, loaded.info.multiple) == ("pixart", 64, 16)
     one, other = (ours(loaded, request(prompt=prompt)) for prompt in ("a boat", "a yellow star on blue"))
@@ -102,4 +102,4 @@ def test_a_family_takes_less_than_two_hundred_lines() -> None:
     folder = Path(components.__file__).parent.parent / "families"
     lengths = {path.name: len(path.read_text("utf-8").splitlines()) for path in folder.glob("*.py")}
     assert len(blocks()[0].splitlines()) < 100
-    assert max(lengths[name] for name in ("sd.py", "sdxl.py", "flux.py", "any.py")) < 200
+    assert max(lengths[name] for name in ("sd.py", "sdxl.py", "flux.py", "generic_pipeline.py")) < 200

@@ -17,8 +17,9 @@ from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sd3, make_sdxl
 from tests.worker.engine_driver import request
 from tests.worker.families.compared import ours, plain, with_sampler
-from worker.checkpoints.loader import ROOT, load
-from worker.device import choose
+from worker.checkpoints.loader import load
+from worker.device import choose_device
+from worker.paths import ROOT
 
 #: dB that our picture may be farther from float32's than the pipeline's own.
 ROOM = 2.0
@@ -45,14 +46,14 @@ def psnr(picture: np.ndarray, truth: np.ndarray) -> float:
 def test_half_precision_is_as_near_to_full_as_the_pipelines_own(name: str, place: str, tmp_path: Path) -> None:
     make_it, pipeline_class, sampler, floor = FAMILIES[name]
     folder = make_it(tmp_path / "tiny")
-    full = load(str(folder), choose(place, "float32", 0))
-    half = load(str(folder), choose(place, "bfloat16", 0))
+    full = load(str(folder), choose_device(place, "float32", 0))
+    half = load(str(folder), choose_device(place, "bfloat16", 0))
     side = min(full.info.native, SIDE)
-    wish = request(sampler=sampler, steps=8, count=1, width=side, height=side)
-    truth = ours(full, wish)
+    wanted = request(sampler=sampler, steps=8, count=1, width=side, height=side)
+    truth = ours(full, wanted)
     pipeline = pipeline_class.from_pretrained(folder, dtype=torch.bfloat16).to(place)
     if sampler != "own":
         pipeline = with_sampler(pipeline, full, sampler)
-    own, theirs = psnr(ours(half, wish), truth), psnr(plain(pipeline, wish), truth)
+    own, theirs = psnr(ours(half, wanted), truth), psnr(plain(pipeline, wanted), truth)
     assert own >= floor, f"{own:.1f} dB"
     assert own >= theirs - ROOM, f"{own:.1f} dB against {theirs:.1f}"

@@ -18,20 +18,20 @@ from tests.worker.checkpoint_families import make_flux, make_sdxl
 from tests.worker.checkpoint_loras import make_lora
 from tests.worker.engine_driver import request
 from tests.worker.families.compared import distance, plain, with_sampler
-from worker.checkpoints.loader import Loaded, load
-from worker.device import choose
+from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.device import choose_device
 from worker.engine.batch import Batch, new_row
-from worker.engine.loaded_model import Held
-from worker.families.lora_switcher import Loras, Slot
+from worker.engine.loaded_model import LoadedModel
+from worker.families.lora_switcher import LoraSlot, LoraSwitcher
 from worker.interfaces import Adaptation, Family
 from worker.samplers import Schedules
 
-CPU = choose("cpu", "float32", 0)
-Home = tuple[Loaded, Path, Path]
+CPU = choose_device("cpu", "float32", 0)
+LoraModel = tuple[LoadedCheckpoint, Path, Path]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+def lora_model(tmp_path_factory: pytest.TempPathFactory) -> LoraModel:
     """The tiny checkpoint with a folder of LoRAs: the model, its folder, theirs."""
     root = tmp_path_factory.mktemp("loras")
     folder, loras = make(root / "tiny"), root / "loras"
@@ -45,14 +45,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 def picture(family: Family, *loras: tuple[str, float], tile: bool = False) -> np.ndarray:
     """The request's first picture under these LoRAs, in integers."""
-    wish = request()
+    wanted = request()
     with torch.inference_mode():
         family.adapt(Adaptation(loras=loras, tile=tile))
-        text, negative = family.even([family.encode_prompt(wish.prompt), family.encode_prompt("", negative=True)])
+        text, negative = family.pad_to_longest(
+            [family.encode_prompt(wanted.prompt), family.encode_prompt("", negative=True)]
+        )
+        schedule = Schedules(family.scheduler).schedule("euler", wanted.steps, 1.0, 100)
         row = new_row(
-            family, job="a", index=0, key="", plan=Schedules(family.scheduler).plan("euler", wish.steps, 1.0, 100),
-            guidance=wish.guidance, seed=wish.seed, size=(wish.width, wish.height), text=text, negative=negative,
-            source=None,
+            family, job="a", index=0, key="", schedule=schedule, guidance=wanted.guidance, seed=wanted.seed,
+            size=(wanted.width, wanted.height), text=text, negative=negative, source=None,
         )  # fmt: skip
         while not row.is_done:
             Batch.of([row]).advance(family)
@@ -60,8 +62,8 @@ def picture(family: Family, *loras: tuple[str, float], tile: bool = False) -> np
     return np.round(image.permute(1, 2, 0).numpy() * 255).astype(int)
 
 
-def by_diffusers(home: Home, *loras: tuple[str, float]) -> np.ndarray:
-    loaded, folder, where = home
+def by_diffusers(lora_model: LoraModel, *loras: tuple[str, float]) -> np.ndarray:
+    loaded, folder, where = lora_model
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder)
     for number, (name, _) in enumerate(loras):
         pipeline.load_lora_weights(where, weight_name=f"{name}.safetensors", adapter_name=f"a{number}")
@@ -75,12 +77,12 @@ def by_diffusers(home: Home, *loras: tuple[str, float]) -> np.ndarray:
     ids=["unet", "unet and words", "kohya's layout", "two at once", "less than nothing"],
 )
 @pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")
-def test_a_lora_gives_what_diffusers_makes_of_it(home: Home, loras: list[tuple[str, float]]) -> None:
-    assert distance(picture(home[0].family, *loras), by_diffusers(home, *loras)) <= 2
+def test_a_lora_gives_what_diffusers_makes_of_it(lora_model: LoraModel, loras: list[tuple[str, float]]) -> None:
+    assert distance(picture(lora_model[0].family, *loras), by_diffusers(lora_model, *loras)) <= 2
 
 
-def test_weight_nothing_changes_nothing_and_weight_one_does(home: Home) -> None:
-    family = home[0].family
+def test_weight_nothing_changes_nothing_and_weight_one_does(lora_model: LoraModel) -> None:
+    family = lora_model[0].family
     before = picture(family)
     for name in ("Ink", "words", "kohya"):
         assert distance(picture(family, (name, 0.0)), before) == 0
@@ -88,8 +90,8 @@ def test_weight_nothing_changes_nothing_and_weight_one_does(home: Home) -> None:
     assert distance(picture(family), before) == 0
 
 
-def test_a_name_may_be_written_in_any_case_and_a_wrong_one_is_said_with_the_right_one(home: Home) -> None:
-    family = home[0].family
+def test_a_name_may_be_written_in_any_case_and_a_wrong_one_is_said_with_the_right_one(lora_model: LoraModel) -> None:
+    family = lora_model[0].family
     assert distance(picture(family, ("ink", 1.0)), picture(family, ("Ink", 1.0))) == 0
     with pytest.raises(LookupError, match="Did you mean `words`"):
         family.adapt(Adaptation(loras=(("word", 1.0),)))
@@ -98,8 +100,10 @@ def test_a_name_may_be_written_in_any_case_and_a_wrong_one_is_said_with_the_righ
 
 
 @pytest.mark.parametrize("layout", ["peft", "kohya"])
-def test_a_lora_of_another_family_is_said_and_changes_nothing(home: Home, tmp_path: Path, layout: str) -> None:
-    loaded, _, loras = home
+def test_a_lora_of_another_family_is_said_and_changes_nothing(
+    lora_model: LoraModel, tmp_path: Path, layout: str
+) -> None:
+    loaded, _, loras = lora_model
     other = load(str(make_sdxl(tmp_path / "xl")), CPU)
     strange = make_lora(loras / f"strange-{layout}.safetensors", other.family.parts, layout=layout)
     now = picture(loaded.family, ("words", 0.8))
@@ -110,15 +114,15 @@ def test_a_lora_of_another_family_is_said_and_changes_nothing(home: Home, tmp_pa
     assert not any(weight.is_meta for part in loaded.family.parts.values() for weight in part.parameters())
 
 
-def test_a_file_that_is_no_lora_is_said(home: Home) -> None:
-    loaded, _, loras = home
+def test_a_file_that_is_no_lora_is_said(lora_model: LoraModel) -> None:
+    loaded, _, loras = lora_model
     (loras / "broken.safetensors").write_bytes(b"not this")
     with pytest.raises(LookupError, match="`broken` does not fit"):
         loaded.family.adapt(Adaptation(loras=(("broken", 1.0),)))
 
 
-def test_a_changed_file_is_read_anew(home: Home) -> None:
-    loaded, _, loras = home
+def test_a_changed_file_is_read_anew(lora_model: LoraModel) -> None:
+    loaded, _, loras = lora_model
     path = make_lora(loras / "draft.safetensors", loaded.family.parts, seed=5)
     before = picture(loaded.family, ("draft", 1.0))
     make_lora(path, loaded.family.parts, seed=6)
@@ -126,17 +130,17 @@ def test_a_changed_file_is_read_anew(home: Home) -> None:
     assert distance(picture(loaded.family, ("draft", 1.0)), before) > 8
 
 
-def test_few_stay_in_memory(home: Home) -> None:
-    _, folder, where = home
+def test_few_stay_in_memory(lora_model: LoraModel) -> None:
+    _, folder, where = lora_model
     networks = {"unet": load(str(folder), CPU).family.parts["unet"]}
-    loras = Loras(diffusers.StableDiffusionPipeline, networks, where, keep=1)
+    loras = LoraSwitcher(diffusers.StableDiffusionPipeline, networks, where, keep=1)
     for wanted in (["ink"], ["words"], ["ink", "words"]):
-        loras.use([(name, 1.0) for name in wanted])
+        loras.switch_to([(name, 1.0) for name in wanted])
         assert {Path(state.split(":")[0]).stem.lower() for state in loras._read} == set(wanted)
 
 
-def test_a_new_lora_goes_round_the_edges_too(home: Home) -> None:
-    family = home[0].family
+def test_a_new_lora_goes_round_the_edges_too(lora_model: LoraModel) -> None:
+    family = lora_model[0].family
     tiled = picture(family, ("Ink", 1.0), tile=True)
     assert distance(tiled, picture(family, ("Ink", 1.0))) > 8
     assert distance(tiled, picture(family, ("Ink", 1.0), tile=True)) == 0
@@ -149,7 +153,7 @@ def test_one_whose_numbers_are_none_spoils_no_other_one_after_it() -> None:
     def lora(layer: str, rank: int, number: float) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         return {layer: (torch.full((rank, 4), number), torch.full((4, rank), number))}
 
-    slot = Slot(network, 0)
+    slot = LoraSlot(network)
     with torch.no_grad():
         slot.fill([({**lora("0", 8, torch.nan), **lora("1", 8, torch.inf)}, 1.0)])
         assert not network(seen).isfinite().any()
@@ -158,8 +162,10 @@ def test_one_whose_numbers_are_none_spoils_no_other_one_after_it() -> None:
         assert torch.allclose(network(seen), expected)
 
 
-def test_what_a_model_can_do_names_loras_where_there_is_a_folder(home: Home, loaded: Loaded) -> None:
-    assert "lora" in home[0].info.edits
+def test_what_a_model_can_do_names_loras_where_there_is_a_folder(
+    lora_model: LoraModel, loaded: LoadedCheckpoint
+) -> None:
+    assert "lora" in lora_model[0].info.edits
     assert "lora" not in loaded.info.edits
 
 
@@ -186,7 +192,7 @@ def test_other_families_take_them_too(
 
 
 def test_switching_does_not_compile_again(tmp_path: Path) -> None:
-    loaded = load(str(make(tmp_path / "tiny")), CPU, loras=tmp_path / "loras", compiled=True)
+    loaded = load(str(make(tmp_path / "tiny")), CPU, loras=tmp_path / "loras")
     family = loaded.family
     block: Any = family.parts["unet"].get_submodule("mid_block.attentions.0")  # stands for all, for all take long
     for name, seed in (("a", 1), ("b", 2)):
@@ -214,8 +220,8 @@ def test_switching_does_not_compile_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("notes", "factor"), [({"lora_alpha": 1}, 0.5), ({"lora_alpha": 2, "use_rslora": True}, 2**0.5)]
 )
-def test_pefts_own_remarks_count(home: Home, notes: dict[str, Any], factor: float) -> None:
-    loaded, _, loras = home
+def test_pefts_own_remarks_count(lora_model: LoraModel, notes: dict[str, Any], factor: float) -> None:
+    loaded, _, loras = lora_model
     plain = make_lora(loras / "plain.safetensors", loaded.family.parts, seed=8)
     tensors = load_file(plain)
     remarks = {"lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in notes.items()})}
@@ -224,8 +230,8 @@ def test_pefts_own_remarks_count(home: Home, notes: dict[str, Any], factor: floa
     assert distance(noted, scaled) <= 1
 
 
-def test_weights_that_are_kept_in_fp8_take_loras_in_the_precision_they_are_computed_in(home: Home) -> None:
-    _, folder, loras = home
+def test_weights_that_are_kept_in_fp8_take_loras_in_the_precision_they_are_computed_in(lora_model: LoraModel) -> None:
+    _, folder, loras = lora_model
     plain, small = (load(str(folder), CPU, loras=loras, weights=weights) for weights in ("full", "fp8"))
     one, other = (picture(loaded.family, ("ink", 1.0)) for loaded in (plain, small))
     without = picture(small.family)
@@ -233,21 +239,23 @@ def test_weights_that_are_kept_in_fp8_take_loras_in_the_precision_they_are_compu
     assert not np.array_equal(other, without)
 
 
-def test_a_decode_leaves_the_loras_alone_for_a_forward_beside_it_may_be_using_them(home: Home) -> None:
-    held, unet = Held.of(home[0], CPU), home[0].family.parts["unet"]
-    held.adapt(Adaptation(loras=(("ink", 1.0),)))
+def test_a_decode_leaves_the_loras_alone_for_a_forward_beside_it_may_be_using_them(lora_model: LoraModel) -> None:
+    model, unet = LoadedModel.of(lora_model[0], CPU), lora_model[0].family.parts["unet"]
+    model.adapt(Adaptation(loras=(("ink", 1.0),)))
     before = {name: tensor.clone() for name, tensor in unet.state_dict().items() if "lora" in name}
-    held.adapt_decoder(Adaptation(tile=True))
+    model.adapt_decoder(Adaptation(tile=True))
     assert before and all(torch.equal(tensor, unet.state_dict()[name]) for name, tensor in before.items())
     assert any(layer.padding_mode == "circular" for layer in unet.modules() if isinstance(layer, torch.nn.Conv2d))
-    held.adapt(Adaptation())
+    model.adapt(Adaptation())
 
 
-def test_what_comes_to_the_device_piece_by_piece_takes_no_lora_and_says_so(home: Home, tmp_path: Path) -> None:
-    _, folder, loras = home
+def test_what_comes_to_the_device_piece_by_piece_takes_no_lora_and_says_so(
+    lora_model: LoraModel, tmp_path: Path
+) -> None:
+    _, folder, loras = lora_model
     loaded = load(str(folder), CPU, loras=loras)
     apply_group_offloading(
-        loaded.family.parts["text_encoder"], onload_device=CPU.place, offload_device=CPU.place,
+        loaded.family.parts["text_encoder"], onload_device=CPU.torch_device, offload_device=CPU.torch_device,
         offload_type="leaf_level",
     )  # fmt: skip
     with pytest.raises(LookupError, match="does not fit into the GPU's memory"):

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from tests.worker.checkpoint_families import make_sdxl
-from tests.worker.engine_driver import Bed, request
+from tests.worker.engine_driver import EngineDriver, request
 from tests.worker.families.compared import distance, ours
-from worker.checkpoints.loader import Loaded, load
-from worker.device import choose
-from worker.families.clip import MOST_CHUNKS
+from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.device import choose_device
+from worker.families.clip import MAX_CHUNKS
 from worker.interfaces import Family
 
-CPU = choose("cpu", "float32", 0)
+CPU = choose_device("cpu", "float32", 0)
 LONG = "a red boat on a green sea under a low sky, " * 3  # letters are tokens here: 129 of them and more
 TOKENS = 77
 
@@ -43,7 +43,7 @@ def near(one: Tensor, other: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("text", ["a red boat", "", "A (red) boat, 12:30!", "é ⛵ ßß"])
-def test_a_plain_short_prompt_is_the_pipelines(loaded: Loaded, folder: Path, text: str) -> None:
+def test_a_plain_short_prompt_is_the_pipelines(loaded: LoadedCheckpoint, folder: Path, text: str) -> None:
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder)
     theirs, _ = pipeline.encode_prompt(text, "cpu", 1, False)
     assert near(states(loaded.family, text), theirs[0])
@@ -58,50 +58,52 @@ def test_with_two_encoders_too(xl: tuple[Family, Any], text: str) -> None:
     assert near(ours["pooled"], pooled[0])
 
 
-def test_an_empty_negative_prompt_is_zeros_where_the_pipeline_says_so(xl: tuple[Family, Any], loaded: Loaded) -> None:
+def test_an_empty_negative_prompt_is_zeros_where_the_pipeline_says_so(
+    xl: tuple[Family, Any], loaded: LoadedCheckpoint
+) -> None:
     assert not xl[0].encode_prompt("", negative=True)["text"].any()
     assert not xl[0].encode_prompt("", negative=True)["pooled"].any()
     assert xl[0].encode_prompt("a star", negative=True)["text"].any()
     assert loaded.family.encode_prompt("", negative=True)["text"].any()
 
 
-def test_a_long_prompt_goes_on_in_a_second_chunk(loaded: Loaded) -> None:
+def test_a_long_prompt_goes_on_in_a_second_chunk(loaded: LoadedCheckpoint) -> None:
     letters = ("a b c d e f g h i j " * 10).split()
     found = states(loaded.family, " ".join(letters))
     chunks = [states(loaded.family, " ".join(part)) for part in (letters[:75], letters[75:])]
     assert near(found, torch.cat(chunks))
 
 
-def test_no_prompt_is_longer_than_the_denoiser_can_look_at(loaded: Loaded) -> None:
-    assert states(loaded.family, LONG * 20).shape[0] == MOST_CHUNKS * TOKENS
+def test_no_prompt_is_longer_than_the_denoiser_can_look_at(loaded: LoadedCheckpoint) -> None:
+    assert states(loaded.family, LONG * 20).shape[0] == MAX_CHUNKS * TOKENS
 
 
-def test_a_rows_texts_are_made_equally_long(loaded: Loaded, xl: tuple[Family, Any]) -> None:
+def test_a_rows_texts_are_made_equally_long(loaded: LoadedCheckpoint, xl: tuple[Family, Any]) -> None:
     for family in (loaded.family, xl[0]):
-        long, short = family.even([family.encode_prompt(LONG), family.encode_prompt("a star", negative=True)])
+        long, short = family.pad_to_longest([family.encode_prompt(LONG), family.encode_prompt("a star", negative=True)])
         assert long["text"].shape == short["text"].shape
         assert torch.equal(short["text"][-TOKENS:], states(family, ""))
-        _, nothing = family.even([family.encode_prompt(LONG), family.encode_prompt("", negative=True)])
+        _, nothing = family.pad_to_longest([family.encode_prompt(LONG), family.encode_prompt("", negative=True)])
         assert nothing["text"].any() == (family is loaded.family)
 
 
-def test_a_long_prompt_is_drawn_beside_short_ones(loaded: Loaded) -> None:
-    bed = Bed(loaded)
-    bed.submit("long", request(prompt=LONG))
-    bed.submit("short", request())
-    bed.finish("long", "short")
-    assert len(bed.pictures("long")) == len(bed.pictures("short")) == 2
+def test_a_long_prompt_is_drawn_beside_short_ones(loaded: LoadedCheckpoint) -> None:
+    driver = EngineDriver(loaded)
+    driver.submit("long", request(prompt=LONG))
+    driver.submit("short", request())
+    driver.finish("long", "short")
+    assert len(driver.pictures("long")) == len(driver.pictures("short")) == 2
     assert distance(ours(loaded, request(prompt=LONG)), ours(loaded, request(prompt=LONG[:60]))) > 2
 
 
-def test_parts_are_added_up_by_their_shares(loaded: Loaded) -> None:
+def test_parts_are_added_up_by_their_shares(loaded: LoadedCheckpoint) -> None:
     boat, star = states(loaded.family, "a boat"), states(loaded.family, "a star")
     assert near(states(loaded.family, "a boat::3 a star"), 0.75 * boat + 0.25 * star)
     assert near(states(loaded.family, "a boat::2 a star::-1"), 2 * boat - star)
     assert torch.equal(states(loaded.family, "a boat::5"), boat)
 
 
-def test_parts_of_unequal_length_are_filled_up(loaded: Loaded) -> None:
+def test_parts_of_unequal_length_are_filled_up(loaded: LoadedCheckpoint) -> None:
     long = states(loaded.family, LONG)
     filled = torch.cat([states(loaded.family, "a star"), *[states(loaded.family, "")] * (len(long) // TOKENS - 1)])
     assert near(states(loaded.family, f"{LONG}:: a star"), (long + filled) / 2)
@@ -113,7 +115,7 @@ def test_what_is_summed_up_is_mixed_too(xl: tuple[Family, Any]) -> None:
     assert near(both, (boat + star) / 2)
 
 
-def test_emphasis_moves_the_words_away_from_nothing_and_leaves_the_rest(loaded: Loaded) -> None:
+def test_emphasis_moves_the_words_away_from_nothing_and_leaves_the_rest(loaded: LoadedCheckpoint) -> None:
     plain, empty = states(loaded.family, "a red boat"), states(loaded.family, "")
     strong = states(loaded.family, "a (red:1.5) boat")
     moved = slice(2, 5)  # after the start and "a"
@@ -122,6 +124,6 @@ def test_emphasis_moves_the_words_away_from_nothing_and_leaves_the_rest(loaded: 
     assert torch.equal(states(loaded.family, "a (red:1) boat"), plain)
 
 
-def test_weights_that_cannot_be_are_said(loaded: Loaded) -> None:
+def test_weights_that_cannot_be_are_said(loaded: LoadedCheckpoint) -> None:
     with pytest.raises(ValueError, match="above 0"):
         loaded.family.encode_prompt("a::1 b::-2")

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from tests.worker.checkpoint_families import make_sdxl
-from tests.worker.engine_driver import Bed, pixels, request
+from tests.worker.engine_driver import EngineDriver, pixels, request
 from tests.worker.families.compared import distance, ours, plain, with_sampler
-from worker.checkpoints.loader import Loaded, load
-from worker.device import choose
+from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.device import choose_device
 
-CPU = choose("cpu", "float32", 0)
-Pair = tuple[Loaded, Any]
+CPU = choose_device("cpu", "float32", 0)
+Pair = tuple[LoadedCheckpoint, Any]
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
 @pytest.mark.parametrize("negative", ["", "a yellow star"])
 def test_sdxl_draws_what_plain_diffusers_draws(pairs: Callable[..., Pair], sampler: str, negative: str) -> None:
     loaded, pipeline = pairs()
-    wish = request(sampler=sampler, negative=negative)
-    assert distance(ours(loaded, wish), plain(with_sampler(pipeline, loaded, sampler), wish)) <= 2
+    wanted = request(sampler=sampler, negative=negative)
+    assert distance(ours(loaded, wanted), plain(with_sampler(pipeline, loaded, sampler), wanted)) <= 2
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,10 @@ def test_sdxl_draws_what_plain_diffusers_draws(pairs: Callable[..., Pair], sampl
 )
 def test_fine_tunes_of_other_kinds_are_drawn_as_they_are_meant(pairs: Callable[..., Pair], how: dict[str, Any]) -> None:
     loaded, pipeline = pairs(**how)
-    wish = request()
+    wanted = request()
     rescale = 0.7 if "rescale_betas_zero_snr" in how else 0.0
-    expected = plain(with_sampler(pipeline, loaded, "euler"), wish, guidance_rescale=rescale)
-    assert distance(ours(loaded, wish), expected) <= 2
+    expected = plain(with_sampler(pipeline, loaded, "euler"), wanted, guidance_rescale=rescale)
+    assert distance(ours(loaded, wanted), expected) <= 2
 
 
 def test_what_fine_tunes_differ_in_shows(pairs: Callable[..., Pair]) -> None:
@@ -67,20 +67,20 @@ def test_what_fine_tunes_differ_in_shows(pairs: Callable[..., Pair]) -> None:
 
 def test_few_steps_without_guidance_cost_one_forward_and_are_right(pairs: Callable[..., Pair]) -> None:
     loaded, pipeline = pairs(timestep_spacing="trailing")
-    wish = request(steps=2, guidance=1.0, sampler="euler_a")
+    wanted = request(steps=2, guidance=1.0, sampler="euler_a")
     forwards: list[int] = []
-    bed = Bed(loaded)
+    driver = EngineDriver(loaded)
     hook = loaded.family.parts["unet"].register_forward_hook(lambda _m, given, _out: forwards.append(len(given[0])))
-    picture = pixels(bed.render(wish, indices=(0,))[0])
+    picture = pixels(driver.render(wanted, indices=(0,))[0])
     hook.remove()
     assert forwards == [1, 1]
-    assert distance(picture, plain(with_sampler(pipeline, loaded, "euler_a"), wish)) <= 2
+    assert distance(picture, plain(with_sampler(pipeline, loaded, "euler_a"), wanted)) <= 2
 
 
 def test_a_wide_picture_is_told_its_own_size(pairs: Callable[..., Pair]) -> None:
     loaded, pipeline = pairs()
-    wish = request(width=96, height=64)
-    assert distance(ours(loaded, wish), plain(with_sampler(pipeline, loaded, "euler"), wish)) <= 2
+    wanted = request(width=96, height=64)
+    assert distance(ours(loaded, wanted), plain(with_sampler(pipeline, loaded, "euler"), wanted)) <= 2
 
 
 def test_sdxl_says_what_it_is(pairs: Callable[..., Pair]) -> None:
@@ -97,7 +97,7 @@ def test_names_of_distilled_models_bring_few_steps(tmp_path: Path) -> None:
 
 
 def test_the_autoencoder_that_overflows_in_half_precision_stays_whole(tmp_path: Path) -> None:
-    family = load(str(make_sdxl(tmp_path / "xl")), choose("cpu", "float16", 0)).family
+    family = load(str(make_sdxl(tmp_path / "xl")), choose_device("cpu", "float16", 0)).family
     assert {name: next(part.parameters()).dtype for name, part in family.parts.items()} == {
         "text_encoder": torch.float16, "text_encoder_2": torch.float16, "unet": torch.float16, "vae": torch.float32,
     }  # fmt: skip

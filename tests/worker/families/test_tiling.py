@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from tests.worker.checkpoint_families import make_sdxl
-from worker.checkpoints.loader import Loaded, load
-from worker.device import choose
+from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.device import choose_device
 from worker.interfaces import Adaptation, Family
 
 
 @pytest.fixture(params=["sd", "sdxl"])
-def family(request: pytest.FixtureRequest, loaded: Loaded, tmp_path: Path) -> Iterator[Family]:
+def family(request: pytest.FixtureRequest, loaded: LoadedCheckpoint, tmp_path: Path) -> Iterator[Family]:
     """Each kind of UNet; left as it was."""
-    device = choose("cpu", "float32", 0)
+    device = choose_device("cpu", "float32", 0)
     found = loaded.family if request.param == "sd" else load(str(make_sdxl(tmp_path / "xl")), device).family
     yield found
     found.adapt(Adaptation())

@@ -15,12 +15,12 @@ from core.hub_files import NoModel
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sd3, make_sdxl
 from tests.worker.checkpoint_variants import fetched, repository, rounded, saved, spelled_as_before, taken_from
-from worker.checkpoint_formats.diffusers_folder import plainly
-from worker.checkpoints.loader import Loaded, load
+from worker.checkpoint_formats.diffusers_folder import with_plain_names
+from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.checkpoints.vae_override import read_vae
-from worker.device import choose
+from worker.device import choose_device
 
-CPU = choose("cpu", "float32", 0)
+CPU = choose_device("cpu", "float32", 0)
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "sd": make,
     "sdxl": make_sdxl,
@@ -34,7 +34,7 @@ class Model:
     """A checkpoint under plain names, and the worker's word. The folder has a dot in its name, as FLUX.1's."""
 
     folder: Path
-    loaded: Loaded
+    loaded: LoadedCheckpoint
 
 
 @pytest.fixture(scope="module", params=MAKERS)
@@ -53,14 +53,14 @@ def chosen(source: Path) -> tuple[str, ...]:
     return hub_files.folder(repository(source), json.loads((source / "model_index.json").read_text()))
 
 
-def opened(source: Path, home: Path) -> Loaded:
+def opened(source: Path, home: Path) -> LoadedCheckpoint:
     """What the worker makes of the files that `models add` would fetch from there."""
     folder = fetched(source, chosen(source), home)
     assert checkpoint_files.problems(folder) == []
     return load(str(folder), CPU)
 
 
-def assert_same(one: Loaded, other: Loaded) -> None:
+def assert_same(one: LoadedCheckpoint, other: LoadedCheckpoint) -> None:
     assert one.family.parts.keys() == other.family.parts.keys()
     for name, part in one.family.parts.items():
         theirs = other.family.parts[name].state_dict()
@@ -136,11 +136,11 @@ def test_half_of_a_set_of_shards_gives_way_to_a_whole_one(model: Model, tmp_path
 
 @both_ways
 def test_a_folder_of_plain_names_is_opened_where_it_lies(model: Model, tmp_path: Path) -> None:
-    with plainly(model.folder) as shown:
+    with with_plain_names(model.folder) as shown:
         assert shown == model.folder
     half = saved(model.folder, tmp_path / "half", "fp16")
     before = sorted(half.rglob("*"))
-    with plainly(half) as shown:
+    with with_plain_names(half) as shown:
         assert shown != half
         assert (shown / "vae" / "diffusion_pytorch_model.safetensors").exists()
     assert not shown.exists()

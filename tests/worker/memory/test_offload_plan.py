@@ -11,27 +11,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.config.config import Config
-from bot.workers.local_process import worker_options
+from bot.workers import worker_options
 from core.errors import ConfigError
-from worker.checkpoint_formats.kinds import CannotLoad
 from worker.checkpoints.loader import load
-from worker.device import choose
+from worker.device import choose_device
+from worker.errors import CannotLoad
 from worker.families.latent_preview import synthetic_fields
-from worker.memory.offload_plan import Plan, Policy, Sizes, plan, reserve_mb
-from worker.memory.placement import tile
-from worker.memory.size_estimate import sizes_of, weights_mb
+from worker.memory.offload_plan import ModelSizes, OffloadPlan, OffloadPolicy, plan_offload, reserve_mb
+from worker.memory.placement import enable_tiling
+from worker.memory.size_estimate import estimate_sizes, weights_mb
 from worker.settings import Settings, read
 
 #: MB in bf16, by the models' published configs (benchmarks/gpu.py builds them).
-SD15 = Sizes(
+SD15 = ModelSizes(
     text=235, denoiser=1640, autoencoder=160, block=46, row=184, decode=671, decode_tiled=671, layer=73
 )  # fmt: skip
-SDXL = Sizes(text=1560, denoiser=4897, autoencoder=160, block=46, row=700, decode=2600, decode_tiled=660, layer=130)
-FLUX = Sizes(text=9318, denoiser=22700, autoencoder=160, block=650, row=400, decode=2600, decode_tiled=660, layer=260)
+SDXL = ModelSizes(
+    text=1560, denoiser=4897, autoencoder=160, block=46, row=700, decode=2600, decode_tiled=660, layer=130
+)
+FLUX = ModelSizes(
+    text=9318, denoiser=22700, autoencoder=160, block=650, row=400, decode=2600, decode_tiled=660, layer=260
+)
 
 MB = st.integers(1, 40_000)
 SIZES = st.builds(
-    lambda text, denoiser, autoencoder, parts, row, decode, tiles: Sizes(
+    lambda text, denoiser, autoencoder, parts, row, decode, tiles: ModelSizes(
         text=text, denoiser=denoiser, autoencoder=autoencoder, block=max(1, denoiser // parts), row=row, decode=decode,
         decode_tiled=max(1, decode // tiles), layer=max(1, (text + autoencoder) // (4 * parts)),
     ),
@@ -40,85 +44,89 @@ SIZES = st.builds(
 MEMORY = st.integers(1024, 200_000)
 
 
-def planned(sizes: Sizes, memory: int, fp8: bool = False) -> Plan | None:
+def planned(sizes: ModelSizes, memory: int, fp8: bool = False) -> OffloadPlan | None:
     """None where nothing fits."""
     try:
-        return plan(sizes, memory, fp8=fp8)
+        return plan_offload(sizes, memory, fp8=fp8)
     except CannotLoad:
         return None
 
 
 @given(sizes=SIZES, memory=MEMORY, fp8=st.booleans())
-def test_a_plans_peak_never_exceeds_what_is_there(sizes: Sizes, memory: int, fp8: bool) -> None:
+def test_a_plans_peak_never_exceeds_what_is_there(sizes: ModelSizes, memory: int, fp8: bool) -> None:
     found = planned(sizes, memory, fp8)
     if found is not None:
         assert reserve_mb(memory) < found.peak_mb <= memory and found.rows >= 1
 
 
 @given(sizes=SIZES, memory=MEMORY, more=st.integers(0, 60_000), fp8=st.booleans())
-def test_more_memory_never_gives_a_worse_plan(sizes: Sizes, memory: int, more: int, fp8: bool) -> None:
+def test_more_memory_never_gives_a_worse_plan(sizes: ModelSizes, memory: int, more: int, fp8: bool) -> None:
     less, better = planned(sizes, memory, fp8), planned(sizes, memory + more, fp8)
     if less is not None:
         assert better is not None and better.rank >= less.rank
 
 
 @given(sizes=SIZES, memory=MEMORY)
-def test_what_fits_with_full_weights_fits_with_fp8_too(sizes: Sizes, memory: int) -> None:
+def test_what_fits_with_full_weights_fits_with_fp8_too(sizes: ModelSizes, memory: int) -> None:
     assert planned(sizes, memory) is None or planned(sizes, memory, fp8=True) is not None
 
 
 @pytest.mark.parametrize(
     ("sizes", "gb", "policy", "tiled", "rows"),
     [
-        (SD15, 8, Policy.RESIDENT, False, 8),
-        (SD15, 24, Policy.RESIDENT, False, 16),
-        (SDXL, 24, Policy.RESIDENT, False, 8),
-        (SDXL, 12, Policy.RESIDENT, False, 4),
-        (SDXL, 8, Policy.TEXT_ON_HOST, True, 2),
-        (SDXL, 6, Policy.STREAMED, False, 2),
-        (FLUX, 141, Policy.RESIDENT, False, 16),
-        (FLUX, 48, Policy.RESIDENT, False, 8),
-        (FLUX, 24, Policy.STREAMED, False, 8),
-        (FLUX, 12, Policy.STREAMED, False, 8),
-        (FLUX, 8, Policy.STREAMED, False, 8),
+        (SD15, 8, OffloadPolicy.RESIDENT, False, 8),
+        (SD15, 24, OffloadPolicy.RESIDENT, False, 16),
+        (SDXL, 24, OffloadPolicy.RESIDENT, False, 8),
+        (SDXL, 12, OffloadPolicy.RESIDENT, False, 4),
+        (SDXL, 8, OffloadPolicy.TEXT_ON_HOST, True, 2),
+        (SDXL, 6, OffloadPolicy.STREAMED, False, 2),
+        (FLUX, 141, OffloadPolicy.RESIDENT, False, 16),
+        (FLUX, 48, OffloadPolicy.RESIDENT, False, 8),
+        (FLUX, 24, OffloadPolicy.STREAMED, False, 8),
+        (FLUX, 12, OffloadPolicy.STREAMED, False, 8),
+        (FLUX, 8, OffloadPolicy.STREAMED, False, 8),
     ],
 )
 def test_known_models_lie_sensibly_on_usual_cards(
-    sizes: Sizes, gb: int, policy: Policy, tiled: bool, rows: int
+    sizes: ModelSizes, gb: int, policy: OffloadPolicy, tiled: bool, rows: int
 ) -> None:
-    found = plan(sizes, gb * 1024)
+    found = plan_offload(sizes, gb * 1024)
     assert (found.policy, found.tiled) == (policy, tiled) and found.rows >= rows
 
 
 def test_fp8_keeps_flux_on_a_card_of_24_gb() -> None:
-    assert plan(FLUX, 24 * 1024, fp8=True).policy is Policy.RESIDENT
+    assert plan_offload(FLUX, 24 * 1024, fp8=True).policy is OffloadPolicy.RESIDENT
 
 
 def test_what_memory_is_left_buys_speed() -> None:
-    assert plan(SDXL, 141 * 1024).recorded and plan(SDXL, 141 * 1024).aside and plan(SDXL, 141 * 1024).joined
-    small = plan(SDXL, 12 * 1024)
-    assert not (small.recorded or small.joined or small.aside)
+    assert (
+        plan_offload(SDXL, 141 * 1024).cuda_graphs
+        and plan_offload(SDXL, 141 * 1024).overlaps_decode
+        and plan_offload(SDXL, 141 * 1024).joined
+    )
+    small = plan_offload(SDXL, 12 * 1024)
+    assert not (small.cuda_graphs or small.joined or small.overlaps_decode)
 
 
 def test_what_streams_or_is_cast_is_not_compiled() -> None:
-    assert plan(SDXL, 12 * 1024).compiles
-    assert not plan(FLUX, 12 * 1024).compiles
-    assert not plan(SDXL, 24 * 1024, fp8=True).compiles
+    assert plan_offload(SDXL, 12 * 1024).compiles
+    assert not plan_offload(FLUX, 12 * 1024).compiles
+    assert not plan_offload(SDXL, 24 * 1024, fp8=True).compiles
 
 
 def test_the_owner_may_want_fewer_rows() -> None:
-    assert plan(SD15, 24 * 1024, rows=3).rows == 3
+    assert plan_offload(SD15, 24 * 1024, rows=3).rows == 3
 
 
 def test_what_fits_in_no_way_is_refused_with_numbers_and_a_cure() -> None:
     with pytest.raises(CannotLoad, match=r"flux needs at least \d+ MB .* 2048 MB are there: try DARKROOM_WEIGHTS=fp8"):
-        plan(FLUX, 2048, name="flux")
+        plan_offload(FLUX, 2048, name="flux")
     with pytest.raises(CannotLoad, match="there: try a smaller model"):
-        plan(FLUX, 2048, fp8=True, name="flux")
+        plan_offload(FLUX, 2048, fp8=True, name="flux")
 
 
 def test_a_plan_says_itself_in_one_line() -> None:
-    sentence = plan(SDXL, 8 * 1024).sentence()
+    sentence = plan_offload(SDXL, 8 * 1024).sentence()
     assert sentence.startswith("text on host: ") and "tiles" in sentence and "of 8192 MB" in sentence
     assert "\n" not in sentence
 
@@ -127,26 +135,26 @@ def test_a_plan_says_itself_in_one_line() -> None:
 
 
 def test_sizes_are_counted_and_estimated_from_the_networks(folder: Path) -> None:
-    family = load(str(folder), choose("cpu", "float32", 0)).family
-    sizes = sizes_of(family.parts, native=family.native, factor=family.factor, twice=True)
+    family = load(str(folder), choose_device("cpu", "float32", 0)).family
+    sizes = estimate_sizes(family.parts, native=family.native, factor=family.factor, classifier_free=True)
     assert sizes.denoiser == weights_mb(family.parts["unet"]) >= 1
     assert sizes.row >= 1 and sizes.decode >= sizes.decode_tiled >= 1 and sizes.block <= sizes.denoiser
 
 
 def test_the_load_says_its_plan(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    loaded = load(str(folder), choose("cpu", "float32", 0, cap_mb=2048))
-    assert loaded.plan.policy is Policy.RESIDENT and loaded.plan.memory_mb == 2048
+    loaded = load(str(folder), choose_device("cpu", "float32", 0, cap_mb=2048))
+    assert loaded.plan.policy is OffloadPolicy.RESIDENT and loaded.plan.memory_mb == 2048
     assert loaded.plan.sentence() in caplog.text
 
 
 def test_a_cap_too_small_for_anything_is_refused() -> None:
     with pytest.raises(ConfigError, match="DARKROOM_GPU_MB is 100"):
-        choose("cpu", "float32", 0, cap_mb=100)
+        choose_device("cpu", "float32", 0, cap_mb=100)
 
 
 def test_fp8_weights_take_half_the_room_and_draw_nearly_the_same(folder: Path) -> None:
-    device = choose("cpu", "bfloat16", 0)
+    device = choose_device("cpu", "bfloat16", 0)
     full, small = load(str(folder), device), load(str(folder), device, weights="fp8")
     assert small.plan.fp8
     stored = {weight.dtype for weight in small.family.parts["unet"].parameters()}
@@ -160,20 +168,20 @@ def test_fp8_weights_take_half_the_room_and_draw_nearly_the_same(folder: Path) -
 
 
 def test_a_picture_in_tiles_is_the_picture() -> None:
-    family = load("postcard", choose("cpu", "float32", 0)).family
+    family = load("postcard", choose_device("cpu", "float32", 0)).family
     (field,) = synthetic_fields(np.random.default_rng(1), 1, 256)
     with torch.inference_mode():
         latents = family.encode_picture(field)
         whole = family.decode(latents)
-        assert tile(family.parts["vae"], 128) and not tile(family.parts["vae"], 128)
+        assert enable_tiling(family.parts["vae"], 128) and not enable_tiling(family.parts["vae"], 128)
         parts = family.decode(latents)
     assert parts.shape == whole.shape
     assert float((parts - whole).abs().mean()) * 255 < 12  # pictures of two prompts are 50 and more apart
 
 
 def test_a_plan_is_a_value() -> None:
-    first = plan(SD15, 8192)
-    assert replace(first, rows=1).rows == 1 and first == plan(SD15, 8192)
+    first = plan_offload(SD15, 8192)
+    assert replace(first, rows=1).rows == 1 and first == plan_offload(SD15, 8192)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

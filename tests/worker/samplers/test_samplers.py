@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.catalogue import SAMPLERS
 from tests.worker.checkpoint import SCHEDULER
 from tests.worker.engine_driver import request
-from tests.worker.toy_family import CONFIGS, FLOWS, ZERO_SNR, Toy, Wish, draw_in_float32, reference, row_of
+from tests.worker.toy_family import CONFIGS, FLOWS, ZERO_SNR, RowSpec, ToyFamily, draw_in_float32, reference, row_of
 from worker.engine.batch import Batch, Row
 from worker.samplers import BEFORE, EARLIER, NOISE, X0, Schedules, X, samplers_for
 
@@ -32,8 +32,8 @@ def float32_noise() -> Iterator[None]:
         yield
 
 
-WISHES = st.builds(
-    Wish,
+SPECS = st.builds(
+    RowSpec,
     sampler=st.sampled_from(list(SAMPLERS)),
     steps=st.integers(1, 12),
     seed=st.integers(0, 2**32 - 1),
@@ -45,36 +45,36 @@ WISHES = st.builds(
 
 
 @st.composite
-def companies(draw: Any) -> tuple[dict[str, Any], list[Wish]]:
+def mixed_rows(draw: Any) -> tuple[dict[str, Any], list[RowSpec]]:
     """A model's scheduler config, and rows with samplers that it may use."""
     config = draw(st.sampled_from(CONFIGS))
-    wish = WISHES.filter(lambda wish: wish.sampler in samplers_for(config))
+    spec = SPECS.filter(lambda spec: spec.sampler in samplers_for(config))
     if samplers_for(config) == ("flow_euler",):
-        wish = WISHES.map(lambda wish: Wish(**{**vars(wish), "sampler": "flow_euler"}))
-    return config, draw(st.lists(wish, min_size=1, max_size=5))
+        spec = SPECS.map(lambda spec: RowSpec(**{**vars(spec), "sampler": "flow_euler"}))
+    return config, draw(st.lists(spec, min_size=1, max_size=5))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-@given(company=companies())
+@given(mixed=mixed_rows())
 def test_rows_that_join_and_leave_at_any_step_are_what_diffusers_computes(
-    company: tuple[dict[str, Any], list[Wish]],
+    mixed: tuple[dict[str, Any], list[RowSpec]],
 ) -> None:
-    config, wishes = company
-    expected = [reference(wish, config, 0.1 * (number + 1)) for number, wish in enumerate(wishes)]
-    every = [row_of(wish, config, 0.1 * (number + 1), str(number)) for number, wish in enumerate(wishes)]
+    config, specs = mixed
+    expected = [reference(spec, config, 0.1 * (number + 1)) for number, spec in enumerate(specs)]
+    every = [row_of(spec, config, 0.1 * (number + 1), str(number)) for number, spec in enumerate(specs)]
     rows: list[Row] = []
     for tick in range(20):
-        rows += [row for row, wish in zip(every, wishes, strict=True) if wish.joins == tick]
-        rows = [row for row in rows if not row.is_done and row.done < wishes[int(row.job)].leaves]
+        rows += [row for row, spec in zip(every, specs, strict=True) if spec.joins == tick]
+        rows = [row for row in rows if not row.is_done and row.done < specs[int(row.job)].leaves]
         if not rows:
             continue
-        Batch.of(rows).advance(Toy())
+        Batch.of(rows).advance(ToyFamily())
         for row in rows:
             known = expected[int(row.job)][: row.done + 1]
             # Relative to the largest latents so far: what float32 steps have added up.
             error = furthest(row.latents, known[-1]) / max(float(latents.abs().max()) for latents in known)
             # Guidance multiplies rounding errors as it multiplies differences.
-            assert error <= 2e-6 * max(1.0, row.guidance), (wishes[int(row.job)], row.done, error)
+            assert error <= 2e-6 * max(1.0, row.guidance), (specs[int(row.job)], row.done, error)
 
 
 def furthest(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -85,12 +85,12 @@ def furthest(one: torch.Tensor, other: torch.Tensor) -> float:
 @pytest.mark.parametrize(("config", "sampler"), EACH, ids=named)
 @pytest.mark.parametrize("steps", [1, 2, 4, 20, 50])
 def test_every_step_is_within_two_millionths_of_diffusers(config: dict[str, Any], sampler: str, steps: int) -> None:
-    wish = Wish(sampler=sampler, steps=steps)
-    row = row_of(wish, config)
-    expected = reference(wish, config)[1:]
-    assert len(row.plan) == len(expected) == steps
+    spec = RowSpec(sampler=sampler, steps=steps)
+    row = row_of(spec, config)
+    expected = reference(spec, config)[1:]
+    assert len(row.schedule) == len(expected) == steps
     for right in expected:
-        Batch.of([row]).advance(Toy())
+        Batch.of([row]).advance(ToyFamily())
         assert furthest(row.latents, right) <= 2e-6 * float(right.abs().max())
     assert torch.equal(row.latents, row.x0), "the last step leaves nothing of the noise"
 
@@ -98,7 +98,7 @@ def test_every_step_is_within_two_millionths_of_diffusers(config: dict[str, Any]
 @pytest.mark.parametrize(("config", "sampler"), EACH, ids=named)
 def test_all_tables_hold_finite_numbers_and_end_in_the_picture(config: dict[str, Any], sampler: str) -> None:
     for steps in (1, 2, 20, 200):
-        table = Schedules(config).plan(sampler, steps, 1.0, 100, (256, 256)).table
+        table = Schedules(config).schedule(sampler, steps, 1.0, 100, (256, 256)).table
         assert np.isfinite(table).all() and abs(table).max() < 1e5
         assert table[-1, [X, X0, BEFORE, EARLIER, NOISE]].tolist() == [0, 1, 0, 0, 0]
 
@@ -114,9 +114,9 @@ def test_all_tables_hold_finite_numbers_and_end_in_the_picture(config: dict[str,
 def test_strength_and_stop_cut_the_steps_as_the_request_counts_them(
     sampler: str, config: dict[str, Any], steps: int, strength: float, stop: int, length: int
 ) -> None:
-    plan = Schedules(config).plan(sampler, steps, strength, stop)
-    assert len(plan) == length == request(steps=steps, strength=strength, stop=stop).steps_to_run()
-    assert (plan.from_source > 0) == (strength < 1)
+    schedule = Schedules(config).schedule(sampler, steps, strength, stop)
+    assert len(schedule) == length == request(steps=steps, strength=strength, stop=stop).steps_to_run()
+    assert (schedule.from_source > 0) == (strength < 1)
 
 
 @pytest.mark.parametrize(("config", "sampler"), EACH, ids=named)
@@ -124,18 +124,18 @@ def test_strength_and_stop_cut_the_steps_as_the_request_counts_them(
 def test_a_start_near_a_picture_is_what_diffusers_makes_of_it(
     config: dict[str, Any], sampler: str, strength: float
 ) -> None:
-    wish = Wish(sampler=sampler, steps=12, strength=strength)
-    row = row_of(wish, config)
-    for right in reference(wish, config)[1:]:
-        Batch.of([row]).advance(Toy())
+    spec = RowSpec(sampler=sampler, steps=12, strength=strength)
+    row = row_of(spec, config)
+    for right in reference(spec, config)[1:]:
+        Batch.of([row]).advance(ToyFamily())
         assert furthest(row.latents, right) <= 2e-6 * float(right.abs().max())
     assert row.is_done
 
 
 def test_each_sampler_says_what_it_needs_beside_the_latents() -> None:
-    plans = {name: Schedules(config).plan(name, 8, 1.0, 100) for name, config in ALL}
-    assert {name for name, plan in plans.items() if plan.draws_noise} == {"euler_a", "lcm"}
-    deep = {name: plan.memory for name, plan in plans.items() if plan.memory}
+    plans = {name: Schedules(config).schedule(name, 8, 1.0, 100) for name, config in ALL}
+    assert {name for name, schedule in plans.items() if schedule.table[:, NOISE].any()} == {"euler_a", "lcm"}
+    deep = {name: schedule.lookback for name, schedule in plans.items() if schedule.lookback}
     assert deep == {"dpmpp_2m": 1, "dpmpp_2m_karras": 1, "unipc": 2}
 
 
@@ -147,22 +147,24 @@ def test_what_a_model_predicts_says_which_samplers_it_may_use() -> None:
     for flow in ({"prediction_type": "flow_prediction"}, {"_class_name": "FlowMatchEulerDiscreteScheduler"}):
         assert samplers_for(flow) == ("flow_euler",)
     with pytest.raises(ValueError, match="takes flow_euler"):
-        Schedules(FLOW).plan("euler", 4, 1.0, 100)
+        Schedules(FLOW).schedule("euler", 4, 1.0, 100)
     with pytest.raises(ValueError, match="at most 1000"):
-        Schedules(SCHEDULER).plan("euler", 1001, 1.0, 100)
+        Schedules(SCHEDULER).schedule("euler", 1001, 1.0, 100)
 
 
 def test_a_karras_spacing_is_the_samplers_own_word() -> None:
     """Also where the model's config has one: two names must be two things."""
     config = {**SCHEDULER, "use_karras_sigmas": True}
-    plain, karras = (Schedules(config).plan(name, 8, 1.0, 100).table for name in ("dpmpp_2m", "dpmpp_2m_karras"))
+    plain, karras = (Schedules(config).schedule(name, 8, 1.0, 100).table for name in ("dpmpp_2m", "dpmpp_2m_karras"))
     assert not np.allclose(plain, karras)
-    assert np.array_equal(plain, Schedules(SCHEDULER).plan("dpmpp_2m", 8, 1.0, 100).table)
+    assert np.array_equal(plain, Schedules(SCHEDULER).schedule("dpmpp_2m", 8, 1.0, 100).table)
 
 
 def test_a_larger_picture_of_a_flow_model_keeps_its_noise_for_longer() -> None:
     schedules = Schedules({"prediction_type": "flow_prediction", **FLOWS[1]})
-    small, large = (schedules.plan("flow_euler", 8, 1.0, 100, (side, side)).table for side in (256, 1024))
+    small, large = (schedules.schedule("flow_euler", 8, 1.0, 100, (side, side)).table for side in (256, 1024))
     assert (large[1:, 0] > small[1:, 0]).all()
     fixed = Schedules(FLOW)
-    assert fixed.plan("flow_euler", 8, 1.0, 100, (256, 256)) is fixed.plan("flow_euler", 8, 1.0, 100, (512, 512))
+    assert fixed.schedule("flow_euler", 8, 1.0, 100, (256, 256)) is fixed.schedule(
+        "flow_euler", 8, 1.0, 100, (512, 512)
+    )

@@ -18,10 +18,10 @@ from core.events import (
     Progress,
     Ready,
 )  # fmt: skip
-from tests.worker.bot_server import KEY, Door, submit
+from tests.worker.bot_server import KEY, BotServer, submit
 from tests.worker.engine_driver import request
-from worker.transport.bot_connection import BACKLOG, Address, Link, NotWelcome
-from worker.transport.inbox import Drop, Inbox
+from worker.transport.bot_connection import BACKLOG, Address, BotConnection, WorkerRefused
+from worker.transport.inbox import ConnectionLost, Inbox
 
 INFO = ModelInfo(
     name="one", family="sd", digest="", dtype="float32", native=64, multiple=8, steps=4, guidance=1.0,
@@ -30,10 +30,10 @@ INFO = ModelInfo(
 
 
 @pytest.fixture
-def door() -> Iterator[Door]:
-    door = Door()
-    yield door
-    door.close()
+def server() -> Iterator[BotServer]:
+    server = BotServer()
+    yield server
+    server.close()
 
 
 def hello(proof: str) -> Hello:
@@ -42,132 +42,132 @@ def hello(proof: str) -> Hello:
     )  # fmt: skip
 
 
-def linked(door: Door, key: str = KEY) -> tuple[Link, Inbox, threading.Thread]:
+def connected(server: BotServer, key: str = KEY) -> tuple[BotConnection, Inbox, threading.Thread]:
     inbox = Inbox()
-    link = Link(Address.parse(door.address), key, hello, inbox)
-    thread = threading.Thread(target=link.run, kwargs={"once": True}, daemon=True)
+    connection = BotConnection(Address.parse(server.address), key, hello, inbox)
+    thread = threading.Thread(target=connection.run, kwargs={"once": True}, daemon=True)
     thread.start()
-    return link, inbox, thread
+    return connection, inbox, thread
 
 
-def test_a_bot_that_does_not_read_never_blocks_who_speaks(door: Door) -> None:
-    link, _, _ = linked(door)
-    visit = door.visit()
-    visit.welcome()
-    visit.say(submit("a", request()))
-    assert link.flush(60)
-    visit.pause()
+def test_a_bot_that_does_not_read_never_blocks_who_speaks(server: BotServer) -> None:
+    connection, _, _ = connected(server)
+    session = server.accept()
+    session.welcome()
+    session.send(submit("a", request()))
+    assert connection.flush(60)
+    session.pause()
     png = bytes(1 << 20)
     for index in range(100):
-        link.say(Picture(job="a", attempt=1, index=index, png=png))
+        connection.send(Picture(job="a", attempt=1, index=index, png=png))
     for step in range(100):
-        link.say(Progress(job="a", attempt=1, step=step, steps=100, gpu_ms=0))
-    link.say(Done(job="a", attempt=1, gpu_ms=1))
-    visit.go_on()
-    visit.hear(Done)
-    pictures = [message for message in visit.all if isinstance(message, Picture)]
+        connection.send(Progress(job="a", attempt=1, step=step, steps=100, gpu_ms=0))
+    connection.send(Done(job="a", attempt=1, gpu_ms=1))
+    session.go_on()
+    session.receive(Done)
+    pictures = [message for message in session.all if isinstance(message, Picture)]
     assert [picture.index for picture in pictures] == list(range(100)), "every picture arrives"
-    assert not any(isinstance(message, Progress) for message in visit.all), (
+    assert not any(isinstance(message, Progress) for message in session.all), (
         f"over {BACKLOG} waiting, progress is left out"
     )
 
 
-def test_orders_arrive_in_order_and_a_lost_connection_is_told_after_them(door: Door) -> None:
-    _, inbox, thread = linked(door)
-    visit = door.visit()
-    visit.welcome()
+def test_orders_arrive_in_order_and_a_lost_connection_is_told_after_them(server: BotServer) -> None:
+    _, inbox, thread = connected(server)
+    session = server.accept()
+    session.welcome()
     for job in ("a", "b"):
-        visit.say(submit(job, request(), source=bytes(300_000)))
+        session.send(submit(job, request(), source=bytes(300_000)))
     heard = [inbox.get(block=True) for _ in range(2)]
     assert [getattr(order, "job", None) for order in heard] == ["a", "b"]
-    visit.close()
-    assert isinstance(inbox.get(block=True), Drop)
+    session.close()
+    assert isinstance(inbox.get(block=True), ConnectionLost)
     thread.join(60)
 
 
-def test_a_bot_that_dies_with_words_unread_ends_the_connection_like_any_other(door: Door) -> None:
+def test_a_bot_that_dies_with_words_unread_ends_the_connection_like_any_other(server: BotServer) -> None:
     inbox = Inbox()
-    link = Link(Address.parse(door.address), KEY, hello, inbox)
+    connection = BotConnection(Address.parse(server.address), KEY, hello, inbox)
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            link.run(once=True)
+            connection.run(once=True)
         except Exception as error:
             errors.append(error)
 
     thread = threading.Thread(target=run)
     thread.start()
-    visit = door.visit()
-    visit.welcome()
-    visit.pause()
-    for _ in range(3):  # the door may still be at one reading; the others stay unread, and closing over them resets
-        link.say(Done(job="a", attempt=1, gpu_ms=1))
-        assert link.flush(60)
-    visit.close()
+    session = server.accept()
+    session.welcome()
+    session.pause()
+    for _ in range(3):  # the server may still be at one reading; the others stay unread, and closing over them resets
+        connection.send(Done(job="a", attempt=1, gpu_ms=1))
+        assert connection.flush(60)
+    session.close()
     thread.join(60)
     assert errors == []
-    assert isinstance(inbox.get(block=True), Drop)
+    assert isinstance(inbox.get(block=True), ConnectionLost)
 
 
-def test_the_catalogue_arrives_among_the_orders_as_it_was_sent(door: Door) -> None:
-    _, inbox, thread = linked(door)
-    visit = door.visit()
-    visit.welcome()
+def test_the_catalogue_arrives_among_the_orders_as_it_was_sent(server: BotServer) -> None:
+    _, inbox, thread = connected(server)
+    session = server.accept()
+    session.welcome()
     catalogue = Catalogue(default="postcard", models=(ModelPlace(name="postcard", where="postcard"),))
-    visit.say(catalogue)
+    session.send(catalogue)
     assert inbox.get(block=True) == catalogue
     assert inbox.jobs() == ()
-    visit.close()
+    session.close()
     thread.join(60)
 
 
-def test_which_models_are_there_is_said_again_at_every_connection_after_the_greeting(door: Door) -> None:
-    link = Link(Address.parse(door.address), KEY, hello, Inbox())
+def test_which_models_are_there_is_said_again_at_every_connection_after_the_greeting(server: BotServer) -> None:
+    connection = BotConnection(Address.parse(server.address), KEY, hello, Inbox())
     ready = Ready(model=INFO, load_ms=1)
-    link.announce(ready)
-    link.say(Models(loaded=("one",), known=()))
-    link.say(Models(loaded=("two",), known=()))
+    connection.announce(ready)
+    connection.send(Models(loaded=("one",), known=()))
+    connection.send(Models(loaded=("two",), known=()))
     for _ in range(2):
-        thread = threading.Thread(target=link.run, kwargs={"once": True}, daemon=True)
+        thread = threading.Thread(target=connection.run, kwargs={"once": True}, daemon=True)
         thread.start()
-        visit = door.visit()
-        visit.welcome()
-        assert visit.hear(Models).loaded == ("two",)
-        assert visit.all[-2:] == [ready, Models(loaded=("two",), known=())]
-        visit.close()
+        session = server.accept()
+        session.welcome()
+        assert session.receive(Models).loaded == ("two",)
+        assert session.all[-2:] == [ready, Models(loaded=("two",), known=())]
+        session.close()
         thread.join(60)
 
 
-def test_what_is_said_while_nobody_listens_is_dropped(door: Door) -> None:
-    link = Link(Address.parse(door.address), KEY, hello, Inbox())
-    link.say(Done(job="a", attempt=1, gpu_ms=1))
-    assert not link.flush(0.01)
+def test_what_is_said_while_nobody_listens_is_dropped(server: BotServer) -> None:
+    connection = BotConnection(Address.parse(server.address), KEY, hello, Inbox())
+    connection.send(Done(job="a", attempt=1, gpu_ms=1))
+    assert not connection.flush(0.01)
 
 
 @pytest.mark.parametrize("first", ["nothing", "another version", "noise"])
-def test_another_side_that_is_no_bot_is_left_with_a_sentence(door: Door, first: str) -> None:
-    link = Link(Address.parse(door.address), KEY, hello, Inbox())
+def test_another_side_that_is_no_bot_is_left_with_a_sentence(server: BotServer, first: str) -> None:
+    connection = BotConnection(Address.parse(server.address), KEY, hello, Inbox())
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            link.run(once=True)
+            connection.run(once=True)
         except Exception as error:
             errors.append(error)
 
     thread = threading.Thread(target=run)
     thread.start()
-    visit = door.visit()
+    session = server.accept()
     if first == "another version":
-        visit.say(Challenge(protocol=PROTOCOL + 1, nonce="00"))
+        session.send(Challenge(protocol=PROTOCOL + 1, nonce="00"))
     elif first == "noise":
-        visit.sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    visit.close()
+        session.sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    session.close()
     thread.join(60)
     assert len(errors) == 1
     if first != "noise":
-        assert isinstance(errors[0], NotWelcome)
+        assert isinstance(errors[0], WorkerRefused)
 
 
 @pytest.mark.parametrize("text", ["", "x", "unix:", ":1", "a:b", "a:0", "a:70000"])

@@ -15,10 +15,10 @@ from transformers.models.blip.processing_blip import BlipProcessor
 from core.catalogue import Capability
 from tests.worker.companions import LABELS, make_adapter, make_classifier, make_encoder, make_upscaler
 from worker.vision.check import open_check
-from worker.vision.companion_paths import Places
-from worker.vision.companions import open_tools
+from worker.vision.companion_paths import CompanionPaths
+from worker.vision.companions import open_companions
 from worker.vision.describe import LabelDescriber, best_words, open_describer, wordings
-from worker.vision.image_processor import Eyes
+from worker.vision.image_processor import ImageProcessor
 
 CPU, FLOAT = torch.device("cpu"), torch.float32
 PIXELS = np.random.default_rng(3).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -41,7 +41,7 @@ def test_eyes_see_what_the_librarys_own_preprocessor_shows(crop: bool) -> None:
     wide = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
     config = wide if crop else {"size": {"height": 32, "width": 32}, "do_center_crop": False}
     expected = CLIPImageProcessorPil(**config)(Image.fromarray(PIXELS), return_tensors="pt").pixel_values
-    assert (Eyes.of(config).see(PIXELS) - expected).abs().max() < 0.02
+    assert (ImageProcessor.of(config).process(PIXELS) - expected).abs().max() < 0.02
 
 
 @pytest.mark.parametrize(("width", "height"), [(65_535, 1), (1, 30_000), (301, 97), (40, 33)])
@@ -58,7 +58,7 @@ def test_eyes_see_a_pictures_middle_without_making_it_large(
     monkeypatch.setattr(Image.Image, "resize", watched)
     config = {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}
     pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    seen = Eyes.of(config).see(pixels)
+    seen = ImageProcessor.of(config).process(pixels)
     assert seen.shape == (1, 3, 32, 32)
     assert max(made) <= 36 * 36
 
@@ -71,22 +71,22 @@ def test_and_it_is_the_middle_of_the_whole_picture_resized(width: int, height: i
     full = round(width * 36 / min(width, height)), round(height * 36 / min(width, height))
     left, top = (full[0] - 32) // 2, (full[1] - 32) // 2
     whole = np.asarray(Image.fromarray(pixels).resize(full, Image.Resampling.BICUBIC)) / 255
-    seen = Eyes.of(config).see(pixels)[0].permute(1, 2, 0).numpy()
+    seen = ImageProcessor.of(config).process(pixels)[0].permute(1, 2, 0).numpy()
     assert np.abs(seen - whole[top : top + 32, left : left + 32]).max() < 0.01
 
 
 def test_eyes_see_black_around_a_picture_that_is_smaller_than_what_they_see() -> None:
     config = {"size": {"shortest_edge": 24}, "crop_size": 32, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]}
-    seen = Eyes.of(config).see(np.full((50, 50, 3), 255, dtype=np.uint8))[0, 0]
+    seen = ImageProcessor.of(config).process(np.full((50, 50, 3), 255, dtype=np.uint8))[0, 0]
     assert seen[4:28, 4:28].min() == 1
     assert seen.sum() == 24 * 24
 
 
 def test_eyes_without_a_config_see_at_the_networks_own_size(tmp_path: Path) -> None:
     folder = make_encoder(tmp_path)
-    expected = Eyes.open(folder).see(PIXELS)
+    expected = ImageProcessor.open(folder).process(PIXELS)
     (folder / "preprocessor_config.json").unlink()
-    assert (Eyes.open(folder).see(PIXELS) - expected).abs().max() == 0
+    assert (ImageProcessor.open(folder).process(PIXELS) - expected).abs().max() == 0
 
 
 def test_labels_become_four_wordings() -> None:
@@ -164,23 +164,23 @@ def make_writer(folder: Path) -> Path:
     return folder
 
 
-def test_tools_say_what_they_add(folder: Path, tmp_path: Path) -> None:
+def test_companions_say_what_they_add(folder: Path, tmp_path: Path) -> None:
     unet = UNet2DConditionModel.from_pretrained(folder / "unet")
-    places = Places(
+    places = CompanionPaths(
         adapter=str(make_adapter(tmp_path / "adapter", unet)),
         upscaler=str(make_upscaler(tmp_path / "upscaler")),
         classifier=str(make_classifier(tmp_path / "vision")),
     )
-    tools = open_tools(places, {"unet": unet}, CPU, FLOAT)
-    assert set(tools.edits) == {
+    companions = open_companions(places, {"unet": unet}, CPU, FLOAT)
+    assert set(companions.edits) == {
         Capability.IMAGE_PROMPT,
         Capability.STYLE,
         Capability.CHARACTER,
         Capability.UPSCALE,
         Capability.DESCRIBE,
     }
-    assert len(tools.networks) == 4, "the classifier that describes is held once"
-    assert open_tools(Places(), {"unet": unet}, CPU, FLOAT).edits == ()
+    assert len(companions.networks) == 4, "the classifier that describes is held once"
+    assert open_companions(CompanionPaths(), {"unet": unet}, CPU, FLOAT).edits == ()
 
 
 def test_what_cannot_be_opened_is_left_out_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -188,9 +188,9 @@ def test_what_cannot_be_opened_is_left_out_with_a_word(tmp_path: Path, caplog: p
     (tmp_path / "adapter.safetensors").write_bytes(b"")
     empty = tmp_path / "none.pth"
     empty.write_bytes(b"")
-    places = Places(adapter=str(tmp_path), upscaler=str(empty), classifier=str(tmp_path / "nowhere"))
-    with caplog.at_level(logging.WARNING, "darkroom.tools"):
-        tools = open_tools(places, {}, CPU, FLOAT)
-    assert tools.edits == () and tools.check is None
+    places = CompanionPaths(adapter=str(tmp_path), upscaler=str(empty), classifier=str(tmp_path / "nowhere"))
+    with caplog.at_level(logging.WARNING, "darkroom.companions"):
+        companions = open_companions(places, {}, CPU, FLOAT)
+    assert companions.edits == () and companions.check is None
     said = caplog.text
     assert "only models with a UNet" in said and "is no upscaler" in said and "nowhere" in said

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.worker.companions import EMBED, WIDTH, make_adapter
 from worker.interfaces import Pixels
-from worker.vision.ip_adapter import Projection, install, look_of, picture_attention
+from worker.vision.ip_adapter import Projection, install, ip_adapter_kwargs, style_layers_of
 
 ROWS, TIMES = 3, torch.tensor([900.0, 400.0, 10.0])
 
@@ -60,8 +60,8 @@ def test_a_picture_says_what_it_says_in_diffusers(unet: Any, inputs: Any, tmp_pa
             processor.scale = [0.7]
     plain.encoder_hid_proj = Given(tokens.expand(ROWS, *tokens.shape))
     expected = plain(latents, TIMES, text, added_cond_kwargs={"image_embeds": []}).sample
-    row = {"image": tokens, "image_scale": torch.full((len(tokens), len(adapter.look)), 0.7)}
-    found = unet(latents, TIMES, text, cross_attention_kwargs=picture_attention(stacked(row, row, row))).sample
+    row = {"image": tokens, "image_scale": torch.full((len(tokens), len(adapter.style_layers)), 0.7)}
+    found = unet(latents, TIMES, text, cross_attention_kwargs=ip_adapter_kwargs(stacked(row, row, row))).sample
     assert (found - expected).abs().max() < 1e-4
     assert (found - unet(latents, TIMES, text).sample).abs().max() > 1e-3, "and not nothing"
 
@@ -99,13 +99,13 @@ def test_each_row_has_its_own_scale_and_none_means_nothing(unet: Any, inputs: An
     without = unet(latents, TIMES, text).sample
     adapter = install(unet, folder / "adapter.safetensors", folder / "image_encoder")
     assert torch.allclose(unet(latents, TIMES, text).sample, without, atol=1e-5), "no picture, no change"
-    tokens, layers = adapter.tokens(pixels(1)), len(adapter.look)
+    tokens, layers = adapter.tokens(pixels(1)), len(adapter.style_layers)
     rows = [{"image": tokens, "image_scale": torch.full((len(tokens), layers), scale)} for scale in (0.0, 0.5, 1.0)]
-    together = unet(latents, TIMES, text, cross_attention_kwargs=picture_attention(stacked(*rows))).sample
+    together = unet(latents, TIMES, text, cross_attention_kwargs=ip_adapter_kwargs(stacked(*rows))).sample
     for place, row in enumerate(rows):
         here = slice(place, place + 1)
         alone = unet(
-            latents[here], TIMES[here], text[here], cross_attention_kwargs=picture_attention(stacked(row))
+            latents[here], TIMES[here], text[here], cross_attention_kwargs=ip_adapter_kwargs(stacked(row))
         ).sample
         assert torch.allclose(together[here], alone, atol=1e-5)
     assert torch.allclose(together[:1], without[:1], atol=1e-5)
@@ -118,12 +118,12 @@ def test_a_picture_of_weight_nought_beside_another_is_not_heard(unet: Any, input
     folder = make_adapter(tmp_path, unet)
     adapter = install(unet, folder / "adapter.safetensors", folder / "image_encoder")
     one, other = adapter.tokens(pixels(1)), adapter.tokens(pixels(2))
-    full = torch.ones(4, len(adapter.look))
+    full = torch.ones(4, len(adapter.style_layers))
     alone = {"image": one, "image_scale": full}
     beside = {"image": torch.cat([one, other]), "image_scale": torch.cat([full, full * 0])}
     both = {"image": torch.cat([one, other]), "image_scale": torch.cat([full, full])}
     a, b, c = (
-        unet(latents[:1], TIMES[:1], text[:1], cross_attention_kwargs=picture_attention(stacked(row))).sample
+        unet(latents[:1], TIMES[:1], text[:1], cross_attention_kwargs=ip_adapter_kwargs(stacked(row))).sample
         for row in (alone, beside, both)
     )
     assert torch.allclose(a, b, atol=1e-4)
@@ -132,8 +132,8 @@ def test_a_picture_of_weight_nought_beside_another_is_not_heard(unet: Any, input
 
 def test_the_look_is_made_in_some_layers_only(unet: Any, tmp_path: Path) -> None:
     folder = make_adapter(tmp_path, unet)
-    look = install(unet, folder / "adapter.safetensors", folder / "image_encoder").look
-    assert 0 < look.sum() < len(look)
+    style_layers = install(unet, folder / "adapter.safetensors", folder / "image_encoder").style_layers
+    assert 0 < style_layers.sum() < len(style_layers)
 
 
 def test_sdxl_makes_its_look_in_one_block() -> None:
@@ -141,7 +141,7 @@ def test_sdxl_makes_its_look_in_one_block() -> None:
         "down_blocks.2.attentions.1", "up_blocks.0.attentions.0", "up_blocks.0.attentions.1", "up_blocks.1.attentions.1"
     )]  # fmt: skip
     unet = SimpleNamespace(config=SimpleNamespace(addition_embed_type="text_time"), device=torch.device("cpu"))
-    assert look_of(names, unet).tolist() == [0, 0, 1, 0]
+    assert style_layers_of(names, unet).tolist() == [0, 0, 1, 0]
 
 
 def test_an_adapter_of_another_model_is_refused_in_words(unet: Any, tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from tests.worker.companions import make_upscaler
+from worker.errors import CannotOpen
 from worker.families.latent_preview import synthetic_fields
 from worker.interfaces import Pixels
-from worker.vision import CannotOpen
-from worker.vision.tiles import Joiner, tiles
+from worker.vision.tiles import TileBlender, tiles
 from worker.vision.upscale import Upscaler, open_upscaler
 
 CPU, FLOAT = torch.device("cpu"), torch.float32
@@ -82,12 +82,12 @@ def test_what_a_network_makes_too_large_is_nowhere_whole_and_has_no_seams(monkey
 
     joined: list[tuple[int, int]] = []
 
-    class Watched(Joiner):
+    class Watched(TileBlender):
         def __init__(self, width: int, height: int, overlap: int) -> None:
             joined.append((width, height))
             super().__init__(width, height, overlap)
 
-    monkeypatch.setattr("worker.vision.upscale.Joiner", Watched)
+    monkeypatch.setattr("worker.vision.upscale.TileBlender", Watched)
     source, upscaler = picture(160, 96), Upscaler(eight, 8, CPU, FLOAT)
     _pauses, whole = run(upscaler.enlarge(source, 2, side=256))
     _pauses, tiled = run(upscaler.enlarge(source, 2, side=64, overlap=32))
@@ -110,7 +110,7 @@ def test_tiles_cover_the_picture_overlap_and_lie_on_the_grid(width: int, height:
 
 def test_joined_tiles_of_one_picture_are_that_picture() -> None:
     source = picture(150, 90).astype(np.float32)
-    joiner = Joiner(150, 90, 16)
+    joiner = TileBlender(150, 90, 16)
     for tile in tiles(150, 90, 64, 16):
         joiner.add(tile, source[tile.area])
     assert np.abs(joiner.picture() - source).max() < 1e-3
