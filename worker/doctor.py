@@ -35,7 +35,7 @@ def _libraries() -> bool:
 
 def _computes(settings: Settings) -> bool:
     from worker.checkpoints.loader import load
-    from worker.checkpoints.locator import Store
+    from worker.checkpoints.locator import ModelsFolder
     from worker.device import choose_device, configure_torch, other_programs_mb
     from worker.engine.loaded_model import smoke_test
     from worker.memory.offload_plan import MIN_REPORTED_MB, ReservedMemory
@@ -48,8 +48,8 @@ def _computes(settings: Settings) -> bool:
             print(f"ok       other programs, a running worker among them, hold {others} MB of that")
         began = monotonic()
         reserved = ReservedMemory(compiler=settings.compiles_on(device.torch_device.type))
-        store = Store(folder=settings.data / "models", spare_mb=settings.disk_free_mb)
-        loaded = load(settings.model, device, weights=settings.weights, reserved=reserved, store=store)
+        folder = ModelsFolder(path=settings.data / "models", min_free_mb=settings.disk_free_mb)
+        loaded = load(settings.model, device, weights=settings.weights, reserved=reserved, folder=folder)
         print(f"ok       model {loaded.info.name} ({loaded.info.digest}) in {monotonic() - began:.1f} s")
         if loaded.plan.memory_mb:
             print(f"ok       memory {loaded.plan.sentence()}")

@@ -112,8 +112,9 @@ TABLE: dict[str, Row] = {
     ),
     "worker.checkpoints": row(
         imports=(
-            "core worker.checkpoint_formats worker.compiling worker.device worker.diffusers_internals worker.errors "
-            "worker.families worker.interfaces worker.memory worker.paths worker.samplers worker.vision"
+            "core worker.checkpoint_formats worker.compiling worker.device worker.diffusers_internals "
+            "worker.errors worker.families worker.hub_download worker.interfaces worker.memory worker.paths "
+            "worker.samplers worker.vision"
         ),
     ),
     "worker.compiling": row(
@@ -157,6 +158,9 @@ TABLE: dict[str, Row] = {
         ),
     ),
     "worker.file_storage": row(),
+    "worker.hub_download": row(
+        imports="core worker.file_storage",
+    ),
     "worker.interfaces": row(
         imports="core",
     ),
@@ -186,7 +190,8 @@ TABLE: dict[str, Row] = {
     ),
     "worker.vision": row(
         imports=(
-            "core worker.checkpoint_formats worker.device worker.errors worker.interfaces worker.memory worker.paths"
+            "core worker.checkpoint_formats worker.device worker.errors worker.hub_download worker.interfaces "
+            "worker.memory worker.paths"
         ),
     ),
     "sandbox.__main__": row(
@@ -263,8 +268,8 @@ TABLE: dict[str, Row] = {
         imports=(
             "sandbox.buckets sandbox.channels sandbox.clock sandbox.errors sandbox.faults sandbox.gateway "
             "sandbox.guilds sandbox.interactions sandbox.messages sandbox.modals sandbox.permissions "
-            "sandbox.reactions sandbox.sandbox sandbox.seed sandbox.serializers sandbox.transcript sandbox.validate "
-            "sandbox.value_types sandbox.world"
+            "sandbox.reactions sandbox.sandbox sandbox.seed sandbox.serializers sandbox.transcript "
+            "sandbox.validate sandbox.value_types sandbox.world"
         ),
         offers="add_routes",
     ),

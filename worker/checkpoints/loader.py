@@ -16,7 +16,7 @@ from core.events import ModelInfo
 from worker.checkpoint_formats.kinds import PipelineKind, few_step_methods, kind_of, read_model_index
 from worker.checkpoint_formats.single_file import family_of
 from worker.checkpoints.components import Components, build_family, read_folder
-from worker.checkpoints.locator import STORE, Store, locate, note_of
+from worker.checkpoints.locator import DEFAULT_FOLDER, ModelsFolder, locate, note_of
 from worker.checkpoints.single_file import read_file
 from worker.checkpoints.vae_override import read_vae
 from worker.checkpoints.weight_digest import combined, digest
@@ -47,7 +47,7 @@ class LoadedCheckpoint:
     family: Family | PipelineModel
     info: ModelInfo
     memory_mb: int  # of its parameters, on the device, without companions
-    where: Path = field(default_factory=Path)  # its folder or file
+    path: Path = field(default_factory=Path)  # its folder or file
     plan: OffloadPlan = FULLY_RESIDENT  # how it lies there
     compiled_model: CompiledModel | None = None  # compiled code, where there may be some
     companions: LazyCompanions = field(default_factory=LazyCompanions)  # networks that lie beside it
@@ -64,13 +64,13 @@ class _LoadOptions:
     companions: CompanionPaths
     reserved: ReservedMemory
     name: str
-    store: Store
+    folder: ModelsFolder
 
 
 def load(
     model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
     weights: str = FULL, vae: str = "", companions: CompanionPaths = NO_COMPANIONS,
-    reserved: ReservedMemory = NOTHING_RESERVED, name: str = "", store: Store = STORE,
+    reserved: ReservedMemory = NOTHING_RESERVED, name: str = "", folder: ModelsFolder = DEFAULT_FOLDER,
 ) -> LoadedCheckpoint:  # fmt: skip
     """Loads `model` onto the device. `loras`: where LoRAs are; `weights`: full, or fp8 for the denoiser's.
 
@@ -78,14 +78,14 @@ def load(
     before what its folder holds; of them only headers are read. `reserved`: what others have of the device's memory,
     other programs left out.
 
-    `name`: what the catalogue calls it; by that a model of the hub is looked for in `store`, and fetched into it.
+    `name`: what the catalogue calls it; by that a model of the hub is looked for in `folder`, and fetched into it.
 
     Raises NoRoom when other models of this worker had better go first, else CannotLoad.
     """
     silence_libraries()
     try:
         how = _LoadOptions(
-            loras=loras, weights=weights, vae=vae, companions=companions, reserved=reserved, name=name, store=store
+            loras=loras, weights=weights, vae=vae, companions=companions, reserved=reserved, name=name, folder=folder
         )
         return _load(model, device, progress, how)
     except CannotLoad:
@@ -113,12 +113,13 @@ def silence_libraries() -> None:
 
 
 def _load(model: str, device: Device, progress: Callable[[], None], how: _LoadOptions) -> LoadedCheckpoint:
-    where = locate(model, progress, name=how.name, store=how.store)
+    where = locate(model, progress, name=how.name, folder=how.folder)
     progress()
-    vae, called = how.vae, _called(model, where)
+    vae, name = how.vae, _original_name(model, where)
     if where.is_file():
         other = read_vae(vae, family_of(where), device) if vae else None
-        components = read_file(where, device, progress, None if other is None else other.network, called=called)
+        vae_network = None if other is None else other.network
+        components = read_file(where, device, progress, vae_network, original_name=name)
     else:
         index = read_model_index(where, model)
         kind = kind_of(index["_class_name"])
@@ -127,12 +128,12 @@ def _load(model: str, device: Device, progress: Callable[[], None], how: _LoadOp
         other = read_vae(vae, kind.family, device) if vae else None
         components = read_folder(where, kind, index, device, progress, None if other is None else other.network)
     family = build_family(components, device, how.loras)
-    info = _info(model, called, components, family, device)
+    info = _info(model, name, components, family, device)
     if other is not None:
         info = replace(info, digest=combined(info.digest, other.digest))
     companions = how.companions.with_defaults(CompanionPaths.in_folder(where)) if where.is_dir() else how.companions
     placed = _placed(family, info, device, replace(how, companions=companions))
-    return replace(placed, loras=how.loras, where=where)
+    return replace(placed, loras=how.loras, path=where)
 
 
 def _placed(family: Family | PipelineModel, info: ModelInfo, device: Device, how: _LoadOptions) -> LoadedCheckpoint:
@@ -150,7 +151,7 @@ def _load_pipeline(model: str, folder: Path, device: Device, how: _LoadOptions) 
     from worker.families.generic_pipeline import GenericPipeline
 
     family = GenericPipeline.load(folder, device)
-    few_steps = bool(few_step_methods(_called(model, folder))) or family.distilled
+    few_steps = bool(few_step_methods(_original_name(model, folder))) or family.distilled
     info = ModelInfo(
         name=_name(model),
         family=family.name,
@@ -167,7 +168,7 @@ def _load_pipeline(model: str, folder: Path, device: Device, how: _LoadOptions) 
     )
     # Nobody compiles for a pipeline that runs whole.
     placed = _placed(family, info, device, replace(how, reserved=replace(how.reserved, compiler=False)))
-    return replace(placed, where=folder)
+    return replace(placed, path=folder)
 
 
 def add_companions(loaded: LoadedCheckpoint, paths: CompanionPaths, device: Device) -> LoadedCheckpoint:
@@ -188,7 +189,7 @@ def memory_mb(family: Model) -> int:
     return -(-sum(unique.values()) >> 20)
 
 
-def _called(model: str, where: Path) -> str:
+def _original_name(model: str, where: Path) -> str:
     """The last part of its path or hub id, as its author wrote it: small letters would hide where words begin.
 
     What was fetched from the hub has a name of ours here, and its author's in the note beside it.
@@ -204,9 +205,9 @@ def _name(model: str) -> str:
     return name_of(str(place.absolute()) if place.exists() else model)
 
 
-def _info(model: str, called: str, components: Components, family: Family, device: Device) -> ModelInfo:
+def _info(model: str, name: str, components: Components, family: Family, device: Device) -> ModelInfo:
     shipped = components.root == (ROOT / POSTCARD.path).resolve()
-    steps, guidance, sampler = _default_settings(called, components.kind, family, components.index)
+    steps, guidance, sampler = _default_settings(name, components.kind, family, components.index)
     return ModelInfo(
         name=_name(model),
         family=family.name,
