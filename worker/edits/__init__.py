@@ -13,7 +13,7 @@ prepare but its words. The family must be adapted (`Family.adapt`) before each p
 """
 
 from worker.edits.inputs import needed_companions, wanted_companions
-from worker.edits.prepare import check_text_only, prepare, takes_steps
+from worker.edits.preparation import check_text_only, prepare, takes_steps
 from worker.edits.prepared_job import Finish, PrepareContext, Prepared, RowStart
 
 __all__ = [
