@@ -29,15 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from core.events import Done, Event, Failed, OverheadTime, Picture, Progress, Submit
 from core.job import Request
 from worker import samplers
-from worker.checkpoints.catalogue_loader import CatalogueLoader
-from worker.checkpoints.loader import LoadedCheckpoint, load, locate
+from worker.checkpoints import CatalogueLoader, LoadedCheckpoint, load, locate
 from worker.device import choose_device, configure_torch
-from worker.engine.engine import Engine
-from worker.engine.gpu_meter import GpuMeter
-from worker.engine.loaded_model import LoadedModel
-from worker.engine.model_cache import ModelCache
-from worker.transport.heartbeat import HeartbeatThread
-from worker.transport.inbox import Inbox, Stop
+from worker.engine import Engine, GpuMeter, LoadedModel, ModelCache
+from worker.transport import HeartbeatThread, Inbox, Stop
 
 RATIO_GOAL = 1.05
 FIRST_PREVIEW_GOAL = 0.25  # of the grid's time

@@ -9,7 +9,7 @@ from core.errors import DarkroomError
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from worker.vision.companions import LazyCompanions
+    from worker.vision import LazyCompanions
 
 _NEEDED = ("torch", "diffusers", "transformers", "safetensors", "numpy", "peft", "pillow")
 
@@ -34,11 +34,10 @@ def _libraries() -> bool:
 
 
 def _computes(settings: Settings) -> bool:
-    from worker.checkpoints.loader import load
-    from worker.checkpoints.locator import ModelsFolder
+    from worker.checkpoints import ModelsFolder, load
     from worker.device import choose_device, configure_torch, other_programs_mb
-    from worker.engine.loaded_model import smoke_test
-    from worker.memory.offload_plan import MIN_REPORTED_MB, ReservedMemory
+    from worker.engine import smoke_test
+    from worker.memory import MIN_REPORTED_MB, ReservedMemory
 
     try:
         device = choose_device(settings.device, settings.dtype, settings.rows, settings.gpu_mb)

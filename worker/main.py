@@ -17,25 +17,17 @@ from typing import NoReturn
 from core.errors import DarkroomError
 from core.events import PROTOCOL, Hello, LoadFailed, Phase, Ready
 from worker import VERSION
-from worker.checkpoints.catalogue_loader import CatalogueLoader
-from worker.checkpoints.loader import LoadedCheckpoint, load
-from worker.checkpoints.locator import ModelsFolder
-from worker.compiling.background_compiler import set_torch_cache_folders
-from worker.compiling.compiled_model import ModelCompiler
+from worker.checkpoints import CatalogueLoader, LoadedCheckpoint, ModelsFolder, load
+from worker.compiling import ModelCompiler, set_torch_cache_folders
 from worker.device import Device, choose_device, configure_torch, use_device
-from worker.engine.engine import Engine
-from worker.engine.gpu_meter import GpuMeter
-from worker.engine.loaded_model import LoadedModel
-from worker.engine.model_cache import ModelCache
-from worker.families.lora_switcher import LoraFiles
+from worker.engine import Engine, GpuMeter, LoadedModel, ModelCache
+from worker.families import LoraFiles
 from worker.interfaces import PipelineModel
-from worker.memory.offload_plan import NOTHING_RESERVED, ReservedMemory
+from worker.memory import NOTHING_RESERVED, ReservedMemory
 from worker.process_exit import die_with_parent, exit_if_orphaned, exit_now
 from worker.settings import Settings
-from worker.transport.bot_connection import BotConnection
-from worker.transport.heartbeat import HeartbeatThread
-from worker.transport.inbox import Compiled, Inbox
-from worker.vision.companion_paths import NO_COMPANIONS, CompanionPaths
+from worker.transport import BotConnection, Compiled, HeartbeatThread, Inbox
+from worker.vision import NO_COMPANIONS, CompanionPaths
 
 log = logging.getLogger("darkroom.worker")
 

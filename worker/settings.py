@@ -8,7 +8,7 @@ from typing import Any
 
 from core.errors import ConfigError
 from core.setting_parsers import WORKER_SETTINGS
-from worker.transport.bot_connection import Address
+from worker.transport import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

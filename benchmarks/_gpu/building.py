@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._gpu.configs import Config, Subject
-from worker.checkpoints.components import Components, class_of, prepare_network
+from worker.checkpoints import Components, class_of, prepare_network
 
 SPREAD = 0.02  # of weights: what networks are usually begun with
 _NOISE = 1 << 22

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.job import Request
-from worker.checkpoint_formats.kinds import FLUX, SD, SDXL, PipelineKind
+from worker.checkpoint_formats import FLUX, SD, SDXL, PipelineKind
 
 Config = Mapping[str, Any]
 

@@ -12,19 +12,22 @@ import torch
 from benchmarks._gpu.configs import Subject
 from benchmarks.engine import Runner
 from core.events import ModelInfo, OverheadTime
-from worker.checkpoints.components import Components, build_family
-from worker.checkpoints.loader import LoadedCheckpoint, memory_mb
-from worker.compiling import artifact_store
-from worker.compiling.background_compiler import IdleSignal
-from worker.compiling.compiled_model import CompiledModel, ModelCompiler
-from worker.compiling.shape_counts import ShapeRequest
-from worker.compiling.tracing import NetworkSpec, Traced, trace
+from worker.checkpoints import Components, LoadedCheckpoint, build_family, memory_mb
+from worker.compiling import (
+    CompiledModel,
+    IdleSignal,
+    ModelCompiler,
+    NetworkSpec,
+    ShapeRequest,
+    Traced,
+    artifact_store,
+    trace,
+)
 from worker.device import Device
 from worker.interfaces import Family
-from worker.memory.offload_plan import OffloadPlan
-from worker.memory.placement import place_networks, plan_for_model
+from worker.memory import OffloadPlan, place_networks, plan_for_model
 from worker.samplers import samplers_for
-from worker.transport.inbox import Compiled
+from worker.transport import Compiled
 
 LOOK_SECONDS = 0.2
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from benchmarks._gpu.configs import Subject
-from worker.checkpoints.components import Components, class_of
-from worker.compiling.torch_internals import forget_compiled
+from worker.checkpoints import Components, class_of
+from worker.compiling import forget_compiled
 from worker.diffusers_internals import repeated_blocks
 from worker.samplers import diffusers_scheduler
 

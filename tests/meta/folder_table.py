@@ -109,6 +109,10 @@ TABLE: dict[str, Row] = {
     ),
     "worker.checkpoint_formats": row(
         imports="core worker.errors",
+        offers=(
+            "CONFIGS FAMILIES FLUX PIPELINE_KINDS PipelineKind SD SDXL Shape check_folder family_of "
+            "few_step_methods kind_of prediction_of read_header read_model_index shape_of with_plain_names"
+        ),
     ),
     "worker.checkpoints": row(
         imports=(
@@ -116,11 +120,19 @@ TABLE: dict[str, Row] = {
             "worker.errors worker.families worker.hub_download worker.interfaces worker.memory worker.paths "
             "worker.samplers worker.vision"
         ),
+        offers=(
+            "CatalogueLoader Components LoadedCheckpoint ModelsFolder build_family class_of load locate memory_mb "
+            "prepare_network"
+        ),
     ),
     "worker.compiling": row(
         imports=(
             "worker.device worker.diffusers_internals worker.file_storage worker.memory worker.paths "
             "worker.process_exit"
+        ),
+        offers=(
+            "CompiledModel IdleSignal ModelCompiler NetworkSpec ShapeRequest Traced artifact_store "
+            "forget_compiled set_torch_cache_folders trace"
         ),
     ),
     "worker.cuda_streams": row(),
@@ -137,8 +149,8 @@ TABLE: dict[str, Row] = {
     "worker.edits": row(
         imports="core worker.errors worker.interfaces worker.vision",
         offers=(
-            "Finish PrepareContext Prepared RowStart check_text_only needed_companions prepare takes_steps "
-            "wanted_companions"
+            "Finish PrepareContext Prepared RowStart check_text_only grid_of needed_companions prepare "
+            "takes_steps wanted_companions"
         ),
     ),
     "worker.engine": row(
@@ -147,6 +159,7 @@ TABLE: dict[str, Row] = {
             "worker.errors worker.families worker.interfaces worker.memory worker.samplers worker.transport "
             "worker.vision"
         ),
+        offers="Engine GpuMeter LoadedModel ModelCache smoke_test",
     ),
     "worker.errors": row(
         imports="core",
@@ -155,6 +168,10 @@ TABLE: dict[str, Row] = {
         imports=(
             "core worker.checkpoint_formats worker.cuda_streams worker.device worker.diffusers_internals "
             "worker.errors worker.interfaces worker.vision"
+        ),
+        offers=(
+            "Flux GenericPipeline LatentPreview LoraFiles LoraSwitcher StableDiffusion StableDiffusionXL dtype_of "
+            "file_states preview_sheet"
         ),
     ),
     "worker.file_storage": row(),
@@ -172,6 +189,11 @@ TABLE: dict[str, Row] = {
     ),
     "worker.memory": row(
         imports="worker.device worker.diffusers_internals worker.errors worker.interfaces",
+        offers=(
+            "DENOISERS FULL FULLY_RESIDENT HOST MIN_REPORTED_MB NOTHING_RESERVED OffloadPlan ReservedMemory "
+            "TILE_SIDE enable_tiling move_networks place_networks plan_for_model plan_with_companions "
+            "unmap_weights"
+        ),
     ),
     "worker.paths": row(),
     "worker.process_exit": row(),
@@ -187,11 +209,18 @@ TABLE: dict[str, Row] = {
     ),
     "worker.transport": row(
         imports="core",
+        offers=(
+            "Address BotConnection Compiled ConnectionLost HeartbeatThread Inbox LoadEnded Order ProgressReporter Stop"
+        ),
     ),
     "worker.vision": row(
         imports=(
             "core worker.checkpoint_formats worker.device worker.errors worker.hub_download worker.interfaces "
             "worker.memory worker.paths"
+        ),
+        offers=(
+            "CompanionKind CompanionPaths Companions IPAdapter LazyCompanions NO_COMPANIONS OpenCompanion Tile "
+            "TileBlender ip_adapter_kwargs read_companion_headers tiles"
         ),
     ),
     "sandbox.__main__": row(

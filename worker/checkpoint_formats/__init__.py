@@ -1,1 +1,43 @@
 """What checkpoints look like on disk: names, headers, configs. Loads no weights."""
+
+from worker.checkpoint_formats.diffusers_folder import with_plain_names
+from worker.checkpoint_formats.kinds import (
+    FLUX,
+    PIPELINE_KINDS,
+    SD,
+    SDXL,
+    PipelineKind,
+    check_folder,
+    few_step_methods,
+    kind_of,
+    read_model_index,
+)
+from worker.checkpoint_formats.single_file import (
+    CONFIGS,
+    FAMILIES,
+    Shape,
+    family_of,
+    prediction_of,
+    read_header,
+    shape_of,
+)
+
+__all__ = [
+    "CONFIGS",
+    "FAMILIES",
+    "FLUX",
+    "PIPELINE_KINDS",
+    "SD",
+    "SDXL",
+    "PipelineKind",
+    "Shape",
+    "check_folder",
+    "family_of",
+    "few_step_methods",
+    "kind_of",
+    "prediction_of",
+    "read_header",
+    "read_model_index",
+    "shape_of",
+    "with_plain_names",
+]

@@ -15,10 +15,10 @@ from core.events import Catalogue, ModelPlace
 from worker.checkpoints.loader import LoadedCheckpoint, add_companions
 from worker.checkpoints.locator import is_location
 from worker.device import Device
-from worker.families.lora_switcher import LoraFiles
-from worker.memory.offload_plan import NOTHING_RESERVED, ReservedMemory
+from worker.families import LoraFiles
+from worker.memory import NOTHING_RESERVED, ReservedMemory
 from worker.paths import expanded
-from worker.vision.companion_paths import NO_COMPANIONS, CompanionPaths
+from worker.vision import NO_COMPANIONS, CompanionPaths
 
 
 class LoadFiles(Protocol):

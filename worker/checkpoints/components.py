@@ -12,15 +12,10 @@ from typing import Any
 
 import torch
 
-from worker.checkpoint_formats.diffusers_folder import with_plain_names
-from worker.checkpoint_formats.kinds import PipelineKind
+from worker.checkpoint_formats import PipelineKind, with_plain_names
 from worker.device import Device
 from worker.errors import CannotLoad
-from worker.families.autoencoder import dtype_of
-from worker.families.flux import Flux
-from worker.families.lora_switcher import LoraFiles, LoraSwitcher
-from worker.families.sd import StableDiffusion
-from worker.families.sdxl import StableDiffusionXL
+from worker.families import Flux, LoraFiles, LoraSwitcher, StableDiffusion, StableDiffusionXL, dtype_of
 from worker.interfaces import Family
 
 FAMILIES: Mapping[str, Callable[..., Family]] = {"sd": StableDiffusion, "sdxl": StableDiffusionXL, "flux": Flux}

@@ -13,25 +13,31 @@ import torch
 
 from core.catalogue import POSTCARD, SAMPLERS, Capability, name_of
 from core.events import ModelInfo
-from worker.checkpoint_formats.kinds import PipelineKind, few_step_methods, kind_of, read_model_index
-from worker.checkpoint_formats.single_file import family_of
+from worker.checkpoint_formats import PipelineKind, family_of, few_step_methods, kind_of, read_model_index
 from worker.checkpoints.components import Components, build_family, read_folder
 from worker.checkpoints.locator import DEFAULT_FOLDER, ModelsFolder, locate, note_of
 from worker.checkpoints.single_file import read_file
 from worker.checkpoints.vae_override import read_vae
 from worker.checkpoints.weight_digest import combined, digest
-from worker.compiling.compiled_model import CompiledModel
+from worker.compiling import CompiledModel
 from worker.device import Device
 from worker.diffusers_internals import is_group_offloaded
 from worker.errors import CannotLoad
-from worker.families.lora_switcher import LoraFiles
+from worker.families import LoraFiles
 from worker.interfaces import Family, Model, PipelineModel
-from worker.memory.offload_plan import FULLY_RESIDENT, NOTHING_RESERVED, OffloadPlan, ReservedMemory
-from worker.memory.placement import DENOISERS, FULL, place_networks, plan_for_model
+from worker.memory import (
+    DENOISERS,
+    FULL,
+    FULLY_RESIDENT,
+    NOTHING_RESERVED,
+    OffloadPlan,
+    ReservedMemory,
+    place_networks,
+    plan_for_model,
+)
 from worker.paths import ROOT, expanded
 from worker.samplers import samplers_for
-from worker.vision.companion_paths import NO_COMPANIONS, CompanionPaths
-from worker.vision.companions import LazyCompanions, read_companion_headers
+from worker.vision import NO_COMPANIONS, CompanionPaths, LazyCompanions, read_companion_headers
 
 log = logging.getLogger("darkroom.models")
 
@@ -148,7 +154,7 @@ def _placed(family: Family | PipelineModel, info: ModelInfo, device: Device, how
 
 
 def _load_pipeline(model: str, folder: Path, device: Device, how: _LoadOptions) -> LoadedCheckpoint:
-    from worker.families.generic_pipeline import GenericPipeline
+    from worker.families import GenericPipeline
 
     family = GenericPipeline.load(folder, device)
     few_steps = bool(few_step_methods(_original_name(model, folder))) or family.distilled

@@ -14,7 +14,7 @@ from core import model_locations
 from core.catalogue import POSTCARD, name_of
 from core.folder_format import INDEX, lacks
 from core.model_locations import Note
-from worker.checkpoint_formats.kinds import check_folder, kind_of, read_model_index
+from worker.checkpoint_formats import check_folder, kind_of, read_model_index
 from worker.errors import CannotLoad
 from worker.hub_download import HubError, ModelDownload, choose_files, download_lock, fetch_model
 from worker.paths import ROOT, existing

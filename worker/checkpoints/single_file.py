@@ -9,8 +9,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from worker.checkpoint_formats.kinds import PIPELINE_KINDS, few_step_methods
-from worker.checkpoint_formats.single_file import CONFIGS, FAMILIES, Shape, prediction_of, read_header, shape_of
+from worker.checkpoint_formats import (
+    CONFIGS,
+    FAMILIES,
+    PIPELINE_KINDS,
+    Shape,
+    few_step_methods,
+    prediction_of,
+    read_header,
+    shape_of,
+)
 from worker.checkpoints.clip_vocabulary import clip_tokenizer
 from worker.checkpoints.components import (
     Components,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.checkpoint_formats.single_file import CONFIGS
+from worker.checkpoint_formats import CONFIGS
 from worker.checkpoints.components import class_of, precision, prepare_network, read_network
 from worker.checkpoints.weight_digest import digest
 from worker.device import Device

@@ -18,8 +18,7 @@ from worker.compiling.compiled_forward import CompiledForward
 from worker.compiling.regions import Code
 from worker.compiling.shape_counts import ShapeCounts
 from worker.compiling.tracing import NetworkSpec
-from worker.memory.offload_plan import OffloadPlan
-from worker.memory.placement import DENOISERS
+from worker.memory import DENOISERS, OffloadPlan
 
 #: The part of an autoencoder that makes pictures.
 DECODER = "decoder"

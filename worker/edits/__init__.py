@@ -13,6 +13,7 @@ prepare but its words. The family must be adapted (`Family.adapt`) before each p
 """
 
 from worker.edits.inputs import needed_companions, wanted_companions
+from worker.edits.padding import grid_of
 from worker.edits.preparation import check_text_only, prepare, takes_steps
 from worker.edits.prepared_job import Finish, PrepareContext, Prepared, RowStart
 
@@ -22,6 +23,7 @@ __all__ = [
     "Prepared",
     "RowStart",
     "check_text_only",
+    "grid_of",
     "needed_companions",
     "prepare",
     "takes_steps",

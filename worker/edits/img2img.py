@@ -20,7 +20,7 @@ from worker.edits.padding import Size, crop_to, grid_of, pad_to, round_up_to_gri
 from worker.edits.prepared_job import PrepareContext, Prepared, RowStart
 from worker.edits.prompt_encoding import encode_prompts
 from worker.interfaces import Conditions, Pixels
-from worker.vision.ip_adapter import IPAdapter
+from worker.vision import IPAdapter
 
 #: Where no adapter is: the strength at which a picture starts near its image prompt of weight 1, and what a weight more
 #: takes off.

@@ -17,7 +17,7 @@ from core.events import Submit
 from core.job import Canvas, Kind, Request, Role
 from worker.errors import CannotCompute
 from worker.interfaces import Pixels
-from worker.vision.companions import CompanionKind, Companions
+from worker.vision import CompanionKind, Companions
 
 Mask = NDArray[np.uint8]  # [height, width]: 255 = to be made anew
 

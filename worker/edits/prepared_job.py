@@ -10,7 +10,7 @@ from typing import Protocol
 from torch import Tensor
 
 from worker.interfaces import Conditions, Family, Pixels
-from worker.vision.companions import Companions
+from worker.vision import Companions
 
 
 class EncodeText(Protocol):

@@ -16,8 +16,7 @@ from worker.engine.image_encoding import to_bytes
 from worker.engine.loaded_model import LoadedModel
 from worker.engine.pipeline_row import PipelineRow
 from worker.interfaces import Pixels
-from worker.memory.placement import enable_tiling
-from worker.memory.size_estimate import TILE_SIDE
+from worker.memory import TILE_SIDE, enable_tiling
 
 log = logging.getLogger("darkroom.decoding")
 

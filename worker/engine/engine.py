@@ -43,10 +43,8 @@ from worker.engine.recovery import Recovery
 from worker.engine.result_writer import ResultWriter
 from worker.engine.run_queue import RunQueue
 from worker.engine.task import Task
-from worker.transport.heartbeat import HeartbeatThread
-from worker.transport.inbox import ConnectionLost, Inbox, LoadEnded, Order, Stop
-from worker.transport.progress_reporter import ProgressReporter
-from worker.vision.companions import CompanionKind
+from worker.transport import ConnectionLost, HeartbeatThread, Inbox, LoadEnded, Order, ProgressReporter, Stop
+from worker.vision import CompanionKind
 
 log = logging.getLogger("darkroom.engine")
 

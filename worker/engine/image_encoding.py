@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from worker.cuda_streams import HostCopy
-from worker.families.latent_preview import preview_sheet
+from worker.families import preview_sheet
 from worker.interfaces import Pixels
 
 log = logging.getLogger("darkroom.images")

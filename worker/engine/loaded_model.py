@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.job import MadeWith, Request
 from worker import ENGINE
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.cuda_streams import record_stream
 from worker.device import Device
 from worker.edits import PrepareContext
@@ -21,12 +21,11 @@ from worker.engine.batch import Row
 from worker.engine.pipeline_row import PipelineRow
 from worker.engine.task import Task
 from worker.errors import CannotCompute, CannotLoad
-from worker.families.latent_preview import LatentPreview
-from worker.families.lora_switcher import file_states
+from worker.families import LatentPreview, file_states
 from worker.interfaces import Adaptation, Conditions, Family, PipelineModel
-from worker.memory.offload_plan import OffloadPlan, plan_with_companions
+from worker.memory import OffloadPlan, plan_with_companions
 from worker.samplers import Schedules
-from worker.vision.companions import CompanionKind, LazyCompanions, OpenCompanion
+from worker.vision import CompanionKind, LazyCompanions, OpenCompanion
 
 #: Encodings kept for each model, in the host's memory: FLUX has four megabytes for each.
 MAX_TEXTS, MAX_TEXT_BYTES = 256, 256 << 20

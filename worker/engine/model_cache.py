@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from core.errors import DarkroomError
 from core.events import Catalogue, ModelInfo, Models
-from worker.compiling.compiled_model import CompiledModel
+from worker.compiling import CompiledModel
 from worker.device import Device, other_programs_mb, synchronize, without_traceback
 from worker.engine.loaded_model import LoadedModel
 from worker.engine.model_loading import LoadAttempt, ModelLoader, ModelSource
 from worker.errors import CannotLoad, CannotOpen, NoRoom
-from worker.memory.offload_plan import ReservedMemory
-from worker.vision.companions import CompanionKind
+from worker.memory import ReservedMemory
+from worker.vision import CompanionKind
 
 log = logging.getLogger("darkroom.cache")
 

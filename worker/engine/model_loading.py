@@ -14,13 +14,12 @@ from typing import Protocol
 import torch
 
 from core.events import Catalogue
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.device import Device, causes_of, free_cache, is_out_of_memory, synchronize, without_traceback
 from worker.engine.loaded_model import LoadedModel
 from worker.errors import NoRoom
-from worker.memory.offload_plan import NOTHING_RESERVED, ReservedMemory
-from worker.memory.placement import HOST, move_networks
-from worker.vision.companions import CompanionKind, OpenCompanion
+from worker.memory import HOST, NOTHING_RESERVED, ReservedMemory, move_networks
+from worker.vision import CompanionKind, OpenCompanion
 
 log = logging.getLogger("darkroom.loading")
 

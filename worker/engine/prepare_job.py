@@ -3,8 +3,7 @@
 The pictures that it brings are `edits`' matter. Knows nothing of the loop.
 """
 
-from worker.edits import Prepared, check_text_only, prepare, takes_steps
-from worker.edits.prepared_job import RowStart
+from worker.edits import Prepared, RowStart, check_text_only, prepare, takes_steps
 from worker.engine.batch import Row, condition_shapes, new_row
 from worker.engine.loaded_model import LoadedModel
 from worker.engine.pipeline_row import PipelineRow

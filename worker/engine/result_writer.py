@@ -6,11 +6,11 @@ Knows nothing of models and steps.
 import logging
 
 from core.events import Described, Done, Failed, FailureKind, Picture
-from worker.edits.prepared_job import Prepared
+from worker.edits import Prepared
 from worker.engine.image_encoding import SerialExecutor, Work, png
 from worker.engine.task import Task
 from worker.interfaces import Pixels
-from worker.transport.progress_reporter import ProgressReporter
+from worker.transport import ProgressReporter
 
 log = logging.getLogger("darkroom.results")
 

@@ -13,7 +13,7 @@ from worker.engine.loaded_model import LoadedModel
 from worker.engine.model_cache import Companion, ModelCache
 from worker.engine.pipeline_row import PipelineRow
 from worker.engine.task import Task
-from worker.vision.companions import CompanionKind
+from worker.vision import CompanionKind
 
 
 class RunQueue:

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 from core.events import Submit
 from core.job import Kind, MadeWith
-from worker.edits.padding import grid_of
-from worker.edits.prepared_job import Prepared
+from worker.edits import Prepared, grid_of
 from worker.engine.batch import Row
 from worker.engine.pipeline_row import PipelineRow
 from worker.errors import CannotCompute

@@ -18,8 +18,7 @@ from torch import nn
 from core.catalogue import Capability
 from core.folder_format import UNUSED
 from core.job import Request
-from worker.checkpoint_formats.diffusers_folder import with_plain_names
-from worker.checkpoint_formats.kinds import read_model_index
+from worker.checkpoint_formats import read_model_index, with_plain_names
 from worker.device import Device
 from worker.errors import CannotLoad
 from worker.families.adaptation import ModelAdapter

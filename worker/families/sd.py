@@ -16,7 +16,7 @@ from worker.families.autoencoder import Autoencoder
 from worker.families.clip import PromptEncoder
 from worker.families.lora_switcher import LoraSwitcher
 from worker.interfaces import Adaptation, Conditions, Guidance, Pixels
-from worker.vision.ip_adapter import ip_adapter_kwargs
+from worker.vision import ip_adapter_kwargs
 
 EDITS = (
     Capability.VARIATION, Capability.INPAINT, Capability.OUTPAINT, Capability.TILE, Capability.REFINE,

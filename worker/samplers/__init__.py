@@ -45,4 +45,4 @@ __all__ = [
     "diffusers_scheduler",
     "samplers_for",
     "set_steps",
-]  # fmt: skip
+]

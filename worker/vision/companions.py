@@ -18,7 +18,7 @@ from torch import nn
 from core.catalogue import Capability
 from worker.device import is_out_of_memory
 from worker.errors import CannotOpen
-from worker.memory.placement import unmap_weights
+from worker.memory import unmap_weights
 from worker.vision.check import PictureCheck, open_check, read_check_headers
 from worker.vision.companion_paths import CompanionPaths, encoder_of, locate_companion
 from worker.vision.describe import Describer, LabelDescriber, open_describer, read_describer_headers

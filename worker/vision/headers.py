@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from worker.checkpoint_formats.single_file import read_header
+from worker.checkpoint_formats import read_header
 from worker.errors import CannotLoad, CannotOpen
 
 #: Of a folder in transformers' format: all weights in one file, or the list of those that hold them.
