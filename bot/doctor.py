@@ -176,10 +176,11 @@ async def _tried(config: Config) -> AsyncIterator[Finding]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-    found = [line.partition(" ") for line in lines if line.startswith(("ok ", "MISSING ", "FAILED "))]
+    signs = {"ok": True, "WITHOUT": None, "MISSING": False, "FAILED": False}
+    found = [line.partition(" ") for line in lines if line.partition(" ")[0] in signs]
     for sign, _, sentence in found:
-        yield Finding(sign == "ok", f"Worker: {sentence.strip()}")
-    if process.returncode and all(sign == "ok" for sign, _, _ in found):
+        yield Finding(signs[sign], f"Worker: {sentence.strip()}")
+    if process.returncode and all(signs[sign] is not False for sign, _, _ in found):
         yield Finding(False, "The worker cannot run: `python -m worker doctor` shows why.")
 
 

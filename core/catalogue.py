@@ -98,7 +98,7 @@ class Model:
     fixed: tuple[str, ...] = ()  # what the catalogue says itself, so that no worker's guess replaces it
     shape: str = ""  # of its weights, as core.safetensors_header tells it; empty = not known
     digest: str = ""  # of the weights; empty until a worker has loaded them
-    edits: tuple[str, ...] = ()  # of Edit, as its worker says; empty until then
+    edits: tuple[str, ...] | None = None  # of Capability, as its worker says; None until then
 
     def size_for(self, across: float, down: float) -> tuple[int, int]:
         """(width, height) for the ratio across:down: about as many pixels as the native square, of that ratio."""

@@ -52,7 +52,7 @@ _SENTENCES: Mapping[Capability, tuple[str, str]] = {
 
 def capabilities(model: Model) -> frozenset[Capability]:
     """What the model can do, as far as is known."""
-    if model.edits:
+    if model.edits is not None:
         return frozenset(capability for capability in Capability if capability.value in model.edits)
     found = set(_BY_FAMILY.get(model.family, _BY_FAMILY["any"]))
     if model.adapter and Capability.TILE in found:  # adapters are read for UNets, and those can tile

@@ -3,9 +3,13 @@
 import importlib.metadata
 import sys
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from core.errors import DarkroomError
 from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from worker.vision.companions import LazyCompanions
 
 _NEEDED = ("torch", "diffusers", "transformers", "safetensors", "numpy", "peft", "pillow")
 
@@ -31,7 +35,7 @@ def _libraries() -> bool:
 
 def _computes(settings: Settings) -> bool:
     from worker.checkpoints.loader import load
-    from worker.checkpoints.locator import Store
+    from worker.checkpoints.locator import ModelsFolder
     from worker.device import choose_device, configure_torch, other_programs_mb
     from worker.engine.loaded_model import smoke_test
     from worker.memory.offload_plan import MIN_REPORTED_MB, ReservedMemory
@@ -44,8 +48,8 @@ def _computes(settings: Settings) -> bool:
             print(f"ok       other programs, a running worker among them, hold {others} MB of that")
         began = monotonic()
         reserved = ReservedMemory(compiler=settings.compiles_on(device.torch_device.type))
-        store = Store(folder=settings.data / "models", spare_mb=settings.disk_free_mb)
-        loaded = load(settings.model, device, weights=settings.weights, reserved=reserved, store=store)
+        folder = ModelsFolder(path=settings.data / "models", min_free_mb=settings.disk_free_mb)
+        loaded = load(settings.model, device, weights=settings.weights, reserved=reserved, folder=folder)
         print(f"ok       model {loaded.info.name} ({loaded.info.digest}) in {monotonic() - began:.1f} s")
         if loaded.plan.memory_mb:
             print(f"ok       memory {loaded.plan.sentence()}")
@@ -53,6 +57,7 @@ def _computes(settings: Settings) -> bool:
         print(f"ok       compiling {how}")
         smoke_test(loaded.family, loaded.family.native)
         print(f"ok       one step and one decode at {loaded.family.native}×{loaded.family.native}")
+        _open(loaded.companions)
     except DarkroomError as error:
         print(f"FAILED   {error.sentence}")
         return False
@@ -61,3 +66,15 @@ def _computes(settings: Settings) -> bool:
         print("         Another DARKROOM_DTYPE or DARKROOM_DEVICE=cpu may help.")
         return False
     return True
+
+
+def _open(companions: "LazyCompanions") -> None:
+    """What lies beside the model; a worker opens it when the first job needs it, and works without what is broken."""
+    from worker.errors import CannotOpen
+
+    for kind, known in companions.known.items():
+        try:
+            companions.open(kind)
+            print(f"ok       {kind} {known.path}: {known.memory_mb} MB, read when a job needs it")
+        except CannotOpen as error:
+            print(f"WITHOUT  {error}")

@@ -33,18 +33,18 @@ _TICK_SECONDS = 1.0
 _NOTES, _PIECES = ".cache", ("*.incomplete", "*.part")
 
 
-class HubTrouble(DarkroomError):
+class HubError(DarkroomError):
     """The hub does not give what was asked for; the sentence says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ModelDownload:
     """A model of the hub, and where it belongs here: a file for a model that is one file, else a folder."""
 
     repository: Repository
     files: Sequence[str]
     home: Path
-    spare_mb: int  # stays free on that disk
+    min_free_mb: int  # stays free on that disk
 
     @property
     def file(self) -> str:
@@ -63,7 +63,7 @@ class Wanted:
 
 
 def fetch(repository: str, patterns: Iterable[str], progress: Callable[[], None] = lambda: None) -> Path:
-    """These files of a repository, in the hub's cache: the folder that they are in. Raises HubTrouble."""
+    """These files of a repository, in the hub's cache: the folder that they are in. Raises HubError."""
     from huggingface_hub import snapshot_download
 
     with _said(repository):
@@ -71,7 +71,7 @@ def fetch(repository: str, patterns: Iterable[str], progress: Callable[[], None]
 
 
 @contextmanager
-def alone(models: Path, repository: str, file: str, progress: Callable[[], None]) -> Iterator[None]:
+def download_lock(models: Path, repository: str, file: str, progress: Callable[[], None]) -> Iterator[None]:
     """While nobody else fetches this model into that folder, be it an owner's command. Who waited looks again."""
     path = models / model_locations.LOCKS / model_locations.lock_name(repository, file)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,8 +95,8 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def look_up(name: str, file: str, kept: Collection[str]) -> tuple[Repository, Sequence[str]]:
-    """What the hub has of a model, and which of its files make it. Raises HubTrouble.
+def choose_files(name: str, file: str, kept: Collection[str]) -> tuple[Repository, Sequence[str]]:
+    """What the hub has of a model, and which of its files make it. Raises HubError.
 
     `file`: its one file, empty where it is a folder. `kept`: names of a copy that is there, which keeps its precision.
     """
@@ -111,16 +111,16 @@ def look_up(name: str, file: str, kept: Collection[str]) -> tuple[Repository, Se
         hub_files.check_folder(repository)
         return repository, hub_files.folder(repository, _index(repository), kept)
     except NoModel as error:
-        raise HubTrouble(str(error)) from error
+        raise HubError(str(error)) from error
 
 
-def fetch_model(wanted: Wanted, progress: Callable[[], None]) -> None:
-    """The model to its place, or what is missing of it. Raises HubTrouble; what has come by then is kept."""
-    _check_room(wanted)
-    _begin(wanted)
-    write_atomically(wanted.note, model_locations.written(wanted.repository, wanted.files).encode())
-    _download(wanted.repository, wanted.files, wanted.part, progress)
-    _put(wanted)
+def fetch_model(download: ModelDownload, progress: Callable[[], None]) -> None:
+    """The model to its place, or what is missing of it. Raises HubError; what has come by then is kept."""
+    _check_room(download)
+    _begin(download)
+    write_atomically(download.note, model_locations.written(download.repository, download.files).encode())
+    _download(download.repository, download.files, download.part, progress)
+    _put(download)
 
 
 def _index(repository: Repository) -> Mapping[str, Any]:
@@ -137,15 +137,15 @@ def _index(repository: Repository) -> Mapping[str, Any]:
     return index if isinstance(index, dict) else {}
 
 
-def _check_room(wanted: Wanted) -> None:
-    """Says what is to come. Raises HubTrouble where the disk has no room for it."""
-    repository, files, home = wanted.repository, wanted.files, wanted.home
-    there = [folder for folder in (home, wanted.part) if folder.is_dir()]
+def _check_room(download: ModelDownload) -> None:
+    """Says what is to come. Raises HubError where the disk has no room for it."""
+    repository, files, home = download.repository, download.files, download.home
+    there = [folder for folder in (home, download.part) if folder.is_dir()]
     have = {file for file in files for folder in there if _size(folder / file) == repository.files[file].size}
     needed = repository.size_of(file for file in files if file not in have)
     disk = next(folder for folder in home.parents if folder.exists())
-    if sentence := hub_messages.no_room(needed, shutil.disk_usage(disk).free, disk, wanted.spare_mb * 1_000_000):
-        raise HubTrouble(sentence)
+    if sentence := hub_messages.no_room(needed, shutil.disk_usage(disk).free, disk, download.min_free_mb * 1_000_000):
+        raise HubError(sentence)
     licence, page = repository.licence or "not stated", f"https://huggingface.co/{repository.id}"
     log.info("Fetching %s: %s into %s. Licence: %s (%s).", repository.id, gigabytes(needed), home, licence, page)
 
@@ -154,23 +154,23 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else -1
 
 
-def _begin(wanted: Wanted) -> None:
+def _begin(download: ModelDownload) -> None:
     """The folder to fetch into, with what can be used again of a damaged or half fetched model."""
-    home, part = wanted.home, wanted.part
+    home, part = download.home, download.part
     if home.exists() and part.exists():
         shutil.rmtree(part)
     if home.is_dir():
         home.replace(part)
     elif home.is_file():
-        (part / wanted.file).parent.mkdir(parents=True, exist_ok=True)
-        home.replace(part / wanted.file)
+        (part / download.file).parent.mkdir(parents=True, exist_ok=True)
+        home.replace(part / download.file)
     part.mkdir(parents=True, exist_ok=True)
     for piece in [path for pattern in _PIECES for path in part.rglob(pattern) if path.is_file()]:
         piece.unlink()
 
 
 def _download(repository: Repository, files: Sequence[str], folder: Path, progress: Callable[[], None]) -> None:
-    """Raises HubTrouble. What arrived damaged is taken away, so that the next try fetches it again."""
+    """Raises HubError. What arrived damaged is taken away, so that the next try fetches it again."""
     from huggingface_hub import HfApi, snapshot_download
 
     patterns, revision = hub_files.patterns(files), repository.revision
@@ -181,22 +181,22 @@ def _download(repository: Repository, files: Sequence[str], folder: Path, progre
         with _patience(progress, repository.size_of(files)):
             found = HfApi().verify_repo_checksums(repository.id, revision=revision, local_dir=folder)
     if absent := next((file for file in files if not (folder / file).is_file()), ""):
-        raise HubTrouble(f"{absent} did not arrive. Check the network and try again: what has arrived is kept.")
+        raise HubError(f"{absent} did not arrive. Check the network and try again: what has arrived is kept.")
     spoilt = {one["path"] for one in found.mismatches}.intersection(files)
     for file in spoilt:
         (folder / file).unlink()
     if spoilt:
-        raise HubTrouble(hub_messages.damaged(min(spoilt)))
+        raise HubError(hub_messages.damaged(min(spoilt)))
 
 
-def _put(wanted: Wanted) -> None:
+def _put(download: ModelDownload) -> None:
     """The finished model to its place, all at once."""
-    if wanted.file:
-        (wanted.part / wanted.file).replace(wanted.home)
-        shutil.rmtree(wanted.part)
+    if download.file:
+        (download.part / download.file).replace(download.home)
+        shutil.rmtree(download.part)
         return
-    shutil.rmtree(wanted.part / _NOTES, ignore_errors=True)
-    wanted.part.replace(wanted.home)
+    shutil.rmtree(download.part / _NOTES, ignore_errors=True)
+    download.part.replace(download.home)
 
 
 @contextmanager
@@ -206,7 +206,7 @@ def _said(repository: str) -> Iterator[None]:
         yield
     except Exception as error:
         has_token = bool(os.environ.get("HF_TOKEN"))
-        raise HubTrouble(hub_messages.why(error, repository, has_token=has_token)) from error
+        raise HubError(hub_messages.why(error, repository, has_token=has_token)) from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from core.events import PROTOCOL, Hello, LoadFailed, Phase, Ready
 from worker import VERSION
 from worker.checkpoints.catalogue_loader import CatalogueLoader
 from worker.checkpoints.loader import LoadedCheckpoint, load
-from worker.checkpoints.locator import Store
+from worker.checkpoints.locator import ModelsFolder
 from worker.compiling.background_compiler import set_torch_cache_folders
 from worker.compiling.compiled_model import ModelCompiler
 from worker.device import Device, choose_device, configure_torch, use_device
@@ -106,6 +106,7 @@ def load_and_run(context: WorkerContext) -> None:
     meter = GpuMeter.for_device(device.torch_device)
     idle_event = threading.Event()
     model_compiler = model_compiler_of(settings, device, idle_event, context.inbox)
+    folder = ModelsFolder(path=settings.data / "models", min_free_mb=settings.disk_free_mb)
 
     def load_and_compile(
         model: str, device: Device, progress: Callable[[], None], *, loras: LoraFiles, vae: str = "",
@@ -114,7 +115,7 @@ def load_and_run(context: WorkerContext) -> None:
         reserved = replace(reserved, compiler=model_compiler is not None)
         loaded = load(
             model, device, progress, loras=loras, weights=settings.weights, vae=vae, companions=companions,
-            reserved=reserved, name=name, store=store_of(settings),
+            reserved=reserved, name=name, folder=folder,
         )  # fmt: skip
         if model_compiler is None or isinstance(loaded.family, PipelineModel):
             return loaded
@@ -156,11 +157,6 @@ def model_compiler_of(
     root = settings.data / "compiled"
     set_torch_cache_folders(root)
     return ModelCompiler(root=root, idle=idle_event, wake_loop=lambda: inbox.put(Compiled()))
-
-
-def store_of(settings: Settings) -> Store:
-    """Where models of the hub belong: where the bot fetches them to, too, if both share a data folder."""
-    return Store(folder=settings.data / "models", spare_mb=settings.disk_free_mb)
 
 
 def model_budget_mb(device: Device) -> int:

@@ -11,6 +11,8 @@ from torch import nn
 
 from benchmarks._gpu.configs import Subject
 from worker.checkpoints.components import Components, class_of
+from worker.compiling.torch_internals import forget_compiled
+from worker.diffusers_internals import repeated_blocks
 from worker.samplers import diffusers_scheduler
 
 #: What a pipeline insists on being told and does not need here.
@@ -65,7 +67,7 @@ def at_its_best(pipe: Any, subject: Subject, mode: str) -> Iterator[Any]:
         pipe.fuse_qkv_projections(vae=False)
         setattr(pipe, name, torch.compile(denoiser, **how))
     else:
-        kinds = set(denoiser._repeated_blocks)
+        kinds = set(repeated_blocks(denoiser))
         blocks = [part for part in denoiser.modules() if type(part).__name__ in kinds]
         regional = {**how, "mode": "default"} if mode else how
         denoiser.compile_repeated_blocks(**regional)
@@ -76,16 +78,16 @@ def at_its_best(pipe: Any, subject: Subject, mode: str) -> Iterator[Any]:
         pipe.vae.decode = decode
         setattr(pipe, name, denoiser)
         for block in blocks:
-            block._compiled_call_impl = None
+            forget_compiled(block)
         if name == "unet":
             pipe.unfuse_qkv_projections(vae=False)
             _drop_joined(denoiser)
-        torch._dynamo.reset()
+        torch.compiler.reset()
 
 
 def _drop_joined(denoiser: nn.Module) -> None:
     """The joined copies of weights, which unfusing leaves where they are."""
     for part in denoiser.modules():
         for joined in ("to_qkv", "to_kv", "to_added_qkv"):
-            if joined in part._modules:
-                del part._modules[joined]
+            if hasattr(part, joined):
+                delattr(part, joined)

@@ -228,7 +228,7 @@ class _Shop:
         if not self._agreed():
             print("Nothing was fetched.")
             return 1
-        with hub_download.alone(self._config.data / "models", model.path, model.file, _say):
+        with hub_download.download_lock(self._config.data / "models", model.path, model.file, _say):
             if place.state is not State.HERE and self._look(model)[0].state is State.HERE:
                 return 0  # somebody else was quicker
             self._fetch(repository, files, home)

@@ -29,7 +29,7 @@ _NOTES = ".cache"
 _PIECES = ("*.incomplete", "*.part")
 
 
-class HubTrouble(ConfigError):
+class HubError(ConfigError):
     """The hub does not give what was asked for; the sentence says why and what to do."""
 
 
@@ -41,19 +41,19 @@ class HuggingFace:
         self._has_token = bool(token)
 
     def repository(self, name: str) -> Repository:
-        """What `owner/name` holds. Raises HubTrouble."""
+        """What `owner/name` holds. Raises HubError."""
         from huggingface_hub import HfApi
 
         with self._said(name):
             return Repository.of(name, HfApi(token=self._token).model_info(name, files_metadata=True))
 
     def check_terms(self, repository: Repository) -> None:
-        """Raises HubTrouble for a model whose terms have to be accepted, without a token."""
+        """Raises HubError for a model whose terms have to be accepted, without a token."""
         if repository.gated and not self._has_token:
-            raise HubTrouble(gated(repository.id, has_token=False))
+            raise HubError(gated(repository.id, has_token=False))
 
     def index(self, repository: Repository) -> Mapping[str, Any]:
-        """Its model_index.json, which is kept nowhere. Raises HubTrouble, or NoModel."""
+        """Its model_index.json, which is kept nowhere. Raises HubError, or NoModel."""
         from huggingface_hub import hf_hub_download
 
         with TemporaryDirectory() as folder:
@@ -67,7 +67,7 @@ class HuggingFace:
         return index if isinstance(index, dict) else {}
 
     def fetch(self, repository: Repository, files: Sequence[str], folder: Path, say: Callable[[str], None]) -> None:
-        """All files into `folder`, with what lies there already checked too. Raises HubTrouble."""
+        """All files into `folder`, with what lies there already checked too. Raises HubError."""
         self._download(repository, files, folder)
         if spoilt := self._differing(repository, files, folder):
             for file in spoilt:
@@ -75,7 +75,7 @@ class HuggingFace:
                 say(f"{file} arrived damaged (its checksum is not the hub's), so it is fetched once more.")
             self._download(repository, spoilt, folder, force_download=True)
             if spoilt := self._differing(repository, spoilt, folder):
-                raise HubTrouble(hub_messages.damaged(spoilt[0]))
+                raise HubError(hub_messages.damaged(spoilt[0]))
 
     def _download(self, repository: Repository, files: Sequence[str], folder: Path, **how: Any) -> None:
         from huggingface_hub import snapshot_download
@@ -91,7 +91,7 @@ class HuggingFace:
             )
 
     def _differing(self, repository: Repository, files: Sequence[str], folder: Path) -> list[str]:
-        """Those of the files whose sums are not the hub's. Raises HubTrouble where one is not there at all."""
+        """Those of the files whose sums are not the hub's. Raises HubError where one is not there at all."""
         from huggingface_hub import HfApi
 
         with self._said(repository.id):
@@ -100,7 +100,7 @@ class HuggingFace:
             )
         for file in files:
             if not (folder / file).is_file():  # without a line the library is content with what is there
-                raise HubTrouble(f"{file} did not arrive. Check the network and try again: what has arrived is kept.")
+                raise HubError(f"{file} did not arrive. Check the network and try again: what has arrived is kept.")
         spoilt = {one["path"] for one in found.mismatches}
         return [file for file in files if file in spoilt]
 
@@ -110,11 +110,11 @@ class HuggingFace:
         try:
             yield
         except Exception as error:
-            raise HubTrouble(hub_messages.why(error, name, has_token=self._has_token)) from error
+            raise HubError(hub_messages.why(error, name, has_token=self._has_token)) from error
 
 
 @contextlib.contextmanager
-def alone(models: Path, repository: str, file: str, say: Callable[[str], None]) -> Iterator[None]:
+def download_lock(models: Path, repository: str, file: str, say: Callable[[str], None]) -> Iterator[None]:
     """While nobody else fetches this model into that folder, be it a worker. Who waited looks again."""
     path = models / LOCKS / model_locations.lock_name(repository, file)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class Average:
@@ -21,7 +22,7 @@ class Average:
         """Move a little towards the model; more so at the start."""
         self._step += 1
         decay = min(self._decay, (1 + self._step) / (10 + self._step))
-        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
+        get_ema_multi_avg_fn(decay)(list(self.model.parameters()), list(model.parameters()), None)
 
     def skip_warm_up(self) -> None:
         """After resuming, the average is already worth keeping."""

@@ -35,8 +35,8 @@ class Team:
         flat = torch.cat([g.flatten() for g in gradients])
         dist.all_reduce(flat)
         flat /= self.size
-        parts = flat.split([g.numel() for g in gradients])
-        torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)])
+        for part, gradient in zip(flat.split([g.numel() for g in gradients]), gradients, strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def leads_say(self, value: float) -> float:
         """The leader's number, for all: members must agree on when to stop."""

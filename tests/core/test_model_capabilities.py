@@ -89,3 +89,9 @@ def test_one_image_prompt_alone_needs_no_adapter_but_two_do_and_transformers_tak
     assert missing_capability(request(inputs=(one,)), ANY) is not None
     named = replace(FLUX, adapter="somewhere")
     assert missing_capability(request(inputs=(replace(one, role=Role.STYLE),)), named) is not None
+
+
+def test_a_model_of_which_its_worker_says_that_it_can_do_nothing_more_can_do_nothing_more():
+    named = replace(ANY, upscaler="owner/upscaler")
+    assert Capability.UPSCALE in capabilities(named), "before a worker has spoken the catalogue counts"
+    assert capabilities(replace(named, edits=())) == frozenset()

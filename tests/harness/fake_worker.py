@@ -25,6 +25,7 @@ from PIL import Image
 from core import events, wire
 from core.catalogue import POSTCARD, SAMPLERS
 from core.job import MadeWith, Request
+from core.model_capabilities import capabilities
 from core.worker_auth import make_proof
 
 log = logging.getLogger("fake_worker")
@@ -164,6 +165,7 @@ class FakeWorker:
             guidance=POSTCARD.guidance,
             sampler=POSTCARD.sampler,
             samplers=tuple(SAMPLERS),
+            edits=tuple(sorted(capabilities(POSTCARD))),
         )
         self.send(events.Ready(model=info, load_ms=int(self.options.load_seconds * 1000)))
 

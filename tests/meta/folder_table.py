@@ -112,28 +112,40 @@ TABLE: dict[str, Row] = {
     ),
     "worker.checkpoints": row(
         imports=(
-            "core worker.checkpoint_formats worker.compiling worker.device worker.errors worker.families "
-            "worker.interfaces worker.memory worker.paths worker.samplers worker.vision"
+            "core worker.checkpoint_formats worker.compiling worker.device worker.diffusers_internals "
+            "worker.errors worker.families worker.hub_download worker.interfaces worker.memory worker.paths "
+            "worker.samplers worker.vision"
         ),
     ),
     "worker.compiling": row(
-        imports="worker.device worker.file_storage worker.memory worker.paths worker.process_exit",
+        imports=(
+            "worker.device worker.diffusers_internals worker.file_storage worker.memory worker.paths "
+            "worker.process_exit"
+        ),
     ),
     "worker.cuda_streams": row(),
     "worker.device": row(
         imports="core",
     ),
+    "worker.diffusers_internals": row(),
     "worker.doctor": row(
-        imports="core worker.checkpoints worker.device worker.engine worker.memory worker.settings",
+        imports=(
+            "core worker.checkpoints worker.device worker.engine worker.errors worker.memory worker.settings "
+            "worker.vision"
+        ),
     ),
     "worker.edits": row(
         imports="core worker.errors worker.interfaces worker.vision",
-        offers="Finish PrepareContext Prepared RowStart check_text_only prepare takes_steps",
+        offers=(
+            "Finish PrepareContext Prepared RowStart check_text_only needed_companions prepare takes_steps "
+            "wanted_companions"
+        ),
     ),
     "worker.engine": row(
         imports=(
             "core worker worker.checkpoints worker.compiling worker.cuda_streams worker.device worker.edits "
-            "worker.errors worker.families worker.interfaces worker.memory worker.samplers worker.transport"
+            "worker.errors worker.families worker.interfaces worker.memory worker.samplers worker.transport "
+            "worker.vision"
         ),
     ),
     "worker.errors": row(
@@ -141,11 +153,14 @@ TABLE: dict[str, Row] = {
     ),
     "worker.families": row(
         imports=(
-            "core worker.checkpoint_formats worker.cuda_streams worker.device worker.errors worker.interfaces "
-            "worker.vision"
+            "core worker.checkpoint_formats worker.cuda_streams worker.device worker.diffusers_internals "
+            "worker.errors worker.interfaces worker.vision"
         ),
     ),
     "worker.file_storage": row(),
+    "worker.hub_download": row(
+        imports="core worker.file_storage",
+    ),
     "worker.interfaces": row(
         imports="core",
     ),
@@ -156,7 +171,7 @@ TABLE: dict[str, Row] = {
         ),
     ),
     "worker.memory": row(
-        imports="worker.checkpoint_formats worker.device worker.errors worker.interfaces worker.vision",
+        imports="worker.device worker.diffusers_internals worker.errors worker.interfaces",
     ),
     "worker.paths": row(),
     "worker.process_exit": row(),
@@ -174,7 +189,10 @@ TABLE: dict[str, Row] = {
         imports="core",
     ),
     "worker.vision": row(
-        imports="core worker.errors worker.interfaces worker.paths",
+        imports=(
+            "core worker.checkpoint_formats worker.device worker.errors worker.hub_download worker.interfaces "
+            "worker.memory worker.paths"
+        ),
     ),
     "sandbox.__main__": row(
         imports="sandbox.cli",
@@ -250,8 +268,8 @@ TABLE: dict[str, Row] = {
         imports=(
             "sandbox.buckets sandbox.channels sandbox.clock sandbox.errors sandbox.faults sandbox.gateway "
             "sandbox.guilds sandbox.interactions sandbox.messages sandbox.modals sandbox.permissions "
-            "sandbox.reactions sandbox.sandbox sandbox.seed sandbox.serializers sandbox.transcript sandbox.validate "
-            "sandbox.value_types sandbox.world"
+            "sandbox.reactions sandbox.sandbox sandbox.seed sandbox.serializers sandbox.transcript "
+            "sandbox.validate sandbox.value_types sandbox.world"
         ),
         offers="add_routes",
     ),

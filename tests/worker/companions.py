@@ -16,6 +16,9 @@ from transformers import (
     Swin2SRForImageSuperResolution,
 )
 
+from worker.checkpoints.loader import LoadedCheckpoint
+from worker.vision.companions import Companions
+
 WIDTH, EMBED = 128, 24  # of the encoder: a plus resampler's heads are 64 wide
 LABELS = ("thing:boat", "thing:star", "colour:red", "colour:blue", "ground:sea", "ground:city", "sky:day", "sky:night")
 
@@ -83,6 +86,15 @@ def _resampler(dim: int, queries: int = 6, inner: int = 128, blocks: int = 4) ->
         shapes |= {f"{ask}.to_out.weight": (inner, 128), f"{think}.0.weight": (inner,), f"{think}.0.bias": (inner,)}
         shapes |= {f"{think}.1.weight": (4 * inner, inner), f"{think}.3.weight": (inner, 4 * inner)}
     return {f"image_proj.{name}": torch.randn(shape) * 0.1 for name, shape in shapes.items()}
+
+
+def open_all(loaded: LoadedCheckpoint) -> Companions:
+    """Everything beside a model, as if jobs had needed it."""
+    companions = loaded.companions
+    for kind in companions.known:
+        if kind not in companions.kinds_in_memory:
+            companions.add(kind, companions.open(kind), loaded.family.parts)
+    return companions.in_memory
 
 
 def make_upscaler(folder: Path, seed: int = 4, upscale: int = 2) -> Path:

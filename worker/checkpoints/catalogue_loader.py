@@ -46,13 +46,13 @@ class CatalogueLoader:
         self._entries: Mapping[str, ModelPlace] = {}
         self._loras: Mapping[str, Path] = {}
         self._opened: dict[str, ModelPlace] = {}
-        self._lies: dict[str, str] = {}  # where those lie that were opened
+        self._paths: dict[str, str] = {}  # of what was opened
 
     def set_catalogue(self, catalogue: Catalogue) -> None:
         """From now on these are the models and the LoRAs."""
         self._entries = {entry.name: entry for entry in catalogue.models}
         for name, entry in self._entries.items():
-            if self._is_found(entry):
+            if self._was_found(entry):
                 self._opened[name] = entry
         self._loras = {lora.name: expanded(lora.where) for lora in catalogue.loras}
 
@@ -100,12 +100,13 @@ class CatalogueLoader:
         entry, opened = self._entries.get(name), self._opened.get(name)
         return entry is None or opened is None or _file_identity(entry) == _file_identity(opened)
 
-    def _is_found(self, entry: ModelPlace) -> bool:
+    def _was_found(self, entry: ModelPlace) -> bool:
         """Whether the bot has only found by now where a model of the hub lies that was opened from there."""
         opened = self._opened.get(entry.name)
-        if opened is None or opened.where == entry.where or entry.where != self._lies.get(entry.name):
+        if opened is None or opened.where == entry.where or entry.where != self._paths.get(entry.name):
             return False
-        return _file_identity(replace(opened, where=entry.where, file="", stamp=entry.stamp)) == _file_identity(entry)
+        found = replace(opened, where=entry.where, file="", stamp=entry.stamp)
+        return _file_identity(found) == _file_identity(entry)
 
     def _own_entry(self) -> ModelPlace | None:
         return next((entry for entry in self._entries.values() if entry.where == self._own), None)
@@ -113,21 +114,17 @@ class CatalogueLoader:
     def _load_own(self, reserved: ReservedMemory) -> LoadedCheckpoint:
         loaded = self._load_files(self._own, reserved)
         self._opened[loaded.info.name] = ModelPlace(name=loaded.info.name, where=self._own)
-        self._lies[loaded.info.name] = str(loaded.where)
+        self._paths[loaded.info.name] = str(loaded.path)
         return loaded
 
     def _load_files(
-        self,
-        where: str,
-        reserved: ReservedMemory,
-        vae: str = "",
-        companions: CompanionPaths = NO_COMPANIONS,
+        self, where: str, reserved: ReservedMemory, vae: str = "", companions: CompanionPaths = NO_COMPANIONS,
         name: str = "",
-    ) -> LoadedCheckpoint:
+    ) -> LoadedCheckpoint:  # fmt: skip
         loras = lambda: self._loras  # noqa: E731 – what the catalogue names by then
         return self._load(
-            where, self._device, self._progress, loras=loras, vae=vae, companions=companions,
-            reserved=reserved, name=name,
+            where, self._device, self._progress, loras=loras, vae=vae, companions=companions, reserved=reserved,
+            name=name,
         )  # fmt: skip
 
     def _with_entry(self, loaded: LoadedCheckpoint, entry: ModelPlace) -> LoadedCheckpoint:
@@ -138,7 +135,7 @@ class CatalogueLoader:
             sampler=entry.sampler or info.sampler,
         )  # fmt: skip
         self._opened[entry.name] = entry
-        self._lies[entry.name] = str(loaded.where)
+        self._paths[entry.name] = str(loaded.path)
         return replace(loaded, info=named)
 
 

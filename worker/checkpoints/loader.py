@@ -16,22 +16,22 @@ from core.events import ModelInfo
 from worker.checkpoint_formats.kinds import PipelineKind, few_step_methods, kind_of, read_model_index
 from worker.checkpoint_formats.single_file import family_of
 from worker.checkpoints.components import Components, build_family, read_folder
-from worker.checkpoints.locator import STORE, Store, locate, note_of
+from worker.checkpoints.locator import DEFAULT_FOLDER, ModelsFolder, locate, note_of
 from worker.checkpoints.single_file import read_file
 from worker.checkpoints.vae_override import read_vae
 from worker.checkpoints.weight_digest import combined, digest
 from worker.compiling.compiled_model import CompiledModel
 from worker.device import Device
+from worker.diffusers_internals import is_group_offloaded
 from worker.errors import CannotLoad
-from worker.families.lora_switcher import LoraFiles, is_group_offloaded
+from worker.families.lora_switcher import LoraFiles
 from worker.interfaces import Family, Model, PipelineModel
 from worker.memory.offload_plan import FULLY_RESIDENT, NOTHING_RESERVED, OffloadPlan, ReservedMemory
-from worker.memory.placement import DENOISERS, FULL, place_networks, plan_for_model, unmap_weights
-from worker.memory.size_estimate import companions_mb
+from worker.memory.placement import DENOISERS, FULL, place_networks, plan_for_model
 from worker.paths import ROOT, expanded
 from worker.samplers import samplers_for
 from worker.vision.companion_paths import NO_COMPANIONS, CompanionPaths
-from worker.vision.companions import Companions, open_companions
+from worker.vision.companions import LazyCompanions, read_companion_headers
 
 log = logging.getLogger("darkroom.models")
 
@@ -46,11 +46,11 @@ class LoadedCheckpoint:
 
     family: Family | PipelineModel
     info: ModelInfo
-    memory_mb: int  # of its parameters, on the device
-    where: Path = field(default_factory=Path)  # its folder or file
+    memory_mb: int  # of its parameters, on the device, without companions
+    path: Path = field(default_factory=Path)  # its folder or file
     plan: OffloadPlan = FULLY_RESIDENT  # how it lies there
     compiled_model: CompiledModel | None = None  # compiled code, where there may be some
-    companions: Companions = field(default_factory=Companions)  # networks that lie beside it
+    companions: LazyCompanions = field(default_factory=LazyCompanions)  # networks that lie beside it
     loras: LoraFiles | None = None  # where its LoRAs are
 
 
@@ -64,27 +64,28 @@ class _LoadOptions:
     companions: CompanionPaths
     reserved: ReservedMemory
     name: str
-    store: Store
+    folder: ModelsFolder
 
 
 def load(
     model: str, device: Device, progress: Callable[[], None] = lambda: None, *, loras: LoraFiles | None = None,
     weights: str = FULL, vae: str = "", companions: CompanionPaths = NO_COMPANIONS,
-    reserved: ReservedMemory = NOTHING_RESERVED, name: str = "", store: Store = STORE,
+    reserved: ReservedMemory = NOTHING_RESERVED, name: str = "", folder: ModelsFolder = DEFAULT_FOLDER,
 ) -> LoadedCheckpoint:  # fmt: skip
     """Loads `model` onto the device. `loras`: where LoRAs are; `weights`: full, or fp8 for the denoiser's.
 
     `vae`: a folder, a .safetensors file or a hub id, in the place of the model's own. `companions`: where they are,
-    before what its folder holds. `reserved`: what others have of the device's memory, other programs left out.
+    before what its folder holds; of them only headers are read. `reserved`: what others have of the device's memory,
+    other programs left out.
 
-    `name`: what the catalogue calls it; by that a model of the hub is looked for in `store`, and fetched into it.
+    `name`: what the catalogue calls it; by that a model of the hub is looked for in `folder`, and fetched into it.
 
     Raises NoRoom when other models of this worker had better go first, else CannotLoad.
     """
     silence_libraries()
     try:
         how = _LoadOptions(
-            loras=loras, weights=weights, vae=vae, companions=companions, reserved=reserved, name=name, store=store
+            loras=loras, weights=weights, vae=vae, companions=companions, reserved=reserved, name=name, folder=folder
         )
         return _load(model, device, progress, how)
     except CannotLoad:
@@ -112,12 +113,13 @@ def silence_libraries() -> None:
 
 
 def _load(model: str, device: Device, progress: Callable[[], None], how: _LoadOptions) -> LoadedCheckpoint:
-    where = locate(model, progress, name=how.name, store=how.store)
+    where = locate(model, progress, name=how.name, folder=how.folder)
     progress()
-    vae, called = how.vae, _called(model, where)
+    vae, name = how.vae, _original_name(model, where)
     if where.is_file():
         other = read_vae(vae, family_of(where), device) if vae else None
-        components = read_file(where, device, progress, None if other is None else other.network, called=called)
+        vae_network = None if other is None else other.network
+        components = read_file(where, device, progress, vae_network, original_name=name)
     else:
         index = read_model_index(where, model)
         kind = kind_of(index["_class_name"])
@@ -126,18 +128,17 @@ def _load(model: str, device: Device, progress: Callable[[], None], how: _LoadOp
         other = read_vae(vae, kind.family, device) if vae else None
         components = read_folder(where, kind, index, device, progress, None if other is None else other.network)
     family = build_family(components, device, how.loras)
-    info = _info(model, called, components, family, device)
+    info = _info(model, name, components, family, device)
     if other is not None:
         info = replace(info, digest=combined(info.digest, other.digest))
     companions = how.companions.with_defaults(CompanionPaths.in_folder(where)) if where.is_dir() else how.companions
     placed = _placed(family, info, device, replace(how, companions=companions))
-    return replace(placed, loras=how.loras, where=where)
+    return replace(placed, loras=how.loras, path=where)
 
 
 def _placed(family: Family | PipelineModel, info: ModelInfo, device: Device, how: _LoadOptions) -> LoadedCheckpoint:
-    """On the device, as far as it fits there, with its companions."""
-    reserved = replace(how.reserved, companions=companions_mb(how.companions, device.dtype.itemsize))
-    plan = plan_for_model(family, device, how.weights, info.name, reserved)
+    """On the device, as far as it fits there, with what is known of its companions."""
+    plan = plan_for_model(family, device, how.weights, info.name, how.reserved)
     log.info("%s: %s.", info.name, plan.sentence())
     place_networks(family.parts, plan, device.torch_device, device.dtype)
     if any(is_group_offloaded(network) for name, network in family.parts.items() if name in DENOISERS):
@@ -150,7 +151,7 @@ def _load_pipeline(model: str, folder: Path, device: Device, how: _LoadOptions) 
     from worker.families.generic_pipeline import GenericPipeline
 
     family = GenericPipeline.load(folder, device)
-    few_steps = bool(few_step_methods(_called(model, folder))) or family.distilled
+    few_steps = bool(few_step_methods(_original_name(model, folder))) or family.distilled
     info = ModelInfo(
         name=_name(model),
         family=family.name,
@@ -167,34 +168,28 @@ def _load_pipeline(model: str, folder: Path, device: Device, how: _LoadOptions) 
     )
     # Nobody compiles for a pipeline that runs whole.
     placed = _placed(family, info, device, replace(how, reserved=replace(how.reserved, compiler=False)))
-    return replace(placed, where=folder)
+    return replace(placed, path=folder)
 
 
 def add_companions(loaded: LoadedCheckpoint, paths: CompanionPaths, device: Device) -> LoadedCheckpoint:
-    """The model with the companions at these paths, in the place of what it had of the kind."""
+    """The model with the companions at these paths, in the place of what it had of the kind. Reads no weights."""
     if paths == NO_COMPANIONS:
         return loaded
-    companions = open_companions(paths, loaded.family.parts, device.torch_device, device.dtype)
+    companions = read_companion_headers(paths, loaded.family.parts, device.torch_device, device.dtype)
     companions = companions.with_defaults(loaded.companions)
-    for network in companions.networks:
-        unmap_weights(network)
     edits = tuple(dict.fromkeys((*loaded.info.edits, *(edit.value for edit in companions.edits))))
-    return replace(
-        loaded, companions=companions, info=replace(loaded.info, edits=edits),
-        memory_mb=memory_mb(loaded.family, companions),
-    )  # fmt: skip
+    return replace(loaded, companions=companions, info=replace(loaded.info, edits=edits))
 
 
-def memory_mb(family: Model, companions: Companions | None = None) -> int:
+def memory_mb(family: Model) -> int:
     """MB of parameters and buffers that lie on its device."""
-    networks = (*family.parts.values(), *(companions.networks if companions is not None else ()))
-    tensors = (tensor for part in networks for tensor in (*part.parameters(), *part.buffers()))
+    tensors = (tensor for part in family.parts.values() for tensor in (*part.parameters(), *part.buffers()))
     there = (tensor for tensor in tensors if tensor.device.type == family.device.type)
     unique = {id(tensor): tensor.numel() * tensor.element_size() for tensor in there}
     return -(-sum(unique.values()) >> 20)
 
 
-def _called(model: str, where: Path) -> str:
+def _original_name(model: str, where: Path) -> str:
     """The last part of its path or hub id, as its author wrote it: small letters would hide where words begin.
 
     What was fetched from the hub has a name of ours here, and its author's in the note beside it.
@@ -210,9 +205,9 @@ def _name(model: str) -> str:
     return name_of(str(place.absolute()) if place.exists() else model)
 
 
-def _info(model: str, called: str, components: Components, family: Family, device: Device) -> ModelInfo:
+def _info(model: str, name: str, components: Components, family: Family, device: Device) -> ModelInfo:
     shipped = components.root == (ROOT / POSTCARD.path).resolve()
-    steps, guidance, sampler = _default_settings(called, components.kind, family, components.index)
+    steps, guidance, sampler = _default_settings(name, components.kind, family, components.index)
     return ModelInfo(
         name=_name(model),
         family=family.name,

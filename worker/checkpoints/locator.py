@@ -16,22 +16,22 @@ from core.folder_format import INDEX, lacks
 from core.model_locations import Note
 from worker.checkpoint_formats.kinds import check_folder, kind_of, read_model_index
 from worker.errors import CannotLoad
-from worker.hub_download import HubTrouble, Wanted, alone, fetch_model, look_up
+from worker.hub_download import HubError, ModelDownload, choose_files, download_lock, fetch_model
 from worker.paths import ROOT, existing
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
-    """The models folder. `spare_mb` of its disk stay free when something is fetched into it."""
+class ModelsFolder:
+    """Where models of the hub belong. So much of its disk stays free when something is fetched into it."""
 
-    folder: Path = ROOT / "data" / "models"
-    spare_mb: int = 500
+    path: Path = ROOT / "data" / "models"
+    min_free_mb: int = 500
 
 
 #: Beside the program, where the bot has it if nothing else is set.
-STORE = Store()
+DEFAULT_FOLDER = ModelsFolder()
 
 
 def _nothing() -> None:
@@ -43,7 +43,10 @@ def is_location(model: str) -> bool:
     return model == POSTCARD.name or "/" in model or existing(model) is not None
 
 
-def locate(model: str, progress: Callable[[], None] = _nothing, *, name: str = "", store: Store = STORE) -> Path:
+def locate(
+    model: str, progress: Callable[[], None] = _nothing, *, name: str = "",
+    folder: ModelsFolder = DEFAULT_FOLDER,
+) -> Path:  # fmt: skip
     """The checkpoint's folder or file; models of the hub are found here, or fetched. Raises CannotLoad.
 
     `progress` is called whenever something has come, from any thread: what takes an hour is not stuck. `name`: what the
@@ -57,11 +60,11 @@ def locate(model: str, progress: Callable[[], None] = _nothing, *, name: str = "
     far = not model.startswith((".", "/", "~"))
     if far and model.count("/") >= 2 and model.endswith(".safetensors"):
         owner, of, file = model.split("/", 2)
-        return _of_hub(f"{owner}/{of}", file, name or name_of(file), store, progress)
+        return _of_hub(f"{owner}/{of}", file, name or name_of(file), folder, progress)
     if not far or model.count("/") != 1 or model.endswith((".safetensors", *PICKLES)):
         cure = "a hub id looks like owner/name."
         raise CannotLoad(f"DARKROOM_MODEL is {model!r}, but there is no such folder and no such file; {cure}")
-    return _checked(_of_hub(model, "", name or name_of(model), store, progress), model)
+    return _checked(_of_hub(model, "", name or name_of(model), folder, progress), model)
 
 
 def note_of(home: Path) -> Note | None:
@@ -97,29 +100,30 @@ def _checked(folder: Path, model: str) -> Path:
 # --- models of the hub ----------------------------------------------------------------------------------------------
 
 
-def _of_hub(repository: str, file: str, name: str, store: Store, progress: Callable[[], None]) -> Path:
+def _of_hub(repository: str, file: str, name: str, folder: ModelsFolder, progress: Callable[[], None]) -> Path:
     """Found or fetched: several workers, and the bot's command beside them, fetch it once."""
-    found = _there(repository, file, name, store.folder)
+    found = _find(repository, file, name, folder.path)
     if found is not None:
         return found
-    home, note = _home(repository, file, name, store.folder)
+    home, note = _home(repository, file, name, folder.path)
     if home.exists() and note is None:
         cure = "Move it away, or complete it with `python bot.py models add`."
         raise CannotLoad(f"{home} is not the complete model {repository}, and was not fetched from there. {cure}")
     try:
-        described, files = look_up(repository, file, note.files.keys() if note is not None else ())
-        with alone(store.folder, repository, file, progress):
-            found = _there(repository, file, name, store.folder)
+        described, files = choose_files(repository, file, note.files.keys() if note is not None else ())
+        download = ModelDownload(repository=described, files=files, home=home, min_free_mb=folder.min_free_mb)
+        with download_lock(folder.path, repository, file, progress):
+            found = _find(repository, file, name, folder.path)  # somebody else may have been quicker
             if found is None:
-                fetch_model(Wanted(repository=described, files=files, home=home, spare_mb=store.spare_mb), progress)
-    except HubTrouble as error:
+                fetch_model(download, progress)
+    except HubError as error:
         raise CannotLoad(f"The model {repository} is not here yet. {error.sentence}") from error
     except OSError as error:
-        raise CannotLoad(f"{repository} cannot be fetched into {store.folder} ({error}). Correct this.") from error
+        raise CannotLoad(f"{repository} cannot be fetched into {folder.path} ({error}). Correct that.") from error
     return found or home
 
 
-def _there(repository: str, file: str, name: str, folder: Path) -> Path | None:
+def _find(repository: str, file: str, name: str, folder: Path) -> Path | None:
     """The model where it lies already, whole by the names of its files; None where it does not."""
     home, note = _home(repository, file, name, folder)
     sizes = {} if note is None else {path: remote.size for path, remote in note.files.items()}

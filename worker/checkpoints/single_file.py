@@ -32,17 +32,13 @@ _PADS: Mapping[Shape, Mapping[str, str]] = {
 
 
 def read_file(
-    path: Path,
-    device: Device,
-    progress: Callable[[], None],
-    vae: Any = None,
-    config: Path | None = None,
-    called: str = "",
-) -> Components:
+    path: Path, device: Device, progress: Callable[[], None], vae: Any = None, config: Path | None = None,
+    original_name: str = "",
+) -> Components:  # fmt: skip
     """The parts of a checkpoint in one file; `vae` takes the place of its own.
 
-    `config`: a folder of configs and tokenizers instead of ours. `called`: its author's name for it, where the file has
-    another one here.
+    `config`: a folder of configs and tokenizers instead of ours. `original_name`: its author's name for it, where the
+    file is called otherwise here.
 
     Raises CannotLoad, or whatever the libraries raise on broken files.
     """
@@ -50,10 +46,10 @@ def read_file(
     shape = shape_of(header, path.name, own_vae=vae is None)
     folder = config or CONFIGS / shape
     index = json.loads((folder / "model_index.json").read_text("utf-8"))
-    kind, called = PIPELINE_KINDS[FAMILIES[shape]], called or path.stem
-    prediction, zero = prediction_of(header, shape, called)
+    kind, name = PIPELINE_KINDS[FAMILIES[shape]], original_name or path.stem
+    prediction, zero = prediction_of(header, shape, name)
     scheduler = {**read_scheduler(folder, kind), "prediction_type": prediction}
-    if few_step_methods(called):  # made to begin at the last of the trained steps; their own configs say so
+    if few_step_methods(name):  # made to begin at the last of the trained steps; their own configs say so
         scheduler |= {"timestep_spacing": "trailing"}
     if zero:
         scheduler |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}

@@ -13,7 +13,7 @@ from worker.checkpoints.components import class_of, precision, prepare_network, 
 from worker.checkpoints.weight_digest import digest
 from worker.device import Device
 from worker.errors import CannotLoad
-from worker.hub_download import HubTrouble, fetch
+from worker.hub_download import HubError, fetch
 from worker.paths import existing
 
 _CLASS = "AutoencoderKL"
@@ -38,7 +38,7 @@ def read_vae(where: str, family: str, device: Device) -> VaeOverride:
             raise CannotLoad(f"There is no autoencoder at {where}; a hub id looks like owner/name.")
         try:
             place = fetch(where, _FILES)
-        except HubTrouble as error:
+        except HubError as error:
             raise CannotLoad(f"The autoencoder {where} is not here. {error.sentence}") from error
     if place.is_file():
         return VaeOverride(prepare_network(_file(place, family, device)), digest(place.parent, [place]))

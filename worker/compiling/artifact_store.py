@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from worker.compiling import torch_internals
 from worker.compiling.regions import Code, CompiledArtifact, Signature
 from worker.compiling.shape_counts import ShapeRequest
 from worker.compiling.tracing import NetworkSpec, Traced
@@ -91,14 +92,10 @@ def prune(root: Path) -> None:
 
 def write_compiled(traced: Traced, path: Path) -> None:
     """Compiles a graph by torch's inductor, into a file."""
-    from torch._inductor import standalone_compile
-
-    artifact = standalone_compile(traced.graph, list(traced.examples), dynamic_shapes="from_graph")
-    artifact.save(path=str(path), format="binary")
+    torch_internals.compile_to(path, traced.graph, traced.examples)
 
 
 def read_compiled(path: Path) -> Code:
     """What `write_compiled` wrote."""
-    from torch._inductor.standalone_compile import CompiledArtifact
-
-    return CompiledArtifact.load(path=str(path), format="binary")
+    code: Code = torch_internals.read_compiled(path)
+    return code

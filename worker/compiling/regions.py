@@ -7,12 +7,13 @@ nothing of how code is compiled or where it is kept.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from worker.compiling import call_signature
+from worker.compiling import call_signature, torch_internals
+from worker.diffusers_internals import repeated_blocks
 
 #: Compiled code, or a graph that stands for it: weights and inputs in the order of `Signature.inputs`.
 Code = Callable[..., Sequence[Tensor]]
@@ -50,7 +51,7 @@ CompiledArtifact = Sequence[tuple[Signature, Code]]
 
 def regions_of(module: nn.Module) -> dict[str, list[nn.Module]]:
     """A UNet is one region; a transformer's are its repeated blocks, by the name of their class."""
-    names = [] if "UNet" in type(module).__name__ else list(getattr(module, "_repeated_blocks", None) or ())
+    names = [] if "UNet" in type(module).__name__ else repeated_blocks(module)
     blocks = {name: [part for part in module.modules() if type(part).__name__ == name] for name in names}
     found = {name: parts for name, parts in blocks.items() if parts}
     return found or {"": [module]}
@@ -97,11 +98,11 @@ class WeightLookup:
 def _locations(module: nn.Module) -> Iterator[tuple[str, tuple[Mapping[str, Tensor], str]]]:
     """Each weight's and buffer's full name, with the dictionary of its layer where it is found, and its name there."""
     for path, part in module.named_modules():
-        for owner in (part._parameters, part._buffers):
+        for owner in torch_internals.weight_dicts(part):
             for name, weight in owner.items():
                 whole = f"{path}.{name}".lstrip(".").replace(".base_layer.", ".")
                 if weight is not None and ".lora_" not in whole:
-                    yield whole, (cast("Mapping[str, Tensor]", owner), name)
+                    yield whole, (owner, name)
 
 
 class BoundCode:

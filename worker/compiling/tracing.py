@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worker.compiling import call_signature
+from worker.compiling import call_signature, torch_internals
 from worker.compiling.regions import Signature, regions_of
 
 
@@ -104,8 +104,6 @@ def trace(spec: NetworkSpec, bucket: int, shape: str) -> list[Traced]:
 def _weightless(spec: NetworkSpec) -> Iterator[tuple[nn.Module, torch.device]]:
     """The model on tensors that only know their shape, type, layout and device."""
     import diffusers
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
     kind = getattr(diffusers, spec.kind)
     with torch.device("meta"), torch.no_grad():
@@ -113,15 +111,13 @@ def _weightless(spec: NetworkSpec) -> Iterator[tuple[nn.Module, torch.device]]:
         if spec.joined and hasattr(module, "fuse_qkv_projections"):
             module.fuse_qkv_projections()
     device = torch.device(spec.device)
-    with FakeTensorMode(shape_env=ShapeEnv()):
+    with torch_internals.weightless():
         for path, part in module.named_modules():
-            for name, weight in part._parameters.items():
-                if weight is not None:
-                    made = _like(weight, f"{path}.{name}", spec, device)
-                    part._parameters[name] = nn.Parameter(made, requires_grad=False)
-            for name, buffer in part._buffers.items():
-                if buffer is not None:
-                    part._buffers[name] = _like(buffer, f"{path}.{name}", spec, device)
+            for name, weight in list(part.named_parameters(recurse=False)):
+                made = _like(weight, f"{path}.{name}", spec, device)
+                setattr(part, name, nn.Parameter(made, requires_grad=False))
+            for name, buffer in list(part.named_buffers(recurse=False)):
+                setattr(part, name, _like(buffer, f"{path}.{name}", spec, device))
         yield module.get_submodule(spec.part), device
 
 

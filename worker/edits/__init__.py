@@ -12,7 +12,18 @@ starts is over at once: its `pictures` or `words` are the result. A plain grid t
 prepare but its words. The family must be adapted (`Family.adapt`) before each piece, for LoRAs change encoders too.
 """
 
-from worker.edits.prepare import check_text_only, prepare, takes_steps
+from worker.edits.inputs import needed_companions, wanted_companions
+from worker.edits.preparation import check_text_only, prepare, takes_steps
 from worker.edits.prepared_job import Finish, PrepareContext, Prepared, RowStart
 
-__all__ = ["Finish", "PrepareContext", "Prepared", "RowStart", "check_text_only", "prepare", "takes_steps"]
+__all__ = [
+    "Finish",
+    "PrepareContext",
+    "Prepared",
+    "RowStart",
+    "check_text_only",
+    "needed_companions",
+    "prepare",
+    "takes_steps",
+    "wanted_companions",
+]

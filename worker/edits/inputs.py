@@ -17,7 +17,7 @@ from core.events import Submit
 from core.job import Canvas, Kind, Request, Role
 from worker.errors import CannotCompute
 from worker.interfaces import Pixels
-from worker.vision.companions import Companions
+from worker.vision.companions import CompanionKind, Companions
 
 Mask = NDArray[np.uint8]  # [height, width]: 255 = to be made anew
 
@@ -49,6 +49,26 @@ class Inputs:
     source: Pixels | None = field(repr=False)
     mask: Mask | None = field(repr=False)
     references: tuple[Reference, ...]
+
+
+def wanted_companions(order: Submit) -> frozenset[CompanionKind]:
+    """What it is drawn with, where that lies beside the model."""
+    if order.kind is Kind.DESCRIBE:
+        return frozenset({CompanionKind.DESCRIBER})
+    if order.request.upscale is not None:
+        return frozenset({CompanionKind.UPSCALER})
+    follows = any(one.role is not Role.MASK for one in order.request.inputs)
+    return frozenset({CompanionKind.ADAPTER} if follows else ())
+
+
+def needed_companions(order: Submit) -> frozenset[CompanionKind]:
+    """Of those, what it cannot be without."""
+    upscale = order.request.upscale
+    pictures = [one.role for one in order.request.inputs if one.role is not Role.MASK]
+    # A creative upscale may start from plain enlarging; and one image prompt can be what the picture starts near.
+    creative = upscale is not None and upscale.creative
+    simple = pictures == [Role.PROMPT] and not order.source and order.kind is not Kind.DESCRIBE
+    return frozenset() if creative or (upscale is None and simple) else wanted_companions(order)
 
 
 def read_inputs(order: Submit, companions: Companions) -> Generator[None, None, Inputs]:
@@ -156,7 +176,7 @@ def _check(order: Submit, companions: Companions) -> None:
         "Chaos has to be between 0 and 100.": not 0 <= request.chaos <= 100,
         "A house style has to count between 0 and 1.": request.house is not None and not 0 <= request.house.weight <= 1,
         "This worker has nothing that describes pictures: the model needs a classifier or a describer beside it.": (
-            order.kind is Kind.DESCRIBE and companions.describer is None
+            CompanionKind.DESCRIBER in needed_companions(order) and companions.describer is None
         ),
     }
     _refuse(problems)
@@ -176,7 +196,7 @@ def _source_problems(order: Submit, roles: Sequence[Role], companions: Companion
         ),
         f"A picture can become 2 or 4 times as large, not {factor} times.": factor not in FACTORS,
         "This model has no upscaler; a creative upscale works without one.": (
-            request.upscale is not None and not request.upscale.creative and companions.upscaler is None
+            CompanionKind.UPSCALER in needed_companions(order) and companions.upscaler is None
         ),
         "A creative upscale draws on the picture: its strength has to be below 1.": (
             request.upscale is not None and request.upscale.creative and request.strength >= 1
@@ -189,15 +209,13 @@ def _source_problems(order: Submit, roles: Sequence[Role], companions: Companion
 
 
 def _reference_problems(order: Submit, roles: Sequence[Role], companions: Companions) -> Mapping[str, bool]:
-    pictures = [role for role in roles if role is not Role.MASK]
     counts = {name: roles.count(role) for role, name in _NAMES.items()}
-    lacks = companions.adapter is None and order.kind is not Kind.DESCRIBE
-    # Without an adapter one image prompt can still be what the picture starts near.
-    simple = pictures == [Role.PROMPT] and not order.source
     return {
         **{f"A job takes {MOST_PICTURES} {name} at most, not {n}.": n > MOST_PICTURES for name, n in counts.items()},
         "This model has no image adapter: it can start near one picture, but not follow several side by side, "
-        "blend them, or take a style or a character from one.": lacks and bool(pictures) and not simple,
+        "blend them, or take a style or a character from one.": (
+            CompanionKind.ADAPTER in needed_companions(order) and companions.adapter is None
+        ),
     }
 
 

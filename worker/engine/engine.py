@@ -37,7 +37,7 @@ from worker.engine.decoding import PendingDecode
 from worker.engine.gpu_meter import GpuMeter
 from worker.engine.image_encoding import PreviewWriter
 from worker.engine.loaded_model import LoadedModel
-from worker.engine.model_cache import ModelCache
+from worker.engine.model_cache import LoadResult, ModelCache
 from worker.engine.pipeline_row import PipelineRow, advance, shares
 from worker.engine.recovery import Recovery
 from worker.engine.result_writer import ResultWriter
@@ -46,6 +46,7 @@ from worker.engine.task import Task
 from worker.transport.heartbeat import HeartbeatThread
 from worker.transport.inbox import ConnectionLost, Inbox, LoadEnded, Order, Stop
 from worker.transport.progress_reporter import ProgressReporter
+from worker.vision.companions import CompanionKind
 
 log = logging.getLogger("darkroom.engine")
 
@@ -189,10 +190,21 @@ class Engine:
         if result is None:
             return
         self._send(self._cache.models())
-        if result.sentence:
+        if result.sentence and result.companion is not None:
+            self._go_without(result, result.companion)
+        elif result.sentence:
             log.error("%s cannot be used: %s", result.name, result.sentence)
             for task in self._queue.tasks_for(result.name):
                 self._fail(task, FailureKind.INVALID, failure_messages.not_loaded(result.name))
+
+    def _go_without(self, result: LoadResult, kind: CompanionKind) -> None:
+        """What lies beside a model is of no use: the jobs that cannot be without it fail, at no cost."""
+        until = "until there is another file or the worker starts anew"
+        log.error("%s goes without its %s %s: %s", result.name, kind, until, result.sentence)
+        said = failure_messages.companion_lacks_memory if result.lacked_memory else failure_messages.companion_broken
+        for task in self._queue.tasks_without(result.name, kind):
+            self._meter.write_off(task.id, "failed")
+            self._fail(task, FailureKind.INVALID, said(kind, result.file, result.name))
 
     def _model(self, job: str) -> LoadedModel:
         model = self._cache.get(self._queue.tasks[job].model)
@@ -286,7 +298,7 @@ class Engine:
 
     def _stream_for(self, model: LoadedModel) -> SideStream:
         """For pictures and previews: beside the steps, where memory allows that."""
-        return self._side_stream if model.loaded.plan.overlaps_decode else SAME_STREAM
+        return self._side_stream if model.plan.overlaps_decode else SAME_STREAM
 
     def _decode(self, row: Row | PipelineRow) -> None:
         """Orders one finished row's pixels: beside the steps of others where the device can."""

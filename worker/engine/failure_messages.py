@@ -22,3 +22,19 @@ def describe_failure(error: Exception, size: tuple[int, int]) -> tuple[FailureKi
 def not_loaded(model: str) -> str:
     """For everybody to read: why not, with paths and settings, is for whoever runs the worker."""
     return f"The model {quoted(model)} could not be loaded. The bot's owner can find the reason in the log."
+
+
+def companion_broken(companion: str, file: str, model: str) -> str:
+    """Of what lies beside a model. The file's own name is no secret; where it lies is."""
+    return (
+        f"The {companion} {quoted(file)} of {quoted(model)} cannot be used and was switched off, at no cost to you: "
+        "the bot's owner can find more in the log; most often the file has to be fetched again."
+    )
+
+
+def companion_lacks_memory(companion: str, file: str, model: str) -> str:
+    """The same where memory is the reason."""
+    return (
+        f"The {companion} {quoted(file)} of {quoted(model)} does not fit in the GPU's memory and was switched off, at "
+        "no cost to you: the bot's owner can find the cure in the log."
+    )

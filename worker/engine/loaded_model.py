@@ -4,6 +4,7 @@ Knows nothing of how many models there are.
 """
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -23,7 +24,9 @@ from worker.errors import CannotCompute, CannotLoad
 from worker.families.latent_preview import LatentPreview
 from worker.families.lora_switcher import file_states
 from worker.interfaces import Adaptation, Conditions, Family, PipelineModel
+from worker.memory.offload_plan import OffloadPlan, plan_with_companions
 from worker.samplers import Schedules
+from worker.vision.companions import CompanionKind, LazyCompanions, OpenCompanion
 
 #: Encodings kept for each model, in the host's memory: FLUX has four megabytes for each.
 MAX_TEXTS, MAX_TEXT_BYTES = 256, 256 << 20
@@ -43,6 +46,7 @@ class LoadedModel:
     schedules: Schedules
     latent_preview: LatentPreview | None  # None for models that make their own previews
     made_with: MadeWith
+    plan: OffloadPlan  # how it lies on the device, with the companions that are in memory
     _adapted: Adaptation = field(default_factory=Adaptation)
     _texts: OrderedDict[tuple[object, ...], Conditions] = field(default_factory=OrderedDict, repr=False)
 
@@ -69,6 +73,7 @@ class LoadedModel:
             loaded=loaded,
             schedules=Schedules(family.scheduler, family.factor * TOKEN_LATENTS),
             latent_preview=latent_preview,
+            plan=loaded.plan,
             made_with=MadeWith(
                 model=info.name, digest=info.digest, dtype=info.dtype, device=device.name, engine=ENGINE
             ),
@@ -83,6 +88,43 @@ class LoadedModel:
     def family(self) -> Family:
         """What computes rows. `prepare_job.py` lets no job through to a `PipelineModel` that would need any."""
         return cast("Family", self.loaded.family)
+
+    @property
+    def companions(self) -> LazyCompanions:
+        """What lies beside it."""
+        return self.loaded.companions
+
+    @property
+    def memory_mb(self) -> int:
+        """On the device, with the companions that are in memory."""
+        return self.loaded.memory_mb + self.companions.memory_mb
+
+    def plan_with(self, more_mb: int) -> OffloadPlan:
+        """How it would lie with so much more beside it. Raises NoRoom or CannotLoad where it would not."""
+        return plan_with_companions(self.loaded.plan, self.companions.memory_mb + more_mb, self.name)
+
+    def add_companion(self, kind: CompanionKind, opened: OpenCompanion) -> None:
+        """A companion that was opened is its own from now on."""
+        self.companions.add(kind, opened, self.family.parts)
+        self._update_plan()
+
+    def unload_companion(self, kind: CompanionKind) -> None:
+        """A companion leaves memory; the next job that needs it has it opened again."""
+        self.companions.unload(kind, self.family.parts)
+        self._update_plan()
+
+    def withdraw_companion(self, kind: CompanionKind) -> None:
+        """From now on it cannot do what only this companion made possible."""
+        before = set(self.companions.edits)
+        self.companions.withdraw(kind, self.family.parts)
+        self._update_plan()
+        gone = before - {*self.companions.edits, *self.family.edits}
+        edits = tuple(edit for edit in self.loaded.info.edits if edit not in gone)
+        self.loaded = replace(self.loaded, info=replace(self.loaded.info, edits=edits))
+
+    def _update_plan(self) -> None:
+        with suppress(CannotLoad):  # it lies as it does, and recovers from full memory as ever
+            self.plan = self.plan_with(0)
 
     def adapt(self, adaptation: Adaptation) -> None:
         """Before each encode and forward. Raises CannotCompute for what this model cannot be made to do."""
@@ -139,7 +181,7 @@ class LoadedModel:
         def text(words: str, *, negative: bool = False) -> Conditions:
             return self._text(words, negative, adaptation)
 
-        return PrepareContext(family=self.family, companions=self.loaded.companions, text=text)
+        return PrepareContext(family=self.family, companions=self.companions.in_memory, text=text)
 
     def _text(self, words: str, negative: bool, adaptation: Adaptation) -> Conditions:
         """Each text alone, so that it does not depend on others. Raises CannotCompute."""

@@ -31,7 +31,7 @@ def prepare_piece(task: Task, model: LoadedModel, rows: int) -> bool:
         if isinstance(family, PipelineModel) and takes_steps(task.order):
             check_text_only(task.order)
             model.adapt(task.adaptation)
-            task.prepared, task.rows = Prepared(), [_pipeline_row(task, family, min(rows, model.loaded.plan.rows))]
+            task.prepared, task.rows = Prepared(), [_pipeline_row(task, family, min(rows, model.plan.rows))]
             return False
         task.preparing = prepare(task.order, model.context(task.adaptation))
     model.adapt(task.adaptation)

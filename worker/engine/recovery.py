@@ -77,7 +77,9 @@ class Recovery:
 
     def free_memory(self, error: Exception) -> bool:
         """Frees what nobody needs now, where memory is full; False when there is nothing."""
-        freed = is_out_of_memory(error) and self._cache.free_memory(self._queue.busy_models())
+        freed = is_out_of_memory(error) and self._cache.free_memory(
+            self._queue.busy_models(), self._queue.busy_companions()
+        )
         if freed:
             self._models_changed()
         return freed

@@ -7,10 +7,13 @@ computes nothing.
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from worker.edits import needed_companions, wanted_companions
 from worker.engine.batch import Row
-from worker.engine.model_cache import ModelCache
+from worker.engine.loaded_model import LoadedModel
+from worker.engine.model_cache import Companion, ModelCache
 from worker.engine.pipeline_row import PipelineRow
 from worker.engine.task import Task
+from worker.vision.companions import CompanionKind
 
 
 class RunQueue:
@@ -56,8 +59,25 @@ class RunQueue:
         begun = {task.model for task in self.tasks.values() if task.is_begun and not task.paused}
         return begun | {self.tasks[row.job].model for row in self.finished}
 
+    def busy_companions(self) -> set[Companion]:
+        """Companions at work. Those of paused jobs may go, as their models may, and return for their rows."""
+        found: set[Companion] = set()
+        for task in self.tasks.values():
+            model = self._cache.get(task.model) if task.is_begun else None
+            if model is not None and (task.needs_its_model or not task.paused):
+                found |= {(task.model, kind) for kind in model.companions.available(_wanted(task))}
+        return found
+
+    def tasks_without(self, name: str, kind: CompanionKind) -> list[Task]:
+        """The jobs that cannot be without what this companion of their model was for, now that it is not there."""
+        model = self._cache.get(name)
+        needed = CompanionKind.DESCRIBER if kind is CompanionKind.CLASSIFIER else kind
+        if model is not None and model.companions.available({needed}):
+            return []
+        return [task for task in self.tasks_for(name) if needed in _needed(task)]
+
     def next_waiting(self) -> Task | None:
-        """The first waiting job whose model is there; has the other models loaded.
+        """The first waiting job whose model is there, with what the job wants beside it; has the others loaded.
 
         Where one of them has to wait for memory, nobody who came later begins, or it would wait for ever. And none
         takes the memory of a model that somebody who came earlier is about to use.
@@ -68,13 +88,17 @@ class RunQueue:
         for task in self.tasks.values():
             if task.paused:
                 continue
-            if self._cache.get(task.model) is not None:
-                # Whoever begins now gets the files that are there now.
-                if task.is_begun or not (closed or self._cache.is_stale(task.model)):
+            model = self._cache.get(task.model)
+            if model is None:
+                closed |= not self._cache.start_load(task.model, busy_models)
+            # Whoever begins now gets the files that are there now.
+            elif task.is_begun or not (closed or self._cache.is_stale(task.model)):
+                if missing := model.companions.missing(_wanted(task)):
+                    busy = self.busy_companions()
+                    closed |= not self._cache.start_companion_load(task.model, missing, busy_models, busy)
+                else:
                     able.add(task.id)
-                    busy_models.add(task.model)
-            elif not self._cache.start_load(task.model, busy_models):
-                closed = True
+                busy_models.add(task.model)
         return next((task for task in self.waiting if task.id in able), None)
 
     def _is_lost(self, task: Task) -> bool:
@@ -83,6 +107,9 @@ class RunQueue:
             return task.needs_its_model and self._cache.get(task.model) is None
         if not task.rows or (model := self._cache.get(task.model)) is None:
             return False
+        if lacking := _wanted(task) - set(model.companions.kinds_in_memory):
+            # Its pictures cannot be heard, or only by a model that is loaded anew, for which it must not be in use.
+            return self._cache.is_stale(task.model) or not lacking <= model.companions.available(lacking)
         # Rows outlive their model, but not one that came back as another one: they would be half of each.
         return task.made_with is not None and task.made_with.digest != model.made_with.digest
 
@@ -115,13 +142,13 @@ class RunQueue:
     def _limit_of(self, task: Task, limit: int) -> int:
         """Fewer where the model's own offload plan allows no more."""
         model = self._cache.get(task.model)
-        return min(limit, model.loaded.plan.rows) if model is not None else limit
+        return min(limit, model.plan.rows) if model is not None else limit
 
     def _compatible(self, limit: int) -> Iterator[Row | PipelineRow]:
         first: Row | PipelineRow | None = None
         for row in self.rows:
             task = self.tasks[row.job]
-            if task.paused or self._cache.get(task.model) is None:
+            if task.paused or not _can_step(task, self._cache.get(task.model)):
                 continue
             if first is None:
                 first, limit = row, self._limit_of(task, limit)
@@ -131,3 +158,20 @@ class RunQueue:
                 limit -= 1
                 if not limit:
                     return
+
+
+def _wanted(task: Task) -> frozenset[CompanionKind]:
+    """What it is drawn with; of what it was prepared with only what its rows still hear."""
+    if task.prepared is None:
+        return wanted_companions(task.order)
+    heard = any(isinstance(row, Row) and "image" in row.text for row in task.rows)
+    return frozenset({CompanionKind.ADAPTER} if heard else ())
+
+
+def _needed(task: Task) -> frozenset[CompanionKind]:
+    return needed_companions(task.order) if task.prepared is None else _wanted(task)
+
+
+def _can_step(task: Task, model: LoadedModel | None) -> bool:
+    """Whether its model is there, with what tells its rows of pictures."""
+    return model is not None and not model.companions.missing(_wanted(task))

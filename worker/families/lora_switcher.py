@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from core.catalogue import name_of
 from core.spelling import nearest, quoted
+from worker.diffusers_internals import is_group_offloaded
 from worker.families.lora_file import Layers, read_lora
 
 log = logging.getLogger("darkroom.loras")
@@ -121,13 +122,6 @@ def file_state(path: Path) -> str:
     except OSError:
         return ""
     return f"{path}:{told.st_size}:{told.st_mtime_ns}"
-
-
-def is_group_offloaded(network: nn.Module) -> bool:
-    """True when its weights come to the device piece by piece: what is added to it would not come along."""
-    from diffusers.hooks.group_offloading import _is_group_offload_enabled
-
-    return bool(_is_group_offload_enabled(network))
 
 
 class LoraSlot:

@@ -59,7 +59,7 @@ class ReservedMemory:
 
     programs: int = 0  # of other people
     models: int = 0  # of this worker that stay beside it
-    companions: int = 0  # what lies beside the model itself: upscaler, image encoder, …
+    companions: int = 0  # of what lies beside the model, as far as it is in memory: upscaler, image encoder, …
     compiler: bool = True
 
     @property
@@ -87,6 +87,7 @@ class OffloadPlan:
     peak_mb: int = 0  # what others have and the reserve included
     compiled_mb: int = 0  # what compiled code will hold on the device, beside the weights
     memory_mb: int = 0
+    sizes: ModelSizes | None = None  # that it was made from
 
     @property
     def compiles(self) -> bool:
@@ -178,13 +179,35 @@ def plan_offload(
     name: str = "The model",
 ) -> OffloadPlan:  # fmt: skip
     """The best plan that fits into `memory_mb`; `rows`: no more than these. Raises CannotLoad with the numbers."""
-    if fp8:
-        sizes = replace(sizes, denoiser=math.ceil(sizes.denoiser / 2), block=math.ceil(sizes.block / 2))
-    most = rows or MAX_ROWS
-    candidates = [found for found in _candidates(sizes, memory_mb, reserved, most, fp8) if found.rows]
+    stored, most = _stored(sizes, fp8), rows or MAX_ROWS
+    candidates = [found for found in _candidates(stored, memory_mb, reserved, most, fp8) if found.rows]
     if not candidates:
-        raise CannotLoad(_too_large(sizes, memory_mb, reserved, fp8, name))
-    return _with_best_extras(max(candidates, key=lambda one: one.rank), sizes)
+        raise CannotLoad(_too_large(stored, memory_mb, reserved, fp8, name))
+    return replace(_with_best_extras(max(candidates, key=lambda one: one.rank), stored), sizes=sizes)
+
+
+def plan_with_companions(placed: OffloadPlan, companions_mb: int, name: str = "The model") -> OffloadPlan:
+    """A model's plan once so much lies beside it: fewer rows, and pictures decoded in turn, where need be.
+
+    What lies where stays. Raises NoRoom where the model had better be placed anew, and CannotLoad where nothing fits.
+    """
+    reserved, sizes = replace(placed.reserved, companions=companions_mb), placed.sizes
+    if sizes is None:
+        return replace(placed, reserved=reserved)
+    anew = plan_offload(sizes, placed.memory_mb, reserved, fp8=placed.fp8, rows=placed.rows, name=name)
+    overlaps = (True, False) if placed.overlaps_decode else (False,)
+    bare = [replace(placed, reserved=reserved, overlaps_decode=one) for one in overlaps]
+    kept = max((_filled(one, _stored(sizes, placed.fp8), placed.rows) for one in bare), key=lambda one: one.rank)
+    if kept.rows < min(FEW_ROWS, anew.rows):
+        raise NoRoom(f"{name} leaves it no room as it lies, but like this: {anew.sentence()}.")
+    return kept
+
+
+def _stored(sizes: ModelSizes, fp8: bool) -> ModelSizes:
+    """As the weights are kept."""
+    if not fp8:
+        return sizes
+    return replace(sizes, denoiser=math.ceil(sizes.denoiser / 2), block=math.ceil(sizes.block / 2))
 
 
 def reserve_mb(memory_mb: int) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from worker.device import Device, other_programs_mb
+from worker.diffusers_internals import group_offload
 from worker.interfaces import Guidance, Model, PipelineModel
 from worker.memory.offload_plan import (
     FULLY_RESIDENT,
@@ -25,7 +26,6 @@ from worker.memory.size_estimate import TILE_SIDE, estimate_sizes
 #: The network that takes the steps, by diffusers' name for it.
 DENOISERS = ("unet", "transformer")
 HOST = torch.device("cpu")
-_LAYERS, _BLOCKS = "leaf_level", "block_level"
 #: How weights are kept: fp8 halves the memory of a denoiser, for a little time and a little of the picture. It is for
 #: small cards, not for speed: weights are cast up before each use.
 FULL, FP8 = "full", "fp8"
@@ -58,7 +58,8 @@ def place_networks(
             _store_in_fp8(part, compute)
         if is_streamed(name, chosen):
             unmap_weights(part)
-            _stream(part, device, _BLOCKS if name == "transformer" else _LAYERS)
+            if device != HOST:
+                group_offload(part, device, HOST, blocks=name == "transformer")
         else:
             unmap_weights(part.to(device))
     if chosen.tiled:
@@ -90,9 +91,8 @@ def unmap_weights(part: nn.Module) -> None:
         weight.data = copy(weight.data)
     for module in part.modules():
         # New tensors, for a buffer may be a view that keeps what it is of.
-        for name, one in module._buffers.items():
-            if one is not None:
-                module._buffers[name] = copy(one)
+        for name, one in list(module.named_buffers(recurse=False, remove_duplicate=False)):
+            setattr(module, name, copy(one))
 
 
 def is_streamed(name: str, chosen: OffloadPlan) -> bool:
@@ -109,18 +109,6 @@ def move_networks(parts: Mapping[str, nn.Module], chosen: OffloadPlan, place: to
     for name, part in parts.items():
         if not is_streamed(name, chosen):
             part.to(place)
-
-
-def _stream(part: nn.Module, device: torch.device, how: str) -> None:
-    """Its weights stay in the host's memory; the next ones are on their way while the present ones compute."""
-    if device == HOST:
-        return
-    from diffusers.hooks import apply_group_offloading
-
-    apply_group_offloading(
-        part, onload_device=device, offload_device=HOST, offload_type=how, use_stream=True, record_stream=True,
-        num_blocks_per_group=1 if how == _BLOCKS else None, low_cpu_mem_usage=True,
-    )  # fmt: skip
 
 
 def enable_tiling(vae: nn.Module | None, side: int = TILE_SIDE) -> bool:

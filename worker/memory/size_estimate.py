@@ -1,20 +1,15 @@
 """How much memory a loaded model's networks take, and about how much their work does. Knows nothing of plans.
 
-Weights are counted, those of companions that are still on the disk by their files' headers; work is estimated from the
-networks' configs, from above: a forward that needs more after all halves its rows.
+Weights are counted; work is estimated from the networks' configs, from above: a forward that needs more after all
+halves its rows.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from worker.checkpoint_formats.single_file import read_header
-from worker.errors import CannotLoad, CannotOpen
 from worker.memory.offload_plan import ModelSizes
-from worker.vision.companion_paths import CompanionPaths, encoder_of, locate_companion
 
 #: Working tensors of a UNet's widest layer at once, beside what its skips keep.
 UNET_TENSORS = 10
@@ -46,34 +41,6 @@ def estimate_sizes(parts: Mapping[str, nn.Module], *, native: int, factor: int, 
         decode_tiled=_mb(_decode_bytes(vae, min(native, TILE_SIDE))),
         layer=max((_mb(_own_bytes(layer)) for part in streamed for layer in part.modules()), default=0),
     )
-
-
-def companions_mb(paths: CompanionPaths, width: int) -> int:
-    """What lies in these places, once it is opened. `width`: bytes of a number in the model's precision.
-
-    What cannot be opened takes nothing: the model will go without it.
-    """
-    full = 4  # upscalers and classifiers compute in full precision
-    widths = {"adapter": width, "upscaler": full, "classifier": full, "describer": width}
-    numbers = {name: _numbers(name, getattr(paths, name)) for name in widths}
-    return _mb(sum(numbers[name] * widths[name] for name in widths))
-
-
-def _numbers(what: str, place: str) -> int:
-    try:
-        return sum(
-            math.prod(tensor.shape) for file in _files(what, place) for tensor in read_header(file).tensors.values()
-        )
-    except (CannotOpen, CannotLoad, OSError):
-        return 0
-
-
-def _files(what: str, place: str) -> Sequence[Path]:
-    if not place:
-        return ()
-    found = locate_companion(place)
-    files = sorted(found.glob("*.safetensors")) if found.is_dir() else [found]
-    return [*files, *encoder_of(files[0]).glob("*.safetensors")] if what == "adapter" and files else files
 
 
 def weights_mb(part: nn.Module | None) -> int:

@@ -3,6 +3,7 @@
 What a score leads to is somebody else's rule. Knows no jobs.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from worker.errors import CannotOpen
 from worker.interfaces import Pixels
-from worker.vision.image_processor import ImageProcessor
+from worker.vision.headers import Shapes, config_of, shapes_of, weights_of
+from worker.vision.image_processor import GREY, ImageProcessor
 from worker.vision.transformers_folder import open_network
 
 
@@ -36,9 +39,24 @@ class PictureCheck:
         found = logits.sigmoid() if self._many else logits.softmax(dim=0)
         return dict(zip(self.labels, found.tolist(), strict=True))
 
+    def smoke_test(self) -> None:
+        """Looks at one grey picture. Raises ArithmeticError for scores that are no numbers."""
+        if not all(map(math.isfinite, self.scores(GREY).values())):
+            raise ArithmeticError("its scores are no numbers")
+
+
+def read_check_headers(folder: Path) -> tuple[Shapes, tuple[str, ...]]:
+    """Its tensors' shapes and its labels, where headers and config say that it is one. Raises CannotOpen."""
+    from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, AutoConfig
+
+    labels = config_of(folder).get("id2label") or {}
+    if type(AutoConfig.from_pretrained(folder, local_files_only=True)) not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+        raise CannotOpen(f"{folder} is no image classifier that transformers knows.")
+    return shapes_of(weights_of(folder)), tuple(map(str, labels.values()))
+
 
 def open_check(folder: Path, device: torch.device) -> PictureCheck:
-    """Loads a folder in transformers' format. Raises OSError or ValueError when there is none."""
+    """Loads a folder in transformers' format. Raises CannotOpen, OSError or ValueError when there is none."""
     from transformers import AutoModelForImageClassification
 
     # Full precision: it is small, and a rule's threshold shall not depend on the device's habits.

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from core.events import ModelPlace
 from worker.errors import CannotOpen
-from worker.hub_download import HubTrouble, fetch
+from worker.hub_download import HubError, fetch
 from worker.paths import existing
 
 #: Where an adapter's image encoder lies, seen from the folder of its file: as published, and beside Postcard's.
@@ -65,7 +65,7 @@ def locate_companion(place: str) -> Path:
     repository = f"{owner}/{name}"
     try:
         found = fetch(repository, _patterns(inner)) / inner
-    except HubTrouble as error:
+    except HubError as error:
         raise CannotOpen(f"There is no {place} here. {error.sentence}") from error
     if not found.exists():
         raise CannotOpen(f"The repository {repository} has no {inner}: check its name.")

@@ -4,8 +4,7 @@ Either a network writes them (BLIP, Florence and others that transformers calls 
 whose labels are `group:word` is put into sentences. Knows no jobs.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,8 +13,11 @@ from PIL import Image
 from torch import nn
 
 from core.edits import WORDINGS
+from worker.errors import CannotOpen
 from worker.interfaces import Pixels
-from worker.vision.check import PictureCheck, open_check
+from worker.vision.check import PictureCheck, open_check, read_check_headers
+from worker.vision.headers import Shapes, config_of, shapes_of, weights_of
+from worker.vision.image_processor import GREY
 from worker.vision.transformers_folder import open_network
 
 #: What a label's word says where it stands in a sentence; others stand after a comma.
@@ -31,6 +33,9 @@ _NONE = "none"
 #: Florence's names for what it is to do; others need none.
 _TASKS = ("<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>")
 _LONGEST = 96  # tokens
+#: One of these says how the library shows pictures to a network that writes.
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+_OTHER_LABELS = "A classifier describes pictures only where its labels are `group:word`."
 
 
 class Describer(Protocol):
@@ -43,6 +48,9 @@ class Describer(Protocol):
     def describe(self, pixels: Pixels) -> tuple[str, ...]:
         """Up to WORDINGS different wordings."""
 
+    def smoke_test(self) -> None:
+        """Looks at one grey picture. Raises whatever goes wrong."""
+
 
 class LabelDescriber:
     """Takes the best word of each group, and tells them in four ways."""
@@ -52,13 +60,17 @@ class LabelDescriber:
         self.networks = check.networks
 
     @staticmethod
-    def reads(check: PictureCheck) -> bool:
-        """Whether the classifier's labels are of that form."""
-        return all(":" in label for label in check.labels)
+    def reads(labels: Sequence[str]) -> bool:
+        """Whether a classifier's labels are of that form."""
+        return bool(labels) and all(":" in label for label in labels)
 
     def describe(self, pixels: Pixels) -> tuple[str, ...]:
         """A sentence, the same turned round, a longer one, and bare words."""
         return wordings(best_words(self._check.scores(pixels)))
+
+    def smoke_test(self) -> None:
+        """See `Describer`."""
+        self._check.smoke_test()
 
 
 class WritingDescriber:
@@ -77,6 +89,10 @@ class WritingDescriber:
             each = -(-WORDINGS // len(self._tasks))
             found.extend(self._write(Image.fromarray(pixels), task, each))
         return tuple(dict.fromkeys(words for words in found if words))[:WORDINGS]
+
+    def smoke_test(self) -> None:
+        """See `Describer`."""
+        self.describe(GREY)
 
     def _write(self, image: Image.Image, task: str, count: int) -> list[str]:
         words = {"text": task} if task else {}
@@ -123,18 +139,40 @@ def wordings(words: Mapping[str, str]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def read_describer_headers(folder: Path) -> tuple[Shapes, bool]:
+    """Its tensors' shapes, where headers and config say that it is one, and whether it is a classifier.
+
+    Raises CannotOpen with what is wrong.
+    """
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig
+
+    if _is_classifier(folder):
+        shapes, labels = read_check_headers(folder)
+        if not LabelDescriber.reads(labels):
+            raise CannotOpen(_OTHER_LABELS)
+        return shapes, True
+    if type(AutoConfig.from_pretrained(folder, local_files_only=True)) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise CannotOpen(f"{folder} is no network that transformers knows as image-text-to-text.")
+    if not any((folder / name).is_file() for name in _PROCESSORS):
+        raise CannotOpen(f"{folder} holds no {_PROCESSORS[0]}: fetch all of the repository.")
+    return shapes_of(weights_of(folder)), False
+
+
 def open_describer(folder: Path, device: torch.device, dtype: torch.dtype) -> Describer:
-    """By what the folder's config says it is. Raises OSError or ValueError when it is neither."""
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    if any("Classification" in name for name in config.get("architectures") or ()):
+    """By what the folder's config says it is. Raises CannotOpen, or whatever transformers does."""
+    if _is_classifier(folder):
         check = open_check(folder, device)
-        if not LabelDescriber.reads(check):
-            raise ValueError("a classifier describes pictures only where its labels are `group:word`")
+        if not LabelDescriber.reads(check.labels):
+            raise CannotOpen(_OTHER_LABELS)
         return LabelDescriber(check)
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     network = open_network(AutoModelForImageTextToText, folder, device, dtype)
     return WritingDescriber(network, AutoProcessor.from_pretrained(folder, local_files_only=True))
+
+
+def _is_classifier(folder: Path) -> bool:
+    return any("Classification" in name for name in config_of(folder).get("architectures") or ())
 
 
 def _line(*parts: str) -> str:

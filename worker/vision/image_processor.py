@@ -19,6 +19,8 @@ from worker.interfaces import Pixels
 #: Those of all CLIP networks, where a config says nothing.
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _SIDE = 224
+#: What a network is tried out with.
+GREY: Pixels = np.full((64, 64, 3), 128, dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ Within a layer the tokens share one softmax, weighted by their scales; the large
 `image` is computed as if no adapter were there. Knows nothing of jobs and of what a reference is for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worker.interfaces import Conditions, Pixels
-from worker.vision.image_processor import ImageProcessor
+from worker.vision.headers import Shapes
+from worker.vision.image_processor import GREY, ImageProcessor
 from worker.vision.transformers_folder import open_network
 
 Weights = Mapping[str, Tensor]
@@ -29,22 +31,65 @@ Weights = Mapping[str, Tensor]
 _STYLE_BLOCK_SDXL, _STYLE_BLOCK = "up_blocks.0.attentions.1.", "up_blocks.1."
 _LEAST = 1e-6
 _HEAD = 64  # width of a resampler's head
+_UNKNOWN = "only plain and plus image projections are known"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterTarget:
+    """Where an adapter goes in a UNet: its cross attentions in order, and how its own weights lie."""
+
+    layers: tuple[str, ...]  # names of their processors
+    shapes: tuple[tuple[int, int], ...]  # of their keys: out, in
+    style_layers: tuple[float, ...]  # for each of them 1 where the look is made
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, unet: Any) -> "AdapterTarget":
+        """The UNet's."""
+        layers = tuple(name for name in unet.attn_processors if name.endswith("attn2.processor"))
+        keys = [unet.get_submodule(name.removesuffix(".processor")).to_k for name in layers]
+        start = _STYLE_BLOCK_SDXL if unet.config.addition_embed_type == "text_time" else _STYLE_BLOCK
+        return cls(
+            layers=layers,
+            shapes=tuple((int(key.out_features), int(key.in_features)) for key in keys),
+            style_layers=tuple(float(name.startswith(start)) for name in layers),
+            device=unet.device,
+            dtype=unet.dtype,
+        )
 
 
 class IPAdapter:
-    """An adapter that is installed in a UNet, and the encoder that makes its tokens."""
+    """An adapter and the encoder that makes its tokens. The UNet hears them while the adapter is installed."""
 
     def __init__(
-        self, *, encoder: nn.Module, image_processor: ImageProcessor, projection: "Projection", style_layers: Tensor
-    ) -> None:
+        self, *, encoder: nn.Module, image_processor: ImageProcessor, projection: "Projection",
+        layers: Mapping[str, "PictureAttention"], style_layers: Tensor,
+    ) -> None:  # fmt: skip
         self._encoder, self._image_processor, self._projection = encoder, image_processor, projection
         self._place = next(encoder.parameters())
+        self._layers, self._before = layers, dict[str, Any]()
         self.style_layers = style_layers  # float [layers]: 1 where the look is made
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
-        """What it holds besides its part of the UNet."""
-        return self._encoder, self._projection
+        """What it holds, its part of the UNet included."""
+        return self._encoder, self._projection, *self._layers.values()
+
+    def install(self, unet: Any) -> None:
+        """Between two forwards, from the thread that computes them. Without pictures they answer as before."""
+        there = unet.attn_processors
+        self._before = {name: there[name] for name in self._layers}
+        unet.set_attn_processor({**there, **self._layers})
+
+    def uninstall(self, unet: Any) -> None:
+        """The reverse of `install`."""
+        unet.set_attn_processor({**unet.attn_processors, **self._before})
+
+    def smoke_test(self) -> None:
+        """Looks at one grey picture. Raises ArithmeticError for tokens that are no numbers."""
+        if not all(bool(tokens.isfinite().all()) for tokens in (self.tokens(GREY), self.empty_tokens())):
+            raise ArithmeticError("its tokens are no numbers")
 
     @torch.inference_mode()
     def tokens(self, pixels: Pixels) -> Tensor:
@@ -73,7 +118,7 @@ class Projection(nn.Module):
         super().__init__()
         self.wants_patches = "latents" in weights
         if not self.wants_patches and "proj.weight" not in weights:
-            raise ValueError("only plain and plus image projections are known")
+            raise ValueError(_UNKNOWN)
         for name, value in weights.items():
             self.register_buffer(name.replace(".", "_"), value)
         self._blocks = len({name.split(".")[1] for name in weights if name.startswith("layers.")})
@@ -161,47 +206,50 @@ def ip_adapter_kwargs(conditions: Conditions) -> dict[str, Any] | None:
     return {"ip_hidden_states": (tokens, bias.to(tokens.dtype), highest.to(tokens.dtype))}
 
 
-def install(unet: Any, file: Path, encoder: Path) -> IPAdapter:
-    """Loads the adapter's file and its encoder's folder, and puts it into the UNet. Raises ValueError or OSError."""
+def check_adapter(target: AdapterTarget, adapter: Shapes, encoder: Shapes) -> None:
+    """Says in words what does not fit, from the shapes in the files' headers. Raises ValueError."""
+    found, layers = sum(name.endswith("to_k_ip.weight") for name in adapter), len(target.layers)
+    if found != layers:
+        raise ValueError(f"the adapter has {found} layers, the model's UNet {layers}: it is for another model")
+    for place, wanted in enumerate(target.shapes):
+        for one in "kv":
+            shape = adapter.get(f"ip_adapter.{2 * place + 1}.to_{one}_ip.weight")
+            if shape != wanted:
+                raise ValueError(f"the adapter's layer {2 * place + 1} has another width than the model's: {shape}")
+    if takes := _encoder_width(adapter):
+        makes = encoder.get(takes[0], ())
+        if makes and makes[0] != takes[1]:
+            raise ValueError(f"the adapter takes {takes[1]} features, its encoder makes {makes[0]}")
+
+
+def _encoder_width(adapter: Shapes) -> tuple[str, int] | None:
+    """The encoder's tensor that is as wide as what the adapter takes, and that width. Raises ValueError."""
+    resamples, plain = (adapter.get(f"image_proj.{name}.weight") for name in ("proj_in", "proj"))
+    if "image_proj.latents" in adapter:
+        return ("vision_model.embeddings.class_embedding", resamples[1]) if resamples else None
+    if plain is None:
+        raise ValueError(_UNKNOWN)
+    return "visual_projection.weight", plain[1]
+
+
+def open_adapter(target: AdapterTarget, file: Path, encoder: Path) -> IPAdapter:
+    """Loads the adapter's file and its encoder's folder. Raises CannotOpen, ValueError or OSError."""
     from safetensors.torch import load_file
     from transformers import CLIPVisionModelWithProjection
 
-    weights = {name: value.to(unet.device, unet.dtype, copy=True) for name, value in load_file(file).items()}
-    layers = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
-    _check(unet, layers, weights)
-    heard = {
+    weights = {name: value.to(target.device, target.dtype, copy=True) for name, value in load_file(file).items()}
+    layers = {
         name: PictureAttention(place, *(weights[f"ip_adapter.{2 * place + 1}.to_{one}_ip.weight"] for one in "kv"))
-        for place, name in enumerate(layers)
+        for place, name in enumerate(target.layers)
     }
-    unet.set_attn_processor({**unet.attn_processors, **heard})
-    encoder_network = open_network(CLIPVisionModelWithProjection, encoder, unet.device, unet.dtype)
     own = {name.removeprefix("image_proj."): value for name, value in weights.items() if name.startswith("image_proj.")}
     return IPAdapter(
-        encoder=encoder_network,
+        encoder=open_network(CLIPVisionModelWithProjection, encoder, target.device, target.dtype),
         image_processor=ImageProcessor.open(encoder),
         projection=Projection(own),
-        style_layers=style_layers_of(layers, unet),
+        layers=layers,
+        style_layers=torch.tensor(target.style_layers, device=target.device),
     )
-
-
-def style_layers_of(layers: Sequence[str], unet: Any) -> Tensor:
-    """float [layers]: 1 for those that make the look."""
-    start = _STYLE_BLOCK_SDXL if unet.config.addition_embed_type == "text_time" else _STYLE_BLOCK
-    return torch.tensor([float(name.startswith(start)) for name in layers], device=unet.device)
-
-
-def _check(unet: Any, layers: Sequence[str], weights: Weights) -> None:
-    """Says in words what does not fit, before anything is put anywhere."""
-    found = sum(name.endswith("to_k_ip.weight") for name in weights)
-    if found != len(layers):
-        raise ValueError(f"the adapter has {found} layers, the model's UNet {len(layers)}: it is for another model")
-    for place, name in enumerate(layers):
-        attention = unet.get_submodule(name.removesuffix(".processor"))
-        key = weights[f"ip_adapter.{2 * place + 1}.to_k_ip.weight"]
-        if tuple(key.shape) != (attention.to_k.out_features, attention.to_k.in_features):
-            raise ValueError(
-                f"the adapter's layer {2 * place + 1} has a different width from the model's: {tuple(key.shape)}"
-            )
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

@@ -7,11 +7,18 @@ from typing import Any
 
 import torch
 
+from worker.errors import CannotOpen
+
 
 def open_network(network_class: Any, folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
-    """Ready to compute. Raises OSError or ValueError when there is none."""
+    """Ready to compute. Raises CannotOpen where weights are missing, or OSError or ValueError when there is none."""
     with _quietly():
-        network = network_class.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
+        network, told = network_class.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
+        )
+    if missing := sorted(told["missing_keys"]):
+        # The library would fill them up at random.
+        raise CannotOpen(f"{folder} lacks {len(missing)} of its weights ({missing[0]} is the first). Fetch it again.")
     return network.to(device).eval().requires_grad_(False)
 
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from worker.errors import CannotOpen
 from worker.interfaces import Pixels
+from worker.vision.headers import Shapes, config_of, shapes_of, weights_of
+from worker.vision.image_processor import GREY
 from worker.vision.tiles import Floats, TileBlender, tiles
 from worker.vision.transformers_folder import open_network
 
@@ -23,6 +25,7 @@ SIDE, OVERLAP = 256, 64
 _WINDOW = 16
 #: What a network may enlarge by.
 _FACTORS = (2, 4, 8)
+_SWIN = "swin2sr"  # as its config calls its kind
 
 Network = Callable[[Tensor], Tensor]  # [1, 3, h, w] in 0 … 1 to the same, larger
 
@@ -58,6 +61,12 @@ class Upscaler:
             larger = np.asarray(Image.fromarray(larger).resize(wanted, Image.Resampling.LANCZOS), dtype=np.uint8)
         return larger
 
+    @torch.inference_mode()
+    def smoke_test(self) -> None:
+        """One small forward. Raises ArithmeticError for numbers that are none, or whatever the network does."""
+        if not np.isfinite(self._forward(GREY)).all():
+            raise ArithmeticError("its picture is no picture")
+
     def _once(self, pixels: Pixels, times: int, side: int, overlap: int) -> Generator[None, None, Pixels]:
         height, width = pixels.shape[:2]
         joiner = TileBlender(width * times, height * times, overlap * times)
@@ -87,6 +96,36 @@ def _resized(values: Floats, width: int, height: int) -> Floats:
     return np.stack([np.asarray(layer, dtype=np.float32) for layer in layers], axis=2)
 
 
+def read_upscaler_headers(path: Path) -> Shapes:
+    """Its tensors' shapes, where headers and config say that it is one. Raises CannotOpen with what is wrong."""
+    if path.is_dir():
+        config, shapes = config_of(path), shapes_of(weights_of(path))
+        own = config.get("model_type", _SWIN) == _SWIN and config.get("num_channels", 3) == 3
+        if not own or config.get("upscale", _FACTORS[0]) not in _FACTORS:
+            raise CannotOpen(_none_in(path))
+        return shapes
+    if path.suffix == ".safetensors" and path.is_file():
+        shapes = shapes_of((path,))
+        _check_community(path, shapes)
+        return shapes
+    raise CannotOpen(_no_upscaler(path))
+
+
+def _check_community(file: Path, shapes: Shapes) -> None:
+    """Builds the network that the names and shapes stand for, on tensors without memory."""
+    spandrel = _spandrel(file)
+    with torch.device("meta"):
+        weights = spandrel.canonicalize_state_dict({name: torch.empty(shape) for name, shape in shapes.items()})
+        if not any(kind.detect(weights) for kind in spandrel.MAIN_REGISTRY):
+            raise CannotOpen(_none_in(file))
+        try:
+            model = spandrel.MAIN_REGISTRY.load(weights)
+        except Exception:
+            # Some architectures read numbers while they are built: what these are of shows at the first use.
+            return
+    _check_model(spandrel, model, file)
+
+
 def open_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
     """From a folder of Swin2SR, or from one .safetensors file of the ESRGAN family. Raises CannotOpen."""
     try:
@@ -99,7 +138,7 @@ def open_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upsca
     except Exception as error:
         # Libraries raise whatever they like on a broken file; the owner needs one sentence.
         raise CannotOpen(f"The upscaler {path.name} cannot be read ({error}): is the download complete?") from error
-    raise CannotOpen(f"{path} is not an upscaler: it has to be a folder of Swin2SR or one .safetensors file.")
+    raise CannotOpen(_no_upscaler(path))
 
 
 def _swin(folder: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
@@ -116,19 +155,35 @@ def _swin(folder: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
 
 
 def _community(file: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
+    spandrel = _spandrel(file)
+    model = spandrel.ModelLoader(device=device).load_from_file(file)
+    _check_model(spandrel, model, file)
+    model.model.to(device, dtype).eval().requires_grad_(False)
+    return Upscaler(model, int(model.scale), device, dtype, networks=(model.model,))
+
+
+def _spandrel(file: Path) -> Any:
+    """The library that knows such files. Raises CannotOpen."""
     try:
-        from spandrel import ImageModelDescriptor, ModelLoader
+        import spandrel
     except Exception as error:
         # A torchvision that does not fit the torch fails with errors of its own.
         raise CannotOpen(
             f"The upscaler {file.name} needs the extra `upscalers` (spandrel, and a torchvision for this torch): "
             "install it, or name a folder of Swin2SR instead."
         ) from error
-    model: Any = ModelLoader(device=device).load_from_file(file)
-    if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3 or model.scale not in _FACTORS:
+    return spandrel
+
+
+def _check_model(spandrel: Any, model: Any, file: Path) -> None:
+    """Raises CannotOpen for one that makes nothing larger."""
+    larger = isinstance(model, spandrel.ImageModelDescriptor) and model.scale in _FACTORS
+    if not larger or model.input_channels != 3:
         raise CannotOpen(_none_in(file))
-    model.model.to(device, dtype).eval().requires_grad_(False)
-    return Upscaler(model, int(model.scale), device, dtype, networks=(model.model,))
+
+
+def _no_upscaler(path: Path) -> str:
+    return f"{path} is no upscaler: it has to be a folder of Swin2SR or one .safetensors file."
 
 
 def _none_in(path: Path) -> str:

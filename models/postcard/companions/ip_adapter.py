@@ -20,6 +20,7 @@ from models.postcard.captions import caption
 from models.postcard.companions.fitting import Course, fit, resume
 from models.postcard.companions.painting import frozen_painter, loss_of
 from models.postcard.companions.seeing import Eyes
+from models.postcard.diffusers_internals import load_ip_adapter
 from models.postcard.latents import Size, encode
 from models.postcard.render import render
 from models.postcard.team import Team
@@ -82,7 +83,7 @@ class Adapter(nn.Module):
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
-        unet._load_ip_adapter_weights([parts], low_cpu_mem_usage=False)
+        load_ip_adapter(unet, parts)
         unet.encoder_hid_proj.image_projection_layers[0].image_embeds = self.proj
         unet.encoder_hid_proj.image_projection_layers[0].norm = self.norm
         for i, name in layers(unet).items():

@@ -13,12 +13,15 @@ import pytest
 from bot.catalogue import registry as module
 from bot.catalogue.registry import ModelRegistry
 from bot.config.config import ROOT, Config
-from core.catalogue import POSTCARD, SAMPLERS, XL_SIZES
+from core.catalogue import POSTCARD, SAMPLERS, XL_SIZES, Capability
 from core.errors import ConfigError
 from core.events import ModelInfo
+from core.job import Upscale
+from core.model_capabilities import missing_capability, sentence
 from storage.database import Database
 from storage.settings import Settings
 from tests.harness import weight_files
+from tests.harness.headless_bot import request
 
 #: Long after any file of a test was written.
 LATER = 4e9
@@ -299,6 +302,16 @@ async def test_a_workers_word_counts_for_its_model_and_is_remembered_without_its
     assert (again.model.digest, again.model.steps, again.model.edits) == ("", 24, ("tile", "variation"))
     other = await opened(settings, data, DARKROOM_MODEL="else/mine")
     assert other.model.steps == 25, "that was another one"
+
+
+async def test_what_a_worker_withdraws_is_refused_from_then_on(settings, data) -> None:
+    model_registry = await opened(settings, data)
+    await model_registry.told(info(edits=("upscale", "variation")))
+    double = request(upscale=Upscale(factor=2))
+    assert missing_capability(double, model_registry.model) is None
+    await model_registry.told(info(edits=("variation",)))
+    why = sentence(Capability.UPSCALE, model_registry.model)
+    assert missing_capability(double, model_registry.model) == (Capability.UPSCALE, why)
 
 
 async def test_what_is_remembered_may_be_anything(settings, data) -> None:

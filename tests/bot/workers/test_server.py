@@ -31,6 +31,7 @@ MODEL = events.ModelInfo(
     guidance=5.0,
     sampler="euler",
     samplers=("euler",),
+    edits=("variation",),
 )
 
 

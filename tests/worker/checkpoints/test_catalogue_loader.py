@@ -27,17 +27,24 @@ class FakeLoader:
         self.loras: Any = None
 
     def __call__(
-        self, model: str, device: Any, progress: Any, *, loras: Any, vae: str = "", companions: CompanionPaths,
+        self,
+        model: str,
+        device: Any,
+        progress: Any,
+        *,
+        loras: Any,
+        vae: str = "",
+        companions: CompanionPaths,
         reserved: ReservedMemory,
         name: str = "",
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         self.opened.append(model)
         self.names.append(name)
         self.companions.append(companions)
         self.reservations.append(reserved)
         self.vaes.append(vae)
         self.loras = loras
-        return replace(fake_model(model.rpartition("/")[2].lower()), where=self.home or Path(model))
+        return replace(fake_model(model.rpartition("/")[2].lower()), path=self.home or Path(model))
 
 
 def loader_of(*places: ModelPlace, own: str = "/models/Own", **more: Any) -> tuple[CatalogueLoader, FakeLoader]:

@@ -19,7 +19,7 @@ from tests.harness.model_hub import REVISION, FakeHub, hub, reachable
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_variants import saved
 from worker.checkpoints.loader import load
-from worker.checkpoints.locator import Store, locate
+from worker.checkpoints.locator import ModelsFolder, locate
 from worker.checkpoints.weight_digest import digest
 from worker.device import choose_device
 from worker.errors import CannotLoad
@@ -47,13 +47,13 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def store(data: Path, spare_mb: int = 0) -> Store:
-    return Store(folder=data / "models", spare_mb=spare_mb)
+def models_in(data: Path, min_free_mb: int = 0) -> ModelsFolder:
+    return ModelsFolder(path=data / "models", min_free_mb=min_free_mb)
 
 
 def started(data: Path, model: str = "owner/mine", **how: object) -> Path:
     """Where a worker finds its first model."""
-    return locate(model, store=store(data), **how)
+    return locate(model, folder=models_in(data), **how)
 
 
 def config(data: Path, **environ: str) -> Config:
@@ -162,8 +162,8 @@ WORKER = """
 import logging, sys
 from pathlib import Path
 logging.basicConfig(stream=sys.stdout, level="INFO")
-from worker.checkpoints.locator import Store, locate
-locate("owner/mine", store=Store(folder=Path(sys.argv[1]), spare_mb=0))
+from worker.checkpoints.locator import ModelsFolder, locate
+locate("owner/mine", folder=ModelsFolder(path=Path(sys.argv[1]), min_free_mb=0))
 """
 
 
@@ -234,8 +234,8 @@ def test_a_full_precision_copy_in_the_hubs_cache_is_used_as_it_is(here, tmp_path
     source = make(tmp_path / "tiny")
     before = digest(source, source.glob("*/*.safetensors"))
     snapshot = cached(tmp_path, source)
-    loaded = load("owner/mine", CPU, store=store(data))
-    assert (loaded.where, loaded.info.name, loaded.info.digest) == (snapshot, "mine", before)
+    loaded = load("owner/mine", CPU, folder=models_in(data))
+    assert (loaded.path, loaded.info.name, loaded.info.digest) == (snapshot, "mine", before)
     assert not here.answered and not data.exists()
 
 
@@ -248,9 +248,9 @@ def test_half_a_copy_in_the_hubs_cache_is_none(here, tmp_path, data) -> None:
 def test_a_model_that_was_fetched_is_loaded_and_called_by_its_authors_name(here, tmp_path, data) -> None:
     """`Turbo` in it says that it takes few steps; our own names are in small letters, where it cannot be told."""
     saved(make(tmp_path / "tiny"), here.folder / "owner" / "MyTurboXL", "fp16")
-    by_id = load("owner/MyTurboXL", CPU, store=store(data))
-    assert (by_id.info.name, by_id.info.steps, by_id.where.name) == ("myturboxl", 4, "myturboxl")
-    by_path = load(str(by_id.where), CPU)
+    by_id = load("owner/MyTurboXL", CPU, folder=models_in(data))
+    assert (by_id.info.name, by_id.info.steps, by_id.path.name) == ("myturboxl", 4, "myturboxl")
+    by_path = load(str(by_id.path), CPU)
     assert by_path.info == by_id.info
 
 
@@ -266,7 +266,7 @@ def test_progress_is_told_while_a_model_comes_and_nothing_is_printed(here, data,
 
 def test_too_little_room_is_said_before_anything_is_fetched(here, data) -> None:
     with pytest.raises(CannotLoad, match="Make room first"):
-        locate("owner/mine", store=store(data, spare_mb=10**9))
+        locate("owner/mine", folder=models_in(data, min_free_mb=10**9))
     assert here.files("owner/mine") == ["model_index.json"] and not (data / "models" / ".mine.part").exists()
 
 
@@ -290,7 +290,7 @@ def test_what_the_hub_does_not_give_is_one_sentence_with_its_cure(here, data, mo
         started(data)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CannotLoad, match="HF_HUB_OFFLINE is set"):
-        load("owner/mine", CPU, store=store(data))
+        load("owner/mine", CPU, folder=models_in(data))
     assert not list(data.rglob("*")), "nothing is left of what was not there"
 
 

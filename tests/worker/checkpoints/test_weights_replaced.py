@@ -17,7 +17,7 @@ from torch import nn
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_sd3, make_sdxl
 from tests.worker.checkpoint_single import single_file
-from tests.worker.companions import make_adapter, make_classifier, make_upscaler
+from tests.worker.companions import make_adapter, make_classifier, make_upscaler, open_all
 from worker.checkpoints import loader
 from worker.checkpoints.components import read_network
 from worker.checkpoints.loader import LoadedCheckpoint, add_companions, load
@@ -68,6 +68,7 @@ def with_companions(folder: Path, _: pytest.MonkeyPatch) -> LoadedCheckpoint:
     )  # fmt: skip
     del unet
     loaded = add_companions(load(str(made), CPU), paths, CPU)
+    open_all(loaded)
     assert len(loaded.companions.networks) > 3
     return loaded
 

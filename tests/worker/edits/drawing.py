@@ -10,6 +10,7 @@ from PIL import Image
 
 from core.events import Submit
 from core.job import Request
+from tests.worker.companions import open_all
 from worker.checkpoints.loader import LoadedCheckpoint
 from worker.edits import PrepareContext, Prepared, prepare
 from worker.engine.batch import Batch, Row, new_row
@@ -31,7 +32,7 @@ class EditDriver:
 
     def __init__(self, loaded: LoadedCheckpoint, companions: Companions | None = None) -> None:
         self.family = loaded.family
-        self.companions = companions or loaded.companions
+        self.companions = companions or open_all(loaded)
         self._schedules = Schedules(loaded.family.scheduler)
         self._texts: dict[str, Conditions] = {}
 

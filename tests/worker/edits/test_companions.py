@@ -10,6 +10,7 @@ from core.edits import STRONG, SUBTLE
 from core.job import Input, Kind, Role, Upscale
 from models.postcard.render import render
 from models.postcard.world import Scene, Thing
+from tests.worker.companions import open_all
 from tests.worker.edits.drawing import EditDriver
 from tests.worker.edits.test_postcard import apart, edit_request, red, yellow
 from worker.checkpoints.loader import LoadedCheckpoint
@@ -20,7 +21,7 @@ from worker.vision.describe import best_words
 @pytest.fixture(scope="module")
 def driver(postcard: LoadedCheckpoint) -> EditDriver:
     """The shipped model with its companions."""
-    companions = postcard.companions
+    companions = open_all(postcard)
     assert companions.adapter and companions.upscaler and companions.describer and companions.check
     return EditDriver(postcard)
 

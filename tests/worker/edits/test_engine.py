@@ -18,6 +18,7 @@ from worker.checkpoints.loader import LoadedCheckpoint, add_companions, load
 from worker.device import choose_device
 from worker.engine.image_encoding import png
 from worker.vision.companion_paths import CompanionPaths
+from worker.vision.upscale import Upscaler
 
 SOURCE = png(np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 LARGER = {"width": 128, "height": 128, "count": 1}
@@ -36,25 +37,22 @@ def with_companions(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> L
     return add_companions(load(str(folder), device), places, device)
 
 
-def enlarge_in_small_tiles(model: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def enlarge_in_small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nine of them for a picture of 64 × 64, so that an upscale is many pieces."""
-    upscaler = model.companions.upscaler
-    assert upscaler is not None
-    whole = upscaler.enlarge
-    monkeypatch.setattr(upscaler, "enlarge", lambda pixels, factor: whole(pixels, factor, side=32, overlap=16))
+    whole = Upscaler.enlarge
+    small = lambda self, pixels, factor: whole(self, pixels, factor, side=32, overlap=16)  # noqa: E731
+    monkeypatch.setattr(Upscaler, "enlarge", small)
 
 
 def test_a_model_says_what_its_companions_add(loaded: LoadedCheckpoint, with_companions: LoadedCheckpoint) -> None:
     added = set(with_companions.info.edits) - set(loaded.info.edits)
     assert added == {"image_prompt", "style", "character", "upscale", "describe"}
-    assert with_companions.memory_mb >= loaded.memory_mb
 
 
 def test_a_checkpoints_own_folder_may_hold_its_companions(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "tiny")
     make_upscaler(tmp_path / "tiny" / "upscaler")
     found = load(str(tmp_path / "tiny"), choose_device("cpu", "float32", 0))
-    assert found.companions.upscaler is not None
     assert "upscale" in found.info.edits
 
 
@@ -78,7 +76,7 @@ def test_a_subtle_upscale_takes_no_step(with_companions: LoadedCheckpoint) -> No
 def test_nobodys_step_waits_for_more_than_one_piece_of_an_upscale(
     with_companions: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    enlarge_in_small_tiles(with_companions, monkeypatch)
+    enlarge_in_small_tiles(monkeypatch)
     driver = EngineDriver(with_companions)
     driver.submit("quick", request(steps=6, count=1))
     driver.ticks(1)

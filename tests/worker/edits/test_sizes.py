@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from core.canvas import Direction, pan, zoom_out
@@ -19,13 +18,12 @@ from tests.worker.companions import make_upscaler
 from tests.worker.edits.drawing import EditDriver
 from tests.worker.edits.test_postcard import apart, edit_request, red
 from tests.worker.engine_driver import EngineDriver, pixels
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints.loader import LoadedCheckpoint, add_companions, load
 from worker.device import choose_device
 from worker.edits.padding import crop_to, pad_to, round_up_to_grid
 from worker.engine.image_encoding import png
 from worker.interfaces import Pixels
-from worker.vision.companions import Companions
-from worker.vision.upscale import open_upscaler
+from worker.vision.companion_paths import CompanionPaths
 
 WIDTH, HEIGHT = 250, 187
 
@@ -54,8 +52,7 @@ def draw(model: LoadedCheckpoint, request: Request, source: Pixels, **more: obje
 def tiny(loaded: LoadedCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> LoadedCheckpoint:
     """A model of random weights with such an upscaler."""
     folder = make_upscaler(tmp_path_factory.mktemp("upscaler"))
-    upscaler = open_upscaler(folder, torch.device("cpu"), torch.float32)
-    return replace(loaded, companions=Companions(upscaler=upscaler))
+    return add_companions(loaded, CompanionPaths(upscaler=str(folder)), choose_device("cpu", "float32", 0))
 
 
 @pytest.mark.parametrize("creative", [False, True], ids=["subtle", "creative"])

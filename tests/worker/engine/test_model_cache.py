@@ -108,9 +108,10 @@ def test_whatever_was_ordered_is_done_before_weights_go(monkeypatch: pytest.Monk
     driver = CacheDriver(one, two=fake_model("two", 200))
     driver.sizes["two"] = 200
     there: list[tuple[tuple[str, ...], list[str]]] = []
-    monkeypatch.setattr(
-        "worker.engine.model_cache.synchronize", lambda device: there.append((driver.there, list(moves(one))))
-    )
+    for module in ("model_cache", "model_loading"):
+        monkeypatch.setattr(
+            f"worker.engine.{module}.synchronize", lambda device: there.append((driver.there, list(moves(one))))
+        )
     assert driver.fetch("two") == LoadResult(name="two")
     assert there == [((), [])], "on its way out, but where it was"
     assert driver.cache.free_memory(set()) and there[1:] == [(("two",), ["cpu"])]

@@ -120,7 +120,7 @@ def test_an_upscale_says_what_it_has_cost_so_far_tile_by_tile(
     with_companions: LoadedCheckpoint,  # noqa: F811 - the fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    enlarge_in_small_tiles(with_companions, monkeypatch)
+    enlarge_in_small_tiles(monkeypatch)
     driver = EngineDriver(with_companions)
     driver.watch_closely()
     driver.submit("a", request(upscale=Upscale(factor=2), **LARGER), source=SOURCE)

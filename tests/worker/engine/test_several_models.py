@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.catalogue import Capability
 from core.events import (
     Cancelled,
     Described,
@@ -30,7 +32,7 @@ from worker.engine.image_encoding import png
 from worker.engine.model_cache import ModelCache
 from worker.errors import CannotLoad
 from worker.interfaces import Adaptation
-from worker.vision.companions import Companions
+from worker.vision.companions import CompanionKind, KnownCompanion, LazyCompanions
 
 CPU = choose_device("cpu", "float32", 0)
 
@@ -336,11 +338,17 @@ def test_a_pipeline_of_its_own_is_refused_stopped_and_tried_again_like_others() 
 
 def test_words_end_a_job_without_a_step() -> None:
     class Describer:
+        networks = ()
+
+        def smoke_test(self) -> None:
+            pass
+
         def describe(self, seen: Any) -> tuple[str, ...]:
             return (f"a picture of {seen.shape[1]}×{seen.shape[0]}", "a picture")
 
     one = fake_model("one")
-    driver, _ = driver_of(replace(one, companions=Companions(describer=Describer())))
+    known = KnownCompanion(path=Path("words"), edits=(Capability.DESCRIBE,), memory_mb=1, open=Describer)
+    driver, _ = driver_of(replace(one, companions=LazyCompanions({CompanionKind.DESCRIBER: known})))
     source = png(pixels(driver.render(request_for("one", count=1), "it")[0]).astype("uint8"))
     before = len(forwards(one))
     driver.submit("a", request_for("one"), source=source, kind=Kind.DESCRIBE)

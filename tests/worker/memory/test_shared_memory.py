@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.harness import weight_files
-from tests.worker.companions import make_upscaler
+from tests.worker.companions import make_adapter, make_classifier, make_upscaler
 from tests.worker.memory.test_offload_plan import FLUX, MEMORY, SD15, SDXL, SIZES, settings
 from worker import doctor
 from worker.checkpoints.loader import LoadedCheckpoint, load
@@ -17,6 +17,8 @@ from worker.device import CONTEXT_MB, Device, choose_device, other_programs_mb
 from worker.errors import CannotLoad
 from worker.memory.offload_plan import (
     COMPILER_MB,
+    FEW_ROWS,
+    FULLY_RESIDENT,
     ModelSizes,
     NoRoom,
     OffloadPlan,
@@ -25,11 +27,12 @@ from worker.memory.offload_plan import (
     _compiled_mb_of,
     plan_beside_models,
     plan_offload,
+    plan_with_companions,
     reserve_mb,
 )
 from worker.memory.placement import plan_for_model
-from worker.memory.size_estimate import companions_mb
 from worker.vision.companion_paths import CompanionPaths
+from worker.vision.companions import read_companion_headers
 
 GB = 1024
 PARTS = st.integers(0, 20_000)
@@ -197,40 +200,70 @@ def test_a_load_plans_with_what_is_free_then(monkeypatch: pytest.MonkeyPatch, lo
 # --- companions ------------------------------------------------------------------------------------------------------
 
 
-def test_companions_are_counted_from_their_headers_in_the_precision_that_they_will_have(tmp_path: Path) -> None:
-    million = {"weight": [1024, 1024]}
-    weight_files.tensors(tmp_path / "up" / "model.safetensors", million)
-    weight_files.tensors(tmp_path / "words" / "model.safetensors", million)
-    weight_files.tensors(tmp_path / "ip" / "adapter.safetensors", million)
-    weight_files.tensors(tmp_path / "ip" / "image_encoder" / "model.safetensors", million)
-    (tmp_path / "ip" / "image_encoder" / "config.json").write_text("{}")
-    up, words, adapter = (str(tmp_path / name) for name in ("up", "words", "ip"))
-    assert companions_mb(CompanionPaths(upscaler=up), 2) == companions_mb(CompanionPaths(classifier=up), 2) == 4
-    assert (companions_mb(CompanionPaths(describer=words), 2), companions_mb(CompanionPaths(describer=words), 4)) == (
-        2,
-        4,
-    )
-    assert companions_mb(CompanionPaths(adapter=adapter), 2) == 4, "with its encoder"
-    assert (
-        companions_mb(CompanionPaths(adapter=f"{adapter}/adapter.safetensors", upscaler=up, describer=words), 2) == 10
-    )
+def test_companions_are_counted_from_their_headers_in_the_precision_that_they_will_have(
+    folder: Path, tmp_path: Path
+) -> None:
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.bfloat16)
+    places = CompanionPaths(
+        adapter=str(make_adapter(tmp_path / "ip", unet)), upscaler=str(make_upscaler(tmp_path / "up")),
+        classifier=str(make_classifier(tmp_path / "words")), describer=str(make_classifier(tmp_path / "more")),
+    )  # fmt: skip
+    found = read_companion_headers(places, {"unet": unet}, torch.device("cpu"), torch.bfloat16)
+    for companion, known in found.known.items():
+        opened = found.open(companion)
+        tensors = {id(one): one for network in opened.networks for one in network.state_dict().values()}
+        taken = sum(one.numel() * one.element_size() for one in tensors.values())
+        assert taken / 2**20 <= known.memory_mb < 2 + taken / 2**20, companion
 
 
-def test_companions_that_cannot_be_opened_take_nothing(tmp_path: Path) -> None:
-    (tmp_path / "broken.safetensors").write_bytes(b"not this")
-    (tmp_path / "empty").mkdir()
-    for place in ("", "./nowhere", str(tmp_path / "broken.safetensors"), str(tmp_path / "empty")):
-        assert companions_mb(CompanionPaths(adapter=place, upscaler=place), 4) == 0
-    weight_files.tensors(tmp_path / "alone.safetensors", {"weight": [1024, 1024]})
-    assert companions_mb(CompanionPaths(adapter=str(tmp_path / "alone.safetensors")), 4) == 0, "its encoder is missing"
-
-
-def test_a_load_counts_what_lies_in_the_folder_and_what_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_load_leaves_what_lies_beside_a_model_on_the_disk_and_counts_nothing_of_it(
+    folder: Path, tmp_path: Path
+) -> None:
     upscaler = make_upscaler(tmp_path / "upscaler")
     device = choose_device("cpu", "float32", 0, cap_mb=2048)
     found = load(str(folder), device, companions=CompanionPaths(upscaler=str(upscaler)))
-    assert found.plan.reserved.companions >= 1 and found.companions.upscaler is not None
-    assert "upscale" in found.info.edits and found.memory_mb > load(str(folder), device).memory_mb - 1
+    assert "upscale" in found.info.edits
+    assert found.companions.kinds_in_memory == () and found.plan.reserved.companions == 0
+    assert found.memory_mb == load(str(folder), device).memory_mb
+
+
+def test_a_plan_with_a_companion_gives_fewer_rows_and_without_it_all_of_them_again() -> None:
+    alone = plan_offload(SDXL, 24 * GB)
+    beside = plan_with_companions(alone, 3 * GB)
+    assert (beside.policy, beside.tiled, beside.joined, beside.cuda_graphs) == (
+        alone.policy, alone.tiled, alone.joined, alone.cuda_graphs
+    )  # fmt: skip
+    assert FEW_ROWS <= beside.rows < alone.rows and beside.peak_mb <= 24 * GB
+    assert "3072 for what lies beside it" in beside.sentence()
+    assert plan_with_companions(alone, 0) == alone
+
+
+def test_where_a_companion_fits_only_beside_a_model_that_lies_otherwise_that_is_said() -> None:
+    with pytest.raises(NoRoom, match="text on host"):
+        plan_with_companions(plan_offload(SDXL, 12 * GB), 3 * GB, "SDXL")
+    roomy = plan_offload(SDXL, 12 * GB, ReservedMemory(companions=3 * GB))
+    assert plan_with_companions(roomy, 3 * GB) == roomy
+    with pytest.raises(CannotLoad, match="needs at least"):
+        plan_with_companions(plan_offload(FLUX, 8 * GB), 7 * GB)
+
+
+@given(sizes=SIZES, memory=MEMORY, tools=PARTS, fp8=st.booleans())
+def test_with_a_companion_a_model_lies_as_before_and_fits(
+    sizes: ModelSizes, memory: int, tools: int, fp8: bool
+) -> None:
+    alone = tried(sizes, memory, ReservedMemory(), fp8)
+    if alone is None:
+        return
+    try:
+        found = plan_with_companions(alone, tools)
+    except CannotLoad:
+        return
+    assert found.peak_mb <= memory and 1 <= found.rows <= alone.rows
+    assert (found.policy, found.tiled, found.fp8) == (alone.policy, alone.tiled, alone.fp8)
+
+
+def test_what_has_no_plan_is_not_planned_for_companions() -> None:
+    assert plan_with_companions(FULLY_RESIDENT, 7) == replace(FULLY_RESIDENT, reserved=ReservedMemory(companions=7))
 
 
 # --- the doctor ------------------------------------------------------------------------------------------------------

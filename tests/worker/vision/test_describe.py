@@ -12,11 +12,11 @@ from PIL import Image
 from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGeneration, CLIPImageProcessorPil
 from transformers.models.blip.processing_blip import BlipProcessor
 
-from core.catalogue import Capability
 from tests.worker.companions import LABELS, make_adapter, make_classifier, make_encoder, make_upscaler
+from worker.errors import CannotOpen
 from worker.vision.check import open_check
 from worker.vision.companion_paths import CompanionPaths
-from worker.vision.companions import open_companions
+from worker.vision.companions import CompanionKind, read_companion_headers
 from worker.vision.describe import LabelDescriber, best_words, open_describer, wordings
 from worker.vision.image_processor import ImageProcessor
 
@@ -120,7 +120,7 @@ def test_a_labelled_classifier_describes(tmp_path: Path) -> None:
 
 
 def test_a_classifier_of_other_labels_does_not(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="group:word"):
+    with pytest.raises(CannotOpen, match="group:word"):
         open_describer(make_classifier(tmp_path, ("safe", "unsafe")), CPU, FLOAT)
 
 
@@ -171,16 +171,10 @@ def test_companions_say_what_they_add(folder: Path, tmp_path: Path) -> None:
         upscaler=str(make_upscaler(tmp_path / "upscaler")),
         classifier=str(make_classifier(tmp_path / "vision")),
     )
-    companions = open_companions(places, {"unet": unet}, CPU, FLOAT)
-    assert set(companions.edits) == {
-        Capability.IMAGE_PROMPT,
-        Capability.STYLE,
-        Capability.CHARACTER,
-        Capability.UPSCALE,
-        Capability.DESCRIBE,
-    }
-    assert len(companions.networks) == 4, "the classifier that describes is held once"
-    assert open_companions(CompanionPaths(), {"unet": unet}, CPU, FLOAT).edits == ()
+    found = read_companion_headers(places, {"unet": unet}, CPU, FLOAT)
+    assert [edit.value for edit in found.edits] == ["image_prompt", "style", "character", "upscale", "describe"]
+    assert found.available({CompanionKind.DESCRIBER}) == {CompanionKind.CLASSIFIER}, "the classifier describes"
+    assert read_companion_headers(CompanionPaths(), {"unet": unet}, CPU, FLOAT).edits == ()
 
 
 def test_what_cannot_be_opened_is_left_out_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -190,7 +184,7 @@ def test_what_cannot_be_opened_is_left_out_with_a_word(tmp_path: Path, caplog: p
     empty.write_bytes(b"")
     places = CompanionPaths(adapter=str(tmp_path), upscaler=str(empty), classifier=str(tmp_path / "nowhere"))
     with caplog.at_level(logging.WARNING, "darkroom.companions"):
-        companions = open_companions(places, {}, CPU, FLOAT)
-    assert companions.edits == () and companions.check is None
+        found = read_companion_headers(places, {}, CPU, FLOAT)
+    assert found.edits == () and not found.known
     said = caplog.text
     assert "only models with a UNet" in said and "is not an upscaler" in said and "nowhere" in said

@@ -1,22 +1,25 @@
 """Upscales: the size that was asked for, no seams, and a sentence where an upscaler cannot be used."""
 
 import itertools
+import json
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from tests.worker.companions import make_upscaler
 from worker.errors import CannotOpen
 from worker.families.latent_preview import synthetic_fields
 from worker.interfaces import Pixels
 from worker.vision.tiles import TileBlender, tiles
-from worker.vision.upscale import Upscaler, open_upscaler
+from worker.vision.upscale import Upscaler, open_upscaler, read_upscaler_headers
 
 CPU, FLOAT = torch.device("cpu"), torch.float32
 
@@ -140,3 +143,55 @@ def test_what_is_no_upscaler_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CannotOpen, match="cannot be read"):
         open_upscaler(tmp_path, CPU, FLOAT)
+
+
+class FakeSpandrel(ModuleType):
+    """Knows one architecture, by the name of a tensor; builds it on whatever device it is told, from its weights."""
+
+    class ImageModelDescriptor:
+        def __init__(self, scale: int) -> None:
+            self.scale, self.input_channels = scale, 3
+
+    def __init__(self, scale: int, *, reads: bool) -> None:
+        super().__init__("spandrel")
+        self._scale, self._reads = scale, reads
+        self.MAIN_REGISTRY = self
+
+    def __iter__(self) -> Iterator[Any]:
+        yield SimpleNamespace(detect=lambda weights: "body.weight" in weights)
+
+    def canonicalize_state_dict(self, weights: Any) -> Any:
+        return weights
+
+    def load(self, weights: Any) -> Any:
+        if self._reads:
+            weights["body.weight"].sum().item()
+        return self.ImageModelDescriptor(self._scale)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "reads", "right"),
+    [("body", 4, False, True), ("body", 4, True, True), ("body", 1, False, False), ("head", 4, False, False)],
+    ids=["right", "built from numbers", "makes nothing larger", "a stranger"],
+)
+def test_a_community_file_is_known_by_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, scale: int, reads: bool, right: bool
+) -> None:
+    file = tmp_path / "4x-sharp.safetensors"
+    save_file({f"{name}.weight": torch.ones(3, 5)}, file)
+    monkeypatch.setitem(sys.modules, "spandrel", FakeSpandrel(scale, reads=reads))
+    if right:
+        assert read_upscaler_headers(file) == {"body.weight": (3, 5)}
+        return
+    with pytest.raises(CannotOpen, match=r"4x-sharp.safetensors holds no network"):
+        read_upscaler_headers(file)
+
+
+@pytest.mark.parametrize("changes", [{"upscale": 3}, {"num_channels": 1}, {"model_type": "clip"}])
+def test_a_folder_that_holds_another_network_is_known_by_its_config(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = make_upscaler(tmp_path / "swin")
+    assert read_upscaler_headers(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(CannotOpen, match="swin holds no network that makes colour pictures"):
+        read_upscaler_headers(folder)
