@@ -77,7 +77,7 @@ def download_lock(models: Path, repository: str, file: str, progress: Callable[[
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         if not _locked(lock.fileno()):
-            log.info("Another process is fetching %s just now; waiting for that.", repository)
+            log.info("Another process is already fetching %s; waiting for that.", repository)
             tick = threading.Event()
             while not _locked(lock.fileno()):
                 progress()  # whoever has it is watched by somebody else
@@ -181,7 +181,7 @@ def _download(repository: Repository, files: Sequence[str], folder: Path, progre
         with _patience(progress, repository.size_of(files)):
             found = HfApi().verify_repo_checksums(repository.id, revision=revision, local_dir=folder)
     if absent := next((file for file in files if not (folder / file).is_file()), ""):
-        raise HubError(f"{absent} did not arrive. Check the network and try again: what is here already is kept.")
+        raise HubError(f"{absent} did not arrive. Check the network and try again: what has arrived is kept.")
     spoilt = {one["path"] for one in found.mismatches}.intersection(files)
     for file in spoilt:
         (folder / file).unlink()

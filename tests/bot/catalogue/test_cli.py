@@ -110,7 +110,7 @@ def test_a_line_that_breaks_in_the_middle_of_a_file_goes_on_from_there(here, dat
 
 def test_a_download_that_broke_for_good_goes_on_with_what_is_missing(here, data, capsys, no_waiting) -> None:
     here.breaks_always[UNET] = 0
-    with pytest.raises(ConfigError, match="Check the network and try again: what is already here is kept"):
+    with pytest.raises(ConfigError, match="Check the network and try again: what has arrived is kept"):
         models(here, data, "add", "mine")
     assert models(here, data, "check", "mine") == 1
     assert "continues it" in capsys.readouterr().out
@@ -247,7 +247,7 @@ def test_without_a_terminal_one_has_to_say_yes(here, data) -> None:
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        (401, r"The hub wants a token for owner/mine: make one \(huggingface\.co"),
+        (401, r"The hub wants a token for owner/mine: create one \(huggingface\.co"),
         (403, r"HF_TOKEN may not read owner/mine: give it that right"),
         (404, r"owner/mine could not be fetched \(.*404"),
         (400, r"owner/mine could not be fetched \(.*Check the network and try again"),

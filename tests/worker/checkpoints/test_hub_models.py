@@ -282,7 +282,7 @@ def test_what_the_hub_does_not_give_is_one_sentence_with_its_cure(here, data, mo
     weight_files.checkpoint(here.folder / "owner" / "files" / "one.safetensors")
     with pytest.raises(CannotLoad, match=r"has no file other\.safetensors\. It has one\.safetensors"):
         started(data, "owner/files/other.safetensors")
-    with pytest.raises(CannotLoad, match=r"One file of it may be: owner/files/one\.safetensors"):
+    with pytest.raises(CannotLoad, match=r"Perhaps you want one file of it: owner/files/one\.safetensors"):
         started(data, "owner/files")
     here.gated = True
     monkeypatch.delenv("HF_TOKEN", raising=False)
