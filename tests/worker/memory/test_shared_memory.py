@@ -234,7 +234,7 @@ def test_a_plan_with_a_companion_gives_fewer_rows_and_without_it_all_of_them_aga
         alone.policy, alone.tiled, alone.joined, alone.cuda_graphs
     )  # fmt: skip
     assert FEW_ROWS <= beside.rows < alone.rows and beside.peak_mb <= 24 * GB
-    assert "3072 for what lies beside it" in beside.sentence()
+    assert "3072 for its companions" in beside.sentence()
     assert plan_with_companions(alone, 0) == alone
 
 
