@@ -303,7 +303,7 @@ async def test_the_message_app_finds_the_job_of_an_old_message(tmp_path):
 async def test_the_pause_lasts_until_the_owner_ends_it_and_then_everything_that_waited_is_posted_once(tmp_path):
     async with this_version(tmp_path, paused=True) as bot:
         await bot.until(await kept(bot, "waiting"), content_contains="the GPU is paused")
-        await bot.until(await kept(bot, "running"), content_contains="starts again · the GPU is paused")
+        await bot.until(await kept(bot, "running"), content_contains="will start again · the GPU is paused")
         await bot.answer("worker resume")
         await gone(bot, *WAITING)
         for words in ("a waiting cat", "a waiting dog", "a waiting bird", "a running horse"):
