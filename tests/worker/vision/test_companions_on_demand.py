@@ -117,7 +117,7 @@ def test_damaged_weights_cost_nothing_are_named_and_what_they_promised_is_withdr
     failure = driver.failure("a")
     assert failure.kind is FailureKind.INVALID and failure.gpu_ms == 0
     assert (
-        f"The {companion} `{file.name}` of `tiny`" in failure.sentence and "fetch that file again" in failure.sentence
+        f"The {companion} `{file.name}` of `tiny`" in failure.sentence and "has to be fetched again" in failure.sentence
     )
     assert failure.sentence.count(". ") == 0 and str(file.parent) not in failure.sentence
     assert str(file) in caplog.text and "Fetch it again" in caplog.text, "the owner is told all"
@@ -128,11 +128,12 @@ def test_damaged_weights_cost_nothing_are_named_and_what_they_promised_is_withdr
 
 
 def test_the_doctor_opens_each_companion_and_says_which_one_is_broken(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "tiny"))
     make_upscaler(copy / "upscaler")
     damage(make_classifier(copy / "vision") / "model.safetensors")
+    monkeypatch.setattr("worker.device.configure_torch", lambda *_: None)  # it holds for the whole process
     assert doctor.report(read(["doctor", "--model", str(copy), "--device", "cpu"], {})) == 0, "a worker works without"
     said = capsys.readouterr().out
     assert f"ok       upscaler {copy / 'upscaler'}" in said
@@ -202,7 +203,7 @@ def test_one_that_fails_is_not_tried_again_and_not_when_its_model_is_loaded_anew
     assert "switched off" in driver.failure("a").sentence and "insides" not in driver.failure("a").sentence
     ask(driver, "b", Kind.UPSCALE, **TWICE)
     driver.finish("b")
-    assert "no upscaler beside this model" in driver.failure("b").sentence
+    assert "This model has no upscaler" in driver.failure("b").sentence
     driver.cache.free_memory(())
     ask(driver, "c", Kind.UPSCALE, **TWICE)
     driver.finish("c")
