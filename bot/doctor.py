@@ -22,6 +22,7 @@ from bot.catalogue import State, catalogue_files, locations
 from bot.config import ROOT, Config
 from bot.file_storage import free_bytes, nearest_folder
 from bot.interactions import DISCORD
+from bot.invite_link import invite_link
 from bot.workers import PLAIN_COMMAND, tcp_listener, worker_environment, worker_options
 from core.catalogue import POSTCARD
 from core.catalogue_file import is_path, read
@@ -29,8 +30,6 @@ from core.errors import AlreadyRunning, ConfigError
 from storage.database import FILE
 from storage.ledger import Ledger
 
-#: View, send, send in threads, embed, attach, read history, use other servers' emoji.
-PERMISSIONS = (1 << 10) | (1 << 11) | (1 << 38) | (1 << 14) | (1 << 15) | (1 << 16) | (1 << 18)
 _MB = 1_000_000
 _WORKER_SECONDS = 600.0
 
@@ -209,8 +208,7 @@ async def _discord(config: Config) -> AsyncIterator[Finding]:
     yield Finding(True, f"Discord knows the bot as {application.get('name')}.")
     if not application.get("bot_public", True):
         yield Finding(None, "The bot is private: only its owner can add it to servers.")
-    link = f"{DISCORD}/oauth2/authorize?client_id={application['id']}&scope=bot+applications.commands"
-    yield Finding(None, f"Invite it with {link}&permissions={PERMISSIONS}")
+    yield Finding(None, f"Invite it with {invite_link(application['id'])}")
 
 
 async def _application(config: Config) -> dict[str, Any]:

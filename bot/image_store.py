@@ -18,8 +18,8 @@ from bot.file_storage import UNFINISHED, free_bytes, sync_folders, write_atomica
 from core.errors import DiskFull
 from core.job import Job, Kind, Source
 from storage.database import Database
+from storage.image_retention import ImageRetention, Picture
 from storage.jobs import Jobs
-from storage.results import Picture, Results
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class ImageStore:
     """`limit_bytes`: kept at most, oldest use goes first. `free_bytes`: with less free disk nothing new is taken."""
 
     def __init__(
-        self, folder: Path, db: Database, results: Results, jobs: Jobs, *, limit_bytes: int, free_bytes: int
+        self, folder: Path, db: Database, results: ImageRetention, jobs: Jobs, *, limit_bytes: int, free_bytes: int
     ) -> None:
         self._folder = folder
         self._db = db

@@ -29,10 +29,10 @@ from bot.workers import SILENT_SECONDS, WorkerServer
 from core.cost import AccountPlan
 from core.errors import AlreadyRunning, ConfigError, DarkroomError
 from core.events import PHASE_DEADLINE_SECONDS, Phase
+from storage.image_retention import ImageRetention
 from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.outbox import Outbox
-from storage.results import Results
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ async def _resources(
             images=ImageStore(
                 config.data / "pictures",
                 db,
-                Results(db),
+                ImageRetention(db),
                 jobs,
                 limit_bytes=round(config.disk_gb * 1e9),
                 free_bytes=config.disk_free_mb * 1_000_000,

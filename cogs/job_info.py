@@ -1,15 +1,10 @@
-"""ⓘ under a job: every number that made its pictures, and *Delete* for whoever may."""
+"""ⓘ under a job: every number that made its pictures, with *Delete* (job_delete.py) for whoever may."""
 
-import logging
-from dataclasses import replace
-
-from bot.interactions import ClientBase, DarkroomBot, Press, cancel_job, check_may_manage, may_manage
-from bot.messages import REQUEST_ERRORS, Button, Card, JobButton, Style, Verb, card_text, job_component
+from bot.interactions import DarkroomBot, Press, may_manage
+from bot.messages import Button, Card, JobButton, Style, Verb, card_text, job_component
 from bot.text import gpu_time, harmless, link, settings, when
 from core.catalogue import SAMPLERS
-from core.job import FINAL, Job, Kind, Lane, State, Where
-
-log = logging.getLogger(__name__)
+from core.job import FINAL, Job, Kind, Lane, State
 
 _CROPS = frozenset({Kind.CROP})
 _DONE = frozenset({State.DONE})
@@ -59,37 +54,6 @@ def _made(job: Job) -> str:
     return f"{time}{charged}{weights}".removeprefix(" · ")
 
 
-async def _delete(press: Press) -> None:
-    job, interaction = await press.job(), press.interaction
-    check_may_manage(interaction, job)
-    await interaction.response.defer()  # the requests below may take longer than Discord waits
-    bot = interaction.client
-    if not job.is_final:
-        await cancel_job(bot.services, job)
-    await bot.editor.leave(job.id)
-    await bot.services.images.forget(job)
-    words = "Deleted."
-    for where, message in await _messages_of(bot, job):
-        try:
-            await bot.message_api.delete(where, message)
-        except REQUEST_ERRORS as error:
-            log.warning("A message could not be deleted: %s", error, extra={"job": job.id})
-            words = "Its pictures are deleted. Its message could not be deleted: do that by hand, or try again later."
-    await interaction.edit_original_response(content=words, view=None)
-
-
-async def _messages_of(bot: ClientBase, job: Job) -> list[tuple[Where, str]]:
-    """Where the job is shown: in its channel, or as the direct message that it came as instead."""
-    delivery = await bot.services.outbox.get(job.id)
-    message = delivery.message if delivery is not None and delivery.message else job.where.message
-    found = [] if message is None else [(job.where, message)]
-    if delivery is not None and delivery.told_channel and delivery.told_message:
-        direct = replace(job.where, guild=None, channel=delivery.told_channel, token_expires_at=0.0)
-        found.append((direct, delivery.told_message))
-    return found
-
-
 async def setup(bot: DarkroomBot) -> None:
     """Called by discord.py."""
     bot.registry.add_job_button(_info, *BUTTONS)
-    bot.registry.add_job_component(_delete, Verb.DELETE)

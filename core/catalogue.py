@@ -4,7 +4,6 @@
 chooses among them (`Choices`).
 """
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from enum import StrEnum
 from typing import Self
 
 from core.events import ModelInfo
+from core.image_sizes import nearest_size, sizes_on_grid
 
 #: Samplers by the name that stands in a request, with the name that people see.
 SAMPLERS: Mapping[str, str] = {
@@ -45,12 +45,6 @@ class Capability(StrEnum):
     STOP = "stop"
     CHAOS = "chaos"  # the four apart from each other
     PREVIEW = "preview"
-
-
-#: Sizes may have this much less or more pixels than the native square, as factors.
-_FEWER, _MORE = 0.80, 1.10
-#: Two sizes whose ratios differ by less than this (in log) count as equally near.
-_SAME_RATIO = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +96,11 @@ class Model:
 
     def size_for(self, across: float, down: float) -> tuple[int, int]:
         """(width, height) for the ratio across:down: about as many pixels as the native square, of that ratio."""
-        wanted = math.log(across / down)
-        near = [(abs(math.log(w / h) - wanted), abs(math.log(w * h / self.native**2)), w, h) for w, h in self._sizes()]
-        nearest = min(error for error, *_ in near)
-        best = min((area, error, w, h) for error, area, w, h in near if error <= nearest + _SAME_RATIO)
-        return best[2], best[3]
+        return nearest_size(self.drawable_sizes(), self.native, across, down)
+
+    def drawable_sizes(self) -> list[tuple[int, int]]:
+        """Those that it was trained at, else all on its grid with about its native square's pixels."""
+        return list(self.sizes) or sizes_on_grid(self.native, self.multiple, self.min_side, self.max_side)
 
     def refined_by(self, info: ModelInfo) -> Self:
         """The model as the worker that has loaded it knows it. Trained sizes stay: no checkpoint tells them."""
@@ -127,14 +121,6 @@ class Model:
             max_side=native * 2 if other else self.max_side,
             sizes=() if other and "sizes" not in self.fixed else self.sizes,
         )
-
-    def _sizes(self) -> list[tuple[int, int]]:
-        if self.sizes:
-            return list(self.sizes)
-        area = self.native**2
-        sides = range(-(-self.min_side // self.multiple) * self.multiple, self.max_side + 1, self.multiple)
-        found = [(w, h) for w in sides for h in sides if _FEWER * area <= w * h <= _MORE * area]
-        return found or [(self.native, self.native)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from bot.config.config import Config
 from bot.event_bus import Status
 from bot.main import Parts, build
 from core.job import Job, Kind, Lane, Request, Source, State, Where
-from storage.results import Results
+from storage.image_retention import ImageRetention
 
 FAKE_WORKER = (sys.executable, "-m", "tests.harness.fake_worker")
 DEADLINE_SECONDS = 60.0
@@ -60,9 +60,9 @@ class HeadlessBot:
         return getattr(self.parts.services, name)
 
     @property
-    def results(self) -> Results:
+    def results(self) -> ImageRetention:
         """What is kept of finished pictures."""
-        return Results(self.parts.services.db)
+        return ImageRetention(self.parts.services.db)
 
     async def imagine(self, prompt: str = "a red boat", *, user: str = "alice", **changes: Any) -> Job:
         """Admits a job as /imagine does."""

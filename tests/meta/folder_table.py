@@ -36,7 +36,10 @@ TABLE: dict[str, Row] = {
         imports="core storage",
     ),
     "bot.doctor": row(
-        imports="bot.catalogue bot.config bot.database bot.file_storage bot.interactions bot.workers core storage",
+        imports=(
+            "bot.catalogue bot.config bot.database bot.file_storage bot.interactions bot.invite_link bot.workers "
+            "core storage"
+        ),
     ),
     "bot.event_bus": row(
         imports="core",
@@ -54,6 +57,9 @@ TABLE: dict[str, Row] = {
             "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel_job check_may_manage may_manage "
             "point_at server_that_pays submission until_reachable usual_lane where_of"
         ),
+    ),
+    "bot.invite_link": row(
+        imports="bot.interactions",
     ),
     "bot.log_setup": row(),
     "bot.main": row(

@@ -40,7 +40,7 @@ class Scene:
         assert claim is not None
         job = claim.job
         await jobs.started(job.id, job.attempt, MADE)
-        pictures = self.services.pictures
+        pictures = self.services.images
         await pictures.keep([await pictures.write(job.id, index, card(index)) for index in range(job.request.count)])
         assert await jobs.finish(job.id, job.attempt, 1000) is not None
         await self.deliver()

@@ -9,10 +9,10 @@ from core.cost import AccountPlan, price_ms
 from core.job import Account, Job, Kind, Lane, MadeWith, PayerKind, Request, Source, State, Where
 from core.preemption import Capacity
 from storage.database import Database
+from storage.image_retention import ImageRetention
 from storage.jobs import Dedupe, Jobs
 from storage.ledger import Ledger
 from storage.outbox import Outbox
-from storage.results import Results
 from storage.settings import Settings
 
 NOON = 1_780_315_200.0  # 2026-06-01 12:00 UTC
@@ -88,7 +88,7 @@ class OpenedStorage:
         self.ledger = Ledger(self.db)
         self.jobs = Jobs(self.db, self.ledger)
         self.outbox = Outbox(self.db)
-        self.results = Results(self.db)
+        self.results = ImageRetention(self.db)
         self.settings = Settings(self.db)
 
     async def admit(self, job: Job | None = None, *, dedupe: Dedupe | None = None, **wishes: Any) -> Job:

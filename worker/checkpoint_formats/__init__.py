@@ -1,6 +1,7 @@
 """What checkpoints look like on disk: names, headers, configs. Loads no weights."""
 
 from worker.checkpoint_formats.diffusers_folder import with_plain_names
+from worker.checkpoint_formats.few_step_models import few_step_methods
 from worker.checkpoint_formats.kinds import (
     FLUX,
     PIPELINE_KINDS,
@@ -8,7 +9,6 @@ from worker.checkpoint_formats.kinds import (
     SDXL,
     PipelineKind,
     check_folder,
-    few_step_methods,
     kind_of,
     read_model_index,
 )

@@ -5,7 +5,6 @@ makes pictures from words runs whole (families/generic_pipeline.py).
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,6 @@ from typing import Any
 from core.families import family_of
 from core.folder_format import INDEX
 from worker.errors import CannotLoad
-
-#: Words in names of models that were taught to need few steps, and no second forward: whole words, or behind SD or XL.
-_START = r"(?:(?<![a-z])|(?<=sd)|(?<=xl))"
-_TAUGHT = re.compile(_START + r"(turbo|lightning|lcm|dmd|schnell)(?![a-z])")
-#: A word of many names ("hyperrealism") and of one method, which is called Hyper-SD.
-_HYPER = re.compile(_START + r"(hyper)(?:[-_. ]?sd(?:xl)?)?(?![a-z])(?![-_. ]?real)")
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,18 +65,6 @@ PIPELINE_KINDS: Mapping[str, PipelineKind] = {kind.family: kind for kind in (SD,
 def kind_of(pipeline: object) -> PipelineKind | None:
     """By the `_class_name` of a `model_index.json`; None for a pipeline that runs whole."""
     return PIPELINE_KINDS.get(family_of(pipeline))
-
-
-def few_step_methods(name: str) -> frozenset[str]:
-    """By which methods a model was taught to need few steps, as far as its name tells; mostly by none.
-
-    >>> sorted(taught("dreamshaperXL_v21TurboLCM"))
-    ['lcm', 'turbo']
-    >>> taught("hyperrealism-xl")
-    frozenset()
-    """
-    words = _CAMEL.sub("-", name).lower()
-    return frozenset([*_TAUGHT.findall(words), *_HYPER.findall(name.lower())])
 
 
 def read_model_index(folder: Path, model: str) -> Mapping[str, Any]:

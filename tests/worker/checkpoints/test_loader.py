@@ -10,7 +10,7 @@ import torch
 from bot.catalogue.registry import expected
 from core.catalogue import SAMPLERS
 from tests.worker.checkpoint import make
-from worker.checkpoint_formats.kinds import few_step_methods
+from worker.checkpoint_formats.few_step_models import few_step_methods
 from worker.checkpoints.loader import _name, load
 from worker.checkpoints.locator import locate
 from worker.checkpoints.weight_digest import digest

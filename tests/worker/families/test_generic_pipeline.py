@@ -106,14 +106,14 @@ def test_a_preview_is_a_small_picture_of_each_from_the_second_step_on(whole: Pip
 def test_what_a_preview_is_drawn_from_comes_ever_nearer_to_the_picture(
     whole: PipelineModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole._drafter, "draw", lambda latents, size: latents)
+    monkeypatch.setattr(whole._draft_preview, "preview", lambda latents, size: latents)
     run = whole.begin(request(steps=10), (0,), 2)
     guesses = []
     for _ in range(9):
         run.advance()
         guesses.append(run.preview())
     finished(run)
-    decode = whole._drafter._coder.decode
+    decode = whole._draft_preview._coder.decode
     pictures = [decode(guess[0]) for guess in guesses if guess is not None]
     errors = [float((picture - run.pictures()[0]).abs().mean()) for picture in pictures]
     assert errors[-1] < errors[0] / 3
@@ -354,7 +354,7 @@ def test_full_memory_makes_a_pipeline_take_fewer_pictures_at_once_and_then_tiles
 ) -> None:
     narrow.submit("a", request(steps=2, count=4, sampler="own"))
     spent = []
-    while narrow.engine._room.rows > 1:
+    while narrow.engine._batch_limit.rows > 1:
         narrow.engine.tick()
         spent.append(narrow.meter.job_ms("a"))
     assert max(spent) > 0 and spent[-1] == 0, "what a try cost that led to nothing is written off"

@@ -140,7 +140,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_called_unfit(
             raise ValueError("incomplete metadata")
         return {}
 
-    monkeypatch.setattr(module, "read", read)
+    monkeypatch.setattr(module, "read_lora", read)
     store = lora_folder.store()
     with pytest.raises(LookupError, match="just being replaced"):
         store.switch_to([("ink", 1.0)])

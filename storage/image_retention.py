@@ -21,7 +21,7 @@ class Picture:
     pruned: bool
 
 
-class Results:
+class ImageRetention:
     """The rows of finished pictures, with when each was used last."""
 
     def __init__(self, db: Database) -> None:
