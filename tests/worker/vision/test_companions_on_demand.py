@@ -71,35 +71,39 @@ def test_a_load_reads_headers_alone_and_announces_all_that_they_promise(
 def test_jobs_that_need_nothing_beside_the_model_have_nothing_opened(folder: Path, places: CompanionPaths) -> None:
     driver = EngineDriver(add_companions(load(str(folder), CPU), places, CPU))
     driver.render(request(count=1))
-    held = driver.cache.get("tiny")
-    assert held is not None and held.companions.kinds_in_memory == ()
+    model = driver.cache.get("tiny")
+    assert model is not None and model.companions.kinds_in_memory == ()
 
 
 def test_the_first_job_has_opened_what_it_needs_and_nothing_else(folder: Path, places: CompanionPaths) -> None:
     driver = EngineDriver(add_companions(load(str(folder), CPU), places, CPU))
-    held = driver.cache.get("tiny")
-    assert held is not None
+    model = driver.cache.get("tiny")
+    assert model is not None
     plain = driver.render(request(count=1), "plain")
     for job, more, there in (
-        ("large", {"wish": request(**TWICE), "source": SOURCE}, {CompanionKind.UPSCALER}),
-        ("style", {"wish": request(**STYLE), "pictures": (SOURCE,)}, {CompanionKind.UPSCALER, CompanionKind.ADAPTER}),
-        ("words", {"wish": request(), "source": SOURCE, "kind": Kind.DESCRIBE}, set(held.companions.known)),
+        ("large", {"request": request(**TWICE), "source": SOURCE}, {CompanionKind.UPSCALER}),
+        (
+            "style",
+            {"request": request(**STYLE), "pictures": (SOURCE,)},
+            {CompanionKind.UPSCALER, CompanionKind.ADAPTER},
+        ),
+        ("words", {"request": request(), "source": SOURCE, "kind": Kind.DESCRIBE}, set(model.companions.known)),
     ):
-        driver.render(more.pop("wish"), job, **more)
-        assert set(held.companions.kinds_in_memory) == there
+        driver.render(more.pop("request"), job, **more)
+        assert set(model.companions.kinds_in_memory) == there
     assert driver.render(request(count=1), "again") == plain, "to the last bit, whatever is beside the model by now"
-    assert held.memory_mb > held.loaded.memory_mb
+    assert model.memory_mb > model.loaded.memory_mb
 
 
 @pytest.mark.parametrize(
     ("companion", "order", "lost"),
     [
-        (CompanionKind.UPSCALER, {"wish": request(**TWICE), "source": SOURCE}, {"upscale"}),
+        (CompanionKind.UPSCALER, {"request": request(**TWICE), "source": SOURCE}, {"upscale"}),
         (
-            CompanionKind.ADAPTER, {"wish": request(**STYLE), "pictures": (SOURCE,)},
+            CompanionKind.ADAPTER, {"request": request(**STYLE), "pictures": (SOURCE,)},
             {"image_prompt", "style", "character"},
         ),
-        (CompanionKind.CLASSIFIER, {"wish": request(), "source": SOURCE, "kind": Kind.DESCRIBE}, {"describe"}),
+        (CompanionKind.CLASSIFIER, {"request": request(), "source": SOURCE, "kind": Kind.DESCRIBE}, {"describe"}),
     ],
 )  # fmt: skip
 def test_damaged_weights_cost_nothing_are_named_and_what_they_promised_is_withdrawn(
@@ -112,7 +116,7 @@ def test_damaged_weights_cost_nothing_are_named_and_what_they_promised_is_withdr
     driver, order = EngineDriver(damaged), dict(order)
     file = damaged.companions.known[companion].path
     driver.submit("plain", request(count=1))
-    driver.submit("a", order.pop("wish"), **order)
+    driver.submit("a", order.pop("request"), **order)
     driver.finish("a", "plain")
     failure = driver.failure("a")
     assert failure.kind is FailureKind.INVALID and failure.gpu_ms == 0
