@@ -89,7 +89,7 @@ class IPAdapter:
     def smoke_test(self) -> None:
         """Looks at one grey picture. Raises ArithmeticError for tokens that are no numbers."""
         if not all(bool(tokens.isfinite().all()) for tokens in (self.tokens(GREY), self.empty_tokens())):
-            raise ArithmeticError("its tokens are no numbers")
+            raise ArithmeticError("its tokens are not finite")
 
     @torch.inference_mode()
     def tokens(self, pixels: Pixels) -> Tensor:
