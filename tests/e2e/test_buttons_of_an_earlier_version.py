@@ -139,7 +139,7 @@ async def test_again_keeps_every_setting_of_a_prompt_and_runs_in_the_members_own
         await bot.until(first, as_="carol", deleted=True)  # a relaxed job ends as a new message
         *_, new = await of(bot, "two houses")
         assert labels(new) == ["U1", "U2", "🔄", "V1", "V2", "ⓘ"]
-        for setting in ("352×192 · 10 steps", "chaos 20", "edges meet", "ink 0.8", "stopped at 80 %", "without fog"):
+        for setting in ("352×192 · 10 steps", "chaos 20", " tile ", "ink 0.8", "stopped at 80 %", "without fog"):
             assert setting in new["content"]
         assert "· relax" in new["content"]
 
@@ -190,7 +190,7 @@ async def test_a_picture_of_a_model_that_is_gone_can_be_had_and_the_rest_is_refu
     async with this_version(tmp_path) as bot:
         assert labels(await made(bot, "other model", "U1")) == ["Vary", "ⓘ"]
         refused = await press(bot, "other model", "V1")
-        assert refused["ephemeral"] and "a model that is not here any more" in refused["content"]
+        assert refused["ephemeral"] and "a model that is no longer here" in refused["content"]
         assert labels(refused) == ["Fix and run"]
         refused = await press(bot, "other model", "🔄")
         assert refused["ephemeral"] and "seaside" in refused["content"] and labels(refused) == ["Fix and run"]
@@ -280,14 +280,14 @@ async def test_cancel_is_for_who_asked_and_ends_the_job(tmp_path):
         for name in WAITING:
             who = KNOWN[name]["seen by"]
             refused = await press(bot, name, "Cancel", as_="carol" if who != "carol" else "dave")
-            assert refused["ephemeral"] and "Only who asked for it" in refused["content"]
+            assert refused["ephemeral"] and "Only the person who asked for it" in refused["content"]
             await bot.control.press(as_=who, message=KNOWN[name]["message"], label="Cancel")
             ended = await bot.done(await kept(bot, name), as_=who)
             assert ended["content"].endswith("Cancelled.") and labels(ended) == ["🔄", "ⓘ"]
 
 
 async def test_the_message_app_finds_the_job_of_an_old_message(tmp_path):
-    ended, none = "That job has ended already. ⓘ under it can delete it.", "There is no job in that message."
+    ended, none = "That job has already ended. ⓘ below it can delete it.", "There is no job in that message."
     sentences = dict.fromkeys(WAITING, "Cancelled.")
     sentences |= {"grid": ended, "crop": ended, "failed": ended, "relaxed pair": ended}
     async with this_version(tmp_path, paused=True) as bot:
@@ -303,7 +303,7 @@ async def test_the_message_app_finds_the_job_of_an_old_message(tmp_path):
 async def test_the_pause_lasts_until_the_owner_ends_it_and_then_everything_that_waited_is_posted_once(tmp_path):
     async with this_version(tmp_path, paused=True) as bot:
         await bot.until(await kept(bot, "waiting"), content_contains="the GPU is paused")
-        await bot.until(await kept(bot, "running"), content_contains="starts again · the GPU is paused")
+        await bot.until(await kept(bot, "running"), content_contains="will start again · the GPU is paused")
         await bot.answer("worker resume")
         await gone(bot, *WAITING)
         for words in ("a waiting cat", "a waiting dog", "a waiting bird", "a running horse"):

@@ -216,6 +216,9 @@ def environment(here: FakeHub, cache: Path) -> dict[str, str]:
         "HF_HUB_OFFLINE": "0",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "NO_PROXY": "127.0.0.1,localhost",
+        # A file that is held half-way is no line that has died, however slow the machine is.
+        "HF_HUB_DOWNLOAD_TIMEOUT": "120",
+        "HF_HUB_ETAG_TIMEOUT": "120",
     }
 
 

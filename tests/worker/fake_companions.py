@@ -90,9 +90,9 @@ def driver_of(*there: Any, budget_mb: int = 1000, **loads: Any) -> tuple[EngineD
 
 def ask(driver: EngineDriver, job: str, kind: Kind = Kind.GRID, model: str = "one", **changes: Any) -> None:
     """Orders a job that brings as many pictures as it names."""
-    wish = request(model=model, **changes)
+    wanted = request(model=model, **changes)
     source = b"" if kind is Kind.GRID else SOURCE
-    driver.submit(job, wish, kind=kind, source=source, pictures=(SOURCE,) * len(wish.inputs))
+    driver.submit(job, wanted, kind=kind, source=source, pictures=(SOURCE,) * len(wanted.inputs))
 
 
 def told(driver: EngineDriver, name: str = "one") -> set[str]:

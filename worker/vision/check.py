@@ -42,7 +42,7 @@ class PictureCheck:
     def smoke_test(self) -> None:
         """Looks at one grey picture. Raises ArithmeticError for scores that are no numbers."""
         if not all(map(math.isfinite, self.scores(GREY).values())):
-            raise ArithmeticError("its scores are not numbers")
+            raise ArithmeticError("its scores are not finite")
 
 
 def read_check_headers(folder: Path) -> tuple[Shapes, tuple[str, ...]]:

@@ -65,7 +65,7 @@ class Upscaler:
     def smoke_test(self) -> None:
         """One small forward. Raises ArithmeticError for numbers that are none, or whatever the network does."""
         if not np.isfinite(self._forward(GREY)).all():
-            raise ArithmeticError("its result is not a picture")
+            raise ArithmeticError("its output is not finite")
 
     def _once(self, pixels: Pixels, times: int, side: int, overlap: int) -> Generator[None, None, Pixels]:
         height, width = pixels.shape[:2]

@@ -54,7 +54,7 @@ def test_one_that_finds_memory_full_is_tried_again_without_other_models_before_i
             assert isinstance(driver.last("a"), Done) and driver.cache.models().loaded == ("one",)
         else:
             assert driver.failure("a").gpu_ms == 0 and "upscale" not in told(driver)
-            assert "does not fit" in driver.failure("a").sentence and "does not fit into the memory" in caplog.text
+            assert "does not fit in" in driver.failure("a").sentence and "does not fit in memory" in caplog.text
 
 
 def test_when_memory_is_full_companions_that_no_job_needs_go_before_rows_are_halved() -> None:

@@ -272,6 +272,7 @@ def test_what_has_no_plan_is_not_planned_for_companions() -> None:
 def test_the_doctor_says_what_other_programs_hold(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("worker.device.configure_torch", lambda *_: None)  # it holds for the whole process
     monkeypatch.setattr("worker.device.other_programs_mb", lambda device: 3000)
     monkeypatch.setattr("worker.memory.placement.other_programs_mb", lambda device: 3000)
     assert doctor.report(settings("--model", str(folder), "--device", "cpu", "--gpu-mb", "9000")) == 0

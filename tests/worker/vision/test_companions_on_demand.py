@@ -71,35 +71,39 @@ def test_a_load_reads_headers_alone_and_announces_all_that_they_promise(
 def test_jobs_that_need_nothing_beside_the_model_have_nothing_opened(folder: Path, places: CompanionPaths) -> None:
     driver = EngineDriver(add_companions(load(str(folder), CPU), places, CPU))
     driver.render(request(count=1))
-    held = driver.cache.get("tiny")
-    assert held is not None and held.companions.kinds_in_memory == ()
+    model = driver.cache.get("tiny")
+    assert model is not None and model.companions.kinds_in_memory == ()
 
 
 def test_the_first_job_has_opened_what_it_needs_and_nothing_else(folder: Path, places: CompanionPaths) -> None:
     driver = EngineDriver(add_companions(load(str(folder), CPU), places, CPU))
-    held = driver.cache.get("tiny")
-    assert held is not None
+    model = driver.cache.get("tiny")
+    assert model is not None
     plain = driver.render(request(count=1), "plain")
     for job, more, there in (
-        ("large", {"wish": request(**TWICE), "source": SOURCE}, {CompanionKind.UPSCALER}),
-        ("style", {"wish": request(**STYLE), "pictures": (SOURCE,)}, {CompanionKind.UPSCALER, CompanionKind.ADAPTER}),
-        ("words", {"wish": request(), "source": SOURCE, "kind": Kind.DESCRIBE}, set(held.companions.known)),
+        ("large", {"request": request(**TWICE), "source": SOURCE}, {CompanionKind.UPSCALER}),
+        (
+            "style",
+            {"request": request(**STYLE), "pictures": (SOURCE,)},
+            {CompanionKind.UPSCALER, CompanionKind.ADAPTER},
+        ),
+        ("words", {"request": request(), "source": SOURCE, "kind": Kind.DESCRIBE}, set(model.companions.known)),
     ):
-        driver.render(more.pop("wish"), job, **more)
-        assert set(held.companions.kinds_in_memory) == there
+        driver.render(more.pop("request"), job, **more)
+        assert set(model.companions.kinds_in_memory) == there
     assert driver.render(request(count=1), "again") == plain, "to the last bit, whatever is beside the model by now"
-    assert held.memory_mb > held.loaded.memory_mb
+    assert model.memory_mb > model.loaded.memory_mb
 
 
 @pytest.mark.parametrize(
     ("companion", "order", "lost"),
     [
-        (CompanionKind.UPSCALER, {"wish": request(**TWICE), "source": SOURCE}, {"upscale"}),
+        (CompanionKind.UPSCALER, {"request": request(**TWICE), "source": SOURCE}, {"upscale"}),
         (
-            CompanionKind.ADAPTER, {"wish": request(**STYLE), "pictures": (SOURCE,)},
+            CompanionKind.ADAPTER, {"request": request(**STYLE), "pictures": (SOURCE,)},
             {"image_prompt", "style", "character"},
         ),
-        (CompanionKind.CLASSIFIER, {"wish": request(), "source": SOURCE, "kind": Kind.DESCRIBE}, {"describe"}),
+        (CompanionKind.CLASSIFIER, {"request": request(), "source": SOURCE, "kind": Kind.DESCRIBE}, {"describe"}),
     ],
 )  # fmt: skip
 def test_damaged_weights_cost_nothing_are_named_and_what_they_promised_is_withdrawn(
@@ -112,11 +116,13 @@ def test_damaged_weights_cost_nothing_are_named_and_what_they_promised_is_withdr
     driver, order = EngineDriver(damaged), dict(order)
     file = damaged.companions.known[companion].path
     driver.submit("plain", request(count=1))
-    driver.submit("a", order.pop("wish"), **order)
+    driver.submit("a", order.pop("request"), **order)
     driver.finish("a", "plain")
     failure = driver.failure("a")
     assert failure.kind is FailureKind.INVALID and failure.gpu_ms == 0
-    assert f"The {companion} `{file.name}` of `tiny`" in failure.sentence and "fetched again" in failure.sentence
+    assert (
+        f"The {companion} `{file.name}` of `tiny`" in failure.sentence and "has to be fetched again" in failure.sentence
+    )
     assert failure.sentence.count(". ") == 0 and str(file.parent) not in failure.sentence
     assert str(file) in caplog.text and "Fetch it again" in caplog.text, "the owner is told all"
     assert ALL - told(driver, "tiny") == lost
@@ -126,11 +132,12 @@ def test_damaged_weights_cost_nothing_are_named_and_what_they_promised_is_withdr
 
 
 def test_the_doctor_opens_each_companion_and_says_which_one_is_broken(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "tiny"))
     make_upscaler(copy / "upscaler")
     damage(make_classifier(copy / "vision") / "model.safetensors")
+    monkeypatch.setattr("worker.device.configure_torch", lambda *_: None)  # it holds for the whole process
     assert doctor.report(read(["doctor", "--model", str(copy), "--device", "cpu"], {})) == 0, "a worker works without"
     said = capsys.readouterr().out
     assert f"ok       upscaler {copy / 'upscaler'}" in said
@@ -200,7 +207,7 @@ def test_one_that_fails_is_not_tried_again_and_not_when_its_model_is_loaded_anew
     assert "switched off" in driver.failure("a").sentence and "insides" not in driver.failure("a").sentence
     ask(driver, "b", Kind.UPSCALE, **TWICE)
     driver.finish("b")
-    assert "has no upscaler" in driver.failure("b").sentence
+    assert "This model has no upscaler" in driver.failure("b").sentence
     driver.cache.free_memory(())
     ask(driver, "c", Kind.UPSCALE, **TWICE)
     driver.finish("c")
