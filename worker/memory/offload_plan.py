@@ -170,7 +170,7 @@ def plan_beside_models(
     except CannotLoad as error:
         raise NoRoom(error.sentence) from error
     if beside.layout != alone.layout:
-        raise NoRoom(f"{name} finds no room beside other models: {beside.sentence()}.")
+        raise NoRoom(f"{name} does not fit beside other models: {beside.sentence()}.")
     return beside
 
 
