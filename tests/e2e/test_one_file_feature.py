@@ -48,7 +48,8 @@ def program(folder: Path) -> Path:
 async def bot_of(program: Path, sandbox: RunningSandbox) -> AsyncIterator[None]:
     """`python bot.py` of this program, online until the block ends."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "DISCORD_"))}
-    ours = {"DARKROOM_DATA": str(program / "data"), "DARKROOM_WORKER_COMMAND": " ".join((*FAKE_WORKER, "--step-ms", "50"))}
+    worker = " ".join((*FAKE_WORKER, "--step-ms", "50"))
+    ours = {"DARKROOM_DATA": str(program / "data"), "DARKROOM_WORKER_COMMAND": worker}
     log = (program / "log.txt").open("ab")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "bot.py", cwd=program, env=clean | ours | sandbox.environment, stdout=log, stderr=log
