@@ -7,7 +7,7 @@ from discord.ext import commands
 
 from bot.admission import AccountStatus
 from bot.event_bus import Status, WorkerState
-from bot.interactions import ClientBase, DarkroomBot, Interaction, server_that_pays, usual_lane, where_of
+from bot.interactions import ClientBase, DarkroomBot, Interaction, reply, server_that_pays, usual_lane, where_of
 from bot.messages import Button, Card, ComponentId, Verb, job_component
 from bot.scheduling import Estimate
 from bot.text import TURBO_PRICE, counted, day, first_of, harmless, link, minutes, place_in_line, when
@@ -40,9 +40,7 @@ class Info(commands.Cog):
         client = interaction.client
         found = await account_info(client, str(interaction.user.id), interaction.guild_id)
         card = info_card(found)
-        await interaction.response.send_message(
-            card.content, view=client.view_of(card), ephemeral=True, suppress_embeds=True
-        )
+        await reply(interaction, card)
         await note_told(client, found)
 
 

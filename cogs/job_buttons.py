@@ -10,7 +10,6 @@ from bot.admission import PressedButton
 from bot.interactions import DarkroomBot, Press, cancel_job, check_may_manage, submission
 from bot.messages import JobButton, Verb
 from bot.scheduling import render_stages
-from bot.services import Services
 from core.errors import Gone
 from core.job import FINAL, Job, Kind, Lane, Request, Source, State
 from core.parameters import MAX_COUNT, MAX_SEED
@@ -55,7 +54,7 @@ async def _again(press: Press, job: Job) -> None:
     services = press.services
     seed = services.new_seed()
     model = services.model_registry.get(job.request.model)
-    if model is not None and await _still_drawable(services, job.source):
+    if model is not None and await render_stages.is_drawable(services, job.source):
         request, kind, source = replace(job.request, seed=seed, model=model.name), job.kind, job.source
     else:  # another model has other sizes and defaults, and without its source it is a grid: read the prompt anew
         fresh = parse(job.typed, choices=services.model_registry.choices, defaults=Defaults(), seed=seed).request
@@ -66,30 +65,7 @@ async def _again(press: Press, job: Job) -> None:
 async def _run(press: Press, job: Job, kind: Kind, request: Request, source: Source | None) -> None:
     lane = Lane.RELAX if press.id.relax else None
     pressed = PressedButton(parent=job.id, verb=press.id.verb, index=press.id.index)
-    if source is not None:
-        await _check_drawable(press.services, source)
     await submission.run(press.interaction, kind, job.typed, request, lane=lane, source=source, pressed=pressed)
-
-
-async def _still_drawable(services: Services, source: Source | None) -> bool:
-    """Whether a job that starts from this picture, if from any, can be made again."""
-    try:
-        if source is not None:
-            await _check_drawable(services, source)
-    except Gone:
-        return False
-    return True
-
-
-async def _check_drawable(services: Services, source: Source) -> None:
-    """Raises Gone for a pruned picture whose model is gone or has other weights: it would come out as another one."""
-    root = await services.images.root(source)
-    drawn = await services.jobs.get(root.job)
-    if drawn is not None and await services.images.read(root.job, root.index) is None:
-        model = services.model_registry.get(drawn.request.model)
-        if model is None:
-            raise Gone(render_stages.LOST_MODEL)
-        render_stages.check_redrawn(drawn.made_with, model.digest)
 
 
 def _picture(job: Job, press: Press) -> Source:

@@ -19,9 +19,7 @@ async def _info(press: Press) -> None:
     job = await press.job()
     parent = await press.services.jobs.get(job.source.job) if job.source is not None else None
     card = info_card(job, parent, may_delete=may_manage(press.interaction, job))
-    await press.interaction.response.send_message(
-        card.content, view=press.client.view_of(card), ephemeral=True, suppress_embeds=True
-    )
+    await press.reply(card)
 
 
 def info_card(job: Job, parent: Job | None, *, may_delete: bool) -> Card:

@@ -161,7 +161,6 @@ class AccountPlan:
     running: int  # jobs at once
     waiting: int  # jobs in the queue
     max_work: int  # pixels × steps × pictures of one job
-    relax: bool = True
 
 
 def period_of(now: float) -> tuple[float, float]:

@@ -87,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compile", help="auto or off: compiling in the background (DARKROOM_COMPILE)")
     parser.add_argument("--weights", help="full or fp8: the denoiser's weights in memory (DARKROOM_WEIGHTS)")
     parser.add_argument("--gpu-mb", help="MB of the device's memory to use at most; 0: all (DARKROOM_GPU_MB)")
-    parser.add_argument("--data", help="folder that keeps models of the hub, and compiled code (DARKROOM_DATA)")
-    parser.add_argument("--disk-free-mb", help="what stays free on its disk (DARKROOM_DISK_FREE_MB)")
+    parser.add_argument("--data", help="folder for models from the hub and compiled code (DARKROOM_DATA)")
+    parser.add_argument("--disk-free-mb", help="MB to keep free on its disk (DARKROOM_DISK_FREE_MB)")
     nice = WORKER_SETTINGS["DARKROOM_NICE"].default
     parser.add_argument("--nice", help=f"way given to other programs, 0 to 19; {nice} by default (DARKROOM_NICE)")
     parser.add_argument("--log", help="debug, info, warning or error (DARKROOM_LOG)")

@@ -3,7 +3,7 @@
 from bot.interactions import submission
 from bot.interactions.api_endpoint import DISCORD, Unreachable, point_at, until_reachable
 from bot.interactions.client import DarkroomBot
-from bot.interactions.client_base import ClientBase, Interaction
+from bot.interactions.client_base import ClientBase, Interaction, reply
 from bot.interactions.job_management import cancel_job, check_may_manage, may_manage
 from bot.interactions.registry import Press
 from bot.interactions.submission import server_that_pays, usual_lane, where_of
@@ -19,6 +19,7 @@ __all__ = [
     "check_may_manage",
     "may_manage",
     "point_at",
+    "reply",
     "server_that_pays",
     "submission",
     "until_reachable",

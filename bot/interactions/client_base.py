@@ -42,3 +42,9 @@ class ClientBase(commands.Bot):
 
 
 Interaction = discord.Interaction[ClientBase]
+
+
+async def reply(interaction: Interaction, card: Card, *, public: bool = False) -> None:
+    """The first answer to a command or a press: a new message, which only the person sees unless it is `public`."""
+    view = interaction.client.view_of(card)
+    await interaction.response.send_message(card.content, view=view, ephemeral=not public, suppress_embeds=True)

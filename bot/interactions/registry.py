@@ -9,7 +9,7 @@ from typing import Any, Self, cast
 
 import discord
 
-from bot.interactions.client_base import ClientBase, Interaction
+from bot.interactions.client_base import ClientBase, Interaction, reply
 from bot.messages import Button, Card, Component, ComponentId, Form, JobButton, JobCards, Select, Style
 from bot.services import Services
 from core.errors import Gone
@@ -55,6 +55,15 @@ class Press:
         if job is None:
             raise Gone("That job is no longer known here.")
         return job
+
+    async def reply(self, card: Card, *, public: bool = False) -> None:
+        """Answers with a new message, which only the person sees unless it is `public`."""
+        await reply(self.interaction, card, public=public)
+
+    async def update(self, card: Card) -> None:
+        """Answers by changing the message that the component is in: a page turned, a line taken off a list."""
+        view = self.client.view_of(card)
+        await self.interaction.response.edit_message(content=card.content, view=view)
 
     async def open(self, form: Form) -> None:
         """Answers with a form. Works once, and only as the first answer."""

@@ -14,6 +14,7 @@ import discord
 from bot.admission import JobRequest, PressedButton
 from bot.interactions.client_base import ClientBase, Interaction
 from bot.messages import REQUEST_ERRORS, Card, ErrorKind, JobView, already_answered, error_kind, token_end
+from bot.scheduling import render_stages
 from bot.text import link
 from core.errors import NotAllowed, Refused
 from core.job import Job, Kind, Lane, Request, Source, Where
@@ -39,6 +40,8 @@ async def run(
     user = str(interaction.user.id)
     with carrying(typed):
         where = where_of(interaction)
+        if source is not None:
+            await render_stages.check_drawable(services, source)
         payer = await server_that_pays(interaction.client, interaction.user.id, where.guild)
         job_request = JobRequest(
             kind=kind,

@@ -7,6 +7,7 @@ its own job's row, and so on up the line of ancestors.
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from bot.resources import Resources
 from core.errors import Gone
 from core.events import ModelInfo
 from core.job import Job, Kind, MadeWith, Source
@@ -72,3 +73,24 @@ async def plan(
         stages.append(Stage(of=ancestor, indices=(need.index,), own=False))
         need = start(ancestor)
     return stages[::-1]
+
+
+async def check_drawable(resources: Resources, source: Source) -> None:
+    """Raises Gone for a pruned picture whose model is gone or has other weights: it would come out as another one."""
+    root = await resources.images.root(source)
+    drawn = await resources.jobs.get(root.job)
+    if drawn is not None and await resources.images.read(root.job, root.index) is None:
+        model = resources.model_registry.get(drawn.request.model)
+        if model is None:
+            raise Gone(LOST_MODEL)
+        check_redrawn(drawn.made_with, model.digest)
+
+
+async def is_drawable(resources: Resources, source: Source | None) -> bool:
+    """Whether a job that starts from this picture, if from any, can be made again."""
+    try:
+        if source is not None:
+            await check_drawable(resources, source)
+    except Gone:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""A feature is one file in cogs/: dropped in, it brings a command, a job's button with a form, and a select.
+"""A feature is one file in cogs/: the page on features shows one, and dropped in it brings all that it declares.
 
 Nothing else of the program is changed; everything that it has posted works after a restart, and says so in a sentence
 when the file is taken away again.
@@ -7,6 +7,7 @@ when the file is taken away again.
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -23,50 +24,14 @@ from tests.harness.sandboxed_bot import EDITS, WAIT_MS, eventually, labels
 
 pytestmark = pytest.mark.e2e
 
-FEATURE = '''
-"""A sample: /moods, and Reword under finished grids."""
-
-from discord import app_commands
-from discord.ext import commands
-
-from bot.interactions import DarkroomBot, Interaction, Press
-from bot.messages import Card, ComponentId, Field, Form, JobButton, Option, Select, job_component
-from core.job import Kind, State
-
-REWORD = JobButton(verb="reword", kinds=frozenset({Kind.GRID}), states=frozenset({State.DONE}), row=2, label="Reword")
-MOOD = ComponentId(verb="mood")
+PAGE = ROOT / "docs" / "features.md"
 
 
-class Moods(commands.Cog):
-    @app_commands.command()
-    async def moods(self, interaction: Interaction) -> None:
-        """Choose a mood"""
-        options = tuple(Option(value=name, label=name.title()) for name in ("calm", "wild"))
-        card = Card(content="Which mood?", rows=((Select(id=MOOD, options=options),),))
-        await interaction.response.send_message(card.content, view=interaction.client.view_of(card))
-
-
-async def open_form(press: Press) -> None:
-    job = await press.job()
-    words = Field(name="words", label="Words", value=job.typed, long=True)
-    await press.open(Form(id=job_component(job.id, "reword"), title="Reword", fields=(words,)))
-
-
-async def reworded(press: Press) -> None:
-    job = await press.job()
-    await press.interaction.response.send_message(f"{job.typed} -> {press.fields['words']} at {press.message}")
-
-
-async def chosen(press: Press) -> None:
-    await press.interaction.response.send_message(f"{press.values[0]} it is, for {press.message}", ephemeral=True)
-
-
-async def setup(bot: DarkroomBot) -> None:
-    bot.registry.add_job_button(open_form, REWORD)
-    bot.registry.add_job_form(reworded, REWORD.verb)
-    bot.registry.add_component(chosen, MOOD.verb)
-    await bot.add_cog(Moods())
-'''
+def feature() -> str:
+    """The whole file that the page on features shows."""
+    found = re.search(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    return found[1]
 
 
 def program(folder: Path) -> Path:
@@ -83,7 +48,8 @@ def program(folder: Path) -> Path:
 async def bot_of(program: Path, sandbox: RunningSandbox) -> AsyncIterator[None]:
     """`python bot.py` of this program, online until the block ends."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "DISCORD_"))}
-    ours = {"DARKROOM_DATA": str(program / "data"), "DARKROOM_WORKER_COMMAND": " ".join(FAKE_WORKER)}
+    worker = " ".join((*FAKE_WORKER, "--step-ms", "50"))
+    ours = {"DARKROOM_DATA": str(program / "data"), "DARKROOM_WORKER_COMMAND": worker}
     log = (program / "log.txt").open("ab")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "bot.py", cwd=program, env=clean | ours | sandbox.environment, stdout=log, stderr=log
@@ -123,6 +89,7 @@ async def try_all(sandbox: RunningSandbox, grid: Json, menu: Json) -> None:
     """The select, the button's form with the job's prompt, and what comes of both."""
     chosen = await sandbox.control.press(as_="alice", message=menu["id"], custom_id="ask:mood", values=["wild"])
     assert chosen["response"]["message"]["content"] == f"wild it is, for {menu['id']}"
+    assert chosen["response"]["ephemeral"]
     form = await sandbox.control.press(as_="bob", message=grid["id"], label="Reword")
     assert form["response"]["kind"] == "modal"
     (field,) = form["response"]["modal"]["fields"]
@@ -131,10 +98,23 @@ async def try_all(sandbox: RunningSandbox, grid: Json, menu: Json) -> None:
     assert done["response"]["message"]["content"] == f"a red boat -> a blue boat at {grid['id']}"
 
 
+async def cancel_from_a_list(sandbox: RunningSandbox) -> None:
+    """A list in a message of its own, whose buttons change that message."""
+    waiting = await message_of(sandbox, "imagine", prompt="a long wait --steps 100")
+    menu = await message_of(sandbox, "moods")
+    shown = await sandbox.control.press(as_="alice", message=menu["id"], label="My jobs")
+    assert shown["response"]["kind"] == "update" and shown["response"]["message"]["content"] == "- a long wait"
+    after = await sandbox.control.press(as_="alice", message=menu["id"], label="Cancel")
+    assert after["response"]["kind"] == "update"
+    await sandbox.control.wait(
+        as_="alice", channel="general", message=waiting["id"], content_contains="Cancelled", timeout_ms=WAIT_MS
+    )
+
+
 async def test_a_file_dropped_into_cogs_serves_a_command_a_button_with_a_form_and_a_select(tmp_path: Path) -> None:
     ours = program(tmp_path / "program")
-    feature = ours / "cogs" / "moods.py"
-    feature.write_text(FEATURE, "utf-8")
+    dropped = ours / "cogs" / "moods.py"
+    dropped.write_text(feature(), "utf-8")
     async with running_sandbox(tmp_path / "sandbox") as sandbox:
         await sandbox.control.limits(buckets={EDITS: None})
         async with bot_of(ours, sandbox):
@@ -145,9 +125,10 @@ async def test_a_file_dropped_into_cogs_serves_a_command_a_button_with_a_form_an
             assert labels(grid)[-1] == "Reword"
             menu = await message_of(sandbox, "moods")
             await try_all(sandbox, grid, menu)
+            await cancel_from_a_list(sandbox)
         async with bot_of(ours, sandbox):
             await try_all(sandbox, grid, menu)
-        feature.unlink()
+        dropped.unlink()
         async with bot_of(ours, sandbox):
             for press in ({"label": "Reword", "message": grid["id"]}, {"values": ["calm"], "message": menu["id"]}):
                 more = {"custom_id": "ask:mood"} if "values" in press else {}

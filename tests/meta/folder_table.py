@@ -52,10 +52,10 @@ TABLE: dict[str, Row] = {
         imports="bot.file_storage core storage",
     ),
     "bot.interactions": row(
-        imports="bot.admission bot.config bot.messages bot.services bot.storage_retry bot.text core",
+        imports="bot.admission bot.config bot.messages bot.scheduling bot.services bot.storage_retry bot.text core",
         offers=(
             "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel_job check_may_manage may_manage "
-            "point_at server_that_pays submission until_reachable usual_lane where_of"
+            "point_at reply server_that_pays submission until_reachable usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(
@@ -108,7 +108,7 @@ TABLE: dict[str, Row] = {
         ),
     ),
     "cogs": row(
-        imports="bot.admission bot.event_bus bot.interactions bot.messages bot.scheduling bot.services bot.text core",
+        imports="bot.admission bot.event_bus bot.interactions bot.messages bot.scheduling bot.text core",
     ),
     "worker.__main__": row(
         imports="core worker.doctor worker.main worker.settings",

@@ -197,8 +197,8 @@ class Engine:
 
     def _go_without(self, result: LoadResult, kind: CompanionKind) -> None:
         """What lies beside a model is of no use: the jobs that cannot be without it fail, at no cost."""
-        until = "until there is another file or the worker starts anew"
-        log.error("%s goes without its %s %s: %s", result.name, kind, until, result.sentence)
+        until = "until its file is replaced or the worker restarts"
+        log.error("%s is used without its %s %s: %s", result.name, kind, until, result.sentence)
         said = failure_messages.companion_lacks_memory if result.lacked_memory else failure_messages.companion_broken
         for task in self._queue.tasks_without(result.name, kind):
             self._meter.write_off(task.id, "failed")

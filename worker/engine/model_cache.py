@@ -208,11 +208,11 @@ class ModelCache:
                 model.add_companion(kind, attempt.opened)
                 self._record(model)
                 self._evict_over_budget(model.name, busy)
-                log.info("The %s of %s is there; %s.", kind, model.name, model.plan.sentence())
+                log.info("The %s of %s is loaded; %s.", kind, model.name, model.plan.sentence())
                 return LoadResult(name=model.name, companion=kind)
         except Exception as error:
             # What a library's layers may raise: the model goes on without.
-            log.warning("The %s of %s does not fit into it.", kind, model.name, exc_info=error)
+            log.warning("The %s of %s does not fit the model.", kind, model.name, exc_info=error)
             attempt.error = without_traceback(error)
         self._withdrawn.setdefault(model.name, set()).add(kind)
         self._placed_for.get(model.name, {}).pop(kind, None)

@@ -42,7 +42,7 @@ class PictureCheck:
     def smoke_test(self) -> None:
         """Looks at one grey picture. Raises ArithmeticError for scores that are no numbers."""
         if not all(map(math.isfinite, self.scores(GREY).values())):
-            raise ArithmeticError("its scores are no numbers")
+            raise ArithmeticError("its scores are not finite")
 
 
 def read_check_headers(folder: Path) -> tuple[Shapes, tuple[str, ...]]:
@@ -51,7 +51,7 @@ def read_check_headers(folder: Path) -> tuple[Shapes, tuple[str, ...]]:
 
     labels = config_of(folder).get("id2label") or {}
     if type(AutoConfig.from_pretrained(folder, local_files_only=True)) not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-        raise CannotOpen(f"{folder} is no image classifier that transformers knows.")
+        raise CannotOpen(f"{folder} is not an image classifier that transformers knows.")
     return shapes_of(weights_of(folder)), tuple(map(str, labels.values()))
 
 

@@ -138,8 +138,8 @@ class LazyCompanions:
             raise
         except Exception as error:
             if is_out_of_memory(error):
-                cure = "leave it more, or name a smaller one."
-                raise CannotOpen(f"The {kind} {known.path} finds no room in memory: {cure}") from error
+                cure = "free some of it, or use a smaller one."
+                raise CannotOpen(f"The {kind} {known.path} does not fit in memory: {cure}") from error
             # Libraries raise whatever they like on damaged weights; the owner needs one sentence.
             text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             raise CannotOpen(f"The {kind} {known.path} cannot be used ({text}). Fetch it again.") from error
@@ -168,7 +168,7 @@ def _try_out(opened: OpenCompanion) -> None:
     for network in opened.networks:
         for name, weight in network.state_dict().items():
             if weight.is_floating_point() and not bool(weight.isfinite().all()):
-                raise ArithmeticError(f"{name} holds what is no number")
+                raise ArithmeticError(f"{name} is not finite")
     opened.smoke_test()
 
 

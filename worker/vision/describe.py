@@ -152,7 +152,7 @@ def read_describer_headers(folder: Path) -> tuple[Shapes, bool]:
             raise CannotOpen(_OTHER_LABELS)
         return shapes, True
     if type(AutoConfig.from_pretrained(folder, local_files_only=True)) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-        raise CannotOpen(f"{folder} is no network that transformers knows as image-text-to-text.")
+        raise CannotOpen(f"{folder} is not an image-text-to-text network that transformers knows.")
     if not any((folder / name).is_file() for name in _PROCESSORS):
         raise CannotOpen(f"{folder} holds no {_PROCESSORS[0]}: fetch all of the repository.")
     return shapes_of(weights_of(folder)), False

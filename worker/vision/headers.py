@@ -54,9 +54,9 @@ def _json(path: Path, folder: Path) -> Mapping[str, Any]:
     try:
         told = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise CannotOpen(f"{folder} holds no {path.name}: it is no folder in transformers' format.") from error
+        raise CannotOpen(f"{folder} holds no {path.name}: it is not a folder in transformers' format.") from error
     except (OSError, ValueError) as error:
-        raise CannotOpen(f"{path} cannot be read ({error}). Is the download whole?") from error
+        raise CannotOpen(f"{path} cannot be read ({error}). Is the download complete?") from error
     if not isinstance(told, dict):
-        raise CannotOpen(f"{path} cannot be read. Is the download whole?")
+        raise CannotOpen(f"{path} cannot be read. Is the download complete?")
     return told

@@ -89,7 +89,7 @@ class IPAdapter:
     def smoke_test(self) -> None:
         """Looks at one grey picture. Raises ArithmeticError for tokens that are no numbers."""
         if not all(bool(tokens.isfinite().all()) for tokens in (self.tokens(GREY), self.empty_tokens())):
-            raise ArithmeticError("its tokens are no numbers")
+            raise ArithmeticError("its tokens are not finite")
 
     @torch.inference_mode()
     def tokens(self, pixels: Pixels) -> Tensor:
@@ -215,7 +215,7 @@ def check_adapter(target: AdapterTarget, adapter: Shapes, encoder: Shapes) -> No
         for one in "kv":
             shape = adapter.get(f"ip_adapter.{2 * place + 1}.to_{one}_ip.weight")
             if shape != wanted:
-                raise ValueError(f"the adapter's layer {2 * place + 1} has another width than the model's: {shape}")
+                raise ValueError(f"the adapter's layer {2 * place + 1} has a different width from the model's: {shape}")
     if takes := _encoder_width(adapter):
         makes = encoder.get(takes[0], ())
         if makes and makes[0] != takes[1]:

@@ -65,7 +65,7 @@ class Upscaler:
     def smoke_test(self) -> None:
         """One small forward. Raises ArithmeticError for numbers that are none, or whatever the network does."""
         if not np.isfinite(self._forward(GREY)).all():
-            raise ArithmeticError("its picture is no picture")
+            raise ArithmeticError("its output is not finite")
 
     def _once(self, pixels: Pixels, times: int, side: int, overlap: int) -> Generator[None, None, Pixels]:
         height, width = pixels.shape[:2]
@@ -183,7 +183,7 @@ def _check_model(spandrel: Any, model: Any, file: Path) -> None:
 
 
 def _no_upscaler(path: Path) -> str:
-    return f"{path} is no upscaler: it has to be a folder of Swin2SR or one .safetensors file."
+    return f"{path} is not an upscaler: it has to be a folder of Swin2SR or one .safetensors file."
 
 
 def _none_in(path: Path) -> str:

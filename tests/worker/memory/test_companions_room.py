@@ -26,8 +26,8 @@ def test_idle_models_leave_for_a_companion_the_one_not_used_for_longest_first() 
     ask(driver, "a", Kind.UPSCALE, **TWICE)
     driver.finish("a")
     assert driver.cache.models().loaded == ("newer", "one")
-    model = driver.cache.get("one")
-    assert model is not None and model.memory_mb == 160
+    held = driver.cache.get("one")
+    assert held is not None and held.memory_mb == 160
 
 
 def test_models_that_leave_for_a_companion_come_back_when_it_fails() -> None:
@@ -54,7 +54,7 @@ def test_one_that_finds_memory_full_is_tried_again_without_other_models_before_i
             assert isinstance(driver.last("a"), Done) and driver.cache.models().loaded == ("one",)
         else:
             assert driver.failure("a").gpu_ms == 0 and "upscale" not in told(driver)
-            assert "does not fit" in driver.failure("a").sentence and "finds no room in memory" in caplog.text
+            assert "does not fit in" in driver.failure("a").sentence and "does not fit in memory" in caplog.text
 
 
 def test_when_memory_is_full_companions_that_no_job_needs_go_before_rows_are_halved() -> None:
@@ -62,12 +62,12 @@ def test_when_memory_is_full_companions_that_no_job_needs_go_before_rows_are_hal
     driver, _ = driver_of(with_companions(one, describer=describer))
     ask(driver, "words", Kind.DESCRIBE)
     driver.finish("words")
-    model = driver.cache.get("one")
-    assert model is not None and model.companions.kinds_in_memory == (CompanionKind.DESCRIBER,)
+    held = driver.cache.get("one")
+    assert held is not None and held.companions.kinds_in_memory == (CompanionKind.DESCRIBER,)
     one.family.full = 1
     driver.submit("grid", request(model="one", count=4))
     driver.finish("grid")
-    assert isinstance(driver.last("grid"), Done) and model.companions.kinds_in_memory == ()
+    assert isinstance(driver.last("grid"), Done) and held.companions.kinds_in_memory == ()
     assert {count for count, _ in one.family.forwards} == {8}
     ask(driver, "more", Kind.DESCRIBE)
     driver.finish("more")
@@ -131,18 +131,18 @@ TIGHT = ModelSizes(
 CARD_MB = 8192
 
 
-def placed(others: ReservedMemory) -> LoadedCheckpoint:
-    """That model, as it would lie there with this reserved, with an upscaler of 2 GB."""
-    plan = plan_offload(TIGHT, CARD_MB, others)
-    return with_companions(replace(fake_model("one"), plan=plan), 2048, upscaler=FakeCompanion())
+def placed(company: ReservedMemory) -> LoadedCheckpoint:
+    """That model, as it would lie there in this company, with an upscaler of 2 GB."""
+    lies = plan_offload(TIGHT, CARD_MB, company)
+    return with_companions(replace(fake_model("one"), plan=lies), 2048, upscaler=FakeCompanion())
 
 
 def test_a_model_that_leaves_no_room_as_it_lies_is_placed_anew_with_room_once_it_is_idle() -> None:
     reserved: list[ReservedMemory] = []
 
-    def again(others: ReservedMemory) -> LoadedCheckpoint:
-        reserved.append(others)
-        return placed(others)
+    def again(company: ReservedMemory) -> LoadedCheckpoint:
+        reserved.append(company)
+        return placed(company)
 
     first = placed(ReservedMemory())
     assert first.plan.policy is OffloadPolicy.RESIDENT
@@ -157,16 +157,16 @@ def test_a_model_that_leaves_no_room_as_it_lies_is_placed_anew_with_room_once_it
         and isinstance(driver.last("b"), Done)
         and isinstance(driver.last("grid"), Done)
     )
-    model = driver.cache.get("one")
-    assert model is not None and reserved == [ReservedMemory(companions=2048)], "once"
-    assert model.plan.policy is OffloadPolicy.TEXT_ON_HOST and model.plan.reserved.companions == 2048
+    held = driver.cache.get("one")
+    assert held is not None and reserved == [ReservedMemory(companions=2048)], "once"
+    assert held.plan.policy is OffloadPolicy.TEXT_ON_HOST and held.plan.reserved.companions == 2048
 
 
 def test_one_for_which_there_is_no_room_in_any_way_is_said_without_a_load() -> None:
     companion = FakeCompanion()
-    plan = plan_offload(TIGHT, CARD_MB)
+    lies = plan_offload(TIGHT, CARD_MB)
     driver, loads = driver_of(
-        with_companions(replace(fake_model("one"), plan=plan), 9000, upscaler=companion), budget_mb=100_000
+        with_companions(replace(fake_model("one"), plan=lies), 9000, upscaler=companion), budget_mb=100_000
     )
     ask(driver, "a", Kind.UPSCALE, **TWICE)
     driver.finish("a")

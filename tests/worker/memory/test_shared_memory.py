@@ -234,7 +234,7 @@ def test_a_plan_with_a_companion_gives_fewer_rows_and_without_it_all_of_them_aga
         alone.policy, alone.tiled, alone.joined, alone.cuda_graphs
     )  # fmt: skip
     assert FEW_ROWS <= beside.rows < alone.rows and beside.peak_mb <= 24 * GB
-    assert "3072 for what lies beside it" in beside.sentence()
+    assert "3072 for its companions" in beside.sentence()
     assert plan_with_companions(alone, 0) == alone
 
 
@@ -272,6 +272,7 @@ def test_what_has_no_plan_is_not_planned_for_companions() -> None:
 def test_the_doctor_says_what_other_programs_hold(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("worker.device.configure_torch", lambda *_: None)  # it holds for the whole process
     monkeypatch.setattr("worker.device.other_programs_mb", lambda device: 3000)
     monkeypatch.setattr("worker.memory.placement.other_programs_mb", lambda device: 3000)
     assert doctor.report(settings("--model", str(folder), "--device", "cpu", "--gpu-mb", "9000")) == 0

@@ -171,7 +171,7 @@ def test_an_adapter_of_another_model_is_refused_in_words(unet: Any, tmp_path: Pa
     wider = {name: (shape[0], 64) if "_ip" in name else shape for name, shape in weights.items()}
     with pytest.raises(ValueError, match="for another model"):
         check_adapter(AdapterTarget.of(unet), fewer, encoder)
-    with pytest.raises(ValueError, match="another width"):
+    with pytest.raises(ValueError, match="different width"):
         check_adapter(AdapterTarget.of(unet), wider, encoder)
 
 
