@@ -105,7 +105,7 @@ async def test_a_paused_job_is_cancelled_and_pays_what_it_took(tmp_path: Path) -
 
 
 async def test_a_pause_longer_than_a_lease_is_no_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.scheduling.attempt.LEASE_SECONDS", 0.4)
+    monkeypatch.setattr("bot.scheduling.attempt.LEASE_SECONDS", 1.0)
     async with one_paused(tmp_path, DARKROOM_RELAX_SHARE="0") as (bot, relaxed, fast):
         await bot.until(fast.id, State.DONE)
         ended = await bot.until(relaxed.id, State.DONE)
