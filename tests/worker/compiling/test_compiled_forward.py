@@ -208,7 +208,7 @@ def test_code_that_fails_while_it_serves_is_dropped_and_nobody_notices(caplog: p
     (shape,) = network.forward._ready
     network.forward._ready[shape][4] = lambda tensors: 1 / 0  # type: ignore[assignment, return-value]
     assert torch.equal(network.answer(4), network.expected(4))
-    assert "dropped" in caplog.text and network.forward.padding == 0
+    assert "no longer used" in caplog.text and network.forward.padding == 0
     assert network.forward.has(ShapeRequest(4, shape)), "it is not made again"
 
 
