@@ -209,7 +209,7 @@ def test_numbers_that_overflow_fail_with_their_cure_in_the_log(
         ({"sampler": "flow_euler"}, "flow_euler"),
         ({"width": 60}, "60×64"),
         ({"steps": 0}, "0 steps"),
-        ({"strength": 0.5}, "brings none"),
+        ({"strength": 0.5}, "has none"),
         ({"count": 0}, "no picture"),
     ],
 )
