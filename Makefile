@@ -19,7 +19,7 @@ check: install-dev ## format, lint, types, and the rules about the code itself
 	@$(PYTHON_BIN) -m ruff format --check --quiet . || { echo 'To fix the format: $(PYTHON_BIN) -m ruff format .'; exit 1; }
 	@$(PYTHON_BIN) -m ruff check .
 	@$(PYTHON_BIN) -m mypy
-	@$(PYTHON_BIN) -m pytest -q -n 2 --durations 0 tests/meta
+	@$(PYTHON_BIN) -m pytest -q -n 2 tests/meta
 
 bench: install-dev ## every benchmark at its default size: a table, then a line of JSON
 	@missed=0; for name in $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)); do \
