@@ -1,1 +1,1 @@
-"""Discord's surface: one family of commands a file. A command parses, submits, answers, watches; errors go up."""
+"""Discord's surface: one feature a file. A command parses, submits, answers, watches; errors go up."""

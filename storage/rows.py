@@ -1,4 +1,4 @@
-"""Turns rows into values and values into parameters: the door between SQLite and the program. Runs no statement."""
+"""Turns rows into values and values into parameters: the boundary between SQLite and the program. Runs no statement."""
 
 import json
 import sqlite3

@@ -45,14 +45,14 @@ class FolderWatcher:
     def __init__(self, models: Path, loras: Path) -> None:
         self.models: dict[str, Model] = {}
         self.loras: dict[str, LoraFile] = {}
-        self._watcher = (models, loras)
+        self._folders = (models, loras)
         self._seen: dict[Path, _Look] = {}
         self._said: set[str] = set()
 
     def look(self, now: float) -> None:
         """Reads both folders. `now`: seconds since the epoch, as files' times are."""
         before, self._seen = self._seen, {}
-        things = [self._at(place, before, now) for folder in self._watcher for place in _places(folder)]
+        things = [self._at(place, before, now) for folder in self._folders for place in _places(folder)]
         self.models = self._by_name([thing for thing in things if isinstance(thing, Model)])
         self.loras = self._by_name([thing for thing in things if isinstance(thing, LoraFile)])
 
@@ -80,7 +80,7 @@ class FolderWatcher:
 
     def _judge(self, place: Path) -> Model | LoraFile | None:
         try:
-            if place.parent == self._watcher[1]:
+            if place.parent == self._folders[1]:
                 return checkpoint_files.lora_at(place) if place.is_file() else None
             if place.suffix in _FOREIGN:
                 raise checkpoint_files.Unusable(f"{place.name} is not used: only .safetensors files and folders are.")

@@ -35,6 +35,7 @@ from bot.messages import (
     Refusal,
     ResultDelivery,
     ResultFiles,
+    Verb,
     refusal_of,
 )
 from bot.services import Services
@@ -138,9 +139,19 @@ class DarkroomBot(ClientBase):
         self.services.owners.update(self._owners_of_application())
         for feature in sorted(await asyncio.to_thread(_features)):
             await self._load(feature)
+        self._check_features()
         self.add_dynamic_items(ComponentItem)
         await self._register_commands()
         self._logged_in.set()
+
+    def _check_features(self) -> None:
+        """Raises ConfigError without the buttons by which messages of jobs are found again after a crash."""
+        missing = [verb for verb in (Verb.INFO, Verb.CANCEL) if not self.registry.has_job_component(verb)]
+        if missing:
+            raise ConfigError(
+                f"No file in {COGS.name}/ declares the button {str(missing[0])!r}, by which a job's messages are found "
+                "again: put job_info.py and job_buttons.py back."
+            )
 
     async def _load(self, feature: str) -> None:
         try:

@@ -83,13 +83,18 @@ class Registry:
 
     def add_job_button(self, handler: Handler, *buttons: JobButton) -> None:
         """Buttons of one verb that stand under jobs, and what a press of one does."""
-        self.add_job_component(handler, buttons[0].verb)
+        (verb,) = {button.verb for button in buttons}
+        self.add_job_component(handler, verb)
         for button in buttons:
             self._cards.add(button)
 
     def add_job_component(self, handler: Handler, verb: str) -> None:
         """A button or select about a job that no job's card shows by itself: `job:<id>:<verb>…`."""
         _put(self._components, (verb, True), handler)
+
+    def has_job_component(self, verb: str) -> bool:
+        """Whether a feature has declared it."""
+        return (verb, True) in self._components
 
     def add_component(self, handler: Handler, verb: str) -> None:
         """A button or select about no job: `ask:<verb>…`."""
@@ -129,7 +134,9 @@ class Registry:
             message = str(interaction.message.id) if interaction.message else None
             await known(Press(interaction=interaction, id=component_id, message=message, **more))
         except Exception as error:
-            await client.explain(interaction, error, pressed=component_id)
+            # Only a button can be pressed once more as it is: what was chosen or written is not in its id.
+            repeatable = handlers is self._components and not more.get("values")
+            await client.explain(interaction, error, pressed=component_id if repeatable else None)
 
 
 def _put(handlers: dict[tuple[str, bool], Handler], key: tuple[str, bool], handler: Handler) -> None:

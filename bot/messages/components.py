@@ -50,6 +50,14 @@ class ComponentId:
     relax: bool = False
     argument: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for one that could not be read again, so that no such component is ever posted."""
+        if self.parse_fields(str(self)) != (self.job, self.verb, self.index, self.relax, self.argument):
+            raise ValueError(
+                f"{self} is no custom id of ours: a verb is lower-case letters, digits and hyphens, at most 32; an "
+                "argument at most 60 letters, digits, dots, hyphens and underscores, and only where there is no job."
+            )
+
     def __str__(self) -> str:
         if self.job is None:
             return ":".join(("ask", self.verb, *((self.argument,) if self.argument else ())))
@@ -59,11 +67,20 @@ class ComponentId:
     @classmethod
     def parse(cls, custom_id: str) -> Self | None:
         """None for what is none of ours."""
+        found = cls.parse_fields(custom_id)
+        if found is None:
+            return None
+        job, verb, index, relax, argument = found
+        return cls(verb=verb, job=job, index=index, relax=relax, argument=argument)
+
+    @staticmethod
+    def parse_fields(custom_id: str) -> tuple[str | None, str, int | None, bool, str] | None:
+        """(job, verb, index, relax, argument); None for what is none of ours."""
         if match := _JOB.fullmatch(custom_id):
             index = None if match["index"] is None else int(match["index"])
-            return cls(verb=match["verb"], job=match["job"], index=index, relax=match["relax"] is not None)
+            return match["job"], match["verb"], index, match["relax"] is not None, ""
         if match := _OTHER.fullmatch(custom_id):
-            return cls(verb=match["verb"], argument=match["argument"] or "")
+            return None, match["verb"], None, False, match["argument"] or ""
         return None
 
 

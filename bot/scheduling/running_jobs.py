@@ -15,28 +15,28 @@ class RunningJobs:
     """All attempts, in the order in which their jobs were claimed. `ended` is set whenever one has ended."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._flights: dict[str, Attempt] = {}
+        self._attempts: dict[str, Attempt] = {}
         self._monotonic = monotonic
         self.ended = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._flights)
+        return len(self._attempts)
 
     def all(self) -> list[Attempt]:
         """As they are at this moment."""
-        return list(self._flights.values())
+        return list(self._attempts.values())
 
     def of(self, connection: WorkerConnection) -> list[Attempt]:
         """Those of one worker."""
-        return [attempt for attempt in self._flights.values() if attempt.connection is connection]
+        return [attempt for attempt in self._attempts.values() if attempt.connection is connection]
 
     def get(self, job: str) -> Attempt | None:
         """By its job."""
-        return self._flights.get(job)
+        return self._attempts.get(job)
 
     def find(self, connection: WorkerConnection, event: events.JobEvent) -> Attempt | None:
         """The attempt that an event of a worker is about; None for what an earlier attempt left behind. Renews it."""
-        attempt = self._flights.get(event.job)
+        attempt = self._attempts.get(event.job)
         if attempt is None or attempt.connection is not connection or not attempt.concerns(event):
             return None
         attempt.renew(self._monotonic())
@@ -44,11 +44,11 @@ class RunningJobs:
 
     def add(self, attempt: Attempt) -> None:
         """An attempt has begun."""
-        self._flights[attempt.id] = attempt
+        self._attempts[attempt.id] = attempt
 
     def remove(self, attempt: Attempt) -> None:
         """An attempt has ended; whoever waits for that is told."""
-        self._flights.pop(attempt.id, None)
+        self._attempts.pop(attempt.id, None)
         self.ended.set()
 
     def stop(self, attempt: Attempt) -> None:

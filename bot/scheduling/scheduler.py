@@ -35,7 +35,7 @@ PAUSE_SHOWN_SECONDS = 3.0
 TICK_SECONDS, RENEW_SECONDS, HOUSEKEEPING_SECONDS = 0.25, 10.0, 60.0
 #: How often relax's credit is kept, and a job that waits may displace one of its lane.
 LOOK_SECONDS = 1.0
-_OUTLOOK_SECONDS = 0.5
+_ESTIMATE_SECONDS = 0.5
 _DEAD = 1e12
 
 
@@ -192,7 +192,7 @@ class Scheduler:
     async def estimates(self) -> dict[str, Estimate]:
         """Of all waiting and running jobs; at most half a second old."""
         now = self._resources.monotonic()
-        if now - self._seen[0] > _OUTLOOK_SECONDS:
+        if now - self._seen[0] > _ESTIMATE_SECONDS:
             places = await self._jobs.places()
             attempts = self._running_jobs.all()
             self._seen = (

@@ -126,7 +126,7 @@ def models_in(event: events.Ready | events.Models) -> tuple[events.ModelInfo, ..
 
 
 async def receive(connection: WorkerConnection, received: Callable[[events.Message], None]) -> None:
-    """Reads a link to its end. Whatever a worker sends, it can only end its own connection."""
+    """Reads a connection to its end. Whatever a worker sends, it can only end its own connection."""
     try:
         async for message in connection.messages():
             received(message)

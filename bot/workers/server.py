@@ -44,7 +44,7 @@ class Listener(Protocol):
         """It said something about its jobs, its model or its time."""
 
     def lost(self, connection: WorkerConnection) -> None:
-        """It is gone. `link.why_closed` is empty when it hung up by itself or died."""
+        """It is gone. `connection.why_closed` is empty when it hung up by itself or died."""
 
     def status_changed(self) -> None:
         """`WorkerServer.status` changed."""
@@ -185,7 +185,7 @@ class WorkerServer:
         if isinstance(message, events.Heartbeat):
             connection.beat = message
         elif isinstance(message, events.Ready) and not _makes_sense(message.model):
-            self.drop(connection, "What it says about its model is impossible.")
+            self.drop(connection, "What it says about its model cannot be true.")
             return
         elif isinstance(message, events.Ready):
             connection.model = message.model

@@ -226,7 +226,7 @@ TABLE: dict[str, Row] = {
         ),
         offers=(
             "CompanionKind CompanionPaths Companions IPAdapter LazyCompanions NO_COMPANIONS OpenCompanion Tile "
-            "TileBlender ip_adapter_kwargs read_companion_headers tiles"
+            "TileBlender cut_tiles ip_adapter_kwargs read_companion_headers"
         ),
     ),
     "sandbox.__main__": row(

@@ -119,7 +119,9 @@ def _of_hub(repository: str, file: str, name: str, folder: ModelsFolder, progres
     except HubError as error:
         raise CannotLoad(f"The model {repository} is not here yet. {error.sentence}") from error
     except OSError as error:
-        raise CannotLoad(f"{repository} cannot be fetched into {folder.path} ({error}). Correct that.") from error
+        raise CannotLoad(
+            f"{repository} cannot be fetched into {folder.path} ({error}). Make that folder writable."
+        ) from error
     return found or home
 
 

@@ -204,7 +204,7 @@ def _source_problems(order: Submit, roles: Sequence[Role], companions: Companion
         "There is no picture for the mask.": Role.MASK in roles and not brings,
         "A job takes one mask, not several.": roles.count(Role.MASK) > 1,
         "There is no picture to put on the wider canvas.": request.canvas is not None and not brings,
-        "The order starts near a picture, but brings none.": request.strength < 1 and not (brings or alone),
+        "This job starts from a picture, but has none.": request.strength < 1 and not (brings or alone),
     }
 
 

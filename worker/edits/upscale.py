@@ -20,7 +20,7 @@ from worker.edits.padding import Size, crop_to, grid_of, pad_to, round_up_to_gri
 from worker.edits.prepared_job import PrepareContext, Prepared, RowStart
 from worker.edits.prompt_encoding import encode_prompts
 from worker.interfaces import Family, Pixels
-from worker.vision import Tile, TileBlender, tiles
+from worker.vision import Tile, TileBlender, cut_tiles
 
 #: What an ancestral sampler is replaced by: each tile would draw other noise at every step, and seams would show.
 _WITHOUT_NOISE = {"euler_a": "euler"}
@@ -55,7 +55,7 @@ def _refine(order: Submit, larger: Pixels, context: PrepareContext) -> Generator
     ground = pad_to(larger, size)
     side = family.native // family.multiple * family.multiple
     overlap = round(side * OVERLAP) // grid * grid
-    parts = tiles(*size, side, overlap, grid=grid)
+    parts = cut_tiles(*size, side, overlap, grid=grid)
     latents = []
     for tile in parts:
         latents.append(family.encode_picture(ground[tile.area]))

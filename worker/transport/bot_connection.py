@@ -1,4 +1,4 @@
-"""The worker's end of the wire: dials the bot, verify_proof the key, carries orders in and events out, dials again.
+"""The worker's end of the wire: dials the bot, proves the key, carries orders in and events out, dials again.
 
 A writer thread owns the sending, so that no large picture and no slow bot ever blocks the loop. Knows nothing of what
 orders mean: they go into `inbox`, and `ConnectionLost` follows when a connection ends.

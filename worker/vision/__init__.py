@@ -3,7 +3,7 @@
 from worker.vision.companion_paths import NO_COMPANIONS, CompanionPaths
 from worker.vision.companions import CompanionKind, Companions, LazyCompanions, OpenCompanion, read_companion_headers
 from worker.vision.ip_adapter import IPAdapter, ip_adapter_kwargs
-from worker.vision.tiles import Tile, TileBlender, tiles
+from worker.vision.tiles import Tile, TileBlender, cut_tiles
 
 __all__ = [
     "NO_COMPANIONS",
@@ -15,7 +15,7 @@ __all__ = [
     "OpenCompanion",
     "Tile",
     "TileBlender",
+    "cut_tiles",
     "ip_adapter_kwargs",
     "read_companion_headers",
-    "tiles",
 ]

@@ -32,7 +32,7 @@ class Tile:
         return Tile(self.left * factor, self.top * factor, self.width * factor, self.height * factor)
 
 
-def tiles(width: int, height: int, side: int, overlap: int, grid: int = 1) -> tuple[Tile, ...]:
+def cut_tiles(width: int, height: int, side: int, overlap: int, grid: int = 1) -> tuple[Tile, ...]:
     """As few tiles of `side` as cover the picture with at least `overlap` between neighbours, row by row.
 
     Places are multiples of `grid`, as `side` and `overlap` have to be; the last tiles of a picture that is none are

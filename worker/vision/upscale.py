@@ -16,7 +16,7 @@ from worker.errors import CannotOpen
 from worker.interfaces import Pixels
 from worker.vision.headers import Shapes, config_of, shapes_of, weights_of
 from worker.vision.image_processor import GREY
-from worker.vision.tiles import Floats, TileBlender, tiles
+from worker.vision.tiles import Floats, TileBlender, cut_tiles
 from worker.vision.transformers_folder import open_network
 
 #: Pixels of a tile's side before it is enlarged, and how far neighbours overlap: further than the network looks. Both
@@ -70,7 +70,7 @@ class Upscaler:
     def _once(self, pixels: Pixels, times: int, side: int, overlap: int) -> Generator[None, None, Pixels]:
         height, width = pixels.shape[:2]
         joiner = TileBlender(width * times, height * times, overlap * times)
-        for tile in tiles(width, height, side, overlap, grid=_WINDOW):
+        for tile in cut_tiles(width, height, side, overlap, grid=_WINDOW):
             place = tile.times(times)
             joiner.add(place, _resized(self._forward(pixels[tile.area]), place.width, place.height))
             yield

@@ -77,3 +77,11 @@ async def test_why_views_are_never_mixed_or_reused():
     await asyncio.sleep(0)
     forgotten = ComponentItem not in store._dynamic_items.values()
     assert forgotten, "discord.py does not forget dynamic items any more: the rule of fresh, unmixed views can go"
+
+
+async def test_buttons_of_one_declaration_have_one_verb():
+    async def handle(press: Press) -> None:
+        raise AssertionError
+
+    with pytest.raises(ValueError, match="too many values"):
+        Registry(JobCards()).add_job_button(handle, job_buttons.UPSCALE, job_buttons.VARY)

@@ -60,3 +60,20 @@ def test_every_id_is_read_as_what_was_written_and_fits(component):
     assert len(str(component)) <= MAX_CUSTOM_ID
     read = ComponentId.parse(str(component))
     assert read == component
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"verb": "take_off"},
+        {"verb": "Reword", "job": "abc"},
+        {"verb": "v" * 33},
+        {"verb": "page", "argument": "two words"},
+        {"verb": "page", "job": "abc", "argument": "2"},
+        {"verb": "v", "job": "abc", "index": 100},
+        {"verb": "page", "relax": True},
+    ],
+)
+def test_an_id_that_could_not_be_read_again_is_never_made(wrong):
+    with pytest.raises(ValueError, match="is no custom id of ours"):
+        ComponentId(**wrong)

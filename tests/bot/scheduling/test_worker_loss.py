@@ -102,41 +102,41 @@ async def test_a_model_that_cannot_be_loaded_is_said_and_jobs_wait(tmp_path: Pat
         assert (await bot.scheduler.estimate(job)).ends_in_s is None
 
 
-def a_flight(job_id: str, *, ordered: bool = True) -> Attempt:
+def an_attempt(job_id: str, *, ordered: bool = True) -> Attempt:
     return Attempt(
         job=a_job(job_id), connection=create_autospec(WorkerConnection, instance=True), lease_until=0.0, ordered=ordered
     )
 
 
 def test_a_death_counts_against_a_job_that_was_alone_and_against_no_company() -> None:
-    alone = outcomes_after_loss([a_flight("a")], died=True, meant=False)
+    alone = outcomes_after_loss([an_attempt("a")], died=True, meant=False)
     assert alone["a"].strike
-    together = outcomes_after_loss([a_flight("a"), a_flight("b")], died=True, meant=False)
+    together = outcomes_after_loss([an_attempt("a"), an_attempt("b")], died=True, meant=False)
     assert [(lost.strike, lost.solo) for lost in together.values()] == [(False, True)] * 2
 
 
 def test_a_job_whose_last_word_is_here_already_is_no_suspect() -> None:
-    verdict = outcomes_after_loss([a_flight("a"), a_flight("b", ordered=False)], died=True, meant=False)
+    verdict = outcomes_after_loss([an_attempt("a"), an_attempt("b", ordered=False)], died=True, meant=False)
     assert verdict["a"].strike
     assert (verdict["b"].strike, verdict["b"].solo) == (False, False)
 
 
 def test_a_job_that_rested_is_no_suspect_and_none_is_company_for_the_one_that_ran() -> None:
-    resting = a_flight("b")
+    resting = an_attempt("b")
     resting.hold(0.0)
-    assert not outcomes_after_loss([a_flight("a"), resting], died=True, meant=False)["a"].strike, (
+    assert not outcomes_after_loss([an_attempt("a"), resting], died=True, meant=False)["a"].strike, (
         "it may have taken one more step"
     )
     resting.resting = True
-    verdict = outcomes_after_loss([a_flight("a"), resting], died=True, meant=False)
+    verdict = outcomes_after_loss([an_attempt("a"), resting], died=True, meant=False)
     assert verdict["a"].strike and verdict["a"].solo
     assert (verdict["b"].strike, verdict["b"].solo) == (False, False)
 
 
 def test_a_stop_that_we_meant_counts_against_nobody() -> None:
-    assert not outcomes_after_loss([a_flight("a")], died=True, meant=True)["a"].strike
+    assert not outcomes_after_loss([an_attempt("a")], died=True, meant=True)["a"].strike
 
 
 def test_a_lost_line_is_no_death_until_it_is_lost_with_the_same_job_again_and_again() -> None:
-    assert not outcomes_after_loss([a_flight("a")], died=False, meant=False, disconnects=1)["a"].strike
-    assert outcomes_after_loss([a_flight("a")], died=False, meant=False, disconnects=DISCONNECTS)["a"].strike
+    assert not outcomes_after_loss([an_attempt("a")], died=False, meant=False, disconnects=1)["a"].strike
+    assert outcomes_after_loss([an_attempt("a")], died=False, meant=False, disconnects=DISCONNECTS)["a"].strike

@@ -17,7 +17,7 @@ def worker(tmp_path: Path, command: str, changed=lambda: None, **environ: str) -
     return LocalWorker(config, address="unix:/nowhere", model="postcard", key="k", changed=changed)
 
 
-async def test_a_cancellation_while_a_dead_worker_is_buried_ends_its_keeper(tmp_path, monkeypatch):
+async def test_a_cancellation_while_a_dead_worker_is_cleaned_up_ends_its_keeper(tmp_path, monkeypatch):
     keeper = worker(tmp_path, "/bin/true")
     buried = local_process._closed
 

@@ -53,7 +53,7 @@ TWICE = {"upscale": Upscale(factor=2), "width": 128, "height": 128}
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "broken source": ({"strength": 0.5}, {"source": b"\x89PNG broken"}, "picture to start from cannot be read"),
-    "no source": ({"strength": 0.5}, {}, "brings none"),
+    "no source": ({"strength": 0.5}, {}, "has none"),
     "cut off reference": (
         {"inputs": (PROMPT,)}, {"pictures": (PNG[:200],), "companions": WITH_ADAPTER}, "Picture 1 cannot be read"
     ),

@@ -18,7 +18,7 @@ from tests.worker.companions import make_upscaler
 from worker.errors import CannotOpen
 from worker.families.latent_preview import synthetic_fields
 from worker.interfaces import Pixels
-from worker.vision.tiles import TileBlender, tiles
+from worker.vision.tiles import TileBlender, cut_tiles
 from worker.vision.upscale import Upscaler, open_upscaler, read_upscaler_headers
 
 CPU, FLOAT = torch.device("cpu"), torch.float32
@@ -101,20 +101,20 @@ def test_what_a_network_makes_too_large_is_nowhere_whole_and_has_no_seams(monkey
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (200, 64), (333, 517), (65, 64), (1000, 70)])
 def test_tiles_cover_the_picture_overlap_and_lie_on_the_grid(width: int, height: int) -> None:
     covered = np.zeros((height, width), dtype=int)
-    for tile in tiles(width, height, 64, 16, grid=8):
+    for tile in cut_tiles(width, height, 64, 16, grid=8):
         assert tile.left % 8 == tile.top % 8 == 0
         assert tile.width <= 64 and tile.height <= 64
         assert tile.left + tile.width <= width and tile.top + tile.height <= height
         covered[tile.area] += 1
     assert covered.min() >= 1
-    lefts = sorted({tile.left for tile in tiles(width, height, 64, 16, grid=8)})
+    lefts = sorted({tile.left for tile in cut_tiles(width, height, 64, 16, grid=8)})
     assert all(after - before <= 48 for before, after in itertools.pairwise(lefts))
 
 
 def test_joined_tiles_of_one_picture_are_that_picture() -> None:
     source = picture(150, 90).astype(np.float32)
     joiner = TileBlender(150, 90, 16)
-    for tile in tiles(150, 90, 64, 16):
+    for tile in cut_tiles(150, 90, 64, 16):
         joiner.add(tile, source[tile.area])
     assert np.abs(joiner.picture() - source).max() < 1e-3
 
