@@ -1,9 +1,10 @@
 """The tiny checkpoint, loaded once, and drivers of engines on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.worker.checkpoint import make
 from tests.worker.engine_driver import EngineDriver
@@ -17,6 +18,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(known)
+
+
+@pytest.fixture(autouse=True)
+def gradients_as_before() -> Iterator[None]:
+    """A worker needs none and turns them off for its process, but the training's tests may come next in this one."""
+    before = torch.is_grad_enabled()
+    yield
+    torch.set_grad_enabled(before)
 
 
 @pytest.fixture(scope="session")
