@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.end_to_end import Load, Run, count_requests, quantile, summary
-from tests.meta.tree import ROOT
+from tests.harness.source_tree import ROOT
 
 LOAD = Load(members=1, jobs_each=4, steps=20, window_seconds=1, fake=True)
 

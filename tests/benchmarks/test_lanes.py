@@ -12,7 +12,7 @@ from benchmarks.lanes import Goal, MeasuredBot, chosen, jain
 from core.events import Progress
 from core.job import State
 from tests.harness.sample_jobs import a_job
-from tests.meta.tree import ROOT
+from tests.harness.source_tree import ROOT
 
 
 def test_jains_index_is_one_for_equals_and_a_tenth_when_one_of_ten_has_all() -> None:

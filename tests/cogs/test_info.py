@@ -9,7 +9,7 @@ from bot.scheduling.queue_estimate import Estimate
 from cogs.info import AccountInfo, info_card, note_told
 from core.cost import AccountPlan
 from core.job import Kind, Lane, Source, State
-from tests.bot.samples import a_job
+from tests.harness.bot_samples import a_job
 
 
 async def test_info_counts_as_told_only_what_it_showed(tmp_path):

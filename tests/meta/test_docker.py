@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from bot.config.config import VARIABLES
-from tests.meta.tree import ROOT
+from tests.harness.source_tree import ROOT
 
 DRAIN_SECONDS = 20
 

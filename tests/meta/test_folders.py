@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.source_tree import PACKAGES, ROOT, circles, modules_by_name, modules_imported, name_of, tree_of
 from tests.meta.folder_table import TABLE
-from tests.meta.tree import PACKAGES, circles, modules_by_name, modules_imported, name_of, tree_of
 
 #: Packages that are one room each; the others are rooms by folder.
 FLAT = ("core", "storage", "cogs")
+HARNESS = ROOT / "tests" / "harness"
 
 
 def row_of(module: str) -> str:
@@ -96,6 +97,32 @@ def test_there_is_no_circle_of_files() -> None:
 
 def test_there_is_no_circle_of_folders() -> None:
     assert circles(imports_by_row()) == []
+
+
+def test_tests_form_no_circle_of_files_nor_of_folders() -> None:
+    files = {module: modules_imported(path, "tests") for module, path in modules_by_name("tests").items()}
+    assert circles(files) == []
+    folder_of = {module: name_of(path.parent) for module, path in modules_by_name("tests").items()}
+    folders: dict[str, set[str]] = {folder: set() for folder in folder_of.values()}
+    for module, others in files.items():
+        folders[folder_of[module]] |= {folder_of[other] for other in others} - {folder_of[module]}
+    assert circles(folders) == []
+
+
+def test_what_tests_share_stands_beside_them_or_above_them_or_in_the_harness() -> None:
+    astray = {
+        name_of(path): found
+        for path in modules_by_name("tests").values()
+        if (
+            found := {
+                name_of(shared)
+                for other in modules_imported(path, "tests")
+                if (shared := modules_by_name("tests")[other]).name.startswith(("test_", "conftest"))
+                or shared.parent not in (*path.parents, HARNESS)
+            }
+        )
+    }
+    assert not astray
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 from packaging.requirements import Requirement
 
-from tests.meta.tree import PACKAGES, ROOT, imports, modules, name_of
+from tests.harness.source_tree import PACKAGES, ROOT, imports, modules, name_of
 
 #: What of ours a package may import beside itself, and what it must never import.
 TABLE: dict[str, tuple[set[str], set[str]]] = {

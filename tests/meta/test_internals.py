@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tests.meta.tree import FOLDERS, PACKAGES, ROOT, modules, name_of, tree_of
+from tests.harness.source_tree import FOLDERS, PACKAGES, ROOT, modules, name_of, tree_of
 
 #: Tests may look into libraries: what breaks there harms nobody.
 CHECKED = (*PACKAGES, "benchmarks", "models", "scripts")

@@ -3,7 +3,7 @@
 import ast
 import sys
 
-from tests.meta.tree import FOLDERS, PACKAGES, ROOT, modules, name_of, tree_of
+from tests.harness.source_tree import FOLDERS, PACKAGES, ROOT, modules, name_of, tree_of
 
 LONGEST_FILE = 400  # lines
 LONGEST_FUNCTION = 100  # lines; the composition root lists all there is, once

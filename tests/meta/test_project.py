@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from bot.config.config import VARIABLES
 from bot.config.unknown_settings import ELSEWHERE
 from scripts import tables
-from tests.meta.tree import FOLDERS, PACKAGES, ROOT, modules, name_of, tree_of
+from tests.harness.source_tree import FOLDERS, PACKAGES, ROOT, modules, name_of, tree_of
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").rglob("*.md")])
 #: Files that a page tells its reader to write.

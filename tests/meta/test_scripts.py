@@ -9,7 +9,7 @@ import pytest
 
 from scripts.requirements import requirements
 from scripts.start import command, main
-from tests.meta.tree import ROOT
+from tests.harness.source_tree import ROOT
 
 #: Passes all on to the real Python, but notes what pip is asked to install instead of installing it.
 FAKE_PYTHON = """#!/bin/sh

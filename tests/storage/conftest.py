@@ -1,25 +1,19 @@
 """A real database in a temporary folder, whose books are checked when the test is over."""
 
-import os
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from storage.database import Database
-from tests.storage.opened_storage import Clock, OpenedStorage, job_maker
-
-MEMORY = Path("/dev/shm")
+from tests.harness.opened_storage import Clock, OpenedStorage, job_maker, memory_folder
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """An empty folder, in memory where there is one: each commit waits for the disk, and these tests commit thousands
-    of times. A killed process loses nothing there either; only a power cut would."""
-    usable = MEMORY.is_dir() and os.access(MEMORY, os.W_OK)
-    with tempfile.TemporaryDirectory(prefix="darkroom-", dir=MEMORY if usable else None) as name:
-        yield Path(name)
+    """An empty folder, in memory where there is one."""
+    with memory_folder() as path:
+        yield path
 
 
 @pytest.fixture

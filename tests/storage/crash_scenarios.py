@@ -16,7 +16,7 @@ from core.job import Job
 from core.preemption import Capacity
 from storage.database import Database
 from storage.outbox import Way
-from tests.storage.opened_storage import MADE, Clock, OpenedStorage, job_maker
+from tests.harness.opened_storage import MADE, Clock, OpenedStorage, job_maker
 
 COST_MS = 700
 INTERACTION = "the interaction"

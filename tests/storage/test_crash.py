@@ -10,8 +10,8 @@ from core.job import State
 from core.preemption import Capacity
 from storage.database import Database
 from storage.outbox import DeliveryState
+from tests.harness.opened_storage import Clock, OpenedStorage, job_maker
 from tests.storage.crash_scenarios import COST_MS, SCENARIOS, compute, deliver, submit
-from tests.storage.opened_storage import Clock, OpenedStorage, job_maker
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from core.fairness import credited
 from core.job import Lane, State
 from core.preemption import Capacity, RunningJob
 from storage.database import Database
-from tests.storage.opened_storage import OpenedStorage, job_maker
+from tests.harness.opened_storage import OpenedStorage, job_maker
 
 
 async def serve(store, times, cost=None):

@@ -9,7 +9,7 @@ from core.preemption import Capacity
 from storage.jobs import DOUBLE_PRESS_SECONDS, Dedupe
 from storage.ledger import NotEnough
 from storage.outbox import DeliveryKind
-from tests.storage.opened_storage import MADE, NOON
+from tests.harness.opened_storage import MADE, NOON
 
 
 async def told(store):

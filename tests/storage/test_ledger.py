@@ -11,7 +11,7 @@ import pytest
 from core.job import Account, Lane, PayerKind, State
 from core.preemption import Capacity
 from storage.ledger import NotEnough
-from tests.storage.opened_storage import NOON
+from tests.harness.opened_storage import NOON
 
 ALICE = Account(kind=PayerKind.MEMBER, server="guild", id="alice")
 JULY = datetime(2026, 7, 1, tzinfo=UTC).timestamp()

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,10 +19,14 @@ from transformers import (
 )
 
 from worker.checkpoints.loader import LoadedCheckpoint
+from worker.engine.image_encoding import png
 from worker.vision.companions import Companions
+from worker.vision.upscale import Upscaler
 
 WIDTH, EMBED = 128, 24  # of the encoder: a plus resampler's heads are 64 wide
 LABELS = ("thing:boat", "thing:star", "colour:red", "colour:blue", "ground:sea", "ground:city", "sky:day", "sky:night")
+SOURCE = png(np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+LARGER = {"width": 128, "height": 128, "count": 1}
 
 
 def vision_config(**changes: Any) -> CLIPVisionConfig:
@@ -106,3 +112,10 @@ def make_upscaler(folder: Path, seed: int = 4, upscale: int = 2) -> Path:
     )  # fmt: skip
     Swin2SRForImageSuperResolution(config).save_pretrained(folder)
     return folder
+
+
+def enlarge_in_small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine of them for a picture of 64 × 64, so that an upscale is many pieces."""
+    whole = Upscaler.enlarge
+    small = lambda self, pixels, factor: whole(self, pixels, factor, side=32, overlap=16)  # noqa: E731
+    monkeypatch.setattr(Upscaler, "enlarge", small)

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from tests.worker.checkpoint import make
+from tests.worker.companions import make_adapter, make_classifier, make_upscaler
 from tests.worker.engine_driver import EngineDriver
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints.loader import LoadedCheckpoint, add_companions, load
 from worker.device import choose_device
+from worker.vision.companion_paths import CompanionPaths
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,3 +59,16 @@ def drivers(loaded: LoadedCheckpoint) -> Callable[..., EngineDriver]:
 def postcard() -> LoadedCheckpoint:
     """The shipped model, where what a picture shows matters."""
     return load("postcard", choose_device("cpu", "float32", 0))
+
+
+@pytest.fixture(scope="session")
+def complete(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadedCheckpoint:
+    """The tiny model with everything beside it."""
+    root = tmp_path_factory.mktemp("companions")
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
+    places = CompanionPaths(
+        adapter=str(make_adapter(root / "ip_adapter", unet)), upscaler=str(make_upscaler(root / "upscaler")),
+        classifier=str(make_classifier(root / "vision")),
+    )  # fmt: skip
+    device = choose_device("cpu", "float32", 0)
+    return add_companions(load(str(folder), device), places, device)

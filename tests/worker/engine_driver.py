@@ -12,6 +12,7 @@ from unittest.mock import patch
 import numpy as np
 from PIL import Image
 
+from core.catalogue import POSTCARD
 from core.events import Cancel, Done, Event, Failed, JobEvent, OverheadTime, Picture, Progress, Submit
 from core.job import Request
 from tests.worker.fake_models import FakeSource
@@ -24,6 +25,7 @@ from worker.engine.image_encoding import jpeg
 from worker.engine.loaded_model import LoadedModel
 from worker.engine.model_cache import ModelCache
 from worker.families.latent_preview import LatentPreview, preview_sheet
+from worker.settings import Settings, read
 from worker.transport.heartbeat import HeartbeatThread
 from worker.transport.inbox import Inbox, Stop
 
@@ -37,6 +39,17 @@ def request(**changes: Any) -> Request:
         prompt="a red boat", width=64, height=64, seed=7, steps=6, guidance=5.0, sampler="euler", count=2, model="tiny"
     )
     return replace(plain, **changes)
+
+
+def settings(*options: str, **environ: str) -> Settings:
+    """A doctor's, who needs no address."""
+    return read(["doctor", *options], environ)
+
+
+def postcard_request(**changes: object) -> Request:
+    """Two pictures at the model's own settings, with few steps."""
+    own = {"width": 256, "height": 256, "steps": 8, "guidance": POSTCARD.guidance, "model": POSTCARD.name, "seed": 3}
+    return request(**{**own, **changes})
 
 
 def pixels(picture: bytes) -> np.ndarray:

@@ -6,54 +6,15 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from bot.catalogue import hub_download, locations
 from bot.catalogue.cli import run
-from bot.config import ROOT, Config
+from bot.config import ROOT
 from core.errors import ConfigError
+from tests.bot.catalogue.models_command import UNET, config, models
 from tests.harness import weight_files
-from tests.harness.model_hub import FakeHub, hub, reachable
-
-UNET = "unet/diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with hub(tmp_path / "hub") as found:
-        reachable(monkeypatch, found, tmp_path / "cache")
-        weight_files.folder(found.folder / "owner" / "mine")
-        yield found
-
-
-@pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library rests between its tries."""
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "models.toml").write_text(
-        '[[model]]\nname = "mine"\nwhere = "owner/mine"\nlicence = "OpenRAIL"\nlicence_url = "https://a.example"\n'
-        '[[model]]\nname = "one"\nwhere = "owner/files/one.safetensors"\n'
-        '[[model]]\nname = "local"\nwhere = "./elsewhere"\n'
-    )
-    return folder
-
-
-def config(data: Path, **environ: str) -> Config:
-    return Config.from_env({"DARKROOM_DATA": str(data), "DARKROOM_DISK_FREE_MB": "0", **environ}, data / "no.env")
-
-
-def models(here: FakeHub, data: Path, *words: str, answer: str = "y", **environ: str) -> int:
-    settings = config(data, **environ)
-    return run(settings, words, ask=lambda _: answer)
 
 
 def test_size_and_licence_come_first_and_a_no_fetches_nothing(here, data, capsys) -> None:

@@ -7,11 +7,9 @@ import pytest
 
 from bot.catalogue import locations
 from core.errors import ConfigError
-from tests.bot.catalogue.test_cli import UNET, data, here, models, no_waiting
+from tests.bot.catalogue.models_command import UNET, models
 from tests.harness import weight_files
 from tests.harness.model_hub import FakeHub
-
-__all__ = ["data", "here", "no_waiting"]
 
 
 def row(capsys: pytest.CaptureFixture[str], here: FakeHub, data: Path, name: str) -> str:

@@ -13,7 +13,7 @@ from bot.messages.refusal_card import refusal_of
 from cogs import job_buttons, job_info
 from core.errors import QuotaSpent
 from core.job import State
-from tests.bot.samples import a_job
+from tests.harness.bot_samples import a_job
 
 CARDS = JobCards((*job_buttons.BUTTONS, *job_info.BUTTONS))
 SPENT = QuotaSpent("Your fast time does not cover this.", renews_at=0.0, prompt="a red boat")

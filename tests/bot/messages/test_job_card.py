@@ -18,7 +18,7 @@ from cogs import job_buttons, job_info
 from cogs.job_info import info_card
 from core.job import Kind, Lane, Lora, MadeWith, Source, State
 from storage.jobs import POISON, UNPREPARED
-from tests.bot.samples import NOW, a_job, a_request
+from tests.harness.bot_samples import NOW, a_job, a_request
 
 CARDS = JobCards((*job_buttons.BUTTONS, *job_info.BUTTONS))
 

@@ -13,7 +13,7 @@ from bot.messages.job_card import JobCards, JobView
 from bot.messages.progress_editor import OLD_SECONDS, ProgressEditor
 from core.events import Progress
 from core.job import State
-from tests.bot.samples import a_job
+from tests.harness.bot_samples import a_job
 from tests.harness.sandboxed_bot import EDITS, eventually, sandboxed_bot
 
 

@@ -7,7 +7,7 @@ import pytest
 from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
 from core.job import Lane, State
 from storage.outbox import Way
-from tests.bot.samples import NOW, a_job
+from tests.harness.bot_samples import NOW, a_job
 from tests.harness.running_sandbox import running_sandbox
 from tests.harness.sandboxed_bot import EDITS, eventually, labels, running_bot, sandboxed_bot
 

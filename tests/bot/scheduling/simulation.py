@@ -20,11 +20,11 @@ from bot.workers.connection import WorkerConnection
 from bot.workers.server import WorkerServer
 from core import events
 from core.job import Job, Lane
-from tests.storage.opened_storage import OpenedStorage
+from tests.harness.opened_storage import OpenedStorage
 
 ROWS = 8
 ROW_MS = 5  # a row's step
-STEPS = 20  # of a grid of four, as tests/storage/opened_storage.py makes them
+STEPS = 20  # of a grid of four, as tests/harness/opened_storage.py makes them
 GRID_MS = 4 * STEPS * ROW_MS
 
 

@@ -10,7 +10,7 @@ from bot.scheduling.cost_estimator import CostEstimator
 from core.job import Job, MadeWith
 from storage.database import Database
 from storage.settings import Settings
-from tests.bot.samples import a_job, a_request
+from tests.harness.bot_samples import a_job, a_request
 
 MADE = MadeWith(model="x", digest="d", dtype="float16", device="cuda:0", engine="1")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,21 +10,22 @@ from core.job import Lane
 from core.preemption import PAUSED_ROWS, SLICE_MS
 from storage.database import Database
 from tests.bot.scheduling.simulation import GRID_MS, ROW_MS, Simulation
-from tests.storage.conftest import clock, folder  # noqa: F401
-from tests.storage.opened_storage import Clock, OpenedStorage, job_maker
+from tests.harness.opened_storage import Clock, OpenedStorage, job_maker, memory_folder
 
 Ask = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
-async def lanes(folder: Path, clock: Clock) -> AsyncIterator[Simulation]:  # noqa: F811
+async def lanes() -> AsyncIterator[Simulation]:
     """A simulation that has started, of members with time enough."""
     plan = AccountPlan(name="large", fast_ms_per_period=10**9, running=3, waiting=99, max_work=10**12)
-    async with Database.open(folder / "data", clock=clock) as db:
-        simulation = Simulation(OpenedStorage(db=db, clock=clock, make=job_maker(), plan=plan))
-        await simulation.start()
-        yield simulation
-        assert await simulation.store.ledger.audit() == []
+    clock = Clock()
+    with memory_folder() as folder:
+        async with Database.open(folder / "data", clock=clock) as db:
+            simulation = Simulation(OpenedStorage(db=db, clock=clock, make=job_maker(), plan=plan))
+            await simulation.start()
+            yield simulation
+            assert await simulation.store.ledger.audit() == []
 
 
 async def waiting(lanes: Simulation, lane: Lane) -> int:

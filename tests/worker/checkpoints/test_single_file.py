@@ -14,8 +14,8 @@ from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_sdxl
 from tests.worker.checkpoint_loras import make_lora
 from tests.worker.checkpoint_single import single_file
+from tests.worker.compared import distance, ours
 from tests.worker.engine_driver import request
-from tests.worker.families.compared import distance, ours
 from worker.checkpoint_formats.kinds import PIPELINE_KINDS
 from worker.checkpoint_formats.single_file import CONFIGS, Shape, prediction_of, shape_of
 from worker.checkpoints import loader

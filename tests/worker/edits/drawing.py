@@ -1,4 +1,4 @@
-"""Draws one order from its preparation to its finished pictures, without the loop around it."""
+"""Draws one order from its preparation to its finished pictures, without the loop around it, and measures colours."""
 
 import io
 from dataclasses import replace
@@ -11,6 +11,7 @@ from PIL import Image
 from core.events import Submit
 from core.job import Request
 from tests.worker.companions import open_all
+from tests.worker.engine_driver import postcard_request
 from worker.checkpoints.loader import LoadedCheckpoint
 from worker.edits import PrepareContext, Prepared, prepare
 from worker.engine.batch import Batch, Row, new_row
@@ -18,6 +19,13 @@ from worker.engine.image_encoding import png, to_bytes
 from worker.interfaces import Conditions, Pixels
 from worker.samplers import Schedules
 from worker.vision.companions import Companions
+
+BOAT = "a red boat on the sea on a sunny day"
+
+
+def edit_request(**changes: object) -> Request:
+    """One picture of a red boat in few steps."""
+    return postcard_request(**{"prompt": BOAT, "steps": 10, "count": 1, **changes})
 
 
 def grey(mask: np.ndarray) -> bytes:
@@ -89,3 +97,20 @@ class EditDriver:
         if key not in self._texts:
             self._texts[key] = self.family.encode_prompt(words, negative=negative)
         return self._texts[key]
+
+
+def red(picture: Pixels) -> float:
+    """The share of pixels where red stands well above green and blue; orange does not count."""
+    r, g, b = (picture[..., channel].astype(int) for channel in range(3))
+    return float(((r > np.maximum(g, b) + 60) & (g < 100)).mean())
+
+
+def yellow(picture: Pixels) -> float:
+    """The share where red and green stand well above blue, and near each other."""
+    r, g, b = (picture[..., channel].astype(int) for channel in range(3))
+    return float(((np.minimum(r, g) > b + 60) & (abs(r - g) < 90)).mean())
+
+
+def apart(one: Pixels, other: Pixels) -> float:
+    """Mean absolute difference of 255."""
+    return float(np.abs(one.astype(int) - other).mean())

@@ -11,8 +11,7 @@ from core.job import Input, Kind, Role, Upscale
 from models.postcard.render import render
 from models.postcard.world import Scene, Thing
 from tests.worker.companions import open_all
-from tests.worker.edits.drawing import EditDriver
-from tests.worker.edits.test_postcard import apart, edit_request, red, yellow
+from tests.worker.edits.drawing import EditDriver, apart, edit_request, red, yellow
 from worker.checkpoints.loader import LoadedCheckpoint
 from worker.interfaces import Pixels
 from worker.vision.describe import best_words

@@ -6,46 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diffusers import UNet2DConditionModel
 
 from core.events import Described, Done, FailureKind, Picture, Progress, Started
 from core.job import Input, Kind, Role, Upscale
-from tests.worker.companions import make_adapter, make_classifier, make_upscaler
+from tests.worker.companions import LARGER, SOURCE, enlarge_in_small_tiles, make_upscaler
 from tests.worker.edits.drawing import EditDriver
 from tests.worker.engine_driver import EngineDriver, pixels, request
 from tests.worker.faulty_family import FaultyFamily, faulty
-from worker.checkpoints.loader import LoadedCheckpoint, add_companions, load
+from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.device import choose_device
-from worker.engine.image_encoding import png
-from worker.vision.companion_paths import CompanionPaths
-from worker.vision.upscale import Upscaler
-
-SOURCE = png(np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-LARGER = {"width": 128, "height": 128, "count": 1}
 
 
-@pytest.fixture(scope="module")
-def with_companions(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadedCheckpoint:
-    """The tiny model with everything beside it."""
-    root = tmp_path_factory.mktemp("companions")
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
-    places = CompanionPaths(
-        adapter=str(make_adapter(root / "ip_adapter", unet)), upscaler=str(make_upscaler(root / "upscaler")),
-        classifier=str(make_classifier(root / "vision")),
-    )  # fmt: skip
-    device = choose_device("cpu", "float32", 0)
-    return add_companions(load(str(folder), device), places, device)
-
-
-def enlarge_in_small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nine of them for a picture of 64 × 64, so that an upscale is many pieces."""
-    whole = Upscaler.enlarge
-    small = lambda self, pixels, factor: whole(self, pixels, factor, side=32, overlap=16)  # noqa: E731
-    monkeypatch.setattr(Upscaler, "enlarge", small)
-
-
-def test_a_model_says_what_its_companions_add(loaded: LoadedCheckpoint, with_companions: LoadedCheckpoint) -> None:
-    added = set(with_companions.info.edits) - set(loaded.info.edits)
+def test_a_model_says_what_its_companions_add(loaded: LoadedCheckpoint, complete: LoadedCheckpoint) -> None:
+    added = set(complete.info.edits) - set(loaded.info.edits)
     assert added == {"image_prompt", "style", "character", "upscale", "describe"}
 
 
@@ -56,8 +29,8 @@ def test_a_checkpoints_own_folder_may_hold_its_companions(folder: Path, tmp_path
     assert "upscale" in found.info.edits
 
 
-def test_a_description_ends_in_words(with_companions: LoadedCheckpoint) -> None:
-    driver = EngineDriver(with_companions)
+def test_a_description_ends_in_words(complete: LoadedCheckpoint) -> None:
+    driver = EngineDriver(complete)
     assert driver.render(request(), kind=Kind.DESCRIBE, source=SOURCE) == []
     said = [event for event in driver.of("a") if not isinstance(event, Progress)]
     assert [type(event) for event in said] == [Started, Described, Done]
@@ -65,8 +38,8 @@ def test_a_description_ends_in_words(with_companions: LoadedCheckpoint) -> None:
     assert said[2].gpu_ms == driver.engine._meter.busy_ms - driver.overhead_ms()
 
 
-def test_a_subtle_upscale_takes_no_step(with_companions: LoadedCheckpoint) -> None:
-    wrapped = faulty(with_companions)
+def test_a_subtle_upscale_takes_no_step(complete: LoadedCheckpoint) -> None:
+    wrapped = faulty(complete)
     driver = EngineDriver(wrapped)
     picture = driver.render(request(upscale=Upscale(factor=2), **LARGER), source=SOURCE)[0]
     assert pixels(picture).shape == (128, 128, 3)
@@ -74,10 +47,10 @@ def test_a_subtle_upscale_takes_no_step(with_companions: LoadedCheckpoint) -> No
 
 
 def test_nobodys_step_waits_for_more_than_one_piece_of_an_upscale(
-    with_companions: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
+    complete: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enlarge_in_small_tiles(monkeypatch)
-    driver = EngineDriver(with_companions)
+    driver = EngineDriver(complete)
     driver.submit("quick", request(steps=6, count=1))
     driver.ticks(1)
     driver.submit("large", request(upscale=Upscale(factor=2), **LARGER), source=SOURCE)
@@ -87,8 +60,8 @@ def test_nobodys_step_waits_for_more_than_one_piece_of_an_upscale(
     assert len(driver.pictures("large")) == 1
 
 
-def test_the_tiles_of_a_creative_upscale_share_forwards_with_a_grid(with_companions: LoadedCheckpoint) -> None:
-    wrapped = faulty(with_companions)
+def test_the_tiles_of_a_creative_upscale_share_forwards_with_a_grid(complete: LoadedCheckpoint) -> None:
+    wrapped = faulty(complete)
     assert isinstance(wrapped.family, FaultyFamily)
     driver = EngineDriver(wrapped, rows=32)
     driver.submit("grid", request(count=2, steps=40))
@@ -103,15 +76,17 @@ def test_the_tiles_of_a_creative_upscale_share_forwards_with_a_grid(with_compani
 
 
 @pytest.mark.parametrize("sampler", ["euler_a", "dpmpp_2m"])
-def test_the_loop_draws_what_the_edit_alone_draws(with_companions: LoadedCheckpoint, sampler: str) -> None:
+def test_the_loop_draws_what_the_edit_alone_draws(complete: LoadedCheckpoint, sampler: str) -> None:
     fine = request(upscale=Upscale(factor=2, creative=True), strength=0.5, steps=4, sampler=sampler, **LARGER)
-    expected = EditDriver(with_companions).draw(fine, pixels(SOURCE).astype(np.uint8))[0]
-    found = pixels(EngineDriver(with_companions).render(fine, source=SOURCE)[0])
+    expected = EditDriver(complete).draw(fine, pixels(SOURCE).astype(np.uint8))[0]
+    found = pixels(EngineDriver(complete).render(fine, source=SOURCE)[0])
     assert np.abs(found - expected).max() <= 2, "eight rows a forward, and nine"
 
 
-def test_rows_with_pictures_share_forwards_with_others_of_as_many_only(with_companions: LoadedCheckpoint) -> None:
-    wrapped = faulty(with_companions)
+def test_rows_with_pictures_share_forwards_with_others_of_as_many_only(
+    complete: LoadedCheckpoint,
+) -> None:
+    wrapped = faulty(complete)
     assert isinstance(wrapped.family, FaultyFamily)
     driver = EngineDriver(wrapped)
     one = request(count=1, inputs=(Input(role=Role.PROMPT, of="a/0"),))
@@ -121,14 +96,12 @@ def test_rows_with_pictures_share_forwards_with_others_of_as_many_only(with_comp
     driver.finish("words", "prompt", "style")
     assert set(wrapped.family.forwards) == {2, 4}
     together = driver.pictures("prompt")[0]
-    assert (
-        np.abs(pixels(together) - pixels(EngineDriver(with_companions).render(one, pictures=(SOURCE,))[0])).max() <= 1
-    )
+    assert np.abs(pixels(together) - pixels(EngineDriver(complete).render(one, pictures=(SOURCE,))[0])).max() <= 1
     assert np.abs(pixels(together) - pixels(driver.pictures("words")[0])).max() > 2, "and the picture is heard"
 
 
-def test_what_cannot_be_is_told_and_harms_nobody(with_companions: LoadedCheckpoint) -> None:
-    driver = EngineDriver(with_companions)
+def test_what_cannot_be_is_told_and_harms_nobody(complete: LoadedCheckpoint) -> None:
+    driver = EngineDriver(complete)
     driver.submit("good", request(count=1))
     driver.submit("bad", request(count=1, strength=0.5), source=b"nothing")
     driver.finish("good", "bad")

@@ -14,21 +14,13 @@ from PIL import Image
 
 from core.canvas import Direction, pan, square, zoom_out
 from core.edits import CREATIVE, STRONG, SUBTLE
-from core.job import Canvas, HouseStyle, Input, Request, Role, Upscale
-from tests.worker.edits.drawing import EditDriver
+from core.job import Canvas, HouseStyle, Input, Role, Upscale
+from tests.worker.edits.drawing import EditDriver, apart, edit_request, red, yellow
 from tests.worker.engine_driver import EngineDriver, pixels
-from tests.worker.families.test_postcard import postcard_request
 from worker.checkpoints.loader import LoadedCheckpoint
 from worker.edits.masks import OVERLAP
 from worker.interfaces import Pixels
 from worker.vision.companions import Companions
-
-BOAT = "a red boat on the sea on a sunny day"
-
-
-def edit_request(**changes: object) -> Request:
-    """One picture of a red boat in few steps."""
-    return postcard_request(**{"prompt": BOAT, "steps": 10, "count": 1, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -41,23 +33,6 @@ def driver(postcard: LoadedCheckpoint) -> EditDriver:
 def parent(driver: EditDriver) -> Pixels:
     """A red boat."""
     return driver.draw(edit_request())[0]
-
-
-def red(picture: Pixels) -> float:
-    """The share of pixels where red stands well above green and blue; orange does not count."""
-    r, g, b = (picture[..., channel].astype(int) for channel in range(3))
-    return float(((r > np.maximum(g, b) + 60) & (g < 100)).mean())
-
-
-def yellow(picture: Pixels) -> float:
-    """The share where red and green stand well above blue, and near each other."""
-    r, g, b = (picture[..., channel].astype(int) for channel in range(3))
-    return float(((np.minimum(r, g) > b + 60) & (abs(r - g) < 90)).mean())
-
-
-def apart(one: Pixels, other: Pixels) -> float:
-    """Mean absolute difference of 255."""
-    return float(np.abs(one.astype(int) - other).mean())
 
 
 def test_a_variation_of_a_red_boat_is_a_red_boat_and_a_strong_one_differs_more(

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from core.canvas import Direction, pan, square, zoom_out
 from core.edits import ANEW, ONWARD
 from core.job import Canvas, Input, Role
-from tests.worker.edits.drawing import EditDriver
-from tests.worker.edits.test_postcard import BOAT, edit_request, red
+from tests.worker.edits.drawing import BOAT, EditDriver, edit_request, red
 from worker.checkpoints.loader import LoadedCheckpoint
 from worker.edits.color_match import match_colors
 from worker.edits.masks import OVERLAP, feathered, paste, within

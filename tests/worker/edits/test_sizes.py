@@ -15,8 +15,7 @@ from models.postcard.render import render
 from models.postcard.world import Scene, Thing
 from tests.worker.checkpoint_families import make_flux
 from tests.worker.companions import make_upscaler
-from tests.worker.edits.drawing import EditDriver
-from tests.worker.edits.test_postcard import apart, edit_request, red
+from tests.worker.edits.drawing import EditDriver, apart, edit_request, red
 from tests.worker.engine_driver import EngineDriver, pixels
 from worker.checkpoints.loader import LoadedCheckpoint, add_companions, load
 from worker.device import choose_device

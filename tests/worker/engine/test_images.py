@@ -1,65 +1,29 @@
 """The right pictures: the same every time, hardly changed by company, and those of diffusers' own pipeline."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from PIL import Image
 
-from core.catalogue import SAMPLERS
-from core.job import Request
 from tests.worker.checkpoint import make
+from tests.worker.compared import NOISE_SAMPLERS, furthest, plain_grid
 from tests.worker.engine_driver import EngineDriver, pixels, request
 from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.device import choose_device
 from worker.engine.image_encoding import png
-from worker.samplers import diffusers_scheduler
-
-#: What a model that predicts noise may use.
-HERE = tuple(name for name in SAMPLERS if name != "flow_euler")
-
-
-@lru_cache(maxsize=4)
-def pipeline(folder: Path, kind: type) -> Any:
-    """diffusers' own."""
-    return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-
-
-def plain(folder: Path, kind: type, wanted: Request, **more: object) -> list[np.ndarray]:
-    """What diffusers' own pipeline makes of a request."""
-    loaded = pipeline(folder, kind)
-    pipe = kind(**loaded.components)
-    pipe.scheduler = diffusers_scheduler(wanted.sampler, loaded.scheduler.config)
-    pipe.set_progress_bar_config(disable=True)
-    generators = [torch.Generator().manual_seed((wanted.seed + index) % 2**32) for index in range(wanted.count)]
-    made = pipe(
-        [wanted.prompt] * wanted.count, negative_prompt=[wanted.negative] * wanted.count,
-        guidance_scale=wanted.guidance, num_inference_steps=wanted.steps, generator=generators, output_type="np",
-        **more,
-    )  # fmt: skip
-    return [(image * 255).round().astype(int) for image in made.images]
-
-
-def furthest(some: list[bytes], others: list[bytes] | list[np.ndarray]) -> int:
-    """The largest difference of any channel of any pixel."""
-    assert len(some) == len(others)
-    arrays = [pixels(other) if isinstance(other, bytes) else other for other in others]
-    return max(int(np.abs(pixels(one) - other).max()) for one, other in zip(some, arrays, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("sampler", "guidance"), [*((sampler, 5.0) for sampler in HERE), ("euler", 1.0), ("unipc", 1.0)]
+    ("sampler", "guidance"), [*((sampler, 5.0) for sampler in NOISE_SAMPLERS), ("euler", 1.0), ("unipc", 1.0)]
 )
 def test_a_grid_is_what_plain_diffusers_makes(
     driver: EngineDriver, folder: Path, sampler: str, guidance: float
 ) -> None:
     wanted = request(sampler=sampler, guidance=guidance, negative="blue", seed=2**32 - 1)
-    expected = plain(folder, StableDiffusionPipeline, wanted, width=64, height=64)
+    expected = plain_grid(folder, StableDiffusionPipeline, wanted, width=64, height=64)
     assert np.std(expected[0]) > 5, "the pictures say nothing"
     assert furthest(driver.render(wanted), expected) <= 2
 
@@ -71,15 +35,15 @@ def velocity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LoadedChec
     return folder, load(str(folder), choose_device("cpu", "float32", 0))
 
 
-@pytest.mark.parametrize("sampler", HERE)
+@pytest.mark.parametrize("sampler", NOISE_SAMPLERS)
 def test_v_prediction_is_what_plain_diffusers_makes(velocity: tuple[Path, LoadedCheckpoint], sampler: str) -> None:
     folder, loaded = velocity
     wanted = request(sampler=sampler)
-    expected = plain(folder, StableDiffusionPipeline, wanted, width=64, height=64)
+    expected = plain_grid(folder, StableDiffusionPipeline, wanted, width=64, height=64)
     assert furthest(EngineDriver(loaded).render(wanted), expected) <= 2
 
 
-@pytest.mark.parametrize("sampler", HERE)
+@pytest.mark.parametrize("sampler", NOISE_SAMPLERS)
 def test_a_variation_starts_near_its_source_as_plain_diffusers_does(
     driver: EngineDriver, folder: Path, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,11 +54,11 @@ def test_a_variation_starts_near_its_source_as_plain_diffusers_does(
         "diffusers.models.autoencoders.vae.DiagonalGaussianDistribution.sample", lambda it, _=None: it.mean
     )
     image = Image.fromarray(pixels(source).astype(np.uint8))
-    expected = plain(folder, StableDiffusionImg2ImgPipeline, wanted, image=[image] * wanted.count, strength=0.5)
+    expected = plain_grid(folder, StableDiffusionImg2ImgPipeline, wanted, image=[image] * wanted.count, strength=0.5)
     assert furthest(driver.render(wanted, source=source), expected) <= 2
 
 
-@pytest.mark.parametrize("sampler", HERE)
+@pytest.mark.parametrize("sampler", NOISE_SAMPLERS)
 def test_same_job_gives_the_same_bytes_alone(drivers: Callable[..., EngineDriver], sampler: str) -> None:
     wanted = request(sampler=sampler, count=3, steps=4)
     assert drivers().render(wanted) == drivers().render(wanted)
@@ -106,7 +70,7 @@ def test_same_job_gives_the_same_bytes_after_others_and_with_texts_known(driver:
     assert driver.render(request(), "c") == first
 
 
-@pytest.mark.parametrize("sampler", HERE)
+@pytest.mark.parametrize("sampler", NOISE_SAMPLERS)
 def test_same_job_in_company_is_within_one_of_255(drivers: Callable[..., EngineDriver], sampler: str) -> None:
     wanted = request(sampler=sampler, count=2, steps=7)
     alone = drivers().render(wanted)

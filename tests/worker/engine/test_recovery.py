@@ -10,7 +10,7 @@ import torch
 
 from core.events import Done, FailureKind, OverheadTime, Pause, Progress
 from core.job import Upscale
-from tests.worker.edits.test_engine import LARGER, SOURCE, enlarge_in_small_tiles, with_companions  # noqa: F401 - a fixture
+from tests.worker.companions import LARGER, SOURCE, enlarge_in_small_tiles
 from tests.worker.engine_driver import EngineDriver, request
 from tests.worker.fake_models import FakeFamily, fake_model
 from worker.checkpoints.loader import LoadedCheckpoint
@@ -117,11 +117,10 @@ def test_a_paused_job_whose_last_decode_finds_no_memory_keeps_its_model(idle: bo
 
 
 def test_an_upscale_says_what_it_has_cost_so_far_tile_by_tile(
-    with_companions: LoadedCheckpoint,  # noqa: F811 - the fixture
-    monkeypatch: pytest.MonkeyPatch,
+    complete: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enlarge_in_small_tiles(monkeypatch)
-    driver = EngineDriver(with_companions)
+    driver = EngineDriver(complete)
     driver.watch_closely()
     driver.submit("a", request(upscale=Upscale(factor=2), **LARGER), source=SOURCE)
     driver.finish("a")

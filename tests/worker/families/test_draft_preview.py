@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from tests.worker.compared import distance, plain
 from tests.worker.engine_driver import request
-from tests.worker.families.compared import distance, plain
-from tests.worker.families.test_families_page import make_pixart
+from tests.worker.families.other_pipelines import flux2, make_pixart, qwen
 from worker.checkpoints.loader import load
 from worker.device import choose_device
 from worker.families.autoencoder import Autoencoder, PatchAutoencoder
@@ -24,38 +24,6 @@ from worker.interfaces import PipelineModel
 
 CPU = torch.device("cpu")
 WIDTH, HEIGHT, COUNT = 96, 64, 2
-
-
-def qwen() -> tuple[Any, dict[str, Any]]:
-    """A tiny Qwen-Image, with what it is to draw: patches of two by two as tokens, an autoencoder for films."""
-    pipeline = diffusers.QwenImagePipeline(
-        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(), text_encoder=None, tokenizer=None,
-        vae=diffusers.AutoencoderKLQwenImage(base_dim=8, z_dim=16, num_res_blocks=1),
-        transformer=diffusers.QwenImageTransformer2DModel(
-            in_channels=64, out_channels=16, num_layers=1, attention_head_dim=16, num_attention_heads=2,
-            joint_attention_dim=16, axes_dims_rope=(4, 4, 8),
-        ),
-    )  # fmt: skip
-    words = {"prompt_embeds": torch.randn(1, 5, 16), "prompt_embeds_mask": torch.ones(1, 5, dtype=torch.int64)}
-    return pipeline, words
-
-
-def flux2(*, guidance_embeds: bool = False, is_distilled: bool = False) -> tuple[Any, dict[str, Any]]:
-    """A tiny FLUX.2: tokens are whole patches, each channel normed by what was usual in training."""
-    vae = diffusers.AutoencoderKLFlux2(
-        block_out_channels=(8, 16, 16, 16), latent_channels=4, layers_per_block=1, norm_num_groups=8, sample_size=64
-    )
-    vae.bn.running_mean.normal_()
-    vae.bn.running_var.uniform_(0.5, 2)
-    pipeline = diffusers.Flux2KleinPipeline(
-        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(), text_encoder=None, tokenizer=None, vae=vae,
-        transformer=diffusers.Flux2Transformer2DModel(
-            in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
-            joint_attention_dim=16, timestep_guidance_channels=16, axes_dims_rope=(4, 4, 4, 4),
-            guidance_embeds=guidance_embeds,
-        ), is_distilled=is_distilled,
-    )  # fmt: skip
-    return pipeline, {"prompt_embeds": torch.randn(1, 5, 16), "guidance_scale": 1.0}
 
 
 @pytest.mark.parametrize("make", [qwen, flux2])

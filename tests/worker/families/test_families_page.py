@@ -9,14 +9,12 @@ from typing import Any
 
 import diffusers
 import pytest
-import torch
 
 from bot.catalogue import checkpoint_files
 from core import catalogue, families
-from tests.worker.checkpoint import SCHEDULER
-from tests.worker.checkpoint_families import autoencoder, t5, t5_tokenizer
+from tests.worker.compared import distance, ours, plain, with_sampler
 from tests.worker.engine_driver import request
-from tests.worker.families.compared import distance, ours, plain, with_sampler
+from tests.worker.families.other_pipelines import make_pixart
 from worker.checkpoint_formats import kinds
 from worker.checkpoints import components
 from worker.checkpoints.loader import load
@@ -24,23 +22,6 @@ from worker.device import choose_device
 from worker.interfaces import Adaptation
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "families.md"
-
-
-def make_pixart(folder: Path, seed: int = 0) -> Path:
-    """A tiny PixArt-Sigma."""
-    torch.manual_seed(seed)
-    transformer = diffusers.PixArtTransformer2DModel(
-        num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=8, num_layers=2, sample_size=8,
-        cross_attention_dim=16, caption_channels=24, patch_size=2, use_additional_conditions=False, norm_num_groups=2,
-    )  # fmt: skip
-    with torch.no_grad():
-        transformer.proj_out.weight.mul_(6)
-    pipeline = diffusers.PixArtSigmaPipeline(
-        tokenizer=t5_tokenizer(), text_encoder=t5(24), transformer=transformer, vae=autoencoder(),
-        scheduler=diffusers.DPMSolverMultistepScheduler.from_config(SCHEDULER),
-    )  # fmt: skip
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    return folder
 
 
 def blocks() -> list[str]:

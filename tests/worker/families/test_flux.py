@@ -11,8 +11,8 @@ import torch
 
 from core.job import Request
 from tests.worker.checkpoint_families import make_flux
+from tests.worker.compared import distance, ours, plain
 from tests.worker.engine_driver import request
-from tests.worker.families.compared import distance, ours, plain
 from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.device import choose_device
 from worker.families.flux import packed, patch_positions, unpacked

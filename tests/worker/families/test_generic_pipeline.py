@@ -15,9 +15,9 @@ import torch
 from core.events import Done, Started
 from core.job import HouseStyle
 from tests.worker.checkpoint_families import make_sd3
+from tests.worker.compared import distance, plain
 from tests.worker.engine_driver import EngineDriver, request
-from tests.worker.families.compared import distance, plain
-from tests.worker.families.test_draft_preview import flux2
+from tests.worker.families.other_pipelines import flux2
 from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.device import choose_device
 from worker.engine.loaded_model import LoadedModel

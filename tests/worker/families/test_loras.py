@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sdxl
 from tests.worker.checkpoint_loras import make_lora
+from tests.worker.compared import distance, plain, with_sampler
 from tests.worker.engine_driver import request
-from tests.worker.families.compared import distance, plain, with_sampler
 from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.device import choose_device
 from worker.engine.batch import Batch, new_row

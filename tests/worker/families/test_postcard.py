@@ -8,20 +8,13 @@ import pytest
 from diffusers import StableDiffusionPipeline
 
 from core.catalogue import POSTCARD
-from core.job import Request
-from tests.worker.engine.test_images import HERE, furthest, plain
-from tests.worker.engine_driver import EngineDriver, pixels, request
+from tests.worker.compared import NOISE_SAMPLERS, furthest, plain_grid
+from tests.worker.engine_driver import EngineDriver, pixels, postcard_request
 from worker.checkpoints.loader import LoadedCheckpoint
 from worker.paths import ROOT
 
 #: Mean absolute difference of 255 that a preview may have to the picture: late ones, and the first one.
 LATE, FIRST = 20.0, 30.0
-
-
-def postcard_request(**changes: object) -> Request:
-    """Two pictures at the model's own settings, with few steps."""
-    own = {"width": 256, "height": 256, "steps": 8, "guidance": POSTCARD.guidance, "model": POSTCARD.name, "seed": 3}
-    return request(**{**own, **changes})
 
 
 def test_the_loader_says_what_the_catalogue_says(postcard: LoadedCheckpoint) -> None:
@@ -55,10 +48,10 @@ def test_company_changes_a_picture_by_one_of_255_at_most(postcard: LoadedCheckpo
     assert furthest(driver.pictures("it"), alone) <= 1
 
 
-@pytest.mark.parametrize("sampler", HERE)
+@pytest.mark.parametrize("sampler", NOISE_SAMPLERS)
 def test_the_shipped_model_draws_what_plain_diffusers_draws(postcard: LoadedCheckpoint, sampler: str) -> None:
     wanted = postcard_request(sampler=sampler, steps=5, count=1)
-    expected = plain(Path(ROOT / POSTCARD.path), StableDiffusionPipeline, wanted, width=256, height=256)
+    expected = plain_grid(Path(ROOT / POSTCARD.path), StableDiffusionPipeline, wanted, width=256, height=256)
     assert furthest(EngineDriver(postcard).render(wanted), expected) <= 2
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tests.worker.checkpoint_families import make_sdxl
+from tests.worker.compared import distance, ours
 from tests.worker.engine_driver import EngineDriver, request
-from tests.worker.families.compared import distance, ours
 from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.device import choose_device
 from worker.families.clip import MAX_CHUNKS

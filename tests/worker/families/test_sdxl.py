@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.worker.checkpoint_families import make_sdxl
+from tests.worker.compared import distance, ours, plain, with_sampler
 from tests.worker.engine_driver import EngineDriver, pixels, request
-from tests.worker.families.compared import distance, ours, plain, with_sampler
 from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.device import choose_device
 

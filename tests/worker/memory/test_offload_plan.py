@@ -10,9 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.config.config import Config
-from bot.workers import worker_options
 from core.errors import ConfigError
+from tests.worker.memory.model_sizes import FLUX, MEMORY, SD15, SDXL, SIZES
 from worker.checkpoints.loader import load
 from worker.device import choose_device
 from worker.errors import CannotLoad
@@ -20,28 +19,6 @@ from worker.families.latent_preview import synthetic_fields
 from worker.memory.offload_plan import ModelSizes, OffloadPlan, OffloadPolicy, plan_offload, reserve_mb
 from worker.memory.placement import enable_tiling
 from worker.memory.size_estimate import estimate_sizes, weights_mb
-from worker.settings import Settings, read
-
-#: MB in bf16, by the models' published configs (benchmarks/gpu.py builds them).
-SD15 = ModelSizes(
-    text=235, denoiser=1640, autoencoder=160, block=46, row=184, decode=671, decode_tiled=671, layer=73
-)  # fmt: skip
-SDXL = ModelSizes(
-    text=1560, denoiser=4897, autoencoder=160, block=46, row=700, decode=2600, decode_tiled=660, layer=130
-)
-FLUX = ModelSizes(
-    text=9318, denoiser=22700, autoencoder=160, block=650, row=400, decode=2600, decode_tiled=660, layer=260
-)
-
-MB = st.integers(1, 40_000)
-SIZES = st.builds(
-    lambda text, denoiser, autoencoder, parts, row, decode, tiles: ModelSizes(
-        text=text, denoiser=denoiser, autoencoder=autoencoder, block=max(1, denoiser // parts), row=row, decode=decode,
-        decode_tiled=max(1, decode // tiles), layer=max(1, (text + autoencoder) // (4 * parts)),
-    ),
-    MB, MB, st.integers(1, 2000), st.integers(1, 60), st.integers(1, 2000), st.integers(1, 8000), st.integers(1, 8),
-)  # fmt: skip
-MEMORY = st.integers(1024, 200_000)
 
 
 def planned(sizes: ModelSizes, memory: int, fp8: bool = False) -> OffloadPlan | None:
@@ -184,56 +161,3 @@ def test_a_picture_in_tiles_is_the_picture() -> None:
 def test_a_plan_is_a_value() -> None:
     first = plan_offload(SD15, 8192)
     assert replace(first, rows=1).rows == 1 and first == plan_offload(SD15, 8192)
-
-
-# --- settings --------------------------------------------------------------------------------------------------------
-
-
-def settings(*options: str, **environ: str) -> Settings:
-    """A doctor's, who needs no address."""
-    return read(["doctor", *options], environ)
-
-
-def test_compiling_is_for_gpus_unless_it_is_off() -> None:
-    assert settings().compiles_on("cuda") and not settings().compiles_on("cpu")
-    assert not settings(DARKROOM_COMPILE="off").compiles_on("cuda")
-    assert not settings("--compile", "off", DARKROOM_COMPILE="auto").compiles_on("cuda")
-
-
-def test_weights_and_memory_come_from_the_options_or_the_environment(tmp_path: Path) -> None:
-    found = settings("--weights", "fp8", "--gpu-mb", "12288", DARKROOM_DATA=str(tmp_path))
-    assert (found.weights, found.gpu_mb, found.data) == ("fp8", 12288, tmp_path)
-    assert (settings().weights, settings().gpu_mb) == ("full", 0)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "cure"),
-    [
-        ("DARKROOM_COMPILE", "always", "one of: auto, off"),
-        ("DARKROOM_WEIGHTS", "int4", "one of: full, fp8"),
-        ("DARKROOM_GPU_MB", "8GB", "whole number"),
-        ("DARKROOM_NICE", "20", "from 0 to 19"),
-        ("DARKROOM_ROWS", "²", "whole number"),
-        ("DARKROOM_LOG", "verbose", "debug, info, warning, error"),
-        ("DARKROOM_DATA", "~nobodyxx/data", "Write out the full path"),
-    ],
-)
-def test_words_that_mean_nothing_are_refused_with_the_right_ones(name: str, text: str, cure: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name} is .*{text}.*{cure}"):
-        settings(**{name: text})
-
-
-def test_blanks_and_capitals_matter_as_little_as_to_the_bot() -> None:
-    loose = {"DARKROOM_DEVICE": "CPU", "DARKROOM_DTYPE": " Float32", "DARKROOM_ROWS": " 2", "DARKROOM_MODEL": "mine "}
-    found = settings(**loose, DARKROOM_LOG="Debug", DARKROOM_NICE=" ")
-    assert (found.device, found.dtype, found.rows, found.model) == ("cpu", "float32", 2, "mine")
-    assert (found.log, found.nice) == ("DEBUG", 10)
-
-
-def test_the_local_worker_is_given_the_bots_settings(tmp_path: Path) -> None:
-    environ = {"DARKROOM_DATA": str(tmp_path), "DARKROOM_COMPILE": "off", "DARKROOM_WEIGHTS": "fp8"}
-    environ |= {"DARKROOM_GPU_MB": "8192", "DARKROOM_NICE": "3", "DARKROOM_DISK_FREE_MB": "700"}
-    config = Config.from_env(environ, tmp_path / "none")
-    found = settings(*worker_options(config, "postcard"))
-    assert (found.compile, found.weights, found.gpu_mb, found.data) == (False, "fp8", 8192, tmp_path)
-    assert (found.nice, found.disk_free_mb) == (3, 700)

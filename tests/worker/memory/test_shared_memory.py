@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.companions import make_adapter, make_classifier, make_upscaler
-from tests.worker.memory.test_offload_plan import FLUX, MEMORY, SD15, SDXL, SIZES, settings
+from tests.worker.engine_driver import settings
+from tests.worker.memory.model_sizes import FLUX, MEMORY, SD15, SDXL, SIZES
 from worker import doctor
 from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.device import CONTEXT_MB, Device, choose_device, other_programs_mb

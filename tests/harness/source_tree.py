@@ -44,18 +44,18 @@ def imports(path: Path) -> set[str]:
 
 
 @cache
-def modules_by_name() -> dict[str, Path]:
-    """Every module of the packages: `bot.messages` is the file `bot/messages/__init__.py`."""
+def modules_by_name(*folders: str) -> dict[str, Path]:
+    """Every module of these folders, or of the packages: `bot.messages` is the file `bot/messages/__init__.py`."""
     found = {}
-    for path in modules(*PACKAGES):
+    for path in modules(*folders or PACKAGES):
         name = name_of(path).removesuffix(".py").replace("/", ".")
         found[name.removesuffix(".__init__")] = path
     return found
 
 
-def modules_imported(path: Path) -> set[str]:
-    """The modules of ours that a file imports, anywhere in it, for type checkers too."""
-    known, found = modules_by_name(), set()
+def modules_imported(path: Path, *folders: str) -> set[str]:
+    """The modules of these folders, or of the packages, that a file imports, anywhere in it, for type checkers too."""
+    known, found = modules_by_name(*folders), set()
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
