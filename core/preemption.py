@@ -54,7 +54,7 @@ class Capacity:
     alone: bool = True  # the worker has nothing, so a job that must run alone may enter
     lane: Lane | None = None  # whose turn it is, when that is known
     running_per_account: int | None = None
-    resting: frozenset[str] = frozenset()  # jobs that are not computed meanwhile, and so count for no cap
+    off_gpu: frozenset[str] = frozenset()  # jobs that are not computed meanwhile, and so count for no cap
     warm: frozenset[str] | None = None  # the models that it has loaded
     running: tuple[RunningJob, ...] = ()  # the jobs of the lane that go on
 
@@ -143,7 +143,7 @@ def capacity_of(
         alone=not jobs,
         lane=lane,
         running_per_account=running_per_account,
-        resting=frozenset(job.job for job in jobs if job.lane is not lane or job.displaced),
+        off_gpu=frozenset(job.job for job in jobs if job.lane is not lane or job.displaced),
         warm=warm,
         running=going_on,
     )

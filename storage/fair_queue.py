@@ -32,7 +32,7 @@ _HEADS = f"""
     WITH member AS (
         SELECT lane, account, min(seq) AS oldest FROM job
         WHERE state = 'queued' AND (:cap IS NULL OR account NOT IN
-              (SELECT account FROM job WHERE state = 'running' AND id NOT IN (SELECT value FROM json_each(:resting))
+              (SELECT account FROM job WHERE state = 'running' AND id NOT IN (SELECT value FROM json_each(:off_gpu))
                GROUP BY account HAVING count(*) >= :cap))
         GROUP BY lane, account
     ), ranked AS (
@@ -61,7 +61,7 @@ class FairQueue:
 
     async def next(self, tx: Tx, capacity: Capacity) -> Entry | None:
         """Who enters of the heads of the queue; accounts at their cap of running jobs are passed over."""
-        params = {"cap": capacity.running_per_account, "resting": json.dumps(sorted(capacity.resting))}
+        params = {"cap": capacity.running_per_account, "off_gpu": json.dumps(sorted(capacity.off_gpu))}
         heads, service = await self._load(tx.execute, _HEADS, params)
         if heads and (running := capacity.running):
             accounts = json.dumps(sorted({job.account for job in running}))

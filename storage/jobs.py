@@ -165,14 +165,14 @@ class Jobs(JobQueries):
         change = f"started_at = :now, heard_at = :now, made_with = :made WHERE {_MINE}"
         return await self._update(change, job=job, attempt=attempt, made=made)
 
-    async def renew(self, heard: Iterable[tuple[str, int, int]]) -> set[str]:
+    async def renew(self, running: Iterable[tuple[str, int, int]]) -> set[str]:
         """Notes (job, attempt, GPU ms so far) of what a worker has in hand; returns the ids that are still its own.
 
         The last word counts, also when it is less: a worker forgives what is lost through no fault of the member.
         """
         mine: set[str] = set()
         async with self._db.transaction() as tx:
-            for job, attempt, gpu_ms in heard:
+            for job, attempt, gpu_ms in running:
                 row = await tx.one(
                     f"UPDATE job SET heard_at = :now, attempt_ms = :gpu_ms WHERE {_MINE} RETURNING id",
                     self._now(job=job, attempt=attempt, gpu_ms=gpu_ms),

@@ -62,7 +62,9 @@ def _capped(device: Device, cap_mb: int) -> Device:
     if not cap_mb:
         return device
     if cap_mb < MIN_MB:
-        raise ConfigError(f"DARKROOM_GPU_MB is {cap_mb}, but no model fits into less than {MIN_MB}; 0: no limit.")
+        raise ConfigError(
+            f"DARKROOM_GPU_MB is {cap_mb}, but no model fits into less than {MIN_MB}. Raise it; 0 is no limit."
+        )
     return replace(device, memory_mb=min(cap_mb, device.memory_mb), capped=True)
 
 

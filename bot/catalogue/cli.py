@@ -215,7 +215,7 @@ class _Shop:
         if is_path(model.path) or model.path == POSTCARD.name:
             raise ConfigError(f"{model.name} is a path on this machine, {place.path}: there is nothing to fetch.")
         home = locations.home_of(model, self._config.data)
-        if other := locations.stranger(model, self._config.data):
+        if other := locations.model_in_its_place(model, self._config.data):
             cure = "Move it out of that folder, or give the entry another name in models.toml, and try again."
             raise ConfigError(f"{model.name} belongs in {home}, but {other} is there. {cure}")
         repository = self._hub.repository(model.path)

@@ -38,7 +38,7 @@ def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> P
     if is_path(model.path):
         return _look(Path(model.path).expanduser().absolute(), model)
     fetched = home_of(model, data)
-    ours = stranger(model, data) is None
+    ours = model_in_its_place(model, data) is None
     if ours and fetched.exists():
         return _look(fetched, model)
     cached = snapshot(model.path, environ)
@@ -65,7 +65,7 @@ def part_of(home: Path) -> Path:
     return home.with_name(model_locations.part_name(home.name))
 
 
-def stranger(model: Model, data: Path) -> Note | None:
+def model_in_its_place(model: Model, data: Path) -> Note | None:
     """What was fetched from elsewhere to where this model of the hub belongs, since it had the same name then."""
     found = _models(data).get(home_of(model, data).name)
     return None if found is None or found.may_be(model.path, model.file) else found.note

@@ -41,7 +41,7 @@ class Attempt:
     paused: bool = False  # its rows wait in the worker's memory
     paused_at: float = 0.0  # since when
     pause_told: bool = False  # whether that was shown
-    resting: bool = False  # paused, and a heartbeat later than that did not name it as computed
+    off_gpu: bool = False  # paused, and a heartbeat later than that did not name it as computed
     displaced: bool = False  # paused for another job of its own lane
     progress: events.Progress | None = None
     stage_ms: int = 0  # told in this stage
@@ -73,7 +73,7 @@ class Attempt:
     def order(self, stage: Stage, source: bytes, now: float) -> None:
         """Sends the worker to work on a stage."""
         self.stage, self.ordered, self.stage_ms, self.progress = stage, True, 0, None
-        self.resting = False
+        self.off_gpu = False
         self.renew(now)
         self.connection.send(
             events.Submit(
@@ -92,14 +92,14 @@ class Attempt:
     def hold(self, now: float) -> None:
         """Its rows wait from the next step on."""
         if not self.paused:
-            self.paused, self.paused_at, self.pause_told, self.resting = True, now, False, False
+            self.paused, self.paused_at, self.pause_told, self.off_gpu = True, now, False, False
             if self.ordered:
                 self.connection.send(events.Pause(job=self.id, attempt=self.job.attempt))
 
     def go_on(self) -> None:
         """Its rows take their steps again."""
         if self.paused:
-            self.paused = self.resting = self.displaced = False
+            self.paused = self.off_gpu = self.displaced = False
             if self.ordered:
                 self.connection.send(events.Resume(job=self.id, attempt=self.job.attempt))
 

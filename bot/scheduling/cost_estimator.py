@@ -72,7 +72,7 @@ class CostEstimator:
             del self._unkept[model]
             await self._settings.put_state(self._name(model), self._of(model).to_dict())
 
-    def hear(self, worker: str, beat: Heartbeat, now: float) -> None:
+    def observe(self, worker: str, beat: Heartbeat, now: float) -> None:
         """Compares GPU time with the wall's. `now` is monotonic seconds."""
         before = self._beats.pop(worker, None)
         if beat.phase is Phase.STEPPING:

@@ -112,12 +112,12 @@ class WorkerEventHandler:
 
     def _beat(self, connection: WorkerConnection, beat: events.Heartbeat) -> None:
         now = self.monotonic()
-        self.costs.hear(connection.id, beat, now)
+        self.costs.observe(connection.id, beat, now)
         for job, number in beat.jobs:
             attempt = self.running_jobs.get(job)
             if attempt is not None and attempt.connection is connection and attempt.job.attempt == number:
                 attempt.renew(now)
-                attempt.resting = attempt.paused and (attempt.resting or attempt.id not in beat.computing)
+                attempt.off_gpu = attempt.paused and (attempt.off_gpu or attempt.id not in beat.computing)
 
 
 def outcomes_after_loss(
@@ -144,4 +144,4 @@ def outcomes_after_loss(
 
 def computing(attempts: Sequence[Attempt]) -> list[Attempt]:
     """Those that the worker may have been computing."""
-    return [attempt for attempt in attempts if attempt.ordered and not attempt.resting]
+    return [attempt for attempt in attempts if attempt.ordered and not attempt.off_gpu]

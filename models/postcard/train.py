@@ -19,7 +19,7 @@ from models.postcard.latents import encode
 from models.postcard.team import Team, together
 from models.postcard.text import new_text_encoder, teach_words
 from models.postcard.tokenizer import write_tokenizer
-from models.postcard.unet import LARGE, SMALL, Painter, new_unet, train_unet
+from models.postcard.unet import LARGE, SMALL, Denoiser, new_unet, train_unet
 from models.postcard.vae import new_vae, psnr, train_decoder, train_vae
 from models.postcard.world import SIZES, training_scene
 
@@ -50,19 +50,19 @@ def frozen_vae(folder: Path) -> AutoencoderKL:
     return vae
 
 
-def parts(folder: Path) -> tuple[Painter, CLIPTokenizer]:
-    """A new painter and the tokenizer that its text encoder reads."""
+def parts(folder: Path) -> tuple[Denoiser, CLIPTokenizer]:
+    """A new denoiser and the tokenizer that its text encoder reads."""
     tokenizer = write_tokenizer(folder / "tokenizer")
-    return Painter(new_unet(), new_text_encoder(tokenizer)), tokenizer
+    return Denoiser(new_unet(), new_text_encoder(tokenizer)), tokenizer
 
 
 def take_back(shipped: Path, folder: Path) -> None:
     """Make checkpoints of the shipped weights, to go on from them at any stage."""
-    painter = Painter(
+    denoiser = Denoiser(
         UNet2DConditionModel.from_pretrained(shipped / "unet", torch_dtype=torch.float32),
         CLIPTextModel.from_pretrained(shipped / "text_encoder", dtype=torch.float32),
     )
-    save(folder / "painter.safetensors", painter, Average(painter, 0.0), 1)
+    save(folder / "denoiser.safetensors", denoiser, Average(denoiser, 0.0), 1)
     vae = AutoencoderKL.from_pretrained(shipped / "vae", torch_dtype=torch.float32)
     save(folder / "vae.safetensors", vae, Average(vae, 0.0), 0)
     vae.save_pretrained(folder / "vae")
@@ -83,30 +83,30 @@ def freeze(folder: Path) -> None:
 
 def ship(folder: Path, shipped: Path) -> None:
     """Write the model folder from the checkpoints."""
-    painter, tokenizer = parts(folder)
-    average = Average(painter, 0.0)
-    load(folder / "painter.safetensors", painter, average)
+    denoiser, tokenizer = parts(folder)
+    average = Average(denoiser, 0.0)
+    load(folder / "denoiser.safetensors", denoiser, average)
     vae = AutoencoderKL.from_pretrained(folder / "vae")
     export(shipped, vae, average.model.unet, average.model.text, tokenizer)
 
 
 def paint(team: Team, stage: str, folder: Path, minutes: float, lr: float) -> None:
     """The UNet's two stages: small pictures for what words mean, then large ones of all sizes."""
-    painter, tokenizer = parts(folder)
+    denoiser, tokenizer = parts(folder)
     vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
     small = stage == "small"
     sizes, minutes = (SMALL, minutes or 20) if small else (LARGE, minutes or 110)
-    train_unet(team, folder, painter, vae, tokenizer, minutes=minutes, sizes=sizes, lr=lr, decay=not small)
+    train_unet(team, folder, denoiser, vae, tokenizer, minutes=minutes, sizes=sizes, lr=lr, decay=not small)
 
 
 def words(folder: Path, seconds: float) -> None:
-    """Begins the painter: a new UNet, and a text encoder that has had its lesson. Never replaces one that paints."""
-    path = folder / "painter.safetensors"
+    """Begins the denoiser: a new UNet, and a text encoder that has had its lesson. Never replaces one that paints."""
+    path = folder / "denoiser.safetensors"
     if path.exists() and (step := step_of(path)):
         raise SystemExit(f"{path} has painted for {step} steps, and words begins anew. Remove it first.")
-    painter, tokenizer = parts(folder)
-    teach_words(painter.text, tokenizer, seconds)
-    save(path, painter, Average(painter, 0.0), 0)
+    denoiser, tokenizer = parts(folder)
+    teach_words(denoiser.text, tokenizer, seconds)
+    save(path, denoiser, Average(denoiser, 0.0), 0)
 
 
 def run_all(args: argparse.Namespace) -> None:

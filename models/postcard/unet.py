@@ -27,7 +27,7 @@ SMALL: dict[Size, float] = {(160, 160): 0.75, (192, 192): 0.25}
 LARGE: dict[Size, float] = {SIZES[0]: 0.52} | dict.fromkeys(SIZES[1:], 0.06)
 
 
-class Painter(nn.Module):
+class Denoiser(nn.Module):
     """What is trained: the UNet and the text encoder as one module."""
 
     def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel) -> None:
@@ -68,14 +68,14 @@ def new_scheduler() -> EulerDiscreteScheduler:
     )
 
 
-def loss_of(painter: Painter, batch: Batch, ids: Tensor, alphas: Tensor, noise: torch.Generator) -> Tensor:
+def loss_of(denoiser: Denoiser, batch: Batch, ids: Tensor, alphas: Tensor, noise: torch.Generator) -> Tensor:
     """Squared error of v, a little heavier where the things are; noise levels spread evenly over the batch."""
     x, count = batch.latents, len(batch.latents)
     steps = ((torch.arange(count) + torch.rand(count, generator=noise)) / count * TRAIN_STEPS).long()
     eps = torch.randn(x.shape, generator=noise)
     a, s = (v.view(-1, 1, 1, 1) for v in (alphas[steps].sqrt(), (1 - alphas[steps]).sqrt()))
     with torch.autocast("cpu", torch.bfloat16):
-        v = painter(a * x + s * eps, steps, ids)
+        v = denoiser(a * x + s * eps, steps, ids)
     weight = 1 + INSIDE_WEIGHT * batch.inside
     return ((v.float() - (a * eps - s * x)).square() * weight).mean() / weight.mean()
 
@@ -83,7 +83,7 @@ def loss_of(painter: Painter, batch: Batch, ids: Tensor, alphas: Tensor, noise: 
 def train_unet(
     team: Team,
     folder: Path,
-    painter: Painter,
+    denoiser: Denoiser,
     vae: AutoencoderKL,
     tokenizer: CLIPTokenizer,
     *,
@@ -95,11 +95,11 @@ def train_unet(
     grow: int = 8,
 ) -> None:
     """Trains for so many minutes; `decay` lets the rate fall to nothing at the end."""
-    average = Average(painter, 0.999)
-    painter.unet.set_attn_processor(AttnProcessor())  # on a CPU the fused attention's backward pass is the slower one
-    path = folder / "painter.safetensors"
-    step = load(path, painter, average)
-    same_start(painter, team)
+    average = Average(denoiser, 0.999)
+    denoiser.unet.set_attn_processor(AttnProcessor())  # on a CPU the fused attention's backward pass is the slower one
+    path = folder / "denoiser.safetensors"
+    step = load(path, denoiser, average)
+    same_start(denoiser, team)
     seed = 77 + step + 7919 * team.rank
     rng, noise = random.Random(seed), torch.Generator().manual_seed(seed)
     same = random.Random(step)  # the members agree on the size of a batch, or they would wait for each other
@@ -108,7 +108,7 @@ def train_unet(
     pool.fill(start_pool // team.size)
     print(f"unet pool of {len(pool)} in {time.monotonic() - begin:.0f} s", flush=True)
     alphas = DDPMScheduler.from_config(new_scheduler().config).alphas_cumprod
-    optimizer = torch.optim.AdamW(painter.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
+    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
     last, first, shown = time.monotonic(), step, 0.0
     while (spent := team.leads_say((time.monotonic() - begin) / (60 * minutes))) < 1:
         fall = 0.01 + 0.99 * math.cos(spent * math.pi / 2) ** 2 if decay else 1.0
@@ -120,18 +120,18 @@ def train_unet(
         words = ["" if rng.random() < CAPTION_DROPOUT else caption(s, rng) for s in batch.scenes]
         optimizer.zero_grad()
         with sdpa_kernel(SDPBackend.MATH):
-            loss = loss_of(painter, batch, token_ids(tokenizer, words), alphas, noise)
+            loss = loss_of(denoiser, batch, token_ids(tokenizer, words), alphas, noise)
             loss.backward()
-        team.share_gradients(painter)
-        nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
+        team.share_gradients(denoiser)
+        nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
         optimizer.step()
-        average.update(painter)
+        average.update(denoiser)
         step += 1
         shown += (loss.item() - shown) / min(step - first, 100)
         if step % 100 == 0 and team.leads:
             pace, last = (time.monotonic() - last) / 100, time.monotonic()
             print(f"unet {step} loss {shown:.4f} {pace:.3f} s/step pool {len(pool)} done {spent:.0%}", flush=True)
         if step % 500 == 0 and team.leads:
-            save(path, painter, average, step)
+            save(path, denoiser, average, step)
     if team.leads:
-        save(path, painter, average, step)
+        save(path, denoiser, average, step)

@@ -148,7 +148,7 @@ def test_whatever_is_there_one_lane_runs_it_fits_and_somebody_does(jobs, credit_
 
 def test_a_member_is_capped_by_what_is_computed_at_once_and_not_by_what_pauses():
     jobs = running("r", Lane.RELAX), running("d", displaced=True), running("f")
-    assert capacity(*jobs).resting == {"r", "d"}
+    assert capacity(*jobs).off_gpu == {"r", "d"}
 
 
 # --- members -------------------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ async def test_what_rests_counts_for_no_cap(store):
     first = await store.claim()
     capped = Capacity(running_per_account=1)
     assert await store.jobs.claim(boot="boot1", worker="w", capacity=capped) is None
-    assert (await store.claim(replace(capped, resting=frozenset({first.id})))).user == "alice"
+    assert (await store.claim(replace(capped, off_gpu=frozenset({first.id})))).user == "alice"
 
 
 async def test_a_lane_whose_members_are_at_their_cap_wants_no_worker(store):

@@ -174,7 +174,8 @@ def _check(order: Submit, companions: Companions) -> None:
         **_reference_problems(order, roles, companions),
         "A picture's weight has to be between 0 and 3.": any(not 0 <= one.weight <= 3 for one in request.inputs),
         "Chaos has to be between 0 and 100.": not 0 <= request.chaos <= 100,
-        "A house style has to count between 0 and 1.": request.house is not None and not 0 <= request.house.weight <= 1,
+        "The weight of a house style has to be between 0 and 1.": request.house is not None
+        and not 0 <= request.house.weight <= 1,
         "This worker has nothing that describes pictures: the model needs a classifier or a describer beside it.": (
             CompanionKind.DESCRIBER in needed_companions(order) and companions.describer is None
         ),

@@ -199,7 +199,7 @@ def plan_with_companions(placed: OffloadPlan, companions_mb: int, name: str = "T
     bare = [replace(placed, reserved=reserved, overlaps_decode=one) for one in overlaps]
     kept = max((_filled(one, _stored(sizes, placed.fp8), placed.rows) for one in bare), key=lambda one: one.rank)
     if kept.rows < min(FEW_ROWS, anew.rows):
-        raise NoRoom(f"{name} leaves it no room in memory as it is placed; it would otherwise: {anew.sentence()}.")
+        raise NoRoom(f"Where {name} lies now, memory has no room for more. Loaded anew, {anew.sentence()}.")
     return kept
 
 

@@ -17,13 +17,13 @@ from torch import Tensor
 from transformers import CLIPImageProcessor, Swin2SRForImageSuperResolution
 
 from models.postcard.captions import caption
+from models.postcard.companions.frozen_model import frozen_vae
 from models.postcard.companions.ink import printed, printedness
 from models.postcard.companions.labels import GROUPS, count, truth
 from models.postcard.companions.lora import merge
-from models.postcard.companions.painting import frozen_vae
-from models.postcard.companions.seeing import Eyes
 from models.postcard.companions.thumbnails import decoded
 from models.postcard.companions.upscaler import doubled, pixels
+from models.postcard.companions.vision_model import VisionModel
 from models.postcard.evaluate import paint
 from models.postcard.export import open_pipeline
 from models.postcard.judge import Judge, judged
@@ -46,18 +46,18 @@ def pairs_never_trained(rng: random.Random, amount: int) -> list[Scene]:
 
 def vision(folder: Path, judge: Judge, amount: int, rng: random.Random) -> Scores:
     """Shares of right words on renders of one thing and of two, and on pictures that went through the autoencoder."""
-    eyes, vae = Eyes(folder / "vision"), frozen_vae()
+    vision, vae = VisionModel(folder / "vision"), frozen_vae()
     ones = [held_out_scene(rng, rng.choices(SIZES, (8, 1, 1, 1, 1, 1, 1, 1, 1))[0]) for _ in range(amount * 6)]
     twos = pairs_never_trained(rng, amount * 4)
     scores: Scores = {}
     for name, scenes in (("one", ones), ("two", twos)):
-        scores |= _right(name, eyes, [render(s) for s in scenes], scenes)
+        scores |= _right(name, vision, [render(s) for s in scenes], scenes)
     pictures = [decoded(vae, encode(vae, [s]))[0] for s in ones[: amount * 2]]
-    return scores | _right("decoded", eyes, pictures, ones[: amount * 2])
+    return scores | _right("decoded", vision, pictures, ones[: amount * 2])
 
 
-def _right(name: str, eyes: Eyes, pictures: Sequence[Image.Image], scenes: Sequence[Scene]) -> Scores:
-    told = [words for i in range(0, len(pictures), 64) for words in eyes.describe(pictures[i : i + 64])]
+def _right(name: str, vision: VisionModel, pictures: Sequence[Image.Image], scenes: Sequence[Scene]) -> Scores:
+    told = [words for i in range(0, len(pictures), 64) for words in vision.describe(pictures[i : i + 64])]
     wanted = [truth(scene) for scene in scenes]
     total = len(scenes)
     scores = {
@@ -213,7 +213,7 @@ def blend(folder: Path, judge: Judge, amount: int, rng: random.Random) -> Scores
     ]
     pictures = guided(with_references(folder), [""] * len(references), references, scale=1.0)
     red, yellow = ([near(p, colour) >= 0.02 for p in pictures] for colour in ("red", "yellow"))
-    told = [{words["thing"], words["second"]} for words in Eyes(folder / "vision").describe(pictures)]
+    told = [{words["thing"], words["second"]} for words in VisionModel(folder / "vision").describe(pictures)]
     total = len(pictures)
     return {
         "red to be seen": sum(red) / total,

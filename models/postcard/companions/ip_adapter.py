@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from models.postcard.captions import caption
 from models.postcard.companions.fitting import Course, fit, resume
-from models.postcard.companions.painting import frozen_painter, loss_of
-from models.postcard.companions.seeing import Eyes
+from models.postcard.companions.frozen_model import frozen_model, loss_of
+from models.postcard.companions.vision_model import VisionModel
 from models.postcard.diffusers_internals import load_ip_adapter
 from models.postcard.latents import Size, encode
 from models.postcard.render import render
@@ -193,15 +193,15 @@ def train_ip_adapter(
     batch: int = BATCH,
 ) -> None:
     """Train for so many minutes on the embeddings of the network in the folder `vision`."""
-    painter = frozen_painter()
-    adapter = Adapter(painter.unet)
+    model = frozen_model()
+    adapter = Adapter(model.unet)
     course = Course(path=folder / "ip_adapter.safetensors", minutes=minutes, lr=lr, decay=1e-2)
     average, step = resume(course, adapter)
-    adapter.hang(painter.unet)
+    adapter.hang(model.unet)
     rng = random.Random(300 + step + 7919 * team.rank)
     same = random.Random(step)  # the members agree on the size of a batch, or they would wait for each other
     torch.manual_seed(300 + step + team.rank)
-    pool = References(lambda scenes: encode(painter.vae, scenes), Eyes(vision).embed, rng, limit=8000)
+    pool = References(lambda scenes: encode(model.vae, scenes), VisionModel(vision).embed, rng, limit=8000)
     pool.grow(8, SIZES[0])
     for _ in range(start // (8 * team.size)):
         pool.grow(8)
@@ -212,10 +212,10 @@ def train_ip_adapter(
         words, embeddings = zip(*(lesson_of(entry, rng) for entry in entries), strict=True)
         latents = torch.stack([entry.latents for entry in entries])
         return loss_of(
-            painter,
+            model,
             latents,
             [entry.scene for entry in entries],
-            painter.read(words),
+            model.read(words),
             added_cond_kwargs={"image_embeds": [torch.stack(embeddings)]},
         )
 
@@ -224,7 +224,7 @@ def train_ip_adapter(
 
 def ship_ip_adapter(folder: Path, out: Path) -> None:
     """Write the adapter from the checkpoint."""
-    adapter = Adapter(frozen_painter().unet)
+    adapter = Adapter(frozen_model().unet)
     average, _ = resume(Course(path=folder / "ip_adapter.safetensors", minutes=0, lr=0), adapter)
     out.mkdir(parents=True, exist_ok=True)
     save_file(average.model.tensors(), out / FILE, metadata={"format": "pt"})

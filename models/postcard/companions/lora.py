@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models.postcard.companions.fitting import Course, fit, resume
+from models.postcard.companions.frozen_model import frozen_model, loss_of, told
 from models.postcard.companions.ink import printed
-from models.postcard.companions.painting import frozen_painter, loss_of, told
 from models.postcard.render import render
 from models.postcard.team import Team
 from models.postcard.world import SIZES, Scene, training_scene
@@ -122,14 +122,14 @@ class Prints:
 
 def train_lora(team: Team, folder: Path, minutes: float, lr: float, *, start: int = START, batch: int = BATCH) -> None:
     """Train for so many minutes."""
-    painter = frozen_painter()
-    style = Style(painter.unet)
-    style.hang(painter.unet)
+    model = frozen_model()
+    style = Style(model.unet)
+    style.hang(model.unet)
     course = Course(path=folder / "lora.safetensors", minutes=minutes, lr=lr, decay=0.0, warm_up=20)
     average, step = resume(course, style)
     rng = random.Random(900 + step + 7919 * team.rank)
     torch.manual_seed(900 + step + team.rank)
-    pool = Prints(painter.vae, rng)
+    pool = Prints(model.vae, rng)
     while start > 0:
         pool.grow(min(8, start))
         start -= 8 * team.size
@@ -138,14 +138,14 @@ def train_lora(team: Team, folder: Path, minutes: float, lr: float, *, start: in
         pool.grow(GROW)
         size = rng.choices(SIZES, (24, 1, 1, 1, 1, 1, 1, 1, 1))[0]
         latents, scenes = pool.batch(batch // team.size, size)
-        return loss_of(painter, latents, scenes, painter.read(told(scenes, rng, SILENCE)))
+        return loss_of(model, latents, scenes, model.read(told(scenes, rng, SILENCE)))
 
     fit(team, course, style, average, step, lesson)
 
 
 def ship_lora(folder: Path, out: Path) -> None:
     """Write the style file from the checkpoint."""
-    style = Style(frozen_painter().unet)
+    style = Style(frozen_model().unet)
     average, _ = resume(Course(path=folder / "lora.safetensors", minutes=0, lr=0), style)
     out.mkdir(parents=True, exist_ok=True)
     save_file(average.model.tensors(), out / FILE, metadata={"format": "pt"})

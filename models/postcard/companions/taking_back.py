@@ -10,7 +10,7 @@ from transformers import Swin2SRForImageSuperResolution
 
 from models.postcard.checkpoints import Average, save
 from models.postcard.companions import ip_adapter, lora
-from models.postcard.companions.painting import frozen_painter
+from models.postcard.companions.frozen_model import frozen_model
 
 ONE_STEP = 1  # so that a stage which goes on draws other random numbers than a stage which begins
 
@@ -23,14 +23,14 @@ def upscaler_back(shipped: Path, folder: Path) -> None:
 
 def lora_back(shipped: Path, folder: Path) -> None:
     """From the style file."""
-    style = lora.Style(frozen_painter().unet)
+    style = lora.Style(frozen_model().unet)
     style.read(load_file(shipped / "lora" / lora.FILE))
     save(folder / "lora.safetensors", style, Average(style, 0.0), ONE_STEP)
 
 
 def ip_adapter_back(shipped: Path, folder: Path) -> None:
     """From the adapter's file."""
-    adapter = ip_adapter.Adapter(frozen_painter().unet)
+    adapter = ip_adapter.Adapter(frozen_model().unet)
     adapter.read(load_file(shipped / "ip_adapter" / ip_adapter.FILE))
     save(folder / "ip_adapter.safetensors", adapter, Average(adapter, 0.0), ONE_STEP)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
+from models.postcard.companions.frozen_model import frozen_vae
 from models.postcard.companions.ip_adapter import ship_ip_adapter, train_ip_adapter
 from models.postcard.companions.lora import ship_lora, train_lora
-from models.postcard.companions.painting import frozen_vae
 from models.postcard.companions.taking_back import BACK
 from models.postcard.companions.upscaler import ship_upscaler, train_upscaler
 from models.postcard.companions.vision import ship_vision, train_vision

@@ -45,7 +45,7 @@ async def until_resting(bot: HeadlessBot, job: Job) -> None:
     """Waits until a heartbeat has shown that the worker does not compute it."""
 
     async def there() -> bool:
-        return bool(attempt(bot, job).resting)
+        return bool(attempt(bot, job).off_gpu)
 
     await bot.eventually(there, f"{job.id} at rest")
 

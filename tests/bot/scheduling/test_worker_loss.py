@@ -122,13 +122,13 @@ def test_a_job_whose_last_word_is_here_already_is_no_suspect() -> None:
 
 
 def test_a_job_that_rested_is_no_suspect_and_none_is_company_for_the_one_that_ran() -> None:
-    resting = an_attempt("b")
-    resting.hold(0.0)
-    assert not outcomes_after_loss([an_attempt("a"), resting], died=True, meant=False)["a"].strike, (
+    paused = an_attempt("b")
+    paused.hold(0.0)
+    assert not outcomes_after_loss([an_attempt("a"), paused], died=True, meant=False)["a"].strike, (
         "it may have taken one more step"
     )
-    resting.resting = True
-    verdict = outcomes_after_loss([an_attempt("a"), resting], died=True, meant=False)
+    paused.off_gpu = True
+    verdict = outcomes_after_loss([an_attempt("a"), paused], died=True, meant=False)
     assert verdict["a"].strike and verdict["a"].solo
     assert (verdict["b"].strike, verdict["b"].solo) == (False, False)
 

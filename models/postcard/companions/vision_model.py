@@ -11,7 +11,7 @@ from transformers import CLIPForImageClassification, CLIPImageProcessor, CLIPVis
 from models.postcard.companions.labels import best
 
 
-class Eyes:
+class VisionModel:
     """Both readings of one checkpoint."""
 
     def __init__(self, folder: Path) -> None:

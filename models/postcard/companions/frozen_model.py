@@ -1,4 +1,4 @@
-"""What the adapters of the frozen painter share: its parts, its noise, and the loss of one noisy batch.
+"""What the adapters of the frozen model share: its parts, its noise, and the loss of one noisy batch.
 
 Knows no adapter: what is learned hangs in the UNet already.
 """
@@ -24,7 +24,7 @@ from models.postcard.world import Scene
 
 
 @dataclass(frozen=True, slots=True)
-class Painter:
+class FrozenModel:
     """The shipped parts, frozen, in single precision."""
 
     unet: UNet2DConditionModel
@@ -45,12 +45,12 @@ def frozen_vae() -> AutoencoderKL:
     return AutoencoderKL.from_pretrained(HERE / "vae", torch_dtype=torch.float32).eval().requires_grad_(False)
 
 
-def frozen_painter() -> Painter:
+def frozen_model() -> FrozenModel:
     """The shipped model as training needs it."""
     unet = UNet2DConditionModel.from_pretrained(HERE / "unet", torch_dtype=torch.float32)
     text = CLIPTextModel.from_pretrained(HERE / "text_encoder", dtype=torch.float32)
     unet.set_attn_processor(AttnProcessor())  # on a CPU the fused attention's backward pass is the slower one
-    return Painter(
+    return FrozenModel(
         unet.requires_grad_(False),
         frozen_vae(),
         text.eval().requires_grad_(False),
@@ -64,14 +64,14 @@ def told(scenes: Sequence[Scene], rng: random.Random, silence: float) -> list[st
     return ["" if rng.random() < silence else caption(s, rng) for s in scenes]
 
 
-def loss_of(painter: Painter, latents: Tensor, scenes: Sequence[Scene], states: Tensor, **more: Any) -> Tensor:
+def loss_of(model: FrozenModel, latents: Tensor, scenes: Sequence[Scene], states: Tensor, **more: Any) -> Tensor:
     """Squared error of v at noise levels spread evenly over the batch, a little heavier where the things are."""
     count = len(latents)
     steps = ((torch.arange(count) + torch.rand(count)) / count * TRAIN_STEPS).long()
     eps = torch.randn(latents.shape)
-    a, s = (v.view(-1, 1, 1, 1) for v in (painter.alphas[steps].sqrt(), (1 - painter.alphas[steps]).sqrt()))
+    a, s = (v.view(-1, 1, 1, 1) for v in (model.alphas[steps].sqrt(), (1 - model.alphas[steps]).sqrt()))
     with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
-        v = painter.unet(a * latents + s * eps, steps, states, **more).sample
+        v = model.unet(a * latents + s * eps, steps, states, **more).sample
     weight = 1 + INSIDE_WEIGHT * torch.stack([inside(scene) for scene in scenes])
     error: Tensor = (v.float() - (a * eps - s * latents)).square() * weight
     return error.mean() / weight.mean()
