@@ -51,7 +51,7 @@ _WRAPPERS = (_PEFT, "model.", "lycoris_")
 
 
 class MisfitLora(LoraRefused):
-    """It is whole and can be drawn, but not by this model."""
+    """It is whole and can be drawn, but not by this model; the cure is another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +191,7 @@ def _placed(changes: Sequence[LayerChange], networks: Networks, scales: Scales) 
         names, belong = _few([change.stem for change in lost]), "belongs" if len(lost) == 1 else "belong"
         raise MisfitLora(
             f"does not fit this model: of its {_counted(len(changes), 'layer')} {len(lost)} {belong} to none of the "
-            f"model's ({names}). Use it with the model that it was made for."
+            f"model's ({names})."
         )
     return placed
 
@@ -240,7 +240,7 @@ def _other_kind(change: LayerChange, places: Sequence[Place], layers: Layers) ->
     there = [change.size.out, *change.size.into]
     return (
         f"does not fit this model: it was made for another kind, in which {places[0].layer} is "
-        f"{_sides(there)} and not {_sides(here)}. Use it with the model that it was made for."
+        f"{_sides(there)} and not {_sides(here)}."
     )
 
 

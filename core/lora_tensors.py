@@ -66,6 +66,14 @@ _ADAPTERS = frozenset({"lora_A", "lora_B", "lora_magnitude_vector", "lora_embedd
 _LONGEST = 3  # words of an ending
 
 
+def is_telling(name: str) -> bool:
+    """Whether no file but a LoRA has a tensor of this name."""
+    if "lora" in name or name.endswith(f".{Part.ALPHA}"):
+        return True
+    found = split(name)
+    return found is not None and not found[1].value.endswith(".weight")
+
+
 def split(name: str) -> tuple[str, Part] | None:
     """The layer as the file calls it, and the part; None for a tensor that is none of a LoRA's."""
     words = name.split(".")

@@ -15,6 +15,7 @@ from torch import nn
 
 from core.catalogue import name_of
 from core.lora_metadata import LoraRefused
+from core.lora_plan import MisfitLora
 from core.spelling import nearest, quoted
 from worker.diffusers_internals import is_group_offloaded
 from worker.families.lora_file import Changes, read_lora
@@ -83,6 +84,8 @@ class LoraSwitcher:
         name, problem = quoted(name_of(name)), ""
         try:
             changes = read_lora(path, self._networks)
+        except MisfitLora as error:
+            problem = f"{error} Use it with the model that it was made for."
         except LoraRefused as error:
             problem = str(error)
         except Exception as error:
@@ -101,7 +104,8 @@ def lora_files_of(source: LoraFiles) -> dict[str, Path]:
     """What there is now, by the names that requests use."""
     if not isinstance(source, Path):
         return dict(source())
-    return {name_of(path.stem): path for path in sorted(source.glob("*.safetensors"))}
+    found = sorted(path for path in source.rglob("*") if path.suffix.lower() == ".safetensors")
+    return {name_of(path.name): path for path in found[::-1]}
 
 
 def file_states(source: LoraFiles | None, names: Sequence[str]) -> tuple[str, ...]:
