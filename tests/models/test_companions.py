@@ -16,9 +16,9 @@ from models.postcard.companions.evaluation import decibels, guided, with_referen
 from models.postcard.companions.ink import printedness
 from models.postcard.companions.labels import count, sentence, truth
 from models.postcard.companions.lora import merge
-from models.postcard.companions.vision_model import VisionModel
 from models.postcard.companions.taking_back import BACK
 from models.postcard.companions.upscaler import doubled, pixels, ship_upscaler
+from models.postcard.companions.vision_model import VisionModel
 from models.postcard.evaluate import paint
 from models.postcard.export import open_pipeline
 from models.postcard.render import render
