@@ -72,7 +72,7 @@ TABLE: dict[str, Row] = {
     "bot.messages": row(
         imports="bot.event_bus bot.image_store bot.storage_retry bot.text core storage",
         offers=(
-            "Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
+            "ANY_ID Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
             "JobButton JobCards JobView MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
             "ResultDelivery ResultFiles Select Style UPLOAD_BYTES Verb already_answered card_text components_in "
             "error_kind job_component refusal_of token_end"
@@ -155,7 +155,7 @@ TABLE: dict[str, Row] = {
     "worker.edits": row(
         imports="core worker.errors worker.interfaces worker.vision",
         offers=(
-            "Finish PrepareContext Prepared RowStart check_text_only grid_of needed_companions prepare "
+            "PrepareContext Prepared RowStart check_text_only grid_of needed_companions prepare "
             "takes_steps wanted_companions"
         ),
     ),
