@@ -124,7 +124,7 @@ def plain_pipeline(model: str, sampler: str) -> Any:
     from diffusers import StableDiffusionPipeline
 
     pipe = StableDiffusionPipeline.from_pretrained(locate(model), local_files_only=True, use_safetensors=True)
-    pipe.scheduler = samplers.throwaway(sampler, pipe.scheduler.config)
+    pipe.scheduler = samplers.diffusers_scheduler(sampler, pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
