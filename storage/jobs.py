@@ -165,6 +165,12 @@ class Jobs(JobQueries):
         change = f"started_at = :now, heard_at = :now, made_with = :made WHERE {_MINE}"
         return await self._update(change, job=job, attempt=attempt, made=made)
 
+    async def add_note(self, job: str, attempt: int, note: str) -> Job | None:
+        """One more line on its card, said while it runs; not twice."""
+        new = "NOT EXISTS (SELECT 1 FROM json_each(notes) WHERE value = :note)"
+        change = f"notes = json_insert(notes, '$[#]', :note) WHERE {_MINE} AND {new}"
+        return await self._update(change, job=job, attempt=attempt, note=note)
+
     async def renew(self, running: Iterable[tuple[str, int, int]]) -> set[str]:
         """Notes (job, attempt, GPU ms so far) of what a worker has in hand; returns the ids that are still its own.
 
