@@ -1,4 +1,4 @@
-"""Finds the parameters in what was typed: which dashes start one, and where a LoRA's tag stands. Knows no value's sense.
+"""Finds the parameters in what was typed: which dashes start one, and where LoRAs' tags stand. Knows no values.
 
 Two hyphens start a parameter. So do the other dashes that phones, editors and keyboards make of them, one or two, where
 a parameter's name follows at once; sentences have such dashes too, and keep them. Works on a copy of the text that has

@@ -151,7 +151,7 @@ def _is_words(plain: str, start: int, mark: re.Match[str]) -> bool:
 
 
 def _runs(text: str, marks: list[re.Match[str]], brackets: Mapping[int, float]) -> Iterator[tuple[str, float]]:
-    """The words between the marks, each run with its emphasis. Raises ValueError where brackets multiply to too much."""
+    """The words between the marks, each run with its emphasis. Raises ValueError for products that are too large."""
     within: list[float] = [1.0]
     at = 0
     for mark in marks:
