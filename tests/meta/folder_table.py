@@ -24,6 +24,9 @@ TABLE: dict[str, Row] = {
     "bot.admission": row(
         imports="bot.moderation bot.resources bot.scheduling bot.text core storage",
     ),
+    "bot.blocked_words": row(
+        imports="bot.lookalikes core",
+    ),
     "bot.catalogue": row(
         imports="bot.config bot.file_storage core storage",
         offers="ModelRegistry State catalogue_files cli locations",
@@ -62,6 +65,7 @@ TABLE: dict[str, Row] = {
         imports="bot.interactions",
     ),
     "bot.log_setup": row(),
+    "bot.lookalikes": row(),
     "bot.main": row(
         imports=(
             "bot.admission bot.catalogue bot.config bot.database bot.doctor bot.event_bus bot.health "
@@ -79,7 +83,7 @@ TABLE: dict[str, Row] = {
         ),
     ),
     "bot.moderation": row(
-        imports="bot.config bot.text core",
+        imports="bot.blocked_words bot.config bot.text core",
     ),
     "bot.resources": row(
         imports="bot.catalogue bot.config bot.event_bus bot.image_store core storage",
