@@ -18,8 +18,7 @@ async def _delete(press: Press) -> None:
     if not job.is_final:
         await cancel_job(bot.services, job)
     await bot.editor.leave(job.id)
-    await bot.services.images.forget(job)
-    words = "Deleted."
+    words = await _forget(bot, job)
     for where, message in await _messages_of(bot, job):
         try:
             await bot.message_api.delete(where, message)
@@ -27,6 +26,16 @@ async def _delete(press: Press) -> None:
             log.warning("A message could not be deleted: %s", error, extra={"job": job.id})
             words = "Its pictures are deleted. Its message could not be deleted: do that by hand, or try again later."
     await interaction.edit_original_response(content=words, view=None)
+
+
+async def _forget(bot: ClientBase, job: Job) -> str:
+    """Removes the pictures; what to say when the messages go too."""
+    try:
+        await bot.services.images.forget(job)
+    except OSError as error:
+        log.warning("A deleted picture's file could not be removed: %s", error, extra={"job": job.id})
+        return "Nobody is shown it any more. Its files could not be removed from the disk: please try again later."
+    return "Deleted."
 
 
 async def _messages_of(bot: ClientBase, job: Job) -> list[tuple[Where, str]]:

@@ -26,6 +26,7 @@ from bot.messages.pending_responses import PendingResponses
 from bot.messages.progress_editor import ProgressEditor
 from bot.storage_retry import until_stored
 from core.backoff import backoff_seconds
+from core.errors import PicturesAway
 from core.job import Job, Kind, Lane, State
 from storage.jobs import Jobs
 from storage.outbox import LONGEST_BACKOFF_SECONDS, Delivery, Outbox, Way
@@ -161,7 +162,7 @@ class ResultDelivery:
         else:
             try:
                 posted = await self._post(job, begun)
-            except REQUEST_ERRORS as error:
+            except (*REQUEST_ERRORS, PicturesAway) as error:
                 await self._later_or_never(job, begun, error)
                 return
         await self._tidy(job, begun, posted)
