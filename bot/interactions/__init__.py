@@ -1,6 +1,6 @@
 """The client of Discord: commands, presses and modals find their handlers, errors become sentences."""
 
-from bot.interactions import submission
+from bot.interactions import refused_prompt, submission
 from bot.interactions.api_endpoint import DISCORD, Unreachable, point_at, until_reachable
 from bot.interactions.client import DarkroomBot
 from bot.interactions.client_base import ClientBase, Interaction, reply
@@ -19,6 +19,7 @@ __all__ = [
     "check_may_manage",
     "may_manage",
     "point_at",
+    "refused_prompt",
     "reply",
     "server_that_pays",
     "submission",

@@ -17,6 +17,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.config import ROOT
+from bot.interactions import refused_prompt
 from bot.interactions.client_base import ClientBase, Interaction
 from bot.interactions.home_server import HomeServers
 from bot.interactions.registry import ComponentItem, Registry, view_of
@@ -24,11 +25,11 @@ from bot.messages import (
     REQUEST_ERRORS,
     UPLOAD_BYTES,
     Card,
-    ComponentId,
     DeliveryTimes,
     EditRateLimiter,
     JobCards,
     JobView,
+    Mends,
     MessageApi,
     PendingResponses,
     ProgressEditor,
@@ -216,16 +217,14 @@ class DarkroomBot(ClientBase):
             log.warning("An interaction came too late to be answered.", extra={"interaction": interaction.id})
         return late
 
-    async def explain(
-        self, interaction: Interaction, error: BaseException, *, pressed: ComponentId | None = None
-    ) -> None:
+    async def explain(self, interaction: Interaction, error: BaseException, *, mends: Mends | None = None) -> None:
         """Tells one person, privately, what went wrong and what would be right."""
         cause = getattr(error, "original", error)
         if self.is_closed():
             log.info("An interaction was left unanswered at the stop.", extra={"interaction": interaction.id})
             return
         if isinstance(cause, DarkroomError):
-            await self._say(interaction, refusal_of(cause, pressed))
+            await self._say(interaction, refusal_of(cause, mends or refused_prompt.PLAIN))
             return
         word = secrets.token_hex(2)
         if isinstance(cause, REQUEST_ERRORS):

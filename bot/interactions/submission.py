@@ -13,15 +13,33 @@ import discord
 
 from bot.admission import JobRequest, PressedButton
 from bot.interactions.client_base import ClientBase, Interaction
+from bot.interactions.registry import Press
 from bot.messages import REQUEST_ERRORS, Card, ErrorKind, JobView, already_answered, error_kind, token_end
 from bot.scheduling import render_stages
-from bot.text import link
+from bot.services import Services
+from bot.text import first_of, link
 from core.errors import NotAllowed, Refused
 from core.job import Job, Kind, Lane, Request, Source, Where
+from core.prompt import Defaults, Parsed, parse
 
 log = logging.getLogger(__name__)
 
 _LINK_SECONDS = 1.0
+_MOST_IGNORED = 8
+
+
+def read(services: Services, typed: str) -> Parsed:
+    """What a prompt asks for, its `notes` complete. Raises PromptError and NotAllowed."""
+    parsed = parse(typed, choices=services.model_registry.choices, defaults=Defaults(), seed=services.new_seed())
+    services.moderation.check_text(*parsed.unread)  # the rest is a part of the request, which admission checks
+    # One small line of names alone: what stood behind them is nobody's to read, and there may be much of it.
+    ignored = (f"Ignored: {first_of(parsed.ignored, _MOST_IGNORED)}",) if parsed.ignored else ()
+    return replace(parsed, notes=(*ignored, *parsed.notes))
+
+
+def once(press: Press) -> PressedButton:
+    """Two presses of one person on one button of a refusal are one request."""
+    return PressedButton(parent=press.message or str(press.interaction.id), verb=press.id.verb)
 
 
 async def run(

@@ -21,7 +21,7 @@ from bot.messages.job_card import JobButton, JobCards, JobView, card_text
 from bot.messages.message_api import MessageApi, components_in, token_end
 from bot.messages.pending_responses import PendingResponses
 from bot.messages.progress_editor import ProgressEditor
-from bot.messages.refusal_card import FIX, IN_RELAX, Refusal, refusal_of
+from bot.messages.refusal_card import FIX, IN_RELAX, Mends, Refusal, refusal_of
 from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "JobButton",
     "JobCards",
     "JobView",
+    "Mends",
     "MessageApi",
     "Option",
     "PendingResponses",

@@ -94,8 +94,10 @@ async def test_spent_fast_time_says_when_it_renews_and_offers_relax(tmp_path):
 
 async def test_a_press_without_fast_time_can_be_repeated_in_relax(tmp_path):
     async with sandboxed_bot(tmp_path, DARKROOM_FAST_MINUTES="0") as bot:
-        first = await bot.imagine("a red boat --relax")
+        await bot.answer("relax")
+        first = await bot.imagine("a red boat")
         await bot.until(first, deleted=True)
+        await bot.answer("fast")
         (grid,) = await bot.posted()
         refused = await bot.press(grid, "V2")
         assert labels(refused) == ["Fix and run", "Run it in relax"]

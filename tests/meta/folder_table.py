@@ -55,7 +55,7 @@ TABLE: dict[str, Row] = {
         imports="bot.admission bot.config bot.messages bot.scheduling bot.services bot.storage_retry bot.text core",
         offers=(
             "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel_job check_may_manage may_manage "
-            "point_at reply server_that_pays submission until_reachable usual_lane where_of"
+            "point_at refused_prompt reply server_that_pays submission until_reachable usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(
@@ -73,7 +73,7 @@ TABLE: dict[str, Row] = {
         imports="bot.event_bus bot.image_store bot.storage_retry bot.text core storage",
         offers=(
             "Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
-            "JobButton JobCards JobView MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
+            "JobButton JobCards JobView Mends MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
             "ResultDelivery ResultFiles Select Style UPLOAD_BYTES Verb already_answered card_text components_in "
             "error_kind job_component refusal_of token_end"
         ),
