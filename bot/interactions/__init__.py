@@ -5,6 +5,7 @@ from bot.interactions.api_endpoint import DISCORD, Unreachable, point_at, until_
 from bot.interactions.client import DarkroomBot
 from bot.interactions.client_base import ClientBase, Interaction, reply
 from bot.interactions.job_management import cancel_job, check_may_manage, may_manage
+from bot.interactions.login import log_in
 from bot.interactions.registry import Press
 from bot.interactions.submission import server_that_pays, usual_lane, where_of
 
@@ -17,6 +18,7 @@ __all__ = [
     "Unreachable",
     "cancel_job",
     "check_may_manage",
+    "log_in",
     "may_manage",
     "point_at",
     "refused_prompt",

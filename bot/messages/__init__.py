@@ -1,6 +1,13 @@
 """A job's messages on Discord: what they show, how they are reached, when they change. Knows no commands."""
 
-from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, already_answered, error_kind
+from bot.messages.api_errors import (
+    REQUEST_ERRORS,
+    ErrorKind,
+    already_answered,
+    error_kind,
+    in_one_line,
+    retry_after,
+)
 from bot.messages.attachments import ResultFiles
 from bot.messages.components import (
     Button,
@@ -56,7 +63,9 @@ __all__ = [
     "card_text",
     "components_in",
     "error_kind",
+    "in_one_line",
     "job_component",
     "refusal_of",
+    "retry_after",
     "token_end",
 ]

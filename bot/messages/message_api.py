@@ -78,8 +78,9 @@ class MessageApi:
 
         try:
             await self._through(where, through_webhook, through_channel)
-        except discord.NotFound:
-            return
+        except discord.NotFound as error:
+            if error_kind(error) not in (ErrorKind.MESSAGE_GONE, ErrorKind.CHANNEL_GONE):
+                raise
 
     async def send(
         self,
