@@ -157,9 +157,17 @@ async def _cancel(press: Press) -> None:
     job = await press.job()
     check_may_manage(press.interaction, job)
     if job.is_final:
-        raise Gone("That job has already ended.")
+        raise Gone(f"That job has already ended.{await _elsewhere(press, job)}")
     await cancel_job(press.services, job)
     await press.interaction.response.defer()  # the job's own message tells the rest
+
+
+async def _elsewhere(press: Press, job: Job) -> str:
+    """Where the result is, when its own message still shows Cancel."""
+    delivery = await press.services.outbox.get(job.id)
+    if delivery is None or delivery.is_posted or delivery.late_at is None:
+        return ""
+    return " Its result came as a direct message." if delivery.told_message else " `/info` has its result."
 
 
 def _admits(admit: Callable[[Press, Job], Awaitable[None]]) -> Callable[[Press], Awaitable[None]]:

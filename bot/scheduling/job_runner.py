@@ -191,6 +191,8 @@ class JobRunner:
             case events.Failed():
                 log.warning("A job failed: %s", outcome.sentence, extra={"job": job})
                 return await self._jobs.fail(job, number, outcome.sentence, gpu_ms=spent)
+            case _ if attempt.taken_back:
+                return await self._jobs.fail(job, number, attempt.taken_back, gpu_ms=spent)
             case _ if attempt.cancel_until is not None:
                 return await self._jobs.cancelled(job, number, spent)
             case Lost():

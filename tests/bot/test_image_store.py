@@ -217,3 +217,25 @@ async def test_a_disk_that_does_not_say_how_full_it_is_refuses_new_jobs_with_a_s
         images = ImageStore(unreachable, bot.db, bot.results, bot.jobs, limit_bytes=1, free_bytes=1)
         with pytest.raises(PicturesAway):
             await images.check_room()
+
+
+async def test_a_deleted_picture_whose_file_stays_is_shown_to_nobody_and_the_other_files_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path.name.endswith("-1.png"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        really(path, missing_ok=missing_ok)
+
+    async with headless_bot(tmp_path) as bot:
+        grid = await bot.until((await bot.imagine()).id, State.DONE)
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", unlink)
+            with pytest.raises(PermissionError):
+                await bot.images.forget(grid)
+        assert [await bot.images.read(grid.id, index) for index in range(4)] == [None] * 4
+        assert [path.name[-6:] for path in (tmp_path / "pictures").rglob("*.png")] == ["-1.png"]
+        await bot.images.forget(grid)
+        assert not list((tmp_path / "pictures").rglob("*.png"))

@@ -236,7 +236,7 @@ async def _refusals(bot, channel):
     return [r for r in await bot.requests("POST", f"/{channel}/messages") if r["status"] == 429]
 
 
-async def test_when_direct_messages_are_closed_too_the_next_info_says_so_once(tmp_path):
+async def test_when_direct_messages_are_closed_too_info_says_so_until_it_is_taken_off_the_list(tmp_path):
     async with sandboxed_bot(tmp_path, "--step-ms 50") as bot:
         dave = next(m for g in (await bot.control.state())["guilds"] for m in g["members"] if m["name"] == "dave")
         await bot.control.change("members", dave["id"], dms_open=False)
@@ -245,8 +245,11 @@ async def test_when_direct_messages_are_closed_too_the_next_info_says_so_once(tm
         await bot.until(first, as_="dave", content_contains="%")
         await bot.control.remove("channels", channel["id"])
         await settled(bot)
+        await bot.answer("info", as_="dave")
         told = await bot.answer("info", as_="dave")
         assert "Not posted" in told["content"] and "a red boat" in told["content"]
+        cleared = await bot.control.press(as_="dave", message=told["id"], label="Take these off the list")
+        assert "Not posted" not in cleared["response"]["message"]["content"]
         assert "Not posted" not in (await bot.answer("info", as_="dave"))["content"]
 
 
