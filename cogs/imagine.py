@@ -53,7 +53,7 @@ async def _run_in_relax(press: Press) -> None:
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     bot.registry.add_component(_fix, FIX)
     bot.registry.add_component(_run_in_relax, IN_RELAX)
     bot.registry.add_form(_run_corrected, _FORM.verb)

@@ -216,6 +216,6 @@ def _gpu(worker: WorkerState) -> str:
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     bot.registry.add_component(_take_off, _SEEN)
     await bot.add_cog(Info())

@@ -105,7 +105,7 @@ class Jobs(JobQueries):
     async def submit(self, tx: Tx, job: Job, *, ordinal: int = 0, dedupe: Dedupe | None = None) -> Job:
         """Inserts a queued or preparing job and reserves its price, as of its creation; raises NotEnough.
 
-        Returns the job that is there already for the same wish.
+        Returns the job that is there already for the same request.
         """
         if job.state not in (State.QUEUED, State.PREPARING):
             raise ValueError(f"A job enters as queued or preparing, not as {job.state}.")

@@ -10,6 +10,7 @@ from bot.messages.api_errors import (
 )
 from bot.messages.attachments import ResultFiles
 from bot.messages.components import (
+    ANY_ID,
     Button,
     Card,
     Component,
@@ -32,6 +33,7 @@ from bot.messages.refusal_card import FIX, IN_RELAX, Mends, Refusal, refusal_of
 from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
 
 __all__ = [
+    "ANY_ID",
     "FIX",
     "IN_RELAX",
     "REQUEST_ERRORS",

@@ -75,7 +75,7 @@ TABLE: dict[str, Row] = {
     "bot.messages": row(
         imports="bot.event_bus bot.image_store bot.storage_retry bot.text core storage",
         offers=(
-            "Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
+            "ANY_ID Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
             "JobButton JobCards JobView Mends MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
             "ResultDelivery ResultFiles Select Style UPLOAD_BYTES Verb already_answered card_text components_in "
             "error_kind in_one_line job_component refusal_of retry_after token_end"
@@ -158,7 +158,7 @@ TABLE: dict[str, Row] = {
     "worker.edits": row(
         imports="core worker.errors worker.interfaces worker.vision",
         offers=(
-            "Finish PrepareContext Prepared RowStart check_text_only grid_of needed_companions prepare "
+            "PrepareContext Prepared RowStart check_text_only grid_of needed_companions prepare "
             "takes_steps wanted_companions"
         ),
     ),
