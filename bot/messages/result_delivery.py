@@ -251,7 +251,7 @@ class ResultDelivery:
             return
         log.warning("A result cannot be posted: %s", in_one_line(error), extra={"job": job.id})
         await until_stored(partial(self._outbox.undeliverable, job.id, sort.name), "give up on a result", job=job.id)
-        told = begun.told or await self._tell(job)
+        told = begun.told_message is not None or (not begun.told and await self._tell(job))
         await self._excuse(job, "it came as a direct message" if told else "`/info` has it")
 
     async def _put_off(self, job: Job, begun: Delivery, sort: ErrorKind) -> None:
