@@ -105,7 +105,7 @@ class Jobs(JobQueries):
     async def submit(self, tx: Tx, job: Job, *, ordinal: int = 0, dedupe: Dedupe | None = None) -> Job:
         """Inserts a queued or preparing job and reserves its price, as of its creation; raises NotEnough.
 
-        Returns the job that is there already for the same wish.
+        Returns the job that is there already for the same request.
         """
         if job.state not in (State.QUEUED, State.PREPARING):
             raise ValueError(f"A job enters as queued or preparing, not as {job.state}.")
@@ -247,6 +247,13 @@ class Jobs(JobQueries):
         """The message that shows the job."""
         async with self._db.transaction() as tx:
             await tx.execute("UPDATE job SET message = :message WHERE id = :job", {"job": job, "message": message})
+
+    async def forget_tokens(self, most: int = 5000) -> int:
+        """Takes out tokens that have ended, which are worth nothing any more; returns how many."""
+        ended = "SELECT seq FROM job WHERE token <> '' AND token_expires_at <= :now LIMIT :most"
+        async with self._db.transaction() as tx:
+            sql = f"UPDATE job SET token = '' WHERE seq IN ({ended}) RETURNING seq"
+            return len(await tx.execute(sql, self._now(most=most)))
 
     async def _update(self, change: str, **params: Any) -> Job | None:
         async with self._db.transaction() as tx:

@@ -115,7 +115,7 @@ def _in_file(path: Path, *, own_vae: bool) -> Model:
 
 def _problems_of_component(folder: Path) -> list[str]:
     where = f"{folder.parent.name}/{folder.name}"
-    if not folder.is_dir():
+    if not folder.is_dir() or not any(files_of(folder)):
         return [f"{where} is missing. Fetch the model again."]
     if not (folder / "config.json").is_file():
         return []  # a tokenizer or a scheduler
