@@ -16,7 +16,16 @@ from core.lora_metadata import LoraRefused, Scales, scales_of
 from core.lora_tensors import Part
 from core.safetensors_header import Header
 
-__all__ = ["LayerChange", "LoraPlan", "LoraRefused", "MisfitLora", "Networks", "PlacedChange", "plan_of"]
+__all__ = [
+    "LayerChange",
+    "LoraPlan",
+    "LoraRefused",
+    "MisfitLora",
+    "Networks",
+    "PlacedChange",
+    "plan_of",
+    "wants_config",
+]
 
 #: A model's networks by their folders' names, each with its layers.
 Networks = Mapping[str, Layers]

@@ -83,10 +83,7 @@ class FolderWatcher:
     def _judge(self, place: Path) -> Model | LoraFile | None:
         try:
             if self._folders[1] in place.parents:
-                lora = lora_files.lora_at(place)
-                for note in lora.notes:
-                    log.warning("%s %s.", place.name, note)
-                return lora
+                return lora_files.lora_at(place)
             if place.suffix.lower() in _FOREIGN:
                 raise checkpoint_files.Unusable(f"{place.name} is not used: only .safetensors files and folders are.")
             for problem in checkpoint_files.problems(place):
