@@ -193,8 +193,7 @@ def _placed(changes: Sequence[LayerChange], networks: Networks, scales: Scales) 
                 continue
             if not known[name].takes(change, places):
                 raise MisfitLora(_other_kind(change, places, networks[name]))
-            rank = change.size.scaled_by
-            factor = scales.factor(name, inside, rank) if rank else 1.0
+            factor = scales.factor(name, inside, change.size.scaled_by)
             placed.append(PlacedChange(change=change, network=name, places=places, factor=factor))
     if lost:
         names, belong = _few([change.stem for change in lost]), "belongs" if len(lost) == 1 else "belong"
