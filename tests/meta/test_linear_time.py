@@ -20,7 +20,7 @@ import pytest
 from bot.blocked_words import BlockedWords
 from bot.messages import ComponentId
 from bot.text import code_block, from_code_block, harmless
-from core import folder_format, prompt_weights, safetensors_header
+from core import folder_format, lora_plan, prompt_weights, safetensors_header
 from core.catalogue import POSTCARD, Choices, name_of
 from core.errors import DarkroomError
 from core.foreign_syntax import read_as_words
@@ -227,6 +227,7 @@ def test_no_reader_takes_longer_than_its_text_is_long(reader: str) -> None:
 LISTS: dict[str, Callable[[Sequence[str]], Any]] = {
     "weights in a folder": folder_format.plain,
     "a header": lambda names: safetensors_header.parse(header(names)),
+    "a LoRA": lambda names: lora_plan.plan_of(*lora(names)),
 }
 NAMES = (
     "model-{:05}-of-00096.safetensors", "model.v{}.safetensors", "model-00001-of-{:05}.safetensors",
@@ -239,6 +240,22 @@ def header(names: Sequence[str]) -> bytes:
     tensors = {name: {"dtype": "U8", "shape": [1], "data_offsets": [at, at + 1]} for at, name in enumerate(names)}
     text = json.dumps(tensors).encode()
     return struct.pack("<Q", len(text)) + text
+
+
+def lora(names: Sequence[str]) -> tuple[safetensors_header.Header, lora_plan.Networks, dict[str, Any]]:
+    """A file that changes layers of these names, a network that has them, and an alpha of its own for each."""
+    layers = [name.replace(".", "_") for name in names]
+    entries = {
+        f"unet.{layer}.lora_{side}.weight": {"dtype": "F16", "shape": [2, 2], "data_offsets": [8 * at, 8 * at + 8]}
+        for at, (layer, side) in enumerate((layer, side) for layer in layers for side in "AB")
+    }
+    text = json.dumps(entries).encode()
+    config = {"peft_type": "LORA", "lora_alpha": 2, "alpha_pattern": dict.fromkeys(layers, 4)}
+    return (
+        safetensors_header.parse(struct.pack("<Q", len(text)) + text),
+        {"unet": dict.fromkeys(layers, (2, 2))},
+        config,
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
