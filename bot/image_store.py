@@ -6,13 +6,10 @@ missing or damaged counts as pruned: whoever needs it has it rendered again from
 
 import asyncio
 import hashlib
-import io
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-
-from PIL import Image
 
 from bot.file_storage import UNFINISHED, free_bytes, sync_folders, write_atomically
 from core.errors import DiskFull
@@ -162,13 +159,3 @@ def _read(path: Path, sha256: str) -> bytes | None:
 def _sweep(folder: Path) -> None:
     for unfinished in folder.glob(f"*/*{UNFINISHED}"):
         unfinished.unlink(missing_ok=True)
-
-
-def is_png(data: bytes) -> bool:
-    """Whether it is a whole PNG: its chunks are there to the last, and their sums are right. Decodes no pixel."""
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            picture.verify()
-    except Exception:  # pillow raises of all kinds for what is none
-        return False
-    return True
