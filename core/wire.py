@@ -254,7 +254,7 @@ def _check_any(value: Any, *, free: bool) -> None:
 
 
 def _typed_tuple(args: tuple[Any, ...], value: Any, *, free: bool) -> tuple[Any, ...]:
-    if not isinstance(value, list):
+    if not isinstance(value, list | tuple):  # a tuple where it was kept and never written
         raise TypeError(f"{shortly(value)} is not a list")
     if not free:
         ANY_LIST.check(value)
