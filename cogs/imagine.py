@@ -76,7 +76,7 @@ def _refused_prompt(press: Press) -> str:
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     bot.registry.add_component(_fix, FIX)
     bot.registry.add_component(_run_in_relax, IN_RELAX)
     bot.registry.add_form(_run_corrected, _FORM.verb)

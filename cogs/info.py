@@ -203,5 +203,5 @@ def _gpu(worker: WorkerState) -> str:
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     await bot.add_cog(Info())

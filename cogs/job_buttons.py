@@ -96,7 +96,7 @@ def _admits(admit: Callable[[Press, Job], Awaitable[None]]) -> Callable[[Press],
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     bot.registry.add_job_button(_admits(_upscale), UPSCALE)
     bot.registry.add_job_button(_admits(_vary), VARY, VARY_CROP)
     bot.registry.add_job_button(_admits(_again), AGAIN, AGAIN_FAILED)

@@ -41,5 +41,5 @@ async def _messages_of(bot: ClientBase, job: Job) -> list[tuple[Where, str]]:
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     bot.registry.add_job_component(_delete, Verb.DELETE)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from bot.catalogue import checkpoint_files
+from bot.catalogue import checkpoint_files, lora_files
 from bot.catalogue.checkpoint_files import Unusable
 from bot.file_storage import is_folder
 from core.catalogue import LoraFile, Model
@@ -55,7 +55,9 @@ class FolderWatcher:
     def look(self, now: float) -> None:
         """Reads both folders. `now`: seconds since the epoch, as files' times are."""
         before, self._seen = self._seen, {}
-        things = [self._at(place, before, now) for folder in self._folders for place in _places(folder)]
+        models, loras = self._folders
+        places = [*_places(models), *lora_files.places(loras, *_FOREIGN)]
+        things = [self._at(place, before, now) for place in places]
         self.models = self._by_name([thing for thing in things if isinstance(thing, Model)])
         self.loras = self._by_name([thing for thing in things if isinstance(thing, LoraFile)])
 
@@ -86,7 +88,10 @@ class FolderWatcher:
 
     def _judge(self, place: Path) -> Model | LoraFile | None:
         try:
-            return _thing_at(place, lora=place.parent == self._folders[1])
+            thing = _thing_at(place, lora=self._folders[1] in place.parents)
+            for note in thing.notes if isinstance(thing, LoraFile) else ():
+                log.warning("%s", printable(f"{place.name} {note}."))
+            return thing
         except Unusable as error:
             log.warning("%s", error)
         return None
@@ -134,9 +139,9 @@ class FileStamps:
 def unusable(models: Path, loras: Path) -> list[str]:
     """What lies in the two folders and cannot be used, each as a sentence."""
     found = []
-    for place in (*_places(models), *_places(loras)):
+    for place in (*_places(models), *lora_files.places(loras, *_FOREIGN)):
         try:
-            _thing_at(place, lora=place.parent == loras)
+            _thing_at(place, lora=loras in place.parents)
         except Unusable as error:
             found.append(str(error))
     return found
@@ -146,16 +151,16 @@ def _thing_at(place: Path, *, lora: bool) -> Model | LoraFile | None:
     """What lies there. Raises Unusable, whatever is wrong with it: its sentence names it."""
     try:
         if not is_text(str(place)):
-            raise Unusable("its name is not UTF-8. Rename it.")
+            raise Unusable("Its name is not UTF-8. Rename it.")
         if lora:
-            return None if is_folder(place) else checkpoint_files.lora_at(place)
-        if place.suffix in _FOREIGN:
+            return lora_files.lora_at(place)
+        if place.suffix.lower() in _FOREIGN:
             raise Unusable(f"{place.name} is not used: only .safetensors files and folders are.")
         for problem in checkpoint_files.problems(place):
             raise Unusable(problem)
         return checkpoint_files.model_at(place)
     except Unusable as error:
-        raise Unusable(f"{place} cannot be used: {error}") from None
+        raise Unusable(f"{place} cannot be used. {error}") from None
     except OSError as error:
         raise Unusable(f"{place} cannot be read ({error.strerror}).") from None
     except Exception as error:
@@ -171,7 +176,7 @@ def _places(folder: Path) -> list[Path]:
     return [
         place
         for place in inside
-        if not place.name.startswith(".") and (is_folder(place) or place.suffix in (".safetensors", *_FOREIGN))
+        if not place.name.startswith(".") and (is_folder(place) or place.suffix.lower() in (".safetensors", *_FOREIGN))
     ]
 
 

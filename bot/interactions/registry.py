@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 import discord
 
 from bot.interactions.client_base import ClientBase, Interaction, reply
-from bot.messages import Button, Card, Component, ComponentId, Form, JobButton, JobCards, Select, Style
+from bot.messages import ANY_ID, Button, Card, Component, ComponentId, Form, JobButton, JobCards, Select, Style
 from bot.services import Services
 from core.errors import Gone
 from core.job import Job
@@ -160,7 +160,7 @@ def _fields(components: Any) -> list[tuple[str, str]]:
     return found
 
 
-class ComponentItem(discord.ui.DynamicItem[discord.ui.Item[Any]], template=r"(?:job|ask):.{1,96}"):
+class ComponentItem(discord.ui.DynamicItem[discord.ui.Item[Any]], template=ANY_ID):
     """Every component of ours, recognised by its custom id."""
 
     @classmethod

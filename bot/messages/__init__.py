@@ -3,6 +3,7 @@
 from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, already_answered, error_kind
 from bot.messages.attachments import ResultFiles
 from bot.messages.components import (
+    ANY_ID,
     Button,
     Card,
     Component,
@@ -25,6 +26,7 @@ from bot.messages.refusal_card import FIX, IN_RELAX, Refusal, refusal_of
 from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
 
 __all__ = [
+    "ANY_ID",
     "FIX",
     "IN_RELAX",
     "REQUEST_ERRORS",

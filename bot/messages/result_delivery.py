@@ -92,7 +92,6 @@ class ResultDelivery:
         self._clock = clock
         self._due = asyncio.Event()
         self._busy: set[str] = set()
-        self._held: dict[str, int] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._channels = WeakValueDictionary[str, asyncio.Semaphore]()  # those in use
 

@@ -126,13 +126,17 @@ class JobRunner:
                 return _failed(attempt, INCOMPLETE) if isinstance(event, events.Done) else event
 
     async def _started(self, attempt: Attempt, stage: Stage, made_with: MadeWith) -> None:
-        if not stage.own:
-            self._check_weights(attempt, stage, made_with)
-        else:
+        if stage.own:
             note = partial(self._jobs.started, attempt.id, attempt.job.attempt, made_with)
-            if job := await until_stored(note, "note a start", job=attempt.id):
-                attempt.job = job
-                self._bus.changed(job)
+        else:
+            self._check_weights(attempt, stage, made_with)
+            line = render_stages.redrawn_note(stage.of.made_with, made_with)
+            if not line:
+                return
+            note = partial(self._jobs.add_note, attempt.id, attempt.job.attempt, line)
+        if job := await until_stored(note, "note a start", job=attempt.id):
+            attempt.job = job
+            self._bus.changed(job)
 
     def _check_weights(self, attempt: Attempt, stage: Stage, made_with: MadeWith) -> None:
         """Raises Gone where the worker would draw an ancestor's picture with other weights: it would be another one."""

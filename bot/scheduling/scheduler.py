@@ -117,10 +117,10 @@ class Scheduler:
         while self._running_jobs and (left := until - self._resources.monotonic()) > 0:
             for attempt in self._running_jobs.all():
                 if self._ends_in(attempt) > left:
-                    self._running_jobs.recall(attempt, "The bot stops.")
+                    self._running_jobs.recall(attempt, "The bot is stopping.")
             await self._wait_for_end(min(left, TICK_SECONDS))
         for attempt in self._running_jobs.all():
-            self._running_jobs.recall(attempt, "The bot stops.")
+            self._running_jobs.recall(attempt, "The bot is stopping.")
         until = self._resources.monotonic() + 2.0
         while self._running_jobs and (left := until - self._resources.monotonic()) > 0:
             await self._wait_for_end(left)
@@ -356,4 +356,4 @@ class Scheduler:
             try:
                 await self._resources.images.prune()
             except PASSING as error:
-                log.error("Housekeeping failed (%s); trying again in a minute.", error)
+                log.error("Removing what is no longer kept failed (%s); trying again in a minute.", error)

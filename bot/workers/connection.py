@@ -109,7 +109,7 @@ class WorkerConnection:
         except TimeoutError:
             return self._refuse(f"It did not prove its key within {HANDSHAKE_SECONDS:.0f} s.")
         if hello is None:
-            return self._refuse("It hung up during the handshake.")
+            return self._refuse("It disconnected during the handshake.")
         if hello.protocol != events.PROTOCOL:
             return self._refuse("It is a different version. Install the same version on both sides.")
         if not verify_proof(key, nonce, hello.proof):
@@ -169,7 +169,7 @@ class WorkerConnection:
         """How many bytes may follow this one's header. Raises FrameError."""
         if self.hello is None:
             if not isinstance(message, events.Hello):
-                raise FrameError("It did not say hello.")
+                raise FrameError("Its first message was not a hello.")
             return 0
         if isinstance(message, get_args(events.Order)):
             return 0  # nothing that a worker has to say
@@ -216,7 +216,7 @@ class WorkerConnection:
 
     def _refuse(self, why: str) -> bool:
         if not self.why_closed:
-            log.warning("A worker was turned away. %s", why)
+            log.warning("A worker was refused. %s", why)
         return False
 
 

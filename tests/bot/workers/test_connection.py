@@ -150,7 +150,7 @@ async def test_before_its_proof_a_connection_may_say_little(
         await worker.hear()
         worker.writer.write(PREFIX.pack(b"DR", events.PROTOCOL, 0, size, 0) + b" " * 4090)
         assert await worker.hear() is None
-    assert [record.levelname for record in caplog.records if "turned away" in record.getMessage()] == ["WARNING"]
+    assert [record.levelname for record in caplog.records if "was refused" in record.getMessage()] == ["WARNING"]
     assert "error of our own" not in caplog.text
 
 
