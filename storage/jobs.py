@@ -248,6 +248,13 @@ class Jobs(JobQueries):
         async with self._db.transaction() as tx:
             await tx.execute("UPDATE job SET message = :message WHERE id = :job", {"job": job, "message": message})
 
+    async def forget_tokens(self, most: int = 5000) -> int:
+        """Takes out tokens that have ended, which are worth nothing any more; returns how many."""
+        ended = "SELECT seq FROM job WHERE token <> '' AND token_expires_at <= :now LIMIT :most"
+        async with self._db.transaction() as tx:
+            sql = f"UPDATE job SET token = '' WHERE seq IN ({ended}) RETURNING seq"
+            return len(await tx.execute(sql, self._now(most=most)))
+
     async def _update(self, change: str, **params: Any) -> Job | None:
         async with self._db.transaction() as tx:
             row = await tx.one(f"UPDATE job SET {change} RETURNING *", self._now(**params))

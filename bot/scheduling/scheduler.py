@@ -157,6 +157,16 @@ class Scheduler:
                 return job
         return await self._jobs.get(job_id)
 
+    async def take_back(self, job_id: str, sentence: str) -> None:
+        """A job that was admitted in vain: it fails with this sentence, free of charge, also where it runs already."""
+        if job := await self._jobs.fail(job_id, None, sentence):
+            self._resources.bus.changed(job)
+            self.kick()
+            return
+        if attempt := self._running_jobs.get(job_id):
+            attempt.taken_back = sentence
+        await self.cancel(job_id)
+
     async def pause(self) -> None:
         """No job starts any more, also after a restart. Running ones may end for a while, then they wait again."""
         await self._resources.settings.put_state("worker_paused", True)
@@ -355,5 +365,6 @@ class Scheduler:
             await self._overhead.book()
             try:
                 await self._resources.images.prune()
+                await self._jobs.forget_tokens()
             except PASSING as error:
                 log.error("Removing what is no longer kept failed (%s); trying again in a minute.", error)

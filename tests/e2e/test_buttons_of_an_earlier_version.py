@@ -259,9 +259,12 @@ async def test_info_tells_what_the_earlier_version_could_not_post_and_had_not_to
     async with this_version(tmp_path) as bot:
         told = await bot.answer("info", as_="bob")
         assert "- a garden gate\n" in told["content"] and "- a poison cup: not made." in told["content"]
-        assert labels(told) == ["a garden gate U1", "U2"]
+        assert labels(told) == ["a garden gate U1", "U2", "Take these off the list"]
         single = await bot.done(await bot.press(told, "U2", as_="bob"), as_="bob")
         assert single["content"].startswith("**a garden gate** · picture 2")
+        told = await bot.answer("info", as_="bob")
+        assert "- a garden gate\n" in told["content"], "until it is taken off the list"
+        await bot.control.press(as_="bob", message=told["id"], label="Take these off the list")
         assert "a garden gate" not in (await bot.answer("info", as_="bob"))["content"]
 
 

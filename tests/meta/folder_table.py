@@ -55,10 +55,13 @@ TABLE: dict[str, Row] = {
         imports="bot.file_storage core storage",
     ),
     "bot.interactions": row(
-        imports="bot.admission bot.config bot.messages bot.scheduling bot.services bot.storage_retry bot.text core",
+        imports=(
+            "bot.admission bot.config bot.database bot.messages bot.scheduling bot.services bot.storage_retry "
+            "bot.text core storage"
+        ),
         offers=(
-            "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel_job check_may_manage may_manage "
-            "point_at reply server_that_pays submission until_reachable usual_lane where_of"
+            "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel_job check_may_manage log_in "
+            "may_manage point_at refused_prompt reply server_that_pays submission until_reachable usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(
@@ -79,9 +82,9 @@ TABLE: dict[str, Row] = {
         imports="bot.event_bus bot.image_store bot.storage_retry bot.text core storage",
         offers=(
             "ANY_ID Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
-            "JobButton JobCards JobView MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
+            "JobButton JobCards JobView Mends MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
             "ResultDelivery ResultFiles Select Style UPLOAD_BYTES Verb already_answered card_text components_in "
-            "error_kind job_component refusal_of token_end"
+            "error_kind in_one_line job_component refusal_of retry_after token_end"
         ),
     ),
     "bot.moderation": row(
