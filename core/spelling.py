@@ -18,7 +18,7 @@ DASHES = (
     "\u2212\u207b\u208b\u02d7\u2796\u2043\u2500\u2501\u30fc\uff70"
 )
 #: To what a keyboard without them has, one character for one: full-width signs, letters and digits, ratios, dashes.
-_PLAIN = {
+_PLAIN: dict[int, int | str | None] = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
     **dict.fromkeys(map(ord, DASHES), "-"),
     **str.maketrans("\u3000\u3001\u2236\u2215\u2044\u00d7", " ,://x"),

@@ -4,8 +4,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.harness import weight_files
@@ -131,20 +130,3 @@ UNUSABLE: dict[str, Callable[[Path, Path], object]] = {
         models, "model_index.json", index(**{"\0": ["a", "b"], "": ["a", "b"]})
     ),
 }
-
-
-@contextmanager
-def no_longer_than(seconds: int) -> Iterator[None]:
-    """Ends a wait that would last for ever, so that it fails instead."""
-    import signal
-
-    def too_long(*_: object) -> None:
-        raise AssertionError(f"it took longer than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)

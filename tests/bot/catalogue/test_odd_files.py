@@ -14,8 +14,9 @@ from bot.config.config import Config
 from core import model_locations, wire
 from storage.database import Database
 from storage.settings import Settings
-from tests.bot.catalogue.odd_files import UNUSABLE, no_longer_than, with_config
+from tests.bot.catalogue.odd_files import UNUSABLE, with_config
 from tests.harness import weight_files
+from tests.harness.time_limit import no_longer_than
 
 
 @pytest.fixture
