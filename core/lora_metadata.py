@@ -38,9 +38,9 @@ class Scales:
     fixed: float | None = None
 
     def factor(self, network: str, layer: str, rank: int) -> float:
-        """What a product of this rank is multiplied by; 1 where nothing was said."""
-        if self.fixed is not None:
-            return self.fixed
+        """What a product of this rank is multiplied by; 1 where nothing was said. Rank 0: of what no alpha divides."""
+        if self.fixed is not None or not rank:
+            return 1.0 if self.fixed is None else self.fixed
         tables = [table for table in (self.layers.get(network), self.layers.get("")) if table]
         alpha = self.alpha.get(network, self.alpha.get(""))
         if tables:

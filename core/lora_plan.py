@@ -16,7 +16,16 @@ from core.lora_metadata import LoraRefused, Scales, scales_of
 from core.lora_tensors import Part
 from core.safetensors_header import Header
 
-__all__ = ["LayerChange", "LoraPlan", "LoraRefused", "MisfitLora", "Networks", "PlacedChange", "plan_of"]
+__all__ = [
+    "LayerChange",
+    "LoraPlan",
+    "LoraRefused",
+    "MisfitLora",
+    "Networks",
+    "PlacedChange",
+    "plan_of",
+    "wants_config",
+]
 
 #: A model's networks by their folders' names, each with its layers.
 Networks = Mapping[str, Layers]
@@ -182,8 +191,7 @@ def _placed(changes: Sequence[LayerChange], networks: Networks, scales: Scales) 
                 continue
             if not known[name].takes(change, places):
                 raise MisfitLora(_other_kind(change, places, networks[name]))
-            rank = change.size.scaled_by
-            factor = scales.factor(name, inside, rank) if rank else 1.0
+            factor = scales.factor(name, inside, change.size.scaled_by)
             placed.append(PlacedChange(change=change, network=name, places=places, factor=factor))
     if lost:
         names, belong = _few([change.stem for change in lost]), "belongs" if len(lost) == 1 else "belong"

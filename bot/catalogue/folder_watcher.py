@@ -88,10 +88,7 @@ class FolderWatcher:
 
     def _judge(self, place: Path) -> Model | LoraFile | None:
         try:
-            thing = _thing_at(place, lora=self._folders[1] in place.parents)
-            for note in thing.notes if isinstance(thing, LoraFile) else ():
-                log.warning("%s", printable(f"{place.name} {note}."))
-            return thing
+            return _thing_at(place, lora=self._folders[1] in place.parents)
         except Unusable as error:
             log.warning("%s", error)
         return None

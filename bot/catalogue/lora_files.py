@@ -4,7 +4,7 @@ What is right and wrong with a file is `core.lora_plan`'s word, by which the wor
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,15 @@ def lora_at(path: Path) -> LoraFile:
         raise Unusable(f"{path.name} {error}") from None
     shape = lora_shape.lora_shape(header, plan)
     return LoraFile(name=name_at(path), path=str(path), shape=shape, notes=tuple(plan.notes))
+
+
+def remarks(loras: Iterable[LoraFile], models: Mapping[str, Model]) -> Iterator[str]:
+    """For the log: what is left out on purpose, and models of a LoRA's own kind that cannot draw it."""
+    for lora in loras:
+        yield from (f"{Path(lora.path).name} {note}." for note in lora.notes)
+        for name, why in lora.misfits.items():
+            if lora.shape and lora.shape == models[name].shape:
+                yield f"The LoRA {lora.name} cannot be used with the model {name}: it {why}"
 
 
 def misfit(lora: LoraFile, networks: Networks) -> str:

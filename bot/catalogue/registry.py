@@ -235,6 +235,8 @@ class ModelRegistry:
         at_home = is_path(default.path) or there.parent == self._config.data / "models"
         launch = models[default.name].path if at_home or default.path == POSTCARD.name else default.path
         loras = self._with_misfits(self._loras(entries), models)
+        for sentence in lora_files.remarks(loras.values(), models):
+            self._watcher.say_once(sentence)
         return _Found(origins, models, loras, default.name, launch, self._stamps_of(models))
 
     def _stamps_of(self, models: Mapping[str, Model]) -> Mapping[str, str]:

@@ -69,14 +69,14 @@ def test_what_would_not_count_is_named_at_drop_in_and_by_check(
     assert "odd (cannot be used; python bot.py models check odd says why)" in capsys.readouterr().out
 
 
-def test_what_is_left_out_on_purpose_is_said_too(
-    data: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_left_out_on_purpose_is_said_too(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weight_files.tensors(data / "loras" / "ink.safetensors", {**PLAIN, "bundle_emb.mood.clip_l": [2, 768]})
-    assert look(data).loras["ink"].shape == "sd1"
-    assert "ink.safetensors brings embeddings along, which are left out." in caplog.text
+    loras = look(data).loras
+    assert loras["ink"].shape == "sd1"
+    said = "ink.safetensors brings embeddings along, which are left out."
+    assert [*lora_files.remarks(loras.values(), {})] == [said]
     assert run(config(data), ["check", "ink"]) == 0
-    assert "NOTE  ink.safetensors brings embeddings along" in capsys.readouterr().out
+    assert f"NOTE  {said}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,8 @@ def test_a_layer_that_the_model_has_not_is_said_before_a_job_is_queued(data: Pat
     path = weight_files.tensors(data / "loras" / "ink.safetensors", {**PLAIN, **more})
     model, misfits = single_file(data), lora_files.LoraMisfits()
     loras = misfits.look(look(data).loras, {"mine": model})
+    [said] = lora_files.remarks(loras.values(), {"mine": model})
+    assert said.startswith("The LoRA ink cannot be used with the model mine: it does not fit")
     with pytest.raises(
         UnknownName, match=r"`ink` does not fit this model: of its 2 layers 1 belongs to none.*to_v_strange"
     ):

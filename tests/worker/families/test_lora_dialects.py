@@ -226,6 +226,18 @@ def test_pefts_folder_is_read_with_its_config(sd: Pair) -> None:
     sd.check(written, path)
 
 
+@pytest.mark.parametrize("kind", ["LoKr, whole", "LoHa"])
+def test_pefts_other_kinds_have_one_scale_for_all(sd: Pair, kind: str) -> None:
+    written = write(sd.taking.parts, UNET, kind, LAYOUTS["peft around one network"])
+    tensors = {name: tensor for name, tensor in written.tensors.items() if not name.endswith("alpha")}
+    for delta in written.deltas["unet"].values():
+        delta.weight = delta.weight * (0.5 if kind == "LoKr, whole" else 1)
+    path = Written(tensors, written.deltas).save(sd.loras / "one.safetensors")
+    config = {"peft_type": "LOKR" if "LoKr" in kind else "LOHA", "r": 4, "alpha": 2}
+    path.with_name("adapter_config.json").write_text(json.dumps(config))
+    sd.check(Written(tensors, written.deltas), path)
+
+
 def test_diffusers_own_remarks_name_layers_and_are_not_run_as_patterns(sd: Pair, tmp_path: Path) -> None:
     written = as_peft(write(sd.taking.parts, UNET, "LoRA", LAYOUTS["diffusers"]))
     notes = {"unet.lora_alpha": 2, "unet.r": 4, "unet.alpha_pattern": {}}
