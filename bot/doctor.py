@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from bot import database
-from bot.catalogue import State, catalogue_files, locations
+from bot.catalogue import State, catalogue_files, folder_watcher, locations
 from bot.config import ROOT, Config
 from bot.file_storage import free_bytes, nearest_folder
 from bot.interactions import DISCORD
@@ -63,6 +63,8 @@ async def _findings(config: Config) -> AsyncIterator[Finding]:
     for note in config.notes:
         yield Finding(None, note)
     yield _model(config)
+    for sentence in folder_watcher.unusable(config.data / "models", config.data / "loras"):
+        yield Finding(None, sentence)
     yield _folder(config.data)
     yield _room(config)
     database = await _database(config)

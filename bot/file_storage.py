@@ -52,3 +52,19 @@ def nearest_folder(path: Path) -> Path:
 def free_bytes(path: Path) -> int:
     """Room on the disk of a path, which need not be there yet."""
     return shutil.disk_usage(nearest_folder(path)).free
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file or a link to one, and no pipe or device; False for whatever cannot be looked at."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder or a link to one; False for whatever cannot be looked at."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

@@ -8,13 +8,10 @@ What only cannot be read just now (no right, no handle left, the folder is away)
 import asyncio
 import errno
 import hashlib
-import io
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-
-from PIL import Image
 
 from bot.file_storage import UNFINISHED, free_bytes, sync_folders, write_atomically
 from core.errors import DiskFull, PicturesAway
@@ -199,13 +196,3 @@ def _check_there(folder: Path) -> None:
 def _sweep(folder: Path) -> None:
     for unfinished in folder.glob(f"*/*{UNFINISHED}"):
         unfinished.unlink(missing_ok=True)
-
-
-def is_png(data: bytes) -> bool:
-    """Whether it is a whole PNG: its chunks are there to the last, and their sums are right. Decodes no pixel."""
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            picture.verify()
-    except Exception:  # pillow raises of all kinds for what is none
-        return False
-    return True

@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Collection
 from typing import TextIO
 
+from core.spelling import printable
+
 _FIELDS = ("job", "attempt", "kind", "lane", "gpu_ms", "pid")
 #: Interaction tokens stand in Discord's addresses and events; they are secrets for fifteen minutes.
 _TOKENS = re.compile(r"""(/(?:webhooks|interactions)/\d+/|["']token["']\s*:\s*["'])[^/\s?"']+""")
@@ -19,6 +21,11 @@ class Sentences(logging.Formatter):
     def __init__(self, secrets: Collection[str] = ()) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
         self._secrets = sorted(secrets, key=len, reverse=True)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """What comes from elsewhere, a file's name for one, ends no line and moves no cursor."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, with its fields behind the sentence."""

@@ -2,12 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from core.job import Job, Request
 
 # What can start or end something in the middle of a line: emphasis, code, spoilers, mentions, links (also bare ones).
 _SIGNS = re.compile(r"([\\*_~`|\[\]<>/])")
+_CODE = re.compile(r"(?<!`)(`[^`]{1,80}`)(?!`)")
 _ORDINALS = ("Next", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth", "Tenth")
 #: What the turbo lane costs, in a sentence.
 TURBO_PRICE = "each second of GPU time counts double"
@@ -22,18 +23,39 @@ def harmless(text: str, most: int) -> str:
     Signs are escaped, so nothing inside can end the bold around it; an @ is parted from its word, because Discord looks
     for @everyone in ways that escapes do not stop. At most `most` characters *after* escaping, cut with "…".
     """
+    return _cut(_harmless_parts(" ".join(text.split())), most)
+
+
+def sentence(text: str, most: int) -> str:
+    """As `harmless`, but words between two backticks stay the code that they are: a sentence with a command in it."""
     parts: list[str] = []
+    for number, part in enumerate(_CODE.split(" ".join(text.split()))):
+        inside = "".join(character for character in part if not _is_unseen(character))
+        parts += [inside] if number % 2 else _harmless_parts(part)
+    return _cut(parts, most)
+
+
+def _harmless_parts(text: str) -> Iterator[str]:
+    for character in text:
+        if not _is_unseen(character):
+            yield "@\u200b" if character == "@" else _SIGNS.sub(r"\\\1", character)
+
+
+def _is_unseen(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs") and character != "\u200d"
+
+
+def _cut(parts: Iterable[str], most: int) -> str:
+    """As many of them as there is room for."""
+    found: list[str] = []
     left = most - 1
-    for character in " ".join(text.split()):
-        if unicodedata.category(character) in ("Cc", "Cf", "Cs") and character != "\u200d":
-            continue
-        part = "@\u200b" if character == "@" else _SIGNS.sub(r"\\\1", character)
+    for part in parts:
         if len(part) > left:
-            parts.append("…")
+            found.append("…")
             break
         left -= len(part)
-        parts.append(part)
-    return "".join(parts)
+        found.append(part)
+    return "".join(found)
 
 
 def shortened(text: str, most: int) -> str:

@@ -14,7 +14,7 @@ from bot.event_bus import Status, WorkerState
 from bot.interactions import ClientBase, DarkroomBot, Interaction, Press, reply, server_that_pays, usual_lane, where_of
 from bot.messages import Button, Card, ComponentId, Verb, job_component
 from bot.scheduling import Estimate
-from bot.text import TURBO_PRICE, counted, day, first_of, harmless, link, minutes, place_in_line, when
+from bot.text import TURBO_PRICE, counted, day, first_of, harmless, link, minutes, place_in_line, sentence, when
 from core.cost import grids_left
 from core.job import Job, Kind, Lane, State
 from core.prompt import Defaults, parse
@@ -34,6 +34,7 @@ _STATES = {
     Status.AWAY: "offline, went away",
 }
 _MOST_REASON = 300
+_MOST_INSTEAD = 200  # of what became of each untold job
 _ASK_OWNER = "the bot's owner can find the reason in the log"
 
 
@@ -187,7 +188,7 @@ def _not_posted(jobs: tuple[Job, ...]) -> list[str]:
 def _instead(job: Job) -> str:
     """What became of a job that has no pictures."""
     if job.state is State.FAILED:
-        return f": not made. {job.failure or ''}".rstrip()
+        return f": not made. {sentence(job.failure or '', _MOST_INSTEAD)}".rstrip()
     return ": cancelled" if job.state is State.CANCELLED else ""
 
 

@@ -46,9 +46,10 @@ def _made(job: Job) -> str:
         f", {gpu_time(job.charged_ms)} charged" if job.charged_ms is not None and job.lane is not Lane.RELAX else ""
     )
     made = job.made_with
-    weights = (
-        f" · {harmless(made.model, 60)} {made.digest[:8]}, {made.dtype} on {harmless(made.device, 40)}" if made else ""
-    )
+    weights = ""
+    if made:
+        weights = f" · {harmless(made.model, 60)} {harmless(made.digest[:8], 20)}, {harmless(made.dtype, 40)}"
+        weights += f" on {harmless(made.device, 40)}"
     return f"{time}{charged}{weights}".removeprefix(" · ")
 
 

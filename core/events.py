@@ -1,15 +1,31 @@
 """All that a worker can say, and all that it can be told, as frozen values.
 
 Job events and job orders carry (job, attempt): whoever hears a late one compares attempts and drops it.
-GPU time is in milliseconds of the device, never of the wall.
+GPU time is in milliseconds of the device, never of the wall. A field's type says what it may be, down to its range
+(`core/wire_values.py`); `core/wire.py` holds what arrives against it.
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
 
 from core.job import Kind, MadeWith, Request
+from core.wire_values import (
+    AttemptNumber,
+    Count,
+    GpuTime,
+    JobId,
+    Line,
+    Many,
+    Name,
+    Range,
+    Sentence,
+    ShortWords,
+    Side,
+    Step,
+)
 
-PROTOCOL = 2
+PROTOCOL = 3
 
 
 class Phase(StrEnum):
@@ -51,17 +67,18 @@ class FailureKind(StrEnum):
 class ModelInfo:
     """What the loaded model is and can do; the bot keeps the last one to speak before a worker is there."""
 
-    name: str
-    family: str
+    name: Name
+    family: Name
     digest: str
     dtype: str
-    native: int  # the side in pixels of its native square
-    multiple: int  # width and height are multiples of this
-    steps: int
-    guidance: float
-    sampler: str
-    samplers: tuple[str, ...]
-    edits: tuple[str, ...] = ()  # of core.catalogue.Edit: what it can do besides pictures from words
+    native: Annotated[int, Range(1, 1 << 16)]  # the side in pixels of its native square
+    multiple: Annotated[int, Range(1, 1 << 16)]  # width and height are multiples of this
+    steps: Annotated[int, Range(1, 10_000)]
+    guidance: Annotated[float, Range(-1000, 1000)]
+    sampler: Name
+    samplers: Annotated[tuple[Name, ...], Many(256)]
+    #: Of core.catalogue.Edit: what it can do besides pictures from words.
+    edits: Annotated[tuple[Name, ...], Many(256)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +86,13 @@ class Hello:
     """First word of a worker: answers the bot's challenge. `proof` = HMAC-SHA256(key, challenge) in hex."""
 
     protocol: int
-    version: str
-    proof: str
-    name: str
-    pid: int
-    device: str
-    memory_mb: int
-    max_rows: int  # rows that fit in one forward at the native size
+    version: ShortWords
+    proof: Annotated[str, Line(128)]
+    name: ShortWords
+    pid: Annotated[int, Range(0, 1 << 31)]
+    device: ShortWords
+    memory_mb: Count
+    max_rows: Annotated[int, Range(0, 1 << 20)]  # rows that fit in one forward at the native size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +100,7 @@ class Ready:
     """The model is loaded: orders can be computed from now on. Orders sent before wait inside the worker."""
 
     model: ModelInfo
-    load_ms: int
+    load_ms: GpuTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +110,7 @@ class Models:
     Sent after every load and every unload. `known`: those that this worker has ever loaded, with what they can do.
     """
 
-    loaded: tuple[str, ...]
+    loaded: tuple[Name, ...]
     known: tuple[ModelInfo, ...]
 
 
@@ -101,7 +118,7 @@ class Models:
 class LoadFailed:
     """The model cannot be loaded; the sentence says why and what to do. The worker exits after it."""
 
-    sentence: str
+    sentence: Sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,18 +130,18 @@ class Heartbeat:
     """
 
     phase: Phase
-    phase_seconds: float
-    jobs: tuple[tuple[str, int], ...] = ()
-    computing: tuple[str, ...] = ()
-    busy_ms: int = 0  # device time since the worker started: Σ jobs' gpu_ms + Σ overhead
+    phase_seconds: Annotated[float, Range(0, 1e9)]
+    jobs: tuple[tuple[JobId, AttemptNumber], ...] = ()
+    computing: tuple[JobId, ...] = ()
+    busy_ms: Count = 0  # device time since the worker started: Σ jobs' gpu_ms + Σ overhead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverheadTime:
     """Device time that no job pays: `cause` is load, warmup, preview, padding, oom, …"""
 
-    cause: str
-    gpu_ms: int
+    cause: Annotated[str, Line(40)]
+    gpu_ms: GpuTime
 
 
 # --- what a worker says about a job --------------------------------------------------------------------------------
@@ -134,8 +151,8 @@ class OverheadTime:
 class Started:
     """The job's rows entered the loop."""
 
-    job: str
-    attempt: int
+    job: JobId
+    attempt: AttemptNumber
     made_with: MadeWith
 
 
@@ -143,21 +160,23 @@ class Started:
 class Progress:
     """`step` of `steps` is done for the slowest of the job's rows; `preview` is a small JPEG of the grid or empty."""
 
-    job: str
-    attempt: int
-    step: int
-    steps: int
-    gpu_ms: int  # so far, in this attempt
+    job: JobId
+    attempt: AttemptNumber
+    step: Step
+    steps: Step
+    gpu_ms: GpuTime  # so far, in this attempt
     preview: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """One finished picture: lossless PNG."""
+    """One finished picture: lossless PNG. Its size is said before its bytes, which can only be so many then."""
 
-    job: str
-    attempt: int
-    index: int
+    job: JobId
+    attempt: AttemptNumber
+    index: Annotated[int, Range(0, 10_000)]
+    width: Side
+    height: Side
     png: bytes = field(repr=False)
 
 
@@ -165,38 +184,38 @@ class Picture:
 class Described:
     """What a picture shows, in words: several wordings, the best first. Done follows."""
 
-    job: str
-    attempt: int
-    words: tuple[str, ...]
+    job: JobId
+    attempt: AttemptNumber
+    words: Annotated[tuple[Sentence, ...], Many(16)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """All pictures were sent. `gpu_ms`: all that this attempt measured for the job."""
 
-    job: str
-    attempt: int
-    gpu_ms: int
+    job: JobId
+    attempt: AttemptNumber
+    gpu_ms: GpuTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """The worker gives the job up; it stays alive and serves the others."""
 
-    job: str
-    attempt: int
+    job: JobId
+    attempt: AttemptNumber
     kind: FailureKind
-    sentence: str
-    gpu_ms: int
+    sentence: Sentence
+    gpu_ms: GpuTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
     """The job left the loop because it was told to."""
 
-    job: str
-    attempt: int
-    gpu_ms: int
+    job: JobId
+    attempt: AttemptNumber
+    gpu_ms: GpuTime
 
 
 # --- what a worker is told -----------------------------------------------------------------------------------------

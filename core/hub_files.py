@@ -51,7 +51,7 @@ class Repository:
                 git_id="" if one.lfs else one.blob_id or "",
             )
             for one in info.siblings or ()
-            if _is_inside(one.rfilename)
+            if is_inside(one.rfilename)
         }
         card = info.card_data
         licence = getattr(card, "license_name", None) or getattr(card, "license", None) or ""
@@ -124,6 +124,6 @@ def _component(repository: Repository, component: str, kept: Collection[str]) ->
     return [f"{component}/{name}" for name in (*configs, *weights)]
 
 
-def _is_inside(file: str) -> bool:
+def is_inside(file: str) -> bool:
     """Whether a name leads to a place below the folder that it is fetched into, whoever made it up."""
     return not file.startswith("/") and ".." not in file.replace("\\", "/").split("/")

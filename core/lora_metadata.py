@@ -17,6 +17,8 @@ _INSIDE = "lora_adapter_metadata"
 #: By how it begins: starts of training that change the model's own weights, which no file then brings along.
 _CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 _NO_NUMBER = "says in a way that cannot be read how strong its layers are. Save it again with its trainer."
+#: Dots in a layer's name behind which a pattern may begin; no network has names so deep.
+_MOST_WORDS = 32
 
 
 class LoraRefused(ValueError):
@@ -39,11 +41,13 @@ class Scales:
         """What a product of this rank is multiplied by; 1 where nothing was said. Rank 0: of what no alpha divides."""
         if self.fixed is not None or not rank:
             return 1.0 if self.fixed is None else self.fixed
-        special = {**self.layers.get("", {}), **self.layers.get(network, {})}
-        words, alpha = layer.split("."), self.alpha.get(network, self.alpha.get(""))
-        if special:
+        tables = [table for table in (self.layers.get(network), self.layers.get("")) if table]
+        alpha = self.alpha.get(network, self.alpha.get(""))
+        if tables:
+            # Looked up, never joined nor searched: a file may have a hundred thousand layers, and as many patterns.
+            words = layer.rsplit(".", _MOST_WORDS)
             names = (".".join(words[at:]) for at in range(len(words)))
-            alpha = next((special[name] for name in names if name in special), alpha)
+            alpha = next((table[name] for name in names for table in tables if name in table), alpha)
         alpha = rank if alpha is None else alpha
         return alpha / (rank**0.5 if self.by_root & {"", network} else rank)
 

@@ -136,10 +136,8 @@ def _groups(header: Header) -> tuple[dict[str, dict[Part, str]], list[str]]:
             raise LoraRefused(f"holds more than one adapter ({parts[found[1]]}, {name}). Save them one by one.")
         else:
             parts[found[1]] = name
-    for name in list(strange):
-        # IA3's own tensor is called as plainly as any layer's.
-        if Part.IA3 in groups.get(name.removesuffix(".weight"), ()):
-            strange.remove(name)
+    # IA3's own tensor is called as plainly as any layer's.
+    strange = [name for name in strange if Part.IA3 not in groups.get(name.removesuffix(".weight"), ())]
     if strange:
         raise LoraRefused(
             f"holds {_counted(len(strange), 'tensor')} that no LoRA known here has ({_few(strange)}). "

@@ -13,7 +13,7 @@ from itertools import chain, count
 from typing import Any
 
 from core.catalogue import name_of
-from core.hub_files import RemoteFile, Repository
+from core.hub_files import RemoteFile, Repository, is_inside
 
 _SINGLE = ".safetensors"
 #: Hidden folder with a file for each model that is being fetched, which whoever fetches it has locked.
@@ -90,7 +90,7 @@ def read(text: str, home: str) -> Note | None:
     """What is noted of the model of that name; None where the text is no such note."""
     try:
         noted: Any = json.loads(text)
-        files = {str(file): RemoteFile(size=size, sha256=sha, git_id=git) for file, (size, sha, git) in _items(noted)}
+        files = {str(file): _noted(file, *of) for file, of in _items(noted)}
         return Note(
             repository=str(noted["repository"]),
             revision=str(noted.get("revision") or ""),
@@ -98,12 +98,21 @@ def read(text: str, home: str) -> Note | None:
             licence=str(noted.get("licence") or ""),
             files=files,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
         return None
 
 
-def _items(noted: Any) -> Iterable[tuple[str, tuple[int, str, str]]]:
-    items: Iterable[tuple[str, tuple[int, str, str]]] = noted["files"].items()
+def _noted(file: str, size: object, sha256: object, git_id: object) -> RemoteFile:
+    """Raises ValueError for what `written` does not write."""
+    if type(size) is not int or not 0 <= size < 1 << 63 or not is_inside(file):
+        raise ValueError(file)
+    if not isinstance(sha256, str) or not isinstance(git_id, str):
+        raise ValueError(file)
+    return RemoteFile(size=size, sha256=sha256, git_id=git_id)
+
+
+def _items(noted: Any) -> Iterable[tuple[str, tuple[Any, Any, Any]]]:
+    items: Iterable[tuple[str, tuple[Any, Any, Any]]] = noted["files"].items()
     return items
 
 

@@ -76,7 +76,7 @@ def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Pars
         _refuse_length("The prompt has", len(text), text, MAX_TYPED)
     bare, tags = take_tags(text)
     pieces = find_pieces(bare)
-    _refuse_hidden(bare, pieces)
+    _refuse_hidden(text, bare, pieces)
     words = _words_of(text, bare, pieces)
     given: dict[str, tuple[Any, Piece]] = {}
     for tag in tags:
@@ -130,16 +130,19 @@ def _take_tag(text: str, tag: Tag, pieces: list[Piece], given: dict[str, tuple[A
         sentence = f"{quoted(tag.whole)} has several weights; a LoRA has one here, as in {quoted('<lora:ink:0.8>')}."
         raise _error(sentence, text, tag.whole, tag.start)
     piece = Piece(tag.whole, "lora", tag.start, tag.inside, tag.inside_start)
-    _take_value(text, piece, BY_NAME["lora"], ":".join([name, *numbers]), given)
+    _take_value(text, piece, BY_NAME["lora"], ":".join([name, *numbers]), given, typed=tag.inside)
 
 
 def _take(text: str, piece: Piece, parameter: Parameter, given: dict[str, tuple[Any, Piece]]) -> None:
     """Reads one parameter's value into `given`."""
     value = _rest(text, piece, parameter.takes)
-    _take_value(text, piece, parameter, value, given)
+    _take_value(text, piece, parameter, value, given, typed=value)
 
 
-def _take_value(text: str, piece: Piece, parameter: Parameter, value: str, given: dict[str, tuple[Any, Piece]]) -> None:
+def _take_value(
+    text: str, piece: Piece, parameter: Parameter, value: str, given: dict[str, tuple[Any, Piece]], *, typed: str
+) -> None:
+    """`typed`: the value as it stands in the text."""
     before = given[parameter.name][0] if parameter.name in given else None
     if before is not None and parameter.takes is not Takes.ALL:  # words add up
         _refuse_too_often(text, piece, parameter, before)
@@ -152,7 +155,7 @@ def _take_value(text: str, piece: Piece, parameter: Parameter, value: str, given
         else:
             given[parameter.name] = (parameter.parser.parse(f"{before}, {value}" if before else value), piece)
     except ValueError:
-        raise _wrong_value(text, piece, parameter, value) from None
+        raise _wrong_value(text, piece, parameter, typed) from None
 
 
 def _refuse_too_often(text: str, piece: Piece, parameter: Parameter, before: Any) -> None:
@@ -215,9 +218,9 @@ def _refuse_empty(text: str, words: str, pieces: list[Piece]) -> None:
     raise _error("The prompt has no words yet. Say what the picture should show.", text, word, start)
 
 
-def _refuse_hidden(text: str, pieces: list[Piece]) -> None:
+def _refuse_hidden(text: str, bare: str, pieces: list[Piece]) -> None:
     """Raises PromptError for a parameter that would be read as words: `a boat--ar 3:2`, `-- ar 3:2`, `-ar 1:1`."""
-    if hidden := find_hidden(text, pieces):
+    if hidden := find_hidden(bare, pieces):
         typed, name, start = hidden
         sentence = f"{quoted(typed)} is not read as a parameter. Write {quoted(f'--{name}')} as a separate word."
         raise _error(sentence, text, typed, start)

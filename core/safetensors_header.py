@@ -17,6 +17,9 @@ PREFIX = 8
 #: Headers of the largest known checkpoints have less than a tenth of it.
 MAX_HEADER = 100_000_000
 
+#: No file and no tensor has numbers beyond this, and no tensor so many sides.
+_MOST, _MOST_SIDES = (1 << 63) - 1, 64
+
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
     "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4,
@@ -100,11 +103,11 @@ def parse(data: bytes) -> Header:
     try:
         plain = json.loads(data[PREFIX : PREFIX + size])
         metadata = plain.pop("__metadata__", None) or {}
-        tensors = {str(name): _tensor(entry) for name, entry in plain.items()}
+        tensors = {_name(name): _tensor(entry) for name, entry in plain.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise NotSafetensors("has a damaged header") from None
     end = max((tensor.end for tensor in tensors.values()), default=0)
-    told = {str(name): str(value) for name, value in metadata.items()} if isinstance(metadata, dict) else {}
+    told = {_text(name): _text(value) for name, value in metadata.items()} if isinstance(metadata, dict) else {}
     return Header(tensors=tensors, metadata=told, file_bytes=PREFIX + size + end)
 
 
@@ -148,6 +151,17 @@ def _first(header: Header, pattern: re.Pattern[str]) -> Tensor | None:
     return next((tensor for name, tensor in header.tensors.items() if pattern.match(name)), None)
 
 
+def _name(name: str) -> str:
+    """Raises ValueError for half a character, which no library that reads tensors takes."""
+    name.encode()
+    return name
+
+
+def _text(value: object) -> str:
+    """What a writer noted, in whole characters."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
 def _tensor(entry: Mapping[str, object]) -> Tensor:
     """Raises KeyError, TypeError or ValueError for what is none, and where its bytes are not as many as it needs."""
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -155,8 +169,10 @@ def _tensor(entry: Mapping[str, object]) -> Tensor:
         raise TypeError(entry)
     begin, end = offsets
     numbers = [*shape, begin, end]
-    if any(type(number) is not int or number < 0 for number in numbers) or end < begin:
+    if any(type(number) is not int or not 0 <= number <= _MOST for number in numbers) or end < begin:
         raise ValueError(entry)
+    if len(shape) > _MOST_SIDES:
+        raise ValueError(len(shape))
     if dtype in _BITS and (end - begin) * 8 != math.prod(shape) * _BITS[dtype]:
         raise ValueError(entry)
     return Tensor(dtype=dtype, shape=tuple(shape), begin=begin, end=end)

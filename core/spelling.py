@@ -1,7 +1,11 @@
-"""Finds the right word near a wrong one, reads signs in all their shapes, quotes words safely. Knows no parameter."""
+"""Finds the right word near a wrong one, reads signs in all their shapes, writes words so that they stay words.
+
+Knows no parameter.
+"""
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 
 _LONGEST_QUOTE = 60
 #: So many letters at the beginning of one word alone are enough to know it by.
@@ -14,7 +18,7 @@ DASHES = (
     "\u2212\u207b\u208b\u02d7\u2796\u2043\u2500\u2501\u30fc\uff70"
 )
 #: To what a keyboard without them has, one character for one: full-width signs, letters and digits, ratios, dashes.
-_PLAIN = {
+_PLAIN: Mapping[int, int | str] = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
     **dict.fromkeys(map(ord, DASHES), "-"),
     **str.maketrans("\u3000\u3001\u2236\u2215\u2044\u00d7", " ,://x"),
@@ -28,6 +32,11 @@ def plain_signs(text: str) -> str:
     '--ar 16:9'
     """
     return text.translate(_PLAIN)
+
+
+#: What ends a line or moves a terminal's cursor, and the halves of characters that names of files can have in them.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def nearest(word: str, right: Iterable[str], *, near: float = 0.6) -> str | None:
@@ -45,3 +54,23 @@ def quoted(word: str) -> str:
     """`word` as it may stand in a sentence: in a code span that nothing inside can leave, cut where it is long."""
     plain = " ".join(word.replace("`", "'").split())
     return f"`{plain[:_LONGEST_QUOTE]}…`" if len(plain) > _LONGEST_QUOTE else f"`{plain or ' '}`"
+
+
+def printable(text: str) -> str:
+    """On one line, and so that every file takes it: whatever would not be seen stands there by its number.
+
+    >>> printable("two\\nlines")
+    'two\\\\x0alines'
+    """
+    return _UNPRINTABLE.sub(lambda found: _numbered(ord(found[0])), text)
+
+
+def is_text(text: str) -> bool:
+    """False for the name of a file that is not UTF-8, as Python reads it: nothing can be told to others under it."""
+    return not _SURROGATE.search(text)
+
+
+def _numbered(code: int) -> str:
+    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte that is part of no character
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -2,24 +2,29 @@
 
 Frame = magic "DR" + version (1 byte) + flags (1 byte, 0) + header length (u32) + body length (u32) + header + body,
 big endian. The header is `{"type": NAME, …fields}`; the bytes of a message are the body, one after the other, and the
-header says at each bytes-field how many they are.
+header says at each bytes-field how many they are. What arrives is held against its type and its rule
+(`core/wire_values.py`), and no more bytes are waited for than what the header tells of can have.
 """
 
 import json
+import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from enum import StrEnum
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from core import events
+from core import events, wire_values
 from core.errors import FrameError
 from core.job import Canvas, HouseStyle, Input, Lora, MadeWith, Request, Upscale
+from core.wire_values import ANY_LINE, ANY_LIST, ANY_NUMBER, MAX_PREVIEW, Words, check_text, shortly
 
 PREFIX = struct.Struct(">2sBBII")
 MAGIC = b"DR"
 MAX_HEADER = 1 << 20
+#: The bot's catalogue may name tens of thousands of LoRAs.
+MAX_ORDER_HEADER = 1 << 24
 MAX_BODY = 1 << 28
 
 #: Frames whose name on the wire is older than their name here: workers of other builds know them by it.
@@ -29,7 +34,11 @@ _NESTED = (
     *(Request, MadeWith, Input, Lora, Canvas, HouseStyle, Upscale),
     *(events.ModelInfo, events.ModelPlace, events.LoraPlace),
 )
-_HINTS: dict[type[Any], dict[str, Any]] = {cls: get_type_hints(cls) for cls in (*_TYPES.values(), *_NESTED)}
+_HINTS: dict[type[Any], dict[str, Any]] = {
+    cls: get_type_hints(cls, include_extras=True) for cls in (*_TYPES.values(), *_NESTED)
+}
+#: What the bot orders has texts of members in it, of any length and with line breaks. A worker's are lines.
+_ORDERED = frozenset({*get_args(events.Order), *_NESTED} - {MadeWith, events.ModelInfo})
 _MANY = tuple[bytes, ...]
 
 
@@ -47,7 +56,7 @@ def encode(message: events.Message) -> bytes:
             header[field.name] = [len(part) for part in value]
             parts.extend(value)
         else:
-            header[field.name] = _plain(value)
+            header[field.name] = _plain(hints[field.name], value)
     body = b"".join(parts)
     head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     return PREFIX.pack(MAGIC, events.PROTOCOL, 0, len(head), len(body)) + head + body
@@ -55,55 +64,126 @@ def encode(message: events.Message) -> bytes:
 
 def decode(header: bytes, body: bytes) -> events.Message | None:
     """A frame's two parts as a message; None for a type of a newer protocol. Raises FrameError."""
+    return _read(_parsed(header), body)
+
+
+def built(cls: type[Any], data: Mapping[str, Any]) -> Any:
+    """A value as it would come over the wire, from JSON that was kept. Raises FrameError."""
     try:
-        data = json.loads(header)
-        cls = _TYPES.get(data.pop("type"))
-        return None if cls is None else _build(cls, data, body)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FrameError(f"A frame could not be read: {error}. Are the bot and the worker the same version?") from error
+        return _build(cls, data, b"")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise FrameError(f"{shortly(data)} is no {cls.__name__}: {error}.") from error
 
 
-def lengths(prefix: bytes) -> tuple[int, int]:
+def most_bytes(message: events.Message) -> int:
+    """So many bytes can follow what a header announces at most. Raises FrameError for a picture of too many pixels."""
+    if isinstance(message, events.Picture):
+        if message.width * message.height > wire_values.MAX_PIXELS:
+            raise FrameError(f"A picture of {message.width}×{message.height} pixels is too large.")
+        # Four channels, a filter's byte in each row, and what deflate and chunks add to what cannot be made smaller.
+        plain = message.height * (4 * message.width + 1)
+        return plain + plain // 500 + (1 << 16)
+    if isinstance(message, events.Progress):
+        return MAX_PREVIEW
+    return MAX_BODY if isinstance(message, events.Submit) else 0
+
+
+def lengths(prefix: bytes, max_header: int = MAX_HEADER) -> tuple[int, int]:
     """Header and body length from the 12 bytes before them. Raises FrameError."""
     magic, version, _flags, header, body = PREFIX.unpack(prefix)
     if magic != MAGIC or version != events.PROTOCOL:
         raise FrameError("The other side does not speak Darkroom's worker protocol, or speaks another version of it.")
-    if header > MAX_HEADER or body > MAX_BODY:
+    if header > max_header or body > MAX_BODY:
         raise FrameError("A frame is larger than the protocol allows.")
     return header, body
 
 
 class Splitter:
-    """Cuts a stream of bytes into messages, however the chunks fall."""
+    """Cuts a stream of bytes into messages, however the chunks fall.
 
-    def __init__(self) -> None:
+    `allow` says of a message whose header is here how many bytes may follow it, or raises FrameError.
+    """
+
+    def __init__(
+        self, allow: Callable[[events.Message], int] = most_bytes, *, max_header: int = MAX_ORDER_HEADER
+    ) -> None:
+        self.allow = allow
+        self.max_header = max_header
         self._buffer = bytearray()
+        self._header: dict[str, Any] | None = None  # of the frame that is coming, once it was looked at
 
     def feed(self, chunk: bytes) -> Iterator[events.Message]:
         """Messages completed by this chunk; unknown types are skipped. Raises FrameError."""
         self._buffer += chunk
         while len(self._buffer) >= PREFIX.size:
-            head, body = lengths(bytes(self._buffer[: PREFIX.size]))
+            head, body = lengths(bytes(self._buffer[: PREFIX.size]), self.max_header)
+            if len(self._buffer) < PREFIX.size + head:
+                return
+            if self._header is None:
+                self._header = self._looked_at(bytes(self._buffer[PREFIX.size : PREFIX.size + head]), body)
             end = PREFIX.size + head + body
             if len(self._buffer) < end:
                 return
-            frame = bytes(self._buffer[PREFIX.size : end])
+            message = _read(self._header, bytes(self._buffer[PREFIX.size + head : end]))
             del self._buffer[:end]
-            message = decode(frame[:head], frame[head:])
+            self._header = None
             if message is not None:
                 yield message
 
+    def _looked_at(self, header: bytes, body: int) -> dict[str, Any]:
+        """Before its body comes: a message with nothing in the place of its bytes. Raises FrameError."""
+        parsed = _parsed(header)
+        message = _read(parsed, None)
+        most = MAX_HEADER if message is None else self.allow(message)
+        if body > most:
+            raise FrameError(f"{body} bytes follow a {type(message).__name__}, which can have {most} at most.")
+        return parsed
 
-def _plain(value: Any) -> Any:
+
+def _parsed(header: bytes) -> dict[str, Any]:
+    """Raises FrameError."""
+    try:
+        data = json.loads(header)
+        if not isinstance(data, dict):
+            raise TypeError("its header is no object")
+        return data
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _unreadable(error) from error
+
+
+def _read(data: Mapping[str, Any], body: bytes | None) -> events.Message | None:
+    try:
+        cls = _TYPES.get(data["type"])
+        return None if cls is None else _build(cls, data, body)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> FrameError:
+    return FrameError(f"A frame could not be read: {str(error)[:300]}. Are the bot and the worker the same version?")
+
+
+def _plain(hint: Any, value: Any) -> Any:
+    """As JSON has it; words are made to fit their rule."""
     if isinstance(value, _NESTED):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        hints = _HINTS[type(value)]
+        return {field.name: _plain(hints[field.name], getattr(value, field.name)) for field in fields(value)}
+    if get_origin(hint) is Annotated:
+        hint, rule = get_args(hint)
+        if isinstance(rule, Words) and isinstance(value, str):
+            return rule.fitted(value)
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        args = get_args(hint)
+        item = args[0] if len(args) == 2 and args[1] is Ellipsis else None
+        return [_plain(item, one) for one in value]
     return value
 
 
-def _build(cls: type[Any], data: dict[str, Any], body: bytes) -> Any:
-    hints = _HINTS[cls]
+def _build(cls: type[Any], data: Mapping[str, Any], body: bytes | None) -> Any:
+    """Without a body its bytes-fields are empty."""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{shortly(data)} is no {cls.__name__}")
+    hints, free = _HINTS[cls], cls in _ORDERED
     values: dict[str, Any] = {}
     left = body
     for field in fields(cls):
@@ -112,47 +192,74 @@ def _build(cls: type[Any], data: dict[str, Any], body: bytes) -> Any:
             values[field.name], left = _cut(left, data[field.name])
         elif field.name in data and hint == _MANY:
             parts = []
-            for length in _typed(tuple[int, ...], data[field.name]):
+            for length in _typed(tuple[int, ...], data[field.name], free=True):
                 part, left = _cut(left, length)
                 parts.append(part)
             values[field.name] = tuple(parts)
         elif field.name in data:
-            values[field.name] = _typed(hint, data[field.name])
+            values[field.name] = _typed(hint, data[field.name], free=free)
         elif field.default is MISSING and field.default_factory is MISSING:
             raise KeyError(field.name)
     return cls(**values)
 
 
-def _cut(body: bytes, length: Any) -> tuple[bytes, bytes]:
+def _cut(body: bytes | None, length: Any) -> tuple[bytes, bytes | None]:
     """The first `length` bytes, and the rest. Raises ValueError when there are not as many."""
-    if type(length) is not int or not 0 <= length <= len(body):
+    if type(length) is not int or length < 0:
+        raise ValueError("a length in its header is none")
+    if body is None:
+        return b"", None
+    if length > len(body):
         raise ValueError("its body is shorter than its header says")
     return body[:length], body[length:]
 
 
-def _typed(hint: Any, value: Any) -> Any:
-    """`value` from JSON as what the hint asks for. Raises TypeError when it is something else."""
+def _typed(hint: Any, value: Any, *, free: bool) -> Any:
+    """`value` from JSON as what the hint asks for. `free`: texts may have many lines.
+
+    Raises TypeError or ValueError when it is something else.
+    """
     origin = get_origin(hint)
+    if origin is Annotated:
+        hint, rule = get_args(hint)
+        value = _typed(hint, value, free=free or hint is str)
+        rule.check(value)
+        return value
     if origin is tuple:
-        return _typed_tuple(get_args(hint), value)
+        return _typed_tuple(get_args(hint), value, free=free)
     if origin in (UnionType, Union):
-        return None if value is None else _typed(next(a for a in get_args(hint) if a is not type(None)), value)
+        of = next(a for a in get_args(hint) if a is not type(None))
+        return None if value is None else _typed(of, value, free=free)
     if hint in _NESTED:
         return _build(hint, value, b"")
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return hint(value)
     if hint is float and type(value) is int:
+        ANY_NUMBER.check(value)
         return float(value)
     if type(value) is not hint:
-        raise TypeError(f"{value!r} is not {hint.__name__}")
+        raise TypeError(f"{shortly(value)} is not {hint.__name__}")
+    _check_any(value, free=free)
     return value
 
 
-def _typed_tuple(args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise TypeError(f"{value!r} is not a list")
+def _check_any(value: Any, *, free: bool) -> None:
+    """What holds where a field has no rule of its own. Raises ValueError."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no number that can be used")
+    if type(value) is int:
+        ANY_NUMBER.check(value)
+    elif isinstance(value, str):
+        check_text(value) if free else ANY_LINE.check(value)
+
+
+def _typed_tuple(args: tuple[Any, ...], value: Any, *, free: bool) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):  # a tuple where it was kept and never written
+        raise TypeError(f"{shortly(value)} is not a list")
+    if not free:
+        ANY_LIST.check(value)
     if len(args) == 2 and args[1] is Ellipsis:
-        return tuple(_typed(args[0], item) for item in value)
+        return tuple(_typed(args[0], item, free=free) for item in value)
     if len(args) != len(value):
-        raise TypeError(f"{value!r} does not have {len(args)} items")
-    return tuple(_typed(arg, item) for arg, item in zip(args, value, strict=True))
+        raise TypeError(f"{shortly(value)} does not have {len(args)} items")
+    return tuple(_typed(arg, item, free=free) for arg, item in zip(args, value, strict=True))

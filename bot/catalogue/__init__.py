@@ -1,6 +1,6 @@
 """Which models and LoRAs there are: files, folders and hub repositories. Loads no weights; knows nothing of jobs."""
 
-from bot.catalogue import catalogue_files, cli, locations
+from bot.catalogue import catalogue_files, cli, folder_watcher, locations
 from bot.catalogue.locations import State
 from bot.catalogue.registry import ModelRegistry
 
@@ -9,5 +9,6 @@ __all__ = [
     "State",
     "catalogue_files",
     "cli",
+    "folder_watcher",
     "locations",
 ]

@@ -1,23 +1,31 @@
 """Looks at weights on this disk: what a file or folder is, and what is missing in it. Reads headers, loads nothing.
 
-Knows diffusers' folder format and the original single files; never torch, and never a pickle.
+Knows diffusers' folder format and the original single files; never torch, and never a pickle. What lies there may be
+anything: only what is a file is opened, never a pipe or a device, and of a folder only what is inside it.
 """
 
+import errno
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bot.file_storage import is_file, is_folder
 from core import safetensors_header
 from core.catalogue import FAMILIES, Model, name_of
 from core.families import ANY, family_of
 from core.folder_format import INDEX, PLAIN_INDEXES, chosen, components_of
 from core.hub_messages import gigabytes
 from core.safetensors_header import Header, NotSafetensors
+from core.spelling import printable
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _MOST_SIDE = 1 << 14
+#: Configs have a few kilobytes, and the longest index of shards has some megabytes.
+_MOST_JSON = 1 << 26
+#: More files and folders than this are no model.
+_MOST_FILES = 100_000
 #: What the worker opens as one file.
 _IN_ONE_FILE = frozenset({"sd1", "sd2", "sdxl"})
 #: Families of which all denoise with a UNet.
@@ -27,7 +35,10 @@ _SIZED_BY = ("unet/config.json", "vae/config.json")
 
 
 class Unusable(Exception):
-    """The files cannot be used as they are; the text is a sentence with the cure."""
+    """The files cannot be used as they are; the text is a sentence with the cure, on one line."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(printable(sentence))
 
 
 def model_at(place: Path, *, own_vae: bool = False) -> Model:
@@ -35,7 +46,7 @@ def model_at(place: Path, *, own_vae: bool = False) -> Model:
 
     `own_vae`: the catalogue names a VAE for it, so that a single file may be without one.
     """
-    return _in_folder(place) if place.is_dir() else _in_file(place, own_vae=own_vae)
+    return _in_folder(place) if is_folder(place) else _in_file(place, own_vae=own_vae)
 
 
 def header_of(path: Path) -> Header:
@@ -45,7 +56,7 @@ def header_of(path: Path) -> Header:
 
 def problems(place: Path, *, own_vae: bool = False) -> list[str]:
     """What is missing or damaged, each as a sentence; empty when all that a worker needs is there."""
-    if not place.is_dir():
+    if not is_folder(place):
         try:
             _in_file(place, own_vae=own_vae)
         except Unusable as error:
@@ -55,17 +66,33 @@ def problems(place: Path, *, own_vae: bool = False) -> list[str]:
         index = _read(place / INDEX)
     except Unusable as error:
         return [str(error)]
-    return [problem for name in components_of(index) for problem in _problems_of_component(place / name)]
+    names = components_of(index)
+    if outside := [name for name in names if not name or name in (".", "..") or "/" in name or "\0" in name]:
+        return [
+            printable(f"{place / INDEX} names “{outside[0][:60]}”, which is no folder in it. Fetch the model again.")
+        ]
+    return [printable(problem) for name in names for problem in _problems_of_component(place / name)]
 
 
 def files_of(place: Path) -> Iterator[Path]:
-    """The file itself, or all of a folder but the hidden ones."""
-    if place.is_file():
-        yield place
-    elif place.is_dir():
-        for path in sorted(place.iterdir()):
-            if not path.name.startswith("."):
-                yield from files_of(path)
+    """The file itself, or all of a folder but the hidden ones. Raises OSError.
+
+    Links are followed; each folder is gone through once, so that links in circles end.
+    """
+    seen: set[tuple[int, int]] = set()
+    waiting, count = [place], 0
+    while waiting:
+        path, count = waiting.pop(), count + 1
+        if count > _MOST_FILES:
+            raise OSError(errno.E2BIG, f"more than {_MOST_FILES:,} files and folders")
+        if is_file(path):
+            yield path
+        elif is_folder(path):
+            told = path.stat()
+            if (told.st_dev, told.st_ino) not in seen:
+                seen.add((told.st_dev, told.st_ino))
+                inside = [one for one in path.iterdir() if not one.name.startswith(".")]
+                waiting += sorted(inside, reverse=True)
 
 
 def bytes_of(place: Path) -> int:
@@ -78,6 +105,8 @@ def bytes_of(place: Path) -> int:
 
 def _whole(path: Path) -> Header:
     """The header of a file that is complete. Raises Unusable."""
+    if not is_file(path):
+        raise Unusable(f"{path} is no file, and leads to none. Remove it, or put the file there.")
     try:
         with path.open("rb") as file:
             header, there = safetensors_header.read(file.read), path.stat().st_size
@@ -115,8 +144,8 @@ def _in_file(path: Path, *, own_vae: bool) -> Model:
 
 def _problems_of_component(folder: Path) -> list[str]:
     where = f"{folder.parent.name}/{folder.name}"
-    if not folder.is_dir() or not any(files_of(folder)):
-        return [f"{where} is missing. Fetch the model again."]
+    if not is_folder(folder) or not any(files_of(folder)):
+        return [f"{where[:200]} is missing. Fetch the model again."]
     if not (folder / "config.json").is_file():
         return []  # a tokenizer or a scheduler
     found = []
@@ -167,7 +196,11 @@ def _in_folder(folder: Path) -> Model:
         return replace(FAMILIES.get(family, FAMILIES[ANY]), name=name, path=path)
     unet, vae = (_read(folder / file) for file in _SIZED_BY)
     width = unet.get("cross_attention_dim")
-    shape = safetensors_header.shape_by_width(width) if type(width) is int and family != ANY else ""
+    shape = (
+        safetensors_header.shape_by_width(width)
+        if type(width) is int and 0 < width <= _MOST_SIDE and family != ANY
+        else ""
+    )
     base = FAMILIES.get(shape if family == "sd" and shape in ("sd1", "sd2") else family, FAMILIES[ANY])
     try:
         shrink = 2 ** (len(vae.get("block_out_channels", (1, 1, 1, 1))) - 1)
@@ -175,7 +208,7 @@ def _in_folder(folder: Path) -> Model:
         native = int(size if isinstance(size, int) else size[0]) * shrink
         # A UNet halves the latents at every level but the last.
         multiple = shrink * 2 ** (len(unet.get("block_out_channels", (1, 1, 1, 1))) - 1)
-    except (TypeError, ValueError, LookupError):
+    except (TypeError, ValueError, LookupError, OverflowError):
         multiple = native = 0
     if not 0 < multiple <= native <= _MOST_SIDE:
         sizes = "the sizes in unet/config.json and vae/config.json are impossible"
@@ -195,12 +228,18 @@ def _in_folder(folder: Path) -> Model:
 
 def _read(path: Path) -> dict[str, Any]:
     """Raises Unusable."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         if path.name == INDEX:
-            raise Unusable(f"{path.parent} has no {INDEX}: it is not a folder in diffusers' format.") from None
-        raise Unusable(f"{path} is missing: the model's folder is incomplete; fetch it again.") from None
+            raise Unusable(f"{path.parent} has no {INDEX}: it is not a folder in diffusers' format.")
+        raise Unusable(f"{path} is missing: the model's folder is incomplete; fetch it again.")
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_JSON:
+            raise ValueError("it is no text of a few kilobytes")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise Unusable(f"{path} cannot be read: the folder is incomplete; fetch it again.") from None
     except (OSError, ValueError) as error:
-        raise Unusable(f"{path} cannot be read ({error}): the folder is incomplete; fetch it again.") from None
+        raise Unusable(
+            f"{path} cannot be read ({str(error)[:200]}): the folder is incomplete; fetch it again."
+        ) from None
     return data if isinstance(data, dict) else {}

@@ -2,7 +2,7 @@
 
 A file counts when it is still: as long and as old as at the look before, or untouched for a while. Another file in its
 place is looked at anew. What cannot be used is said once for each state of a file, so that a log is not filled by one
-broken download.
+broken download; whatever it is, it takes none of the others along.
 """
 
 import hashlib
@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from bot.catalogue import checkpoint_files, lora_files
+from bot.catalogue.checkpoint_files import Unusable
+from bot.file_storage import is_folder
 from core.catalogue import LoraFile, Model
+from core.spelling import is_text, printable
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +65,11 @@ class FolderWatcher:
         """What lies there, once it is still and can be used."""
         try:
             stamp = stamp_of(place)
-        except OSError:
+        except FileNotFoundError:
             return None  # it went away meanwhile
+        except OSError as error:
+            self.say_once(f"{place} cannot be read ({error.strerror}).")
+            return None
         last = before.get(place)
         if last is None or last.stamp != stamp:
             still = now - stamp[1] / 1e9 > STILL_SECONDS
@@ -82,17 +88,9 @@ class FolderWatcher:
 
     def _judge(self, place: Path) -> Model | LoraFile | None:
         try:
-            if self._folders[1] in place.parents:
-                return lora_files.lora_at(place)
-            if place.suffix.lower() in _FOREIGN:
-                raise checkpoint_files.Unusable(f"{place.name} is not used: only .safetensors files and folders are.")
-            for problem in checkpoint_files.problems(place):
-                raise checkpoint_files.Unusable(problem)
-            return checkpoint_files.model_at(place)
-        except checkpoint_files.Unusable as error:
-            log.warning("%s cannot be used. %s", place, error)
-        except OSError as error:
-            log.warning("%s cannot be read (%s).", place, error.strerror)
+            return _thing_at(place, lora=self._folders[1] in place.parents)
+        except Unusable as error:
+            log.warning("%s", error)
         return None
 
     def _by_name(self, things: list[_Thing]) -> dict[str, _Thing]:
@@ -108,7 +106,7 @@ class FolderWatcher:
         """A warning in the log, the first time only."""
         if sentence not in self._said:
             self._said.add(sentence)
-            log.warning("%s", sentence)
+            log.warning("%s", printable(sentence))
 
 
 class FileStamps:
@@ -135,6 +133,37 @@ class FileStamps:
         return self._still.get(name, "")
 
 
+def unusable(models: Path, loras: Path) -> list[str]:
+    """What lies in the two folders and cannot be used, each as a sentence."""
+    found = []
+    for place in (*_places(models), *lora_files.places(loras, *_FOREIGN)):
+        try:
+            _thing_at(place, lora=loras in place.parents)
+        except Unusable as error:
+            found.append(str(error))
+    return found
+
+
+def _thing_at(place: Path, *, lora: bool) -> Model | LoraFile | None:
+    """What lies there. Raises Unusable, whatever is wrong with it: its sentence names it."""
+    try:
+        if not is_text(str(place)):
+            raise Unusable("Its name is not UTF-8. Rename it.")
+        if lora:
+            return lora_files.lora_at(place)
+        if place.suffix.lower() in _FOREIGN:
+            raise Unusable(f"{place.name} is not used: only .safetensors files and folders are.")
+        for problem in checkpoint_files.problems(place):
+            raise Unusable(problem)
+        return checkpoint_files.model_at(place)
+    except Unusable as error:
+        raise Unusable(f"{place} cannot be used. {error}") from None
+    except OSError as error:
+        raise Unusable(f"{place} cannot be read ({error.strerror}).") from None
+    except Exception as error:
+        raise Unusable(f"{place} cannot be judged ({type(error).__name__}: {error}).") from error
+
+
 def _places(folder: Path) -> list[Path]:
     """What may be a model or a LoRA in a folder, in a lasting order; nothing that is hidden."""
     try:
@@ -144,7 +173,7 @@ def _places(folder: Path) -> list[Path]:
     return [
         place
         for place in inside
-        if not place.name.startswith(".") and (place.is_dir() or place.suffix.lower() in (".safetensors", *_FOREIGN))
+        if not place.name.startswith(".") and (is_folder(place) or place.suffix.lower() in (".safetensors", *_FOREIGN))
     ]
 
 

@@ -23,6 +23,7 @@ from core.hub_messages import gated
 from core.model_locations import LOCKS, Note
 
 _CHUNK = 1 << 22
+_MOST_TEXT = 1 << 26
 #: The library's notes beside the files that it fetches.
 _NOTES = ".cache"
 #: Pieces of files that did not arrive: of a library that was killed, and of ours of old. Nobody goes on with them.
@@ -178,9 +179,10 @@ def note_of(home: Path) -> Note | None:
 
 
 def text_of(path: Path) -> str | None:
-    """What stands in a file, if it is there and can be read."""
+    """What stands in a file, if it is there, is a file of a text's size, and can be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        whole = path.is_file() and path.stat().st_size <= _MOST_TEXT
+        return path.read_text(encoding="utf-8") if whole else None
     except (OSError, ValueError):
         return None
 

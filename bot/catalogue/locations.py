@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bot.catalogue import checkpoint_files, hub_download
 from bot.config import ROOT
+from bot.file_storage import is_folder
 from core import model_locations
 from core.catalogue import POSTCARD, Model, name_of
 from core.catalogue_file import is_path
@@ -97,12 +98,9 @@ def snapshot(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path | Non
     """The newest copy of a repository in the hub's cache, complete or not."""
     cache = Path(os.path.expandvars(model_locations.cache_folder(environ))).expanduser()
     folder = cache / model_locations.cached_name(hub_id)
-    try:
-        commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
+    commit = (hub_download.text_of(folder / "refs" / "main") or "").strip()
     found = folder / "snapshots" / commit
-    return found if commit and found.is_dir() else None
+    return found if commit and is_folder(found) else None
 
 
 def _look(path: Path, model: Model) -> Place:

@@ -4,7 +4,6 @@ What is right and wrong with a file is `core.lora_plan`'s word, by which the wor
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from bot.catalogue import checkpoint_files
 from bot.catalogue.checkpoint_files import Unusable
+from bot.file_storage import is_folder
 from core import lora_plan, lora_shape, model_layers, safetensors_header
 from core.catalogue import LoraFile, Model, fits, name_of
 from core.catalogue_file import is_path
@@ -81,26 +81,24 @@ def networks_of(model: Model, place: Path) -> Networks:
 
 def places(folder: Path, *endings: str) -> list[Path]:
     """Files below a folder that may be LoRAs, in a lasting order; nothing that is hidden, no folder twice."""
-    return sorted(_below(folder, (_ENDING, *endings), set()))
+    return sorted(_below(folder, (_ENDING, *endings)))
 
 
-def _below(folder: Path, endings: tuple[str, ...], seen: set[tuple[int, int]]) -> Iterator[Path]:
-    try:
-        told = folder.stat()
-        inside = list(os.scandir(folder))
-    except OSError:
-        return
-    if (told.st_dev, told.st_ino) in seen:
-        return  # links may lead in a circle
-    seen.add((told.st_dev, told.st_ino))
-    for entry in inside:
-        path = Path(entry.path)
-        if entry.name.startswith("."):
+def _below(top: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    seen: set[tuple[int, int]] = set()  # links may lead in a circle
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            told = folder.stat()
+            inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        except OSError:
             continue
-        if path.is_dir():
-            yield from _below(path, endings, seen)
-        elif path.suffix.lower() in endings:
-            yield path
+        if (told.st_dev, told.st_ino) in seen:
+            continue
+        seen.add((told.st_dev, told.st_ino))
+        waiting += [path for path in inside if is_folder(path)]
+        yield from (path for path in inside if path.suffix.lower() in endings and not is_folder(path))
 
 
 def name_at(path: Path) -> str:
@@ -125,6 +123,9 @@ def _read(path: Path) -> tuple[Header, Mapping[str, Any] | None]:
 
 
 def _json(path: Path) -> Any:
+    """Raises OSError or ValueError; a pipe or a device is none."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
     with path.open("rb") as file:
         return json.loads(file.read(_MOST_CONFIG))
 

@@ -18,10 +18,12 @@ from bot.catalogue.folder_watcher import FileStamps, FolderWatcher, Stamp, stamp
 from bot.catalogue.locations import Place, State
 from bot.catalogue.lora_files import LoraMisfits
 from bot.config import Config
-from core import events
+from bot.file_storage import is_file, is_folder
+from core import events, wire
 from core.catalogue import FAMILIES, POSTCARD, Choices, LoraFile, Model, name_of
 from core.catalogue_file import Entries, is_path, read
-from core.errors import ConfigError
+from core.errors import ConfigError, FrameError
+from core.spelling import is_text
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 20.0
 #: Under this name the settings keep what workers said of models.
 _FACTS = "models"
+#: Models that no catalogue names and workers have.
+_MOST_BROUGHT = 1000
 _COMPANIONS = ("vae", "adapter", "upscaler", "classifier")
 _BY_FILES = (
     *("family", "shape", "native", "multiple", "min_side", "max_side", "sizes"),
@@ -95,7 +99,12 @@ class ModelRegistry:
         """The first look, and what was said before this start. Raises ConfigError."""
         stored = await self._settings.state(_FACTS)
         self._facts = stored if isinstance(stored, dict) else {}
-        self._found = await asyncio.to_thread(self._look)
+        try:
+            self._found = await asyncio.to_thread(self._look)
+        except ConfigError:
+            raise
+        except Exception:  # as in `look`
+            log.exception("The catalogue could not be read; only %s can be used.", self.choices.default)
         self._replaced()
         self._rebuild()
 
@@ -118,11 +127,14 @@ class ModelRegistry:
         replaced = self._replaced()
         for name in replaced:
             log.info("The files of the model %s have changed: it is loaded again.", name)
-        if self._rebuild():
+        others = self._rebuild()
+        if others:
             log.info("The catalogue has changed: %s.", ", ".join(sorted(self.choices.models)))
-            self.changed()
-        elif replaced:
-            self.changed()
+        if others or replaced:
+            try:
+                self.changed()
+            except Exception:  # whoever is told: the next look tells of the next change
+                log.exception("What the catalogue has now could not be told.")
 
     def _replaced(self) -> list[str]:
         """Models whose files are others than before: until a worker has loaded them, nobody knows their digests."""
@@ -135,6 +147,9 @@ class ModelRegistry:
     async def told(self, info: events.ModelInfo) -> None:
         """A worker has loaded this model."""
         model = self.get(info.name) or self._alias(info.name)
+        if model is None and len(self._brought) >= _MOST_BROUGHT:
+            self._watcher.say_once("Workers bring along more models than anybody has; the later ones are not used.")
+            return
         if model is None:
             base = FAMILIES.get(info.family, FAMILIES["any"])
             model = self._brought[info.name] = replace(base, name=info.name, path="")
@@ -189,9 +204,8 @@ class ModelRegistry:
         if not isinstance(facts, dict) or facts.get("path") != model.path:
             return model
         try:
-            lists = {key: tuple(facts["info"][key]) for key in ("samplers", "edits")}
-            info = events.ModelInfo(**{**facts["info"], **lists})
-        except (KeyError, TypeError, AttributeError):
+            info = wire.built(events.ModelInfo, facts["info"])
+        except (KeyError, FrameError):
             return model
         told = model.refined_by(info)
         return told if model.name in self._spoken else replace(told, digest="")
@@ -209,7 +223,7 @@ class ModelRegistry:
         self._watcher.look(self._clock())
         models: dict[str, Model] = {}
         for entry in origins.values():
-            place, model = self._judge(entry)
+            place, model = self._judged_or_absent(entry)
             if place.state is State.HERE or entry.name == default.name or entry.name in elsewhere:
                 models[entry.name] = model
         for model in self._watcher.models.values():
@@ -220,7 +234,7 @@ class ModelRegistry:
         # In the hub's cache a folder is called by a commit, from which nobody can tell the model's name.
         at_home = is_path(default.path) or there.parent == self._config.data / "models"
         launch = models[default.name].path if at_home or default.path == POSTCARD.name else default.path
-        loras = self._misfits.look(self._loras(entries), models)
+        loras = self._with_misfits(self._loras(entries), models)
         for sentence in lora_files.remarks(loras.values(), models):
             self._watcher.say_once(sentence)
         return _Found(origins, models, loras, default.name, launch, self._stamps_of(models))
@@ -232,6 +246,18 @@ class ModelRegistry:
             name: self._stamps.look(name, [Path(where).expanduser() for where in told if is_path(where)], self._clock())
             for name, told in wheres.items()
         }
+
+    def _judged_or_absent(self, entry: Model) -> tuple[Place, Model]:
+        """As `_judge`; whatever is wrong with one entry's files, the others are there."""
+        try:
+            place, model = self._judge(entry)
+            if is_text(str(place.path)):
+                return place, model
+            wrong = "the name of its place is not UTF-8. Rename it"
+        except Exception as error:
+            wrong = f"its files cannot be judged ({type(error).__name__}: {error})"
+        self._watcher.say_once(f"The model {entry.name} cannot be used: {wrong}.")
+        return Place(state=State.ABSENT, path=Path(entry.path)), entry
 
     def _judge(self, entry: Model) -> tuple[Place, Model]:
         """Where an entry is, and with what its files tell; from memory while the files are as they were."""
@@ -264,10 +290,18 @@ class ModelRegistry:
         if not where or not is_path(where):
             return where
         path = Path(where).expanduser()
-        if not path.exists():
+        if not is_file(path) and not is_folder(path):
             self._watcher.say_once(f"The model {entry.name} is used without its {key}: there is no {path}.")
             return ""
         return str(path)
+
+    def _with_misfits(self, loras: dict[str, LoraFile], models: Mapping[str, Model]) -> dict[str, LoraFile]:
+        """What cannot be judged beforehand is judged by a worker."""
+        try:
+            return self._misfits.look(loras, models)
+        except Exception as error:
+            self._watcher.say_once(f"LoRAs cannot be held against the models ({type(error).__name__}: {error}).")
+            return loras
 
     def _loras(self, entries: Entries) -> dict[str, LoraFile]:
         """Those of the folder, and those that the catalogue names elsewhere."""
@@ -281,4 +315,6 @@ class ModelRegistry:
                 found[lora.name] = replace(lora_files.lora_at(Path(lora.path).expanduser()), name=lora.name)
             except checkpoint_files.Unusable as error:
                 self._watcher.say_once(f"The LoRA {lora.name} cannot be used. {error}")
+            except Exception as error:
+                self._watcher.say_once(f"The LoRA {lora.name} cannot be judged ({type(error).__name__}: {error}).")
         return found

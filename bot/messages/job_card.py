@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bot.event_bus import Status, WorkerState
 from bot.messages.components import Button, Card, ComponentId, Style, job_component
-from bot.text import harmless, place_in_line, settings, shortened, when
+from bot.text import harmless, place_in_line, sentence, settings, shortened, when
 from core.job import Job, Kind, State
 from core.parameters import MAX_COUNT
 
@@ -138,7 +138,7 @@ def _state(view: JobView) -> str:
     if job.state is State.RUNNING:
         return _running(view)
     if job.state is State.FAILED:
-        reason = shortened(job.failure or "Something went wrong while it was being made.", _FAILURE_ROOM)
+        reason = sentence(job.failure or "Something went wrong while it was being made.", _FAILURE_ROOM)
         return f"Not made: {reason}\n-# Nothing was charged."
     return "Cancelled." if job.state is State.CANCELLED else ""
 

@@ -21,6 +21,9 @@ class Lost:
     why: str = ""
 
 
+#: What an event counts for in memory beside its picture.
+EVENT_BYTES = 1 << 16
+
 Outcome = events.Done | events.Failed | events.Cancelled | Lost
 AttemptEvent = events.Started | events.Picture | Outcome
 
@@ -32,7 +35,7 @@ class Attempt:
     job: Job
     connection: WorkerConnection
     lease_until: float
-    inbox: asyncio.Queue[AttemptEvent] = field(default_factory=asyncio.Queue)
+    unstored: int = 0  # bytes of what waits in the inbox
     stage: Stage | None = None
     ordered: bool = False  # the worker has an order of it that it has not answered
     over: bool = False  # no further order will follow: its end is being written down
@@ -47,6 +50,7 @@ class Attempt:
     progress: events.Progress | None = None
     stage_ms: int = 0  # told in this stage
     restored_ms: int = 0  # of stages that were an ancestor's
+    _inbox: asyncio.Queue[AttemptEvent] = field(default_factory=asyncio.Queue)
 
     @property
     def id(self) -> str:
@@ -62,6 +66,18 @@ class Attempt:
     def fraction(self) -> float:
         """How much of it is done, 0 … 1."""
         return self.progress.step / max(1, self.progress.steps) if self.progress else 0.0
+
+    def put(self, event: AttemptEvent) -> None:
+        """What has to be stored, in order; never waits."""
+        self.unstored += _bytes_of(event)
+        self._inbox.put_nowait(event)
+
+    async def take(self) -> AttemptEvent:
+        """The next one that was put."""
+        event = await self._inbox.get()
+        self.unstored -= _bytes_of(event)
+        self.connection.stored()
+        return event
 
     def concerns(self, event: events.JobEvent) -> bool:
         """False for what an earlier attempt left behind."""
@@ -107,3 +123,7 @@ class Attempt:
     def recall(self) -> None:
         """Tells the worker to drop it."""
         self.connection.send(events.Cancel(job=self.id, attempt=self.job.attempt))
+
+
+def _bytes_of(event: AttemptEvent) -> int:
+    return EVENT_BYTES + (len(event.png) if isinstance(event, events.Picture) else 0)

@@ -4,13 +4,12 @@ One task a job, so that its pictures are stored before it is finished, and so th
 Knows storage and the worker's words; does not choose jobs or workers.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-from bot.image_store import Written, is_png
+from bot.image_store import Written
 from bot.resources import Resources
 from bot.scheduling import render_stages
 from bot.scheduling.attempt import Attempt, Lost, Outcome
@@ -132,11 +131,11 @@ class JobRunner:
         """What the worker says about this stage, until it says the last word."""
         written: dict[int, Written] = {}
         while True:
-            event = await attempt.inbox.get()
+            event = await attempt.take()
             if isinstance(event, events.Started):
                 await self._started(attempt, stage, event.made_with)
             elif isinstance(event, events.Picture):
-                if event.index in stage.indices and await asyncio.to_thread(is_png, event.png):
+                if event.index in stage.indices:
                     write = partial(self._images.write, stage.of.id, event.index, event.png)
                     written[event.index] = await until_stored(write, "write a picture", job=attempt.id)
             elif isinstance(event, events.Done) and written.keys() == set(stage.indices):

@@ -49,6 +49,7 @@ class RunningJobs:
     def remove(self, attempt: Attempt) -> None:
         """An attempt has ended; whoever waits for that is told."""
         self._attempts.pop(attempt.id, None)
+        attempt.connection.stored()
         self.ended.set()
 
     def stop(self, attempt: Attempt) -> None:
@@ -63,7 +64,7 @@ class RunningJobs:
         if attempt.ordered:
             attempt.ordered, attempt.over = False, True
             attempt.recall()
-            attempt.inbox.put_nowait(Lost(solo=attempt.job.solo, why=why))
+            attempt.put(Lost(solo=attempt.job.solo, why=why))
 
     def look_at_leases(self, now: float) -> None:
         """Ends what its worker does not answer for, or does not have any more. A paused job is named like any other."""
@@ -72,9 +73,11 @@ class RunningJobs:
                 continue
             if attempt.cancel_until is not None and now > attempt.cancel_until:
                 self.recall(attempt, "The worker did not answer.")
+            elif not attempt.connection.is_read:
+                attempt.renew(now)  # whatever it says waits until we have stored what it said before
             elif now > attempt.lease_until:
                 attempt.ordered, attempt.over = False, True
                 attempt.recall()
                 # Alive, but without the job: a second time, and alone, that speaks against the job.
                 why = "The worker no longer has it."
-                attempt.inbox.put_nowait(Lost(strike=attempt.job.solo, solo=True, why=why))
+                attempt.put(Lost(strike=attempt.job.solo, solo=True, why=why))

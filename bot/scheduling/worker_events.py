@@ -4,35 +4,45 @@ What has to be stored goes into the job's own inbox (job_runner.py); who runs is
 
 A worker that dies with several jobs proves nothing about any of them, so each of those runs alone the next time: a
 poisonous job then harms only itself. An attempt counts only where the worker died while computing that job alone. A job
-that rested in the worker's memory computed nothing, so it is never among them.
+that rested in the worker's memory computed nothing, so it is never among them. Where a worker was dropped for one
+job's picture, that job is known: the others go on as they were, and it is given up when that happens again.
 """
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bot.event_bus import EventBus
-from bot.scheduling.attempt import Attempt, Lost
+from bot.scheduling.attempt import EVENT_BYTES, Attempt, Lost
 from bot.scheduling.cost_estimator import CostEstimator
 from bot.scheduling.lane_control import LaneControl
 from bot.scheduling.overhead_usage import OverheadUsage
 from bot.scheduling.running_jobs import RunningJobs
 from bot.workers import WorkerConnection, WorkerServer, models_in
 from core import events
+from core.bounded_dict import BoundedDict
 
-#: No event tells of more GPU time than this: a year.
-MAX_GPU_MS = 366 * 86_400_000
+log = logging.getLogger(__name__)
 
 #: A far worker's lost connection is no death. But one that is lost this often with the same job alone is.
 DISCONNECTS = 5
+#: Pictures of a job that were none, before it is given up.
+BAD_PICTURES = 2
+_REMEMBERED = 1000
+SPOILT = (
+    "The worker sent a picture that is damaged or of another size, and so did the next try. "
+    "Please try another size, and tell the bot's owner."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerEventHandler:
     """The worker server's listener.
 
-    `ready` is told of loaded models, `kick` that jobs may be claimable, `status_changed` of the server's status;
-    `draining` says whether a loss is meant.
+    `ready` is told of loaded models, in a task that `spawn` begins; `kick` that jobs may be claimable; `status_changed`
+    of the server's status. `draining` says whether a loss is meant.
     """
 
     running_jobs: RunningJobs
@@ -41,33 +51,67 @@ class WorkerEventHandler:
     costs: CostEstimator
     bus: EventBus
     worker_server: WorkerServer
-    ready: Callable[[WorkerConnection, tuple[events.ModelInfo, ...]], None]
+    ready: Callable[[WorkerConnection, tuple[events.ModelInfo, ...]], Awaitable[None]]
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
     kick: Callable[[], None]
     status_changed: Callable[[], None]
     draining: Callable[[], bool]
     monotonic: Callable[[], float]
     _disconnects: Counter[str] = field(default_factory=Counter)
+    _bad_pictures: BoundedDict[str, int] = field(default_factory=lambda: BoundedDict(_REMEMBERED))
+    _telling: Counter[str] = field(default_factory=Counter)  # by worker: what it said of models and nobody has kept yet
 
     def received(self, connection: WorkerConnection, event: events.Message) -> None:
         """One word of a worker."""
-        if not 0 <= getattr(event, "gpu_ms", 0) < MAX_GPU_MS:
-            self.worker_server.drop(connection, "It reports measurements that are impossible.")
-            return
         match event:
             case events.Heartbeat():
                 self._beat(connection, event)
             case events.OverheadTime() if event.cause:
                 self.overhead.add(event.cause, event.gpu_ms)
             case events.Ready() | events.Models():
-                self.ready(connection, models_in(event))
+                self._telling[connection.id] += 1
+                self.spawn(self._tell_models(connection, models_in(event)))
             case events.Progress() | events.Started() | events.Picture():
                 self._under_way(connection, event)
             case events.Done() | events.Failed() | events.Cancelled():
                 self._last_word(connection, event)
 
+    def unstored(self, connection: WorkerConnection) -> int:
+        """Bytes that it sent and that are in memory only."""
+        waiting = sum(attempt.unstored for attempt in self.running_jobs.of(connection))
+        return waiting + self._telling[connection.id] * EVENT_BYTES
+
+    async def _tell_models(self, connection: WorkerConnection, models: tuple[events.ModelInfo, ...]) -> None:
+        """Whatever comes of it, the bot goes on."""
+        try:
+            await self.ready(connection, models)
+        except Exception:
+            log.exception("What worker %s said of its models could not be kept.", connection.id)
+        finally:
+            self._telling.subtract([connection.id])
+            if not self._telling[connection.id]:
+                del self._telling[connection.id]
+            connection.stored()
+
     def lost(self, connection: WorkerConnection) -> None:
         """Its jobs wait again, by the rules above."""
         attempts = self.running_jobs.of(connection)
+        if connection.culprit and not self.draining():
+            self._take_back(attempts, connection.culprit)
+        else:
+            self._lose(attempts, connection)
+        self.lane_control.forget(connection)
+        self.kick()
+
+    def _take_back(self, attempts: Sequence[Attempt], culprit: str) -> None:
+        self._bad_pictures[culprit] = self._bad_pictures.get(culprit, 0) + 1
+        for attempt in attempts:
+            outcome: Lost | events.Failed = Lost(solo=attempt.job.solo, why="The worker was dropped.")
+            if attempt.id == culprit and self._bad_pictures[culprit] >= BAD_PICTURES:
+                outcome = spoilt(attempt)
+            _end(attempt, outcome)
+
+    def _lose(self, attempts: Sequence[Attempt], connection: WorkerConnection) -> None:
         maybe = computing(attempts)
         alone = maybe[0].id if len(maybe) == 1 else ""
         died = connection.local or bool(connection.why_closed)
@@ -75,10 +119,7 @@ class WorkerEventHandler:
             self._disconnects[alone] += 1
         verdict = outcomes_after_loss(attempts, died=died, meant=self.draining(), disconnects=self._disconnects[alone])
         for attempt in attempts:
-            attempt.ordered, attempt.paused, attempt.over = False, False, True
-            attempt.inbox.put_nowait(verdict[attempt.id])
-        self.lane_control.forget(connection)
-        self.kick()
+            _end(attempt, verdict[attempt.id])
 
     def _under_way(
         self, connection: WorkerConnection, event: events.Progress | events.Started | events.Picture
@@ -87,7 +128,7 @@ class WorkerEventHandler:
         if attempt is None or not attempt.ordered:
             return
         if not isinstance(event, events.Progress):
-            attempt.inbox.put_nowait(event)
+            attempt.put(event)
             return
         attempt.progress = event
         self._spent(attempt, event.gpu_ms)
@@ -100,7 +141,7 @@ class WorkerEventHandler:
             attempt.ordered = attempt.paused = False
             own = attempt.stage is not None and attempt.stage.own
             attempt.over = own or not isinstance(event, events.Done)
-            attempt.inbox.put_nowait(event)
+            attempt.put(event)
             self.lane_control.settled.discard(connection.id)
             # The last word counts, also when it is less: a worker forgives what was lost through no fault of the
             # member. None is what one says that had let go of the job: what was told stands.
@@ -118,6 +159,22 @@ class WorkerEventHandler:
             if attempt is not None and attempt.connection is connection and attempt.job.attempt == number:
                 attempt.renew(now)
                 attempt.off_gpu = attempt.paused and (attempt.off_gpu or attempt.id not in beat.computing)
+
+
+def _end(attempt: Attempt, outcome: Lost | events.Failed) -> None:
+    attempt.ordered, attempt.paused, attempt.over = False, False, True
+    attempt.put(outcome)
+
+
+def spoilt(attempt: Attempt) -> events.Failed:
+    """The end of a job whose pictures come damaged, or of another size, again and again."""
+    return events.Failed(
+        job=attempt.id,
+        attempt=attempt.job.attempt,
+        kind=events.FailureKind.ERROR,
+        sentence=SPOILT,
+        gpu_ms=attempt.own_ms,
+    )
 
 
 def outcomes_after_loss(

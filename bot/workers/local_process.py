@@ -169,7 +169,8 @@ class LocalWorker:
 
     def _end_sentence(self, code: int) -> str:
         if code < 0:
-            return f"The worker was ended by {signal.Signals(-code).name}."
+            names = {one.value: one.name for one in signal.Signals}  # those between the real-time ones have none
+            return f"The worker was ended by {names.get(-code, f'signal {-code}')}."
         if code == 0:
             return "The worker was stopped."
         said = next((line for line in reversed(self._tail) if line.strip()), "it said nothing")

@@ -1,7 +1,8 @@
 """The server that workers dial: who is there, who is silent for too long, who replaces them.
 
 Knows processes, sockets and deadlines; knows nothing of queues or Discord. What a worker says about jobs goes to the
-listener (the scheduler), unread. No worker can take the bot down: the worst that it can do is end its own connection.
+listener (the scheduler), checked and otherwise unread. No worker can take the bot down: the worst that it can do is
+end its own connection.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -20,9 +22,10 @@ from typing import Protocol
 from bot.config import Config, is_loopback
 from bot.event_bus import Status
 from bot.workers import tcp_listener
-from bot.workers.connection import WorkerConnection, receive
+from bot.workers.connection import WorkerConnection
 from bot.workers.local_process import LocalWorker
 from core import events
+from core.errors import FrameError
 from core.suspend_detection import SuspendDetector
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,12 @@ CPU_PATIENCE = 8.0
 #: A load can hold the interpreter's lock for long, and then even the heartbeat's thread is silent.
 SILENT_LOADING_SECONDS = 120.0
 _TICK_SECONDS = 0.25
+#: Connections that may wait at one door to prove the key. With one more, the one that has waited longest goes.
+MAX_WAITING = 8
+#: With more than this unstored, in bytes, a worker is not read until some of it is.
+MAX_UNSTORED = 1 << 26
+#: Threads that look into pictures; who answers members has others.
+_DECODERS = 2
 #: Longest path of a Unix socket that every system takes.
 _MAX_SOCKET_PATH = 100
 
@@ -42,6 +51,9 @@ class Listener(Protocol):
 
     def received(self, connection: WorkerConnection, event: events.Message) -> None:
         """It said something about its jobs, its model or its time."""
+
+    def unstored(self, connection: WorkerConnection) -> int:
+        """Bytes that it sent and that are in memory only."""
 
     def lost(self, connection: WorkerConnection) -> None:
         """It is gone. `connection.why_closed` is empty when it hung up by itself or died."""
@@ -79,6 +91,12 @@ class WorkerServer:
         self._silent_seconds = silent_seconds
         self._key = ""
         self._open: set[asyncio.Task[None]] = set()
+        self._unproven: dict[bool, list[WorkerConnection]] = {
+            True: [],
+            False: [],
+        }  # by door: whether it is the local one
+        self._crowded = False  # that was said
+        self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="worker-pictures")
         self._stopping = False
 
     @property
@@ -133,6 +151,7 @@ class WorkerServer:
             for task in list(self._open):
                 task.cancel()
             await asyncio.gather(*self._open, return_exceptions=True)
+            self._decoders.shutdown(wait=False, cancel_futures=True)
             await asyncio.sleep(0)  # aborted connections are closed in the loop's next turn
 
     async def _listen_far(self, host: str, port: int) -> asyncio.Server:
@@ -149,7 +168,7 @@ class WorkerServer:
         self._open.add(task)
         connection = WorkerConnection(reader, writer, local=local, monotonic=self._monotonic)
         try:
-            if await connection.shake_hands(self._key):
+            if await self._proves_its_key(connection):
                 await self._converse(connection)
         except (OSError, TimeoutError) as error:
             log.warning("A worker's connection broke: %s.", error or type(error).__name__)
@@ -161,6 +180,22 @@ class WorkerServer:
             connection.close()
             self._open.discard(task)
 
+    async def _proves_its_key(self, connection: WorkerConnection) -> bool:
+        waiting = self._unproven[connection.local]
+        waiting.append(connection)
+        if len(waiting) > MAX_WAITING:
+            waiting[0].close("Too many connections wait to prove the key.")
+            if not self._crowded:
+                log.warning("More than %d connections wait to prove the key; the oldest are turned away.", MAX_WAITING)
+            self._crowded = True
+            del waiting[0]
+        try:
+            return await connection.shake_hands(self._key)
+        finally:
+            if connection in waiting:
+                waiting.remove(connection)
+            self._crowded = self._crowded and bool(waiting)
+
     async def _converse(self, connection: WorkerConnection) -> None:
         self.connections[connection.id] = connection
         if self.local and connection.pid == self.local.pid:
@@ -170,23 +205,31 @@ class WorkerServer:
         writing = asyncio.create_task(connection.write_out())
         try:
             self._look()
-            await receive(connection, partial(self._received, connection))
+            await self._listen(connection)
+        except FrameError as error:
+            connection.culprit = getattr(error, "job", "")
+            self.drop(connection, error.sentence)
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
             del self.connections[connection.id]
             if self.local and connection.local and connection.pid == self.local.pid and not self._stopping:
                 self.local.kill()  # without its connection it is of no use
-            log.log(logging.INFO if self._stopping else logging.WARNING, "Worker %s is gone.", connection.id)
+            known = self._stopping or connection.why_closed
+            log.log(logging.INFO if known else logging.WARNING, "Worker %s is gone.", connection.id)
             self._tell("lost", connection)
             self._look()
+
+    async def _listen(self, connection: WorkerConnection) -> None:
+        """Until it hangs up. Raises FrameError for what no worker of ours says."""
+        async for message in connection.messages():
+            await connection.check(message, self._decoders)
+            self._received(connection, message)
+            await connection.wait_while(lambda: self._unstored(connection) > MAX_UNSTORED)
 
     def _received(self, connection: WorkerConnection, message: events.Message) -> None:
         if isinstance(message, events.Heartbeat):
             connection.beat = message
-        elif isinstance(message, events.Ready) and not _makes_sense(message.model):
-            self.drop(connection, "What it says about its model cannot be true.")
-            return
         elif isinstance(message, events.Ready):
             connection.model = message.model
             connection.loaded = tuple(dict.fromkeys((*connection.loaded, message.model.name)))
@@ -197,9 +240,6 @@ class WorkerServer:
                 self.local.ready()
             self._look()
         elif isinstance(message, events.Models):
-            if not all(_makes_sense(model) for model in message.known):
-                self.drop(connection, "What it says about its models is impossible.")
-                return
             connection.known = {model.name: model for model in message.known}
             connection.loaded = message.loaded
         elif isinstance(message, events.LoadFailed):
@@ -208,12 +248,15 @@ class WorkerServer:
                 self.local.load_failed(message.sentence)
         self._tell("received", connection, message)
 
-    def _tell(self, what: str, connection: WorkerConnection, *more: events.Message) -> None:
+    def _tell(self, what: str, *about: object) -> None:
         if self.listener is not None:
             try:
-                getattr(self.listener, what)(connection, *more)
+                getattr(self.listener, what)(*about)
             except Exception:
-                log.exception("What worker %s said could not be handled.", connection.id)
+                log.exception("What a worker said or did could not be handled (%s).", what)
+
+    def _unstored(self, connection: WorkerConnection) -> int:
+        return self.listener.unstored(connection) if self.listener is not None else 0
 
     def _look(self) -> None:
         """Works out the status anew and tells when it changed."""
@@ -225,8 +268,7 @@ class WorkerServer:
             status = Status.AWAY
         if status is not self.status:
             self.status, self.since = status, self._clock()
-            if self.listener is not None:
-                self.listener.status_changed()
+            self._tell("status_changed")
 
     async def _watch(self) -> None:
         suspension = SuspendDetector(self._monotonic(), _TICK_SECONDS)
@@ -242,6 +284,8 @@ class WorkerServer:
                     self.drop(connection, why)
 
     def _hung(self, connection: WorkerConnection, now: float) -> str:
+        if not connection.is_read:
+            return ""
         loading = not connection.ready or connection.beat.phase in (events.Phase.LOADING, events.Phase.COMPILING)
         allowed = max(SILENT_LOADING_SECONDS, self._silent_seconds) if loading else self._silent_seconds
         if now - connection.heard_at > allowed:
@@ -254,10 +298,6 @@ class WorkerServer:
 def _patience(connection: WorkerConnection) -> float:
     """A step of a large model takes seconds on a GPU and minutes on a processor that others use too."""
     return CPU_PATIENCE if connection.hello is not None and connection.hello.device.startswith("cpu") else 1.0
-
-
-def _makes_sense(model: events.ModelInfo) -> bool:
-    return bool(model.name) and 0 < model.multiple <= model.native <= 1 << 16 and model.steps > 0
 
 
 def _own_key(path: Path) -> str:

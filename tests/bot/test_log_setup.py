@@ -24,6 +24,11 @@ def test_a_line_ends_with_the_job_it_is_about() -> None:
     assert line(record("A job is %s.", "done", job="abc", attempt=2)).endswith("A job is done. [job=abc attempt=2]")
 
 
+def test_what_comes_from_elsewhere_ends_no_line_and_moves_no_cursor() -> None:
+    text = line(record("%s cannot be used.", "my\n\x1b[2Jlora\udcff"))
+    assert text.endswith(r"my\x0a\x1b[2Jlora\xff cannot be used.")
+
+
 def test_the_token_is_blackened_wherever_it_turns_up() -> None:
     try:
         raise RuntimeError("login with tok.en.value failed")

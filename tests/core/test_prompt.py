@@ -142,6 +142,8 @@ def test_a_tag_of_other_programs_names_a_lora_and_is_no_words(text, prompt, lora
         ("a boat <hypernet:ink:1>", "<hypernet:ink:1>", "hypernetworks do not work here"),
         ("<lora:ink:1>", "", "no words"),
         ("a <lora::1> boat", ":1", "the name of a LoRA"),
+        ("a boat <lora: ink : 3 >", " ink : 3 ", "-2 to 2"),
+        ("a boat--ar 3:2 <lora:ink>", "--ar", "a separate word"),
     ],
 )
 def test_a_tag_that_cannot_be_is_refused_at_its_place(text, word, told):

@@ -26,6 +26,7 @@ from core import events, wire
 from core.catalogue import POSTCARD, SAMPLERS
 from core.job import MadeWith, Request
 from core.model_capabilities import capabilities
+from core.result_size import result_size
 from core.worker_auth import make_proof
 
 log = logging.getLogger("fake_worker")
@@ -244,7 +245,12 @@ class FakeWorker:
             picture = draw_picture(replace(order.request, count=1), index, hashlib.sha256(order.source).hexdigest())
             if any(fault.kind == "spoil" and fault.word in order.request.prompt for fault in self.faults):
                 picture = picture[:-20]
-            self.send(events.Picture(job=order.job, attempt=order.attempt, index=index, png=picture))
+            width, height = result_size(order)
+            self.send(
+                events.Picture(
+                    job=order.job, attempt=order.attempt, index=index, width=width, height=height, png=picture
+                )
+            )
         self.send(events.Done(job=order.job, attempt=order.attempt, gpu_ms=job.gpu_ms))
 
     async def misbehave(self, job: RunningJob) -> None:

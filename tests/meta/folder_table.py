@@ -29,7 +29,7 @@ TABLE: dict[str, Row] = {
     ),
     "bot.catalogue": row(
         imports="bot.config bot.file_storage core storage",
-        offers="ModelRegistry State catalogue_files cli locations",
+        offers="ModelRegistry State catalogue_files cli folder_watcher locations",
     ),
     "bot.config": row(
         imports="core",
@@ -67,7 +67,9 @@ TABLE: dict[str, Row] = {
     "bot.invite_link": row(
         imports="bot.interactions",
     ),
-    "bot.log_setup": row(),
+    "bot.log_setup": row(
+        imports="core",
+    ),
     "bot.lookalikes": row(),
     "bot.main": row(
         imports=(

@@ -76,7 +76,7 @@ def read_model_index(folder: Path, model: str) -> Mapping[str, Any]:
         index = json.loads(path.read_text("utf-8"))
         if isinstance(index.get("_class_name"), str):
             return dict(index)
-    except (ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         pass
     raise CannotLoad(f"{path} cannot be read. Is the download complete?")
 

@@ -34,6 +34,8 @@ FAMILIES: Mapping[Shape, str] = {Shape.SD1: "sd", Shape.SD2: "sd", Shape.SDXL: "
 
 def read_header(path: Path) -> Header:
     """What a file says of its tensors, without reading these. Raises CannotLoad when it is no safetensors file."""
+    if not path.is_file():
+        raise CannotLoad(f"{path} is no file, and leads to none.")
     try:
         with path.open("rb") as file:
             header = read(file.read)

@@ -75,8 +75,9 @@ def note_of(home: Path) -> Note | None:
 
 
 def _text_of(path: Path) -> str | None:
+    """What stands in a file; None where there is none, be it a pipe at which one would wait for ever."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8") if path.is_file() else None
     except (OSError, ValueError):
         return None
 
@@ -143,13 +144,13 @@ def _is_whole(place: Path, sizes: dict[str, int]) -> bool:
     try:
         if place.is_file():
             return list(sizes.values()) in ([], [place.stat().st_size]) and not _is_cut_off(place)
-        index = json.loads((place / INDEX).read_text("utf-8"))
+        index = json.loads(_text_of(place / INDEX) or "")
         if not isinstance(index, dict) or any((place / file).stat().st_size != size for file, size in sizes.items()):
             return False
         files = [path for path in place.glob("*/*") if path.is_file()]
         if any(_is_cut_off(path) for path in files if path.suffix == ".safetensors"):
             return False
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return not lacks(index, [path.relative_to(place).as_posix() for path in files])
 
@@ -184,9 +185,9 @@ def _snapshot(repository: str) -> Path | None:
     """The newest copy of a repository in the hub's cache, complete or not."""
     cache = Path(os.path.expandvars(model_locations.cache_folder(os.environ))).expanduser()
     folder = cache / model_locations.cached_name(repository)
-    try:
-        commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
+    commit = (_text_of(folder / "refs" / "main") or "").strip()
     found = folder / "snapshots" / commit
-    return found if commit and found.is_dir() else None
+    try:
+        return found if commit and found.is_dir() else None
+    except OSError:
+        return None  # a name that no folder can have

@@ -6,6 +6,7 @@ Knows nothing of models and steps.
 import logging
 
 from core.events import Described, Done, Failed, FailureKind, Picture
+from core.result_size import result_size
 from worker.edits import Prepared
 from worker.engine.image_encoding import SerialExecutor, Work, png
 from worker.engine.task import Task
@@ -13,6 +14,12 @@ from worker.interfaces import Pixels
 from worker.transport import ProgressReporter
 
 log = logging.getLogger("darkroom.results")
+
+UNFINISHED = "The picture was computed, but could not be finished. The worker's log says why."
+
+
+class WrongSize(Exception):
+    """What was computed is not as large as what was asked for; the text is the sentence its reader sees."""
 
 
 class ResultWriter:
@@ -49,8 +56,7 @@ class ResultWriter:
 
         def report_end() -> None:
             word: Done | Failed = Done(job=task.id, attempt=task.attempt, gpu_ms=gpu_ms)
-            if task.result_failed:
-                sentence = "The picture was computed, but could not be finished. The worker's log says why."
+            if sentence := task.result_failed:
                 kind = FailureKind.ERROR
                 word = Failed(job=task.id, attempt=task.attempt, kind=kind, sentence=sentence, gpu_ms=gpu_ms)
             self._reporter.report(word, last=True)
@@ -58,11 +64,22 @@ class ResultWriter:
         self._executor.put(report_end)
 
     def _write_picture(self, task: Task, index: int, pixels: Pixels) -> None:
-        self._reporter.report(Picture(job=task.id, attempt=task.attempt, index=index, png=png(pixels)))
+        """Raises WrongSize: the bot would drop a worker that sent another size than it ordered."""
+        data = png(pixels)
+        height, width = pixels.shape[:2]
+        wanted = result_size(task.order)
+        if (width, height) != wanted:
+            asked = f"{wanted[0]}×{wanted[1]}"
+            raise WrongSize(f"The model drew {width}×{height} pixels instead of {asked}. Choose another size or model.")
+        event = Picture(job=task.id, attempt=task.attempt, index=index, width=width, height=height, png=data)
+        self._reporter.report(event)
 
     def _try(self, task: Task, finish: Work) -> None:
         try:
             finish()
+        except WrongSize as error:
+            log.error("%s", error, extra={"job": task.id})
+            task.result_failed = str(error)
         except Exception:
             log.exception("A picture could not be finished.", extra={"job": task.id})
-            task.result_failed = True
+            task.result_failed = UNFINISHED

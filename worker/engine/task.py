@@ -33,7 +33,7 @@ class Task:
     previewed_at: float | None = None
     lora_files: tuple[str, ...] = ()  # the states of its LoRAs' files as it began; empty until then
     ran_out_of_memory: bool = False  # memory was full while it was prepared
-    result_failed: bool = False  # a picture of it was computed, but could not be finished
+    result_failed: str = ""  # a picture of it was computed, but could not be finished: the sentence that says so
 
     @property
     def id(self) -> str:

@@ -51,11 +51,11 @@ def megabytes(shapes: Shapes, width: int) -> int:
 
 
 def _json(path: Path, folder: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise CannotOpen(f"{folder} holds no {path.name}: it is not a folder in transformers' format.")
     try:
         told = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise CannotOpen(f"{folder} holds no {path.name}: it is not a folder in transformers' format.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CannotOpen(f"{path} cannot be read ({error}). Is the download complete?") from error
     if not isinstance(told, dict):
         raise CannotOpen(f"{path} cannot be read. Is the download complete?")

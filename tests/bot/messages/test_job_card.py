@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from bot.messages.grid_image import ENCODINGS, encode
 from bot.messages.job_card import PAUSED, JobButton, JobCards, JobView
 from bot.scheduling.job_runner import INCOMPLETE, MISTAKE
 from bot.scheduling.render_stages import LOST_MODEL, OTHER_MODEL
-from bot.text import code_block, first_of, from_code_block, gpu_time, harmless, minutes, place_in_line
+from bot.text import code_block, first_of, from_code_block, gpu_time, harmless, minutes, place_in_line, sentence
 from cogs import job_buttons, job_info
 from cogs.job_info import info_card
 from core.job import Kind, Lane, Lora, MadeWith, Source, State
@@ -167,6 +168,31 @@ def test_a_harmless_prompt_has_no_bare_sign(text):
     for sign in "*_~`|[]<>/":
         bare = bare.replace("\\" + sign, "")
     assert not set(bare) & set("*_~`|[]<>/\\\n\r") and "@everyone" not in shown
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Leave out `--lora`, or choose another model.", "Leave out `--lora`, or choose another model."),
+        ("**Not** made: @everyone, see [here](https://a.example)", r"\*\*Not\*\* made: @\u200beveryone, see \[here\]("),
+        ("||spoiler|| <@1> # title\n> quote", r"\|\|spoiler\|\| \<@" + "\u200b" + r"1\> # title \> quote"),
+        ("a ` and a ``` b", r"a \` and a \`\`\` b"),
+    ],
+)  # fmt: skip
+def test_what_a_worker_says_of_a_failure_is_shown_as_it_is_and_does_nothing(said, shown):
+    shown = shown.replace(r"\u200b", "\u200b")
+    card = CARDS.render(JobView(job=a_job(state=State.FAILED, failure=said)))
+    assert f"Not made: {shown}" in card.content
+
+
+@given(st.text(alphabet="`*<@|[ab \n", max_size=60), st.integers(2, 80))
+def test_in_a_sentence_of_others_nothing_but_code_has_bare_signs(text, most):
+    shown = sentence(text, most)
+    assert len(shown) <= most
+    bare = re.sub(r"(?<!\\)`[^`]{1,80}`", "", shown).replace("\\\\", "")
+    for sign in "*_~`|[]<>/":
+        bare = bare.replace("\\" + sign, "")
+    assert not set(bare) & set("*`|[]<>\n")
 
 
 @given(st.text(alphabet="`ab\n", min_size=1, max_size=60))

@@ -38,16 +38,23 @@ class Task:
     paused: bool = False
 
 
+async def nobody(*_: object) -> None:
+    """Who is told of models."""
+
+
 class Worker(WorkerConnection):
     """Both ends of the wire: orders go in by `send`, `step` computes and says what came of it."""
 
     def __init__(self, name: str, loaded: tuple[str, ...]) -> None:
-        self.id, self.local, self.loaded, self.why_closed = name, True, loaded, ""
+        self.id, self.local, self.loaded, self.why_closed, self.culprit, self.is_read = name, True, loaded, "", "", True
         self.model = create_autospec(events.ModelInfo, instance=True)
         self.hello = None
         self.tasks: deque[Task] = deque()
         self.most_paused = 0
         self.swaps = 0  # of the one model that its memory holds
+
+    def stored(self) -> None:
+        """Nothing waits for it here."""
 
     def send(self, order: events.Order) -> None:
         """Obeys at once: it is between two steps."""
@@ -122,8 +129,8 @@ class Simulation:
             bus=EventBus(),
             costs=create_autospec(CostEstimator, instance=True),
             worker_server=create_autospec(WorkerServer, instance=True),
-            ready=lambda *_: None, kick=self.kick, status_changed=lambda: None, draining=lambda: False,
-            monotonic=self.seconds,
+            ready=nobody, spawn=lambda work: work.close(), kick=self.kick, status_changed=lambda: None,
+            draining=lambda: False, monotonic=self.seconds,
         )  # fmt: skip
 
     def seconds(self) -> float:

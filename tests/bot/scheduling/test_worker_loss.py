@@ -6,8 +6,7 @@ from pathlib import Path
 from unittest.mock import create_autospec
 
 from bot.scheduling.attempt import Attempt
-from bot.scheduling.job_runner import INCOMPLETE
-from bot.scheduling.worker_events import DISCONNECTS, outcomes_after_loss
+from bot.scheduling.worker_events import DISCONNECTS, SPOILT, outcomes_after_loss
 from bot.workers.connection import WorkerConnection
 from core.events import PHASE_DEADLINE_SECONDS, Phase
 from core.job import State
@@ -84,7 +83,7 @@ async def test_pictures_that_arrive_broken_are_not_kept_and_cost_nothing(tmp_pat
     async with headless_bot(tmp_path, "--spoil", "torn") as bot:
         torn, whole = await bot.imagine("torn"), await bot.imagine("whole")
         failed = await bot.until(torn.id, State.FAILED)
-        assert (failed.failure, failed.charged_ms) == (INCOMPLETE, 0)
+        assert (failed.failure, failed.charged_ms, failed.attempt) == (SPOILT, 0, 2)
         assert await bot.results.of(torn.id) == []
         assert len(await bot.results.of((await bot.until(whole.id, State.DONE)).id)) == 4
         await bot.clean()

@@ -117,3 +117,17 @@ async def test_what_the_worker_logs_keeps_its_level_and_gets_one_time(tmp_path, 
             await keeper.run()
     said = [(record.levelname, record.getMessage()) for record in caplog.records if "worker: " in record.getMessage()]
     assert said == [("WARNING", "worker: darkroom.models: The card is full."), ("INFO", "worker: bare")]
+
+
+async def test_a_signal_without_a_name_is_told_by_its_number_and_ends_no_keeper(tmp_path):
+    said = []
+
+    def changed():
+        if keeper.sentence:
+            said.append(keeper.sentence)
+            keeper.stop()
+
+    keeper = worker(tmp_path, "/bin/sh -c 'kill -40 $$'", changed)
+    async with asyncio.timeout(20):
+        await keeper.run()
+    assert said == ["The worker was ended by signal 40."]

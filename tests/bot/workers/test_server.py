@@ -4,104 +4,17 @@ import asyncio
 import os
 import random
 import stat
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bot.event_bus import Status
-from core import events, wire
+from core import events
 from core.wire import MAX_HEADER, PREFIX
-from core.worker_auth import make_proof
+from tests.bot.workers.worker_by_hand import KEY, MODEL, alone, caller, picture
 from tests.harness import weight_files
 from tests.harness.headless_bot import HeadlessBot, headless_bot
-
-KEY = "k" * 32
-PNG = b"\x89PNG\r\n\x1a\n and so on"
-MODEL = events.ModelInfo(
-    name="postcard",
-    family="sd",
-    digest="0",
-    dtype="float32",
-    native=256,
-    multiple=16,
-    steps=20,
-    guidance=5.0,
-    sampler="euler",
-    samplers=("euler",),
-    edits=("variation",),
-)
-
-
-@asynccontextmanager
-async def alone(tmp_path: Path, **changes: str) -> AsyncIterator[HeadlessBot]:
-    """A bot that starts no worker."""
-    async with headless_bot(tmp_path, DARKROOM_WORKER="none", DARKROOM_WORKER_KEY=KEY, **changes) as bot:
-        await bot.eventually(lambda: asyncio.to_thread((tmp_path / "worker.sock").exists), "the door")
-        yield bot
-
-
-class Caller:
-    """A worker's side of the wire, by hand."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.splitter = wire.Splitter()
-        self.heard: list[events.Message] = []
-        self.catalogue: events.Catalogue | None = None
-
-    async def hear(self) -> events.Message | None:
-        """The next message; None when the other side hung up. The catalogue behind the welcome is kept aside."""
-        while not self.heard:
-            chunk = await self.reader.read(65536)
-            if not chunk:
-                return None
-            for message in self.splitter.feed(chunk):
-                if isinstance(message, events.Catalogue):
-                    self.catalogue = message
-                else:
-                    self.heard.append(message)
-        return self.heard.pop(0)
-
-    async def say(self, *messages: events.Message) -> None:
-        for message in messages:
-            self.writer.write(wire.encode(message))
-        await self.writer.drain()
-
-    async def greet(self, key: str = KEY, protocol: int = events.PROTOCOL) -> events.Message | None:
-        challenge = await self.hear()
-        assert isinstance(challenge, events.Challenge)
-        await self.say(
-            events.Hello(
-                protocol=protocol,
-                version="1",
-                proof=make_proof(key, challenge.nonce),
-                name="by-hand",
-                pid=0,
-                device="fake",
-                memory_mb=1,
-                max_rows=8,
-            )
-        )
-        return await self.hear()
-
-
-@asynccontextmanager
-async def caller(where: Path | int) -> AsyncIterator[Caller]:
-    if isinstance(where, Path):
-        reader, writer = await asyncio.open_unix_connection(where / "worker.sock")
-    else:
-        reader, writer = await asyncio.open_connection("127.0.0.1", where)
-    try:
-        yield Caller(reader, writer)
-    finally:
-        writer.close()
-        try:
-            await writer.wait_closed()
-        except ConnectionError:
-            pass
 
 
 async def test_who_knows_the_key_is_welcome(tmp_path: Path) -> None:
@@ -204,15 +117,13 @@ async def test_events_of_jobs_that_a_worker_was_never_given_change_nothing(tmp_p
         await worker.say(
             events.Done(job=job.id, attempt=0, gpu_ms=1),
             events.Done(job="nosuchjob", attempt=1, gpu_ms=1),
-            events.Picture(job=job.id, attempt=1, index=0, png=PNG),
+            picture(job.id, data=b"too early"),
             events.Welcome(worker="nonsense"),
             events.Ready(model=MODEL, load_ms=1),
         )
         submit = await worker.hear()
         assert isinstance(submit, events.Submit)
-        await worker.say(
-            events.Picture(job=job.id, attempt=1, index=99, png=PNG), events.Done(job=job.id, attempt=2, gpu_ms=1)
-        )
+        await worker.say(picture(job.id, data=b"too late", attempt=7), events.Done(job=job.id, attempt=2, gpu_ms=1))
         assert (await bot.jobs.get(job.id)).state == "running"
 
 
@@ -222,9 +133,7 @@ async def test_pictures_that_are_missing_at_the_end_fail_the_job_free_of_charge(
         await worker.say(events.Ready(model=MODEL, load_ms=1))
         job = await bot.imagine()
         await worker.hear()
-        await worker.say(
-            events.Picture(job=job.id, attempt=1, index=0, png=PNG), events.Done(job=job.id, attempt=1, gpu_ms=5)
-        )
+        await worker.say(picture(job.id), events.Done(job=job.id, attempt=1, gpu_ms=5))
         failed = await bot.until(job.id, "failed")
         assert "all the pictures" in failed.failure
         assert failed.charged_ms == 0
@@ -268,36 +177,6 @@ async def test_time_that_no_job_pays_is_booked_as_overhead(tmp_path: Path) -> No
         (row,) = await bot.db.read("SELECT payer, cause, sum(gpu_ms) AS ms FROM usage")
         assert (row["payer"], row["cause"], row["ms"]) == ("house", "warmup", 120)
         assert isinstance(await worker.hear(), events.Shutdown)
-
-
-@pytest.mark.parametrize(
-    "nonsense",
-    [
-        events.OverheadTime(cause="load", gpu_ms=10**30),
-        events.Done(job="a", attempt=1, gpu_ms=-1),
-        events.Ready(model=replace(MODEL, native=0), load_ms=1),
-    ],
-)
-async def test_a_worker_that_tells_what_cannot_be_loses_its_connection(
-    tmp_path: Path, nonsense: events.Message
-) -> None:
-    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
-        await worker.greet()
-        await worker.say(nonsense)
-        assert await worker.hear() is None
-        await bot.imagine()
-
-
-async def test_a_picture_that_is_none_fails_the_job_free_of_charge(tmp_path: Path) -> None:
-    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
-        await worker.greet()
-        await worker.say(events.Ready(model=MODEL, load_ms=1))
-        job = await bot.imagine(count=1)
-        await worker.hear()
-        await worker.say(
-            events.Picture(job=job.id, attempt=1, index=0, png=b"<html>"), events.Done(job=job.id, attempt=1, gpu_ms=5)
-        )
-        assert (await bot.until(job.id, "failed")).charged_ms == 0
 
 
 async def test_a_far_workers_lost_connection_counts_as_no_death(tmp_path: Path) -> None:

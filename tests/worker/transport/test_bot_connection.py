@@ -59,7 +59,7 @@ def test_a_bot_that_does_not_read_never_blocks_who_speaks(server: BotServer) -> 
     session.pause()
     png = bytes(1 << 20)
     for index in range(100):
-        connection.send(Picture(job="a", attempt=1, index=index, png=png))
+        connection.send(Picture(job="a", attempt=1, index=index, width=1024, height=1024, png=png))
     for step in range(100):
         connection.send(Progress(job="a", attempt=1, step=step, steps=100, gpu_ms=0))
     connection.send(Done(job="a", attempt=1, gpu_ms=1))
