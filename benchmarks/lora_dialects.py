@@ -88,6 +88,7 @@ def by_lycoris(strength: float, **how: Any) -> Change:
         from lycoris import LycorisNetwork, create_lycoris
 
         LycorisNetwork.LORA_PREFIX = "lora_unet"  # as its wrapper for kohya's scripts has it
+        parts["unet"].to(memory_format=torch.contiguous_format)  # it saves no other layout
         network = create_lycoris(parts["unet"], 1.0, linear_dim=RANK, linear_alpha=ALPHA, **how)
         network.apply_to()
         randomise(network.named_parameters(), strength)
