@@ -11,7 +11,7 @@ from typing import Any
 
 from core import safetensors_header
 from core.catalogue import FAMILIES, LoraFile, Model, name_of
-from core.families import ANY, family_of
+from core.families import ANY, SCHEDULER_CONFIG, computed_family
 from core.folder_format import INDEX, PLAIN_INDEXES, chosen, components_of
 from core.hub_messages import gigabytes
 from core.safetensors_header import Header, NotSafetensors
@@ -166,7 +166,8 @@ def _missing_shards(index: Path, there: set[str]) -> list[str]:
 
 def _in_folder(folder: Path) -> Model:
     """Raises Unusable."""
-    family = family_of(_read(folder / INDEX).get("_class_name"))
+    scheduler = folder / SCHEDULER_CONFIG
+    family = computed_family(_read(folder / INDEX), _read(scheduler) if scheduler.is_file() else {})
     name, path = name_of(str(folder)), str(folder)
     if family not in _UNETS and not all((folder / file).is_file() for file in _SIZED_BY):
         return replace(FAMILIES.get(family, FAMILIES[ANY]), name=name, path=path)

@@ -9,8 +9,10 @@ from worker.checkpoint_formats.kinds import (
     SDXL,
     PipelineKind,
     check_folder,
+    computed_kind,
     kind_of,
     read_model_index,
+    read_scheduler_config,
 )
 from worker.checkpoint_formats.single_file import (
     CONFIGS,
@@ -32,12 +34,14 @@ __all__ = [
     "PipelineKind",
     "Shape",
     "check_folder",
+    "computed_kind",
     "family_of",
     "few_step_methods",
     "kind_of",
     "prediction_of",
     "read_header",
     "read_model_index",
+    "read_scheduler_config",
     "shape_of",
     "with_plain_names",
 ]

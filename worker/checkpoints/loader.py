@@ -4,16 +4,26 @@ Safetensors only, never pickle. Knows nothing of jobs. Whatever goes wrong is sa
 (`CannotLoad`).
 """
 
+import importlib.util
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from core.catalogue import POSTCARD, SAMPLERS, Capability, name_of
 from core.events import ModelInfo
-from worker.checkpoint_formats import PipelineKind, family_of, few_step_methods, kind_of, read_model_index
+from core.families import unknown_schedule
+from worker.checkpoint_formats import (
+    PipelineKind,
+    computed_kind,
+    family_of,
+    few_step_methods,
+    read_model_index,
+    read_scheduler_config,
+)
 from worker.checkpoints.components import Components, build_family, read_folder
 from worker.checkpoints.locator import DEFAULT_FOLDER, ModelsFolder, locate, note_of
 from worker.checkpoints.single_file import read_file
@@ -128,9 +138,11 @@ def _load(model: str, device: Device, progress: Callable[[], None], how: _LoadOp
         components = read_file(where, device, progress, vae_network, original_name=name)
     else:
         index = read_model_index(where, model)
-        kind = kind_of(index["_class_name"])
+        scheduler = read_scheduler_config(where)
+        _check_beta_sigmas(model, scheduler)
+        kind = computed_kind(index, scheduler)
         if kind is None:
-            return _load_pipeline(model, where, device, how)
+            return _load_pipeline(model, where, device, how, unknown_schedule(index, scheduler))
         other = read_vae(vae, kind.family, device) if vae else None
         components = read_folder(where, kind, index, device, progress, None if other is None else other.network)
     family = build_family(components, device, how.loras)
@@ -153,10 +165,24 @@ def _placed(family: Family | PipelineModel, info: ModelInfo, device: Device, how
     return add_companions(loaded, how.companions, device)
 
 
-def _load_pipeline(model: str, folder: Path, device: Device, how: _LoadOptions) -> LoadedCheckpoint:
+def _check_beta_sigmas(model: str, scheduler: Mapping[str, Any]) -> None:
+    """Raises CannotLoad where a schedule needs a library that is not here."""
+    if scheduler.get("use_beta_sigmas") and importlib.util.find_spec("scipy") is None:
+        raise CannotLoad(f"The scheduler of {model} uses beta sigmas, which need scipy: run `pip install scipy`.")
+
+
+def _load_pipeline(
+    model: str, folder: Path, device: Device, how: _LoadOptions, unknown: str
+) -> LoadedCheckpoint:  # fmt: skip
+    """`unknown`: what about its schedule no sampler here knows, where it would have a family otherwise."""
     from worker.families import GenericPipeline
 
     family = GenericPipeline.load(folder, device)
+    if unknown:
+        if not family.scales_its_input:
+            cure = "Use a model with a scheduler of Stable Diffusion."
+            raise CannotLoad(f"{model} cannot be drawn: not even diffusers' own pipeline takes its {unknown}. {cure}")
+        log.info("%s is drawn by diffusers' own pipeline: no sampler here knows its %s.", model, unknown)
     few_steps = bool(few_step_methods(_original_name(model, folder))) or family.distilled
     info = ModelInfo(
         name=_name(model),

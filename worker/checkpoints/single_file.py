@@ -56,7 +56,7 @@ def read_file(
     index = json.loads((folder / "model_index.json").read_text("utf-8"))
     kind, name = PIPELINE_KINDS[FAMILIES[shape]], original_name or path.stem
     prediction, zero = prediction_of(header, shape, name)
-    scheduler = {**read_scheduler(folder, kind), "prediction_type": prediction}
+    scheduler = {**read_scheduler(folder, kind, index), "prediction_type": prediction}
     if few_step_methods(name):  # made to begin at the last of the trained steps; their own configs say so
         scheduler |= {"timestep_spacing": "trailing"}
     if zero:

@@ -66,10 +66,9 @@ class GenericPipeline:
         from diffusers import AutoPipelineForText2Image
 
         how: dict[str, Any] = {"dtype": device.dtype, "local_files_only": True, "use_safetensors": True}
-        # What nobody draws with need not be there.
-        how |= {
-            name: None for name in UNUSED & read_model_index(folder, str(folder)).keys() if not (folder / name).is_dir()
-        }
+        # What nobody draws with need not be there; what only looks at pictures stays out as everywhere here.
+        unused = UNUSED & read_model_index(folder, str(folder)).keys()
+        how |= {name: None for name in unused if name == "safety_checker" or not (folder / name).is_dir()}
         try:
             with with_plain_names(folder) as plain:
                 pipeline = AutoPipelineForText2Image.from_pretrained(plain, **how)
@@ -104,6 +103,11 @@ class GenericPipeline:
     def _config(self) -> Any:
         """The denoiser's, or None."""
         return getattr(self.parts.get("transformer") or self.parts.get("unet"), "config", None)
+
+    @property
+    def scales_its_input(self) -> bool:
+        """Whether its scheduler does what pipelines with a UNet ask of it before each step."""
+        return "unet" not in self.parts or hasattr(self._pipeline.scheduler, "scale_model_input")
 
     @property
     def takes_guidance_scale(self) -> bool:
