@@ -1,4 +1,4 @@
-"""Reads a .safetensors file's header, and tells from it what kind of checkpoint or LoRA the file is.
+"""Reads a .safetensors file's header, and tells from it what kind of LoRA the file is; single_file.py: of checkpoint.
 
 Pure: it is given bytes, opens no file, and knows neither torch nor what a model is good for. Format: 8 bytes with the
 header's length (little endian), the header as JSON, then the tensors' bytes without a gap.
@@ -32,15 +32,8 @@ _STRANGERS = (
     (b"<!DOCTYP", "a web page"),
     (b"<html", "a web page"),
 )
-_CONTEXT = re.compile(
-    r"^(?:model\.diffusion_model\.)?input_blocks\.\d+\.1\.transformer_blocks\.0\.attn2\.to_k\.weight$"
-)
-_UNET_IN = re.compile(r"^(?:model\.diffusion_model\.)?input_blocks\.0\.0\.weight$")
-_FLUX = re.compile(r"^(?:model\.diffusion_model\.)?double_blocks\.0\.img_attn\.")
 #: Width of the text that a Stable Diffusion UNet looks at, by which its generations differ.
 _BY_WIDTH = {768: "sd1", 1024: "sd2", 1280: "sdxl-refiner", 2048: "sdxl"}
-#: Latent channels that a plain UNet takes in; others are for inpainting or editing alone.
-_PLAIN_CHANNELS = 4
 
 _DOWN = r"(?:lora_down|lora_A|lora\.down|lora_A\.default|_lora\.down)\.weight$"
 _LORA_CONTEXT = re.compile(r"attn2[._](?:processor[._])?to_[kv](?:_lora\.down\.weight$|[._].*" + _DOWN + ")")
@@ -116,32 +109,6 @@ def parse(data: bytes) -> Header:
     return Header(tensors=tensors, metadata=told, file_bytes=PREFIX + size + end)
 
 
-def shape_of(header: Header) -> str | None:
-    """`sd1`, `sd2`, `sdxl`, `sdxl-refiner` or `flux` for a checkpoint in its original layout; None for all else.
-
-    None too for UNets that take more than plain latents (inpainting, editing): they cannot draw from words alone.
-    """
-    if _first(header, _FLUX) is not None:
-        return "flux"
-    into, context = _first(header, _UNET_IN), _first(header, _CONTEXT)
-    if into is None or context is None or len(into.shape) != 4 or into.shape[1] != _PLAIN_CHANNELS:
-        return None
-    return _BY_WIDTH.get(context.shape[-1]) if context.shape else None
-
-
-def parts_of(header: Header) -> frozenset[str]:
-    """Which of `denoiser`, `text` and `vae` a checkpoint in its original layout holds."""
-    found = set()
-    for name in header.tensors:
-        if name.startswith(("model.diffusion_model.", "double_blocks.", "input_blocks.")):
-            found.add("denoiser")
-        elif name.startswith(("cond_stage_model.", "conditioner.", "text_encoders.")):
-            found.add("text")
-        elif name.startswith(("first_stage_model.", "vae.")):
-            found.add("vae")
-    return frozenset(found)
-
-
 def is_lora(header: Header) -> bool:
     """Whether the tensors are those of a LoRA at all."""
     return bool(header.tensors) and any(_LORA_ANY.search(name) for name in header.tensors)
@@ -161,7 +128,7 @@ def shape_by_width(width: int) -> str:
 
 
 def lora_shape_of(header: Header) -> str | None:
-    """The kind of checkpoint that a LoRA fits, as `shape_of` names it; None where the file does not tell."""
+    """The kind of checkpoint that a LoRA fits, as models have it; None where the file does not tell."""
     if not is_lora(header):
         return None
     if any(_LORA_FLUX.search(name) for name in header.tensors):
@@ -180,10 +147,6 @@ def _told(texts: Iterable[str]) -> str | None:
             if text.lower().startswith(beginning):
                 return shape
     return None
-
-
-def _first(header: Header, pattern: re.Pattern[str]) -> Tensor | None:
-    return next((tensor for name, tensor in header.tensors.items() if pattern.match(name)), None)
 
 
 def _tensor(entry: Mapping[str, object]) -> Tensor:

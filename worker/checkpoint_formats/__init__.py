@@ -19,9 +19,8 @@ from worker.checkpoint_formats.single_file import (
     FAMILIES,
     Shape,
     family_of,
-    prediction_of,
+    look,
     read_header,
-    shape_of,
 )
 
 __all__ = [
@@ -38,10 +37,9 @@ __all__ = [
     "family_of",
     "few_step_methods",
     "kind_of",
-    "prediction_of",
+    "look",
     "read_header",
     "read_model_index",
     "read_scheduler_config",
-    "shape_of",
     "with_plain_names",
 ]

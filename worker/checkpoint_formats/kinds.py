@@ -12,6 +12,7 @@ from typing import Any
 
 from core.families import SCHEDULER_CONFIG, computed_family, family_of
 from core.folder_format import INDEX
+from core.single_file import INPAINTING, REFINER
 from worker.errors import CannotLoad
 
 
@@ -101,7 +102,7 @@ def read_scheduler_config(folder: Path) -> dict[str, Any]:
 def check_folder(folder: Path, kind: PipelineKind, index: Mapping[str, Any]) -> None:
     """Raises CannotLoad unless the folder holds what its kind needs, as safetensors, and makes pictures from words."""
     if kind.family == "sdxl" and (index.get("requires_aesthetics_score") or index.get("text_encoder") == [None, None]):
-        raise CannotLoad(REFINER.format(folder))
+        raise CannotLoad(f"{folder} {REFINER}")
     for name in kind.networks:
         if not (folder / name / "config.json").is_file():
             raise CannotLoad(f"{folder} has no {name}/: a checkpoint of {kind.pipeline} needs it. Fetch it again.")
@@ -111,8 +112,4 @@ def check_folder(folder: Path, kind: PipelineKind, index: Mapping[str, Any]) -> 
     if kind.denoiser == "unet":
         channels = json.loads((folder / "unet" / "config.json").read_text("utf-8")).get("in_channels", 4)
         if channels > 4:
-            raise CannotLoad(INPAINTING.format(folder))
-
-
-REFINER = "{} is a refiner: it only refines the pictures of another model. Use the base model."
-INPAINTING = "{} only fills masks in pictures and makes none from words. Use the model it was made from."
+            raise CannotLoad(f"{folder} {INPAINTING}")
