@@ -61,7 +61,9 @@ class ModelInfo:
     guidance: float
     sampler: str
     samplers: tuple[str, ...]
-    edits: tuple[str, ...] = ()  # of core.catalogue.Edit: what it can do besides pictures from words
+    edits: tuple[str, ...] = ()  # of core.catalogue.Capability: what it can do besides pictures from words
+    ignores: tuple[str, ...] = ()  # of core.parameters: what changes nothing with it
+    negative_above: float = 1.0  # at a higher guidance than this `--no` counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +101,13 @@ class Models:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadFailed:
-    """The model cannot be loaded; the sentence says why and what to do. The worker exits after it."""
+    """The first model cannot be loaded; the sentence says why and what to do.
+
+    The worker exits after it, unless it `stays` for the other models of the catalogue; Models follows then.
+    """
 
     sentence: str
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

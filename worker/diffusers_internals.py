@@ -5,6 +5,7 @@ FLUX.1 and on text encoders; pyproject.toml allows that minor version and no oth
 both change together.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,3 +49,12 @@ def text_encoder_of_file(
         kind, tensors, subfolder=name, config=str(configs), torch_dtype=dtype, local_files_only=True
     )
     return found
+
+
+def guides_at(pipeline: Any, scale: float) -> bool | None:
+    """Whether it takes a second forward without the prompt at this guidance scale; None where it does not tell."""
+    if not hasattr(type(pipeline), "do_classifier_free_guidance"):
+        return None
+    tried = copy.copy(pipeline)
+    tried._guidance_scale = scale
+    return bool(tried.do_classifier_free_guidance)

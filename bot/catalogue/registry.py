@@ -188,6 +188,7 @@ class ModelRegistry:
             return model
         try:
             lists = {key: tuple(facts["info"][key]) for key in ("samplers", "edits")}
+            lists["ignores"] = tuple(facts["info"].get("ignores", ()))  # earlier versions did not say
             info = events.ModelInfo(**{**facts["info"], **lists})
         except (KeyError, TypeError, AttributeError):
             return model

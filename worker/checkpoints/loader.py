@@ -15,6 +15,7 @@ import torch
 
 from core.catalogue import POSTCARD, SAMPLERS, Capability, name_of
 from core.events import ModelInfo
+from core.families import family_of as family_of_pipeline
 from core.families import unknown_schedule
 from worker.checkpoint_formats import (
     PipelineKind,
@@ -34,7 +35,7 @@ from worker.device import Device
 from worker.diffusers_internals import is_group_offloaded
 from worker.errors import CannotLoad
 from worker.families import LoraFiles
-from worker.interfaces import Family, Model, PipelineModel
+from worker.interfaces import Family, Guidance, Model, PipelineModel
 from worker.memory import (
     DENOISERS,
     FULL,
@@ -142,7 +143,7 @@ def _load(model: str, device: Device, progress: Callable[[], None], how: _LoadOp
         _check_beta_sigmas(model, scheduler)
         kind = computed_kind(index, scheduler)
         if kind is None:
-            return _load_pipeline(model, where, device, how, unknown_schedule(index, scheduler))
+            return _load_pipeline(model, where, device, how, index, scheduler)
         other = read_vae(vae, kind.family, device) if vae else None
         components = read_folder(where, kind, index, device, progress, None if other is None else other.network)
     family = build_family(components, device, how.loras)
@@ -172,22 +173,27 @@ def _check_beta_sigmas(model: str, scheduler: Mapping[str, Any]) -> None:
 
 
 def _load_pipeline(
-    model: str, folder: Path, device: Device, how: _LoadOptions, unknown: str
-) -> LoadedCheckpoint:  # fmt: skip
-    """`unknown`: what about its schedule no sampler here knows, where it would have a family otherwise."""
+    model: str, folder: Path, device: Device, how: _LoadOptions, index: Mapping[str, Any], scheduler: Mapping[str, Any]
+) -> LoadedCheckpoint:
     from worker.families import GenericPipeline
 
-    family = GenericPipeline.load(folder, device)
-    if unknown:
+    other = None
+    if how.vae and "vae" in index:
+        other = read_vae(how.vae, family_of_pipeline(index["_class_name"]), device)
+    elif how.vae:
+        log.warning("The VAE %s is not used: the pipeline of %s has none.", how.vae, model)
+    family = GenericPipeline.load(folder, device, None if other is None else other.network)
+    if unknown := unknown_schedule(index, scheduler):  # it would have a family otherwise
         if not family.scales_its_input:
             cure = "Use a model with a scheduler of Stable Diffusion."
             raise CannotLoad(f"{model} cannot be drawn: not even diffusers' own pipeline takes its {unknown}. {cure}")
         log.info("%s is drawn by diffusers' own pipeline: no sampler here knows its %s.", model, unknown)
+    weights = digest(folder, folder.glob("*/*.safetensors"))
     few_steps = bool(few_step_methods(_original_name(model, folder))) or family.distilled
     info = ModelInfo(
         name=_name(model),
         family=family.name,
-        digest=digest(folder, folder.glob("*/*.safetensors")),
+        digest=weights if other is None else combined(weights, other.digest),
         dtype=device.dtype_name,
         native=family.native,
         multiple=family.multiple,
@@ -197,6 +203,8 @@ def _load_pipeline(
         sampler=family.sampler,
         samplers=(family.sampler,),
         edits=tuple(edit.value for edit in family.edits),
+        ignores=family.ignores,
+        negative_above=family.negative_above,
     )
     # Nobody compiles for a pipeline that runs whole.
     placed = _placed(family, info, device, replace(how, reserved=replace(how.reserved, compiler=False)))
@@ -252,6 +260,7 @@ def _info(model: str, name: str, components: Components, family: Family, device:
         sampler=POSTCARD.sampler if shipped else sampler,
         samplers=samplers_for(family.scheduler),
         edits=tuple(edit.value for edit in family.edits),
+        ignores=("cfg",) if family.guidance is Guidance.NONE else (),
     )
 
 

@@ -11,7 +11,7 @@ from bot.catalogue import checkpoint_files
 from tests.worker.checkpoint import SCHEDULER, make
 from tests.worker.checkpoint_families import make_flux, make_sdxl
 from tests.worker.compared import distance, ours, plain
-from tests.worker.engine_driver import request
+from tests.worker.engine_driver import EngineDriver, pixels, request
 from worker.checkpoints.loader import load
 from worker.device import choose_device
 from worker.errors import CannotLoad
@@ -64,7 +64,15 @@ def test_one_that_starts_from_pictures_is_drawn_from_words_all_the_same(tmp_path
 
 def test_flux_with_chance_in_its_steps_is_drawn_whole(tmp_path: Path) -> None:
     folder = with_scheduler(make_flux(tmp_path / "tiny", guided=False), FLOW, stochastic_sampling=True)
-    assert load(str(folder), CPU).info.family == checkpoint_files.model_at(folder).family == "any"
+    loaded = load(str(folder), CPU)
+    assert loaded.info.family == checkpoint_files.model_at(folder).family == "any"
+    wanted = request(steps=4, count=1, sampler="own", model=loaded.info.name)
+    alone = pixels(EngineDriver(loaded).render(wanted)[0])
+    driver = EngineDriver(loaded)
+    for job in ("a", "b"):  # which take turns, step by step
+        driver.submit(job, wanted)
+    driver.finish("a", "b")
+    assert [distance(pixels(driver.pictures(job)[0]), alone) for job in ("a", "b")] == [0, 0], "a seed is a picture"
 
 
 def test_what_its_own_pipeline_cannot_draw_is_refused_by_name(tmp_path: Path) -> None:
@@ -101,3 +109,12 @@ def test_another_noise_schedule_makes_no_inpainting_model_or_refiner_one_that_dr
     (folder / "unet" / "config.json").write_text(json.dumps({**unet, "in_channels": channels}))
     with pytest.raises(CannotLoad, match=r"only fills masks|is a refiner"):
         load(str(folder), CPU)
+
+
+def test_the_vae_of_its_entry_counts_for_a_pipeline_that_runs_whole_too(tmp_path: Path) -> None:
+    folder = with_scheduler(make(tmp_path / "tiny"), "EDMEulerScheduler")
+    other = make(tmp_path / "other", seed=3)
+    plain_one, with_other = load(str(folder), CPU), load(str(folder), CPU, vae=str(other))
+    wanted = request(steps=3, sampler="own")
+    assert distance(ours(plain_one, wanted), ours(with_other, wanted)) > 4
+    assert plain_one.info.digest != with_other.info.digest
