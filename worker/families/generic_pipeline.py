@@ -17,6 +17,7 @@ from torch import nn
 from core.catalogue import Capability
 from core.folder_format import UNUSED
 from core.job import Request
+from core.prompt_weights import unweighted
 from worker.checkpoint_formats import read_model_index, with_plain_names
 from worker.device import Device
 from worker.diffusers_internals import guides_at
@@ -184,10 +185,11 @@ class GenericPipeline:
 
 def _prompts_with_style(request: Request) -> tuple[str, str]:
     """The prompt and the negative prompt with the house style, of which more is said the more it counts."""
-    if request.house is None:
-        return request.prompt, request.negative
-    said, avoided = request.house.spoken()
-    return _joined(request.prompt, said), _joined(request.negative, avoided)
+    prompt, negative, house = unweighted(request.prompt), unweighted(request.negative), request.house
+    if house is None:
+        return prompt, negative
+    said, avoided = house.spoken()
+    return _joined(prompt, said), _joined(negative, avoided)
 
 
 def _joined(words: str, more: str) -> str:

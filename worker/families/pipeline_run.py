@@ -123,11 +123,11 @@ class PipelineRun(GenerationRun):
 
     def _wait(self) -> None:
         """Runs that take turns draw as they would alone."""
-        states = torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        here, there = torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         self._yielded.release()
         self._resume.acquire()
-        torch.set_rng_state(states[0])
-        torch.cuda.set_rng_state_all(states[1])
+        torch.set_rng_state(here)
+        torch.cuda.set_rng_state_all(there)
         self._check()
 
     def _check(self) -> None:
