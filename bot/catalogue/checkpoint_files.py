@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bot.file_storage import is_file, is_folder
-from core import safetensors_header
+from core import safetensors_header, single_file
 from core.catalogue import FAMILIES, Model, name_of
-from core.families import ANY, family_of
+from core.families import ANY, SCHEDULER_CONFIG, computed_family
 from core.folder_format import INDEX, PLAIN_INDEXES, chosen, components_of
 from core.hub_messages import gigabytes
 from core.safetensors_header import Header, NotSafetensors
@@ -26,8 +26,6 @@ _MOST_SIDE = 1 << 14
 _MOST_JSON = 1 << 26
 #: More files and folders than this are no model.
 _MOST_FILES = 100_000
-#: What the worker opens as one file.
-_IN_ONE_FILE = frozenset({"sd1", "sd2", "sdxl"})
 #: Families of which all denoise with a UNet.
 _UNETS = frozenset({"sd", "sdxl"})
 #: In these the sizes of such a model stand.
@@ -123,20 +121,18 @@ def _whole(path: Path) -> Header:
 
 
 def _in_file(path: Path, *, own_vae: bool) -> Model:
-    header = _whole(path)
-    shape = safetensors_header.shape_of(header)
-    if safetensors_header.is_lora(header):
-        raise Unusable(f"{path.name} is a LoRA: those belong in the folder loras.")
-    if shape not in _IN_ONE_FILE:
-        raise Unusable(
-            f"{path.name} is not a checkpoint that works as a single file: that has to be a whole Stable Diffusion "
-            "1.x, 2.x or XL in its original layout. Others, FLUX among them, work as a folder in diffusers' format."
-        )
-    lacks = {"text": "text encoder", "vae": "VAE"}
-    there = safetensors_header.parts_of(header) | ({"vae"} if own_vae else set())
-    if missing := " and ".join(words for part, words in lacks.items() if part not in there):
-        raise Unusable(f"{path.name} has no {missing}: it is only part of a model. Fetch the whole checkpoint.")
-    return replace(FAMILIES[shape], name=name_of(path.name), path=str(path))
+    _whole(path)
+    with path.open("rb") as file:
+        header = safetensors_header.read(file.read)
+        try:
+            found = single_file.identify(header, path.stem, take=single_file.behind_header(file), own_vae=own_vae)
+        except single_file.WrongFile as error:
+            raise Unusable(f"{path.name} {error}") from None
+    base = FAMILIES[found.shape]
+    model = replace(base, name=name_of(path.name), path=str(path))
+    if found.native == base.native:
+        return model
+    return replace(model, native=found.native, min_side=found.native // 2, max_side=found.native * 2)
 
 
 # --- folders --------------------------------------------------------------------------------------------------------
@@ -190,7 +186,8 @@ def _missing_shards(index: Path, there: set[str]) -> list[str]:
 
 def _in_folder(folder: Path) -> Model:
     """Raises Unusable."""
-    family = family_of(_read(folder / INDEX).get("_class_name"))
+    scheduler = folder / SCHEDULER_CONFIG
+    family = computed_family(_read(folder / INDEX), _read(scheduler) if scheduler.is_file() else {})
     name, path = name_of(str(folder)), str(folder)
     if family not in _UNETS and not all((folder / file).is_file() for file in _SIZED_BY):
         return replace(FAMILIES.get(family, FAMILIES[ANY]), name=name, path=path)

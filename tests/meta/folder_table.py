@@ -125,8 +125,8 @@ TABLE: dict[str, Row] = {
     "worker.checkpoint_formats": row(
         imports="core worker.errors",
         offers=(
-            "CONFIGS FAMILIES FLUX PIPELINE_KINDS PipelineKind SD SDXL Shape check_folder family_of "
-            "few_step_methods kind_of prediction_of read_header read_model_index shape_of with_plain_names"
+            "CONFIGS FAMILIES FLUX PIPELINE_KINDS PipelineKind SD SDXL Shape check_folder computed_kind family_of "
+            "few_step_methods kind_of look read_header read_model_index read_scheduler_config with_plain_names"
         ),
     ),
     "worker.checkpoints": row(

@@ -192,8 +192,9 @@ class Engine:
             self._go_without(result, result.companion)
         elif result.sentence:
             log.error("%s cannot be used: %s", result.name, result.sentence)
+            said = failure_messages.not_here if result.not_here else failure_messages.not_loaded
             for task in self._queue.tasks_for(result.name):
-                self._fail(task, FailureKind.INVALID, failure_messages.not_loaded(result.name))
+                self._fail(task, FailureKind.INVALID, said(result.name))
 
     def _go_without(self, result: LoadResult, kind: CompanionKind) -> None:
         """What lies beside a model is of no use: the jobs that cannot be without it fail, at no cost."""

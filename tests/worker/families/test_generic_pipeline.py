@@ -173,7 +173,7 @@ def test_one_whose_index_calls_it_distilled_takes_few_steps_and_guidance_only_as
 ) -> None:
     pipeline, _ = flux2(guidance_embeds=embeds, is_distilled=True)
     whole = GenericPipeline(pipeline, torch.device("cpu"))
-    monkeypatch.setattr(GenericPipeline, "load", lambda _folder, _device: whole)
+    monkeypatch.setattr(GenericPipeline, "load", lambda *_: whole)
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "Flux2KleinPipeline"}))
     info = load(str(tmp_path), CPU).info
     assert (info.steps, info.guidance) == usual
