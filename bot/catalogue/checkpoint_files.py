@@ -104,7 +104,7 @@ def bytes_of(place: Path) -> int:
 def _whole(path: Path) -> Header:
     """The header of a file that is complete. Raises Unusable."""
     if not is_file(path):
-        raise Unusable(f"{path} is no file, and leads to none. Remove it, or put the file there.")
+        raise Unusable(f"{path} is not a file, and does not lead to one. Remove it, or put the file there.")
     try:
         with path.open("rb") as file:
             header, there = safetensors_header.read(file.read), path.stat().st_size
