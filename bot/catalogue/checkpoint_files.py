@@ -39,6 +39,10 @@ class Unusable(Exception):
         super().__init__(printable(sentence))
 
 
+class Unreadable(Unusable):
+    """The disk does not give them now; that says nothing about what they are, and they are tried again."""
+
+
 def model_at(place: Path, *, own_vae: bool = False) -> Model:
     """What a folder or a single file is, as far as its configuration or header tells. Raises Unusable.
 
@@ -54,14 +58,26 @@ def header_of(path: Path) -> Header:
 
 def problems(place: Path, *, own_vae: bool = False) -> list[str]:
     """What is missing or damaged, each as a sentence; empty when all that a worker needs is there."""
+    try:
+        return lasting_problems(place, own_vae=own_vae)
+    except Unreadable as error:
+        return [str(error)]
+
+
+def lasting_problems(place: Path, *, own_vae: bool = False) -> list[str]:
+    """As `problems`, of files that the disk gives. Raises Unreadable where it does not just now."""
     if not is_folder(place):
         try:
             _in_file(place, own_vae=own_vae)
+        except Unreadable:
+            raise
         except Unusable as error:
             return [str(error)]
         return []
     try:
         index = _read(place / INDEX)
+    except Unreadable:
+        raise
     except Unusable as error:
         return [str(error)]
     names = components_of(index)
@@ -109,10 +125,10 @@ def _whole(path: Path) -> Header:
         with path.open("rb") as file:
             header, there = safetensors_header.read(file.read), path.stat().st_size
     except NotSafetensors as error:
-        cure = "Only .safetensors files are used here; fetch it in that format."
+        cure = "Fetch it again, in safetensors format."
         raise Unusable(f"{path.name} {error}. {cure}") from None
     except OSError as error:
-        raise Unusable(f"{path} cannot be read ({error.strerror}).") from None
+        raise Unreadable(f"{path} cannot be read ({error.strerror}).") from None
     if there < header.file_bytes:
         raise Unusable(
             f"{path.name} is cut off: {gigabytes(there)} of {gigabytes(header.file_bytes)} are here. Fetch it again."
@@ -149,6 +165,8 @@ def _problems_of_component(folder: Path) -> list[str]:
     for path in weights:
         try:
             _whole(path)
+        except Unreadable:
+            raise
         except Unusable as error:
             found.append(f"{where}: {error}")
     if not weights and any(path.suffix in _PICKLES for path in files_of(folder)):
@@ -235,7 +253,9 @@ def _read(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise Unusable(f"{path} cannot be read: the folder is incomplete; fetch it again.") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be read ({error.strerror}).") from None
+    except ValueError as error:
         raise Unusable(
             f"{path} cannot be read ({str(error)[:200]}): the folder is incomplete; fetch it again."
         ) from None
