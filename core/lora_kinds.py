@@ -54,7 +54,8 @@ _PARTS: tuple[tuple[ChangeKind, frozenset[Part]], ...] = (
 )
 _EXTRAS = frozenset({Part.ALPHA, Part.MAGNITUDE, Part.BIAS, Part.DIFF_B})
 _MERGE = "Merge it into its model with the tool that made it, and use that checkpoint."
-_NOT_DRAWN = {
+#: Parts of what is refused, with why.
+NOT_DRAWN = {
     Part.OFT: f"holds OFT, which turns a model's layers instead of adding to them. {_MERGE}",
     Part.NORM: f"changes the model's norms, which is not done here. {_MERGE}",
     Part.IA3: f"holds IA3, which is not drawn here. {_MERGE}",
@@ -65,7 +66,7 @@ _NOT_DRAWN = {
 
 def kind_of(layer: str, shapes: Shapes) -> ChangeKind:
     """Raises LoraRefused for what is not drawn, or not whole."""
-    for part, sentence in _NOT_DRAWN.items():
+    for part, sentence in NOT_DRAWN.items():
         if part in shapes:
             raise LoraRefused(sentence)
     main = shapes.keys() - _EXTRAS

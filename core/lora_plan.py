@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from core import lora_tensors
-from core.lora_kinds import ChangeKind, Size, kind_of, size_of
+from core.lora_kinds import NOT_DRAWN, ChangeKind, Size, kind_of, size_of
 from core.lora_layers import Layers, Place, flat, index_of
 from core.lora_metadata import LoraRefused, Scales, scales_of
 from core.lora_tensors import Part
@@ -132,7 +132,7 @@ def _groups(header: Header) -> tuple[dict[str, dict[Part, str]], list[str]]:
             bundled += 1
         elif (found := lora_tensors.split(name)) is None:
             strange.append(name)
-        elif found[1] in (parts := groups.setdefault(found[0], {})) and found[1] is not Part.OFT:
+        elif found[1] in (parts := groups.setdefault(found[0], {})) and found[1] not in NOT_DRAWN:
             raise LoraRefused(f"holds more than one adapter ({parts[found[1]]}, {name}). Save them one by one.")
         else:
             parts[found[1]] = name

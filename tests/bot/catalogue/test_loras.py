@@ -51,7 +51,7 @@ def test_what_peft_and_diffusers_save_is_called_by_its_folder(data: Path) -> Non
     ("tensors", "said"),
     [
         ({f"{LAYER}.oft_blocks": [4, 8, 8]}, "holds OFT"),
-        ({f"{LAYER}.w_norm": [640]}, "changes the model's norms"),
+        ({f"{LAYER}.w_norm": [640], f"{LAYER}.b_norm": [640]}, "changes the model's norms"),
         ({**PLAIN, f"{LAYER}.dora_scale": [1, 768]}, "scales what goes into a layer"),
         ({**PLAIN, "text_encoder.token.lora_embedding_A": [4, 8]}, "table of tokens"),
         ({**PLAIN, f"{LAYER}_2.lora_down.weight": [4, 768]}, "has no up"),
