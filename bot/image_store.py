@@ -5,9 +5,11 @@ missing or damaged counts as pruned: whoever needs it has it rendered again from
 """
 
 import asyncio
+import contextlib
 import hashlib
 import io
 import logging
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,13 +117,18 @@ class ImageStore:
 
     async def prune(self) -> int:
         """Removes pictures until the limit holds again; returns how many."""
+        gone = 0
+        while victims := await self._prune_candidates():
+            for picture in victims:
+                await self._remove(picture)
+            gone += len(victims)
+        if gone:
+            log.info("%d pictures were removed; their buttons draw them again.", gone)
+        return gone
+
+    async def _prune_candidates(self) -> list[Picture]:
         over = await self._results.total_bytes() - self._limit_bytes
-        victims = await self._results.prune_candidates(max(0, over))
-        for picture in victims:
-            await self._remove(picture)
-        if victims:
-            log.info("%d pictures were removed; their buttons draw them again.", len(victims))
-        return len(victims)
+        return await self._results.prune_candidates(max(0, over))
 
     async def check_room(self) -> None:
         """Raises DiskFull while the disk has less free space than the configuration asks for."""
@@ -132,9 +139,9 @@ class ImageStore:
                 "Please tell the bot's owner; what is in the queue will finish."
             )
 
-    async def sweep(self) -> None:
-        """Removes what a killed process left half written."""
-        await asyncio.to_thread(_sweep, self._folder)
+    async def sweep(self, before: float) -> None:
+        """Removes what a killed process left half written `before` this one began; looks through all folders."""
+        await asyncio.to_thread(_sweep, self._folder, before)
 
     async def _remove(self, picture: Picture) -> None:
         # The row first: a row without its file would only cost a look, a file without its row would stay for ever.
@@ -159,9 +166,17 @@ def _read(path: Path, sha256: str) -> bytes | None:
     return png if hashlib.sha256(png).hexdigest() == sha256 else None
 
 
-def _sweep(folder: Path) -> None:
-    for unfinished in folder.glob(f"*/*{UNFINISHED}"):
-        unfinished.unlink(missing_ok=True)
+def _sweep(folder: Path, before: float) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        for place in [entry.path for entry in os.scandir(folder) if entry.is_dir()]:
+            _sweep_one(place, before)
+
+
+def _sweep_one(place: str, before: float) -> None:
+    with os.scandir(place) as entries:
+        for entry in entries:  # hundreds of thousands in all: only the name is looked at
+            if entry.name.endswith(UNFINISHED) and entry.stat().st_mtime < before:
+                Path(entry.path).unlink(missing_ok=True)
 
 
 def is_png(data: bytes) -> bool:

@@ -5,12 +5,12 @@ All writes belong to a larger transaction: counters move in the same one as the 
 
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from core.fairness import CREDIT, RELAX_SHARE, Scope, Service, Updates, WaitingJob, arrive, correct
 from core.job import Lane
 from core.preemption import Capacity, Entry, enter
-from storage.database import Params, Tx
+from storage.database import Database, Params, Tx
 from storage.rows import waiting_of
 
 Fetch = Callable[[str, Params | None], Awaitable[list[sqlite3.Row]]]
@@ -51,6 +51,23 @@ _SERVED = """
     WHERE scope = 'account' AND lane = :lane AND name IN (SELECT value FROM json_each(:accounts))
 """
 _LANES = "SELECT scope, lane, name, ms FROM service WHERE scope IN ('lane', 'credit')"
+_LIVE_HERE = "job.lane = service.lane AND job.state IN ('preparing', 'queued', 'running')"
+# Counters that say nothing any more (see `tidy`). A key's name is its account's, a bar, and the batch key.
+_SILENT_ACCOUNT = f"""
+    scope = 'account' AND NOT EXISTS (SELECT 1 FROM job WHERE job.account = service.name AND {_LIVE_HERE})
+    AND ms <= coalesce((SELECT virtual.ms FROM service AS virtual
+                        WHERE virtual.scope = 'lane' AND virtual.lane = service.lane AND virtual.name = ''), 0.0)
+"""
+_SILENT_KEY = f"""
+    scope = 'key' AND NOT EXISTS (
+        SELECT 1 FROM job WHERE job.account = substr(service.name, 1, instr(service.name, '|') - 1) AND {_LIVE_HERE}
+        AND (job.batch_key = substr(service.name, instr(service.name, '|') + 1) OR service.ms > coalesce(
+            (SELECT other.ms FROM service AS other WHERE other.scope = 'key' AND other.lane = service.lane
+             AND other.name = job.account || '|' || job.batch_key), 0.0)))
+"""
+_SILENT = f"(({_SILENT_ACCOUNT}) OR ({_SILENT_KEY}))"
+#: Counters that go in one transaction.
+_TIDIED_AT_ONCE = 200
 
 
 class FairQueue:
@@ -80,18 +97,41 @@ class FairQueue:
             " AND state IN ('preparing', 'queued', 'running')",
             {"account": waiting.account, "lane": waiting.lane, "job": waiting.job},
         )
-        service = await self._counters(tx, waiting)
-        await self.keep(tx, arrive(waiting, {row["batch_key"] for row in live}, service))
+        live_keys = {row["batch_key"] for row in live}
+        if not live_keys:  # back from idling: its batch keys start anew
+            await tx.execute(
+                "DELETE FROM service WHERE scope = 'key' AND lane = :lane"
+                " AND name >= :account || '|' AND name < :account || '}'",
+                {"lane": waiting.lane, "account": waiting.account},
+            )
+        service = await self._counters(tx, waiting, live_keys)
+        await self.keep(tx, arrive(waiting, live_keys, service))
 
     async def corrected(self, tx: Tx, row: sqlite3.Row, measured_ms: int) -> None:
         """An attempt ended: `row` still says what was booked for it."""
         ended = waiting_of(row)
-        service = await self._counters(tx, ended)
+        service = await self._counters(tx, ended, ())
         await self.keep(tx, correct(ended, row["booked_ms"], measured_ms, service))
 
     async def credit(self, fetch: Fetch) -> float:
         """Relax's credit in GPU milliseconds, as it was kept last."""
         return _service_of(await fetch(_LANES, None)).get(CREDIT, 0.0)
+
+    async def tidy(self, db: Database) -> None:
+        """Lets go of counters without which every turn would be the same, so that they do not grow with history.
+
+        Those of an account that has nothing in the lane and is not ahead of it, and those of a batch key that it has
+        no job of and that is not ahead of its others: both would start from there again.
+        """
+        silent = await db.survey(f"SELECT scope, lane, name FROM service WHERE {_SILENT}")
+        for first in range(0, len(silent), _TIDIED_AT_ONCE):
+            names = json.dumps([tuple(row) for row in silent[first : first + _TIDIED_AT_ONCE]])
+            async with db.transaction() as tx:
+                await tx.execute(
+                    f"DELETE FROM service WHERE (scope, lane, name) IN (SELECT json_extract(value, '$[0]'),"
+                    f" json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:names)) AND {_SILENT}",
+                    {"names": names},
+                )
 
     async def keep(self, tx: Tx, updates: Updates) -> None:
         """Writes counters."""
@@ -114,14 +154,15 @@ class FairQueue:
             service[key] = row["key_ms"] or 0.0
         return waiting, service | _service_of(await fetch(_LANES, None))
 
-    async def _counters(self, tx: Tx, waiting: WaitingJob) -> Service:
-        """The lanes' counters, the account's in this lane, and those of all its batch keys."""
+    async def _counters(self, tx: Tx, waiting: WaitingJob, keys: Iterable[str]) -> Service:
+        """The lanes' counters, the account's in this lane, and those of these batch keys and its own."""
+        names = [f"{waiting.account}|{key}" for key in {waiting.key, *keys}]
         rows = await tx.execute(
             f"{_LANES} UNION ALL SELECT scope, lane, name, ms FROM service"
             " WHERE scope = 'account' AND lane = :lane AND name = :account"
             " UNION ALL SELECT scope, lane, name, ms FROM service"
-            " WHERE scope = 'key' AND lane = :lane AND name >= :account || '|' AND name < :account || '}'",
-            {"lane": waiting.lane, "account": waiting.account},
+            " WHERE scope = 'key' AND lane = :lane AND name IN (SELECT value FROM json_each(:names))",
+            {"lane": waiting.lane, "account": waiting.account, "names": json.dumps(names)},
         )
         return _service_of(rows)
 

@@ -62,7 +62,8 @@ class Outbox:
     async def put(self, tx: Tx, job: str, kind: DeliveryKind) -> None:
         """Puts a job's end into the outbox, in the transaction that ends the job."""
         await tx.execute(
-            "INSERT INTO delivery (job, kind, next_try_at, created_at) VALUES (:job, :kind, :now, :now)",
+            "INSERT INTO delivery (job, kind, user, next_try_at, created_at)"
+            " SELECT id, :kind, user, :now, :now FROM job WHERE id = :job",
             {"job": job, "kind": kind, "now": self._db.clock()},
         )
 
@@ -125,12 +126,12 @@ class Outbox:
         changes = "state = 'undeliverable', note = :note, settled_at = :now"
         return await self._change(job, changes, note=note, now=self._db.clock()) is not None
 
-    async def untold(self, user: str) -> list[Delivery]:
-        """Undeliverable results of this person that they have not heard of."""
+    async def untold(self, user: str, limit: int = 12) -> list[Delivery]:
+        """Undeliverable results of this person that they have not heard of, oldest first; so many, no more."""
         rows = await self._db.read(
-            "SELECT delivery.* FROM delivery JOIN job ON job.id = delivery.job"
-            " WHERE delivery.state = 'undeliverable' AND told = 0 AND job.user = :user ORDER BY settled_at",
-            {"user": user},
+            "SELECT * FROM delivery WHERE user = :user AND state = 'undeliverable' AND told = 0 ORDER BY settled_at"
+            " LIMIT :limit",
+            {"user": user, "limit": limit},
         )
         return [_delivery(row) for row in rows]
 

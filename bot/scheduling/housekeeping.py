@@ -1,0 +1,48 @@
+"""What is tidied each minute, and may take longer as history grows: nobody's answer and no start waits for it.
+
+Knows which work there is, and none of what it does.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from bot.resources import Resources
+from bot.storage_retry import PASSING
+
+log = logging.getLogger(__name__)
+
+HOUSEKEEPING_SECONDS = 60.0
+
+
+class Housekeeping:
+    """`book`: notes the overhead that was measured since the last time."""
+
+    def __init__(self, resources: Resources, book: Callable[[], Awaitable[None]]) -> None:
+        self._resources = resources
+        self._book = book
+        self._swept = False
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        began = self._resources.clock()
+        while True:
+            for work in (lambda: self._sweep(began), self._prune, self._expire, self._resources.jobs.tidy_counters):
+                try:
+                    await work()
+                except PASSING as error:
+                    log.error("Housekeeping failed (%s); trying again in a minute.", error)
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            await self._book()
+
+    async def _sweep(self, began: float) -> None:
+        """Once: what an earlier process left half written."""
+        if not self._swept:
+            await self._resources.images.sweep(began)
+            self._swept = True
+
+    async def _prune(self) -> None:
+        await self._resources.images.prune()
+
+    async def _expire(self) -> None:
+        await self._resources.ledger.expire(self._resources.clock())
