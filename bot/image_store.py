@@ -16,7 +16,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from bot.file_storage import UNFINISHED, free_bytes, sync_folders, write_atomically
+from bot.disk_room import DiskRoom
+from bot.file_storage import UNFINISHED, sync_folders, write_atomically
+from bot.thread_pool import ThreadPool
 from core.errors import DiskFull
 from core.job import Job, Kind, Source
 from storage.database import Database
@@ -51,16 +53,20 @@ class ImageStore:
         self._jobs = jobs
         self._limit_bytes = limit_bytes
         self._free_bytes = free_bytes
+        # Reading is quick, and presses wait for it; writing waits for the disk.
+        self._readers, self._writers = ThreadPool("read", 4), ThreadPool("write", 4)
+        self._whole = asyncio.Semaphore(2)  # results read at once: threads stay free for those who press
+        self._room = DiskRoom(folder)
 
     async def write(self, job_id: str, index: int, png: bytes) -> Written:
         """Puts one finished picture (0-based) on the disk; it is kept once `keep` has noted it. Raises OSError."""
         name = f"{job_id[:2]}/{job_id}-{index}.png"
-        digest = await asyncio.to_thread(_write, self._folder / name, png)
+        digest = await self._writers.run(_write, self._folder / name, png)
         return Written(job=job_id, index=index, file=name, bytes=len(png), sha256=digest)
 
     async def keep(self, pictures: Collection[Written]) -> None:
         """Notes a job's written pictures, all of them or none; again after pruning is fine."""
-        await asyncio.to_thread(sync_folders, {(self._folder / picture.file).parent for picture in pictures})
+        await self._writers.run(sync_folders, {(self._folder / picture.file).parent for picture in pictures})
         async with self._db.transaction() as tx:
             for it in pictures:
                 await self._results.add(it.job, it.index, it.file, it.bytes, it.sha256, tx=tx)
@@ -68,14 +74,14 @@ class ImageStore:
     async def drop(self, pictures: Collection[Written]) -> None:
         """Removes written pictures that will not be kept."""
         for picture in pictures:
-            await asyncio.to_thread((self._folder / picture.file).unlink, missing_ok=True)
+            await self._writers.run((self._folder / picture.file).unlink, missing_ok=True)
 
     async def read(self, job_id: str, index: int) -> bytes | None:
         """The PNG, or None when it is not kept (any more)."""
         row = await self._results.get(job_id, index)
         if row is None or row.pruned:
             return None
-        png = await asyncio.to_thread(_read, self._folder / row.file, row.sha256)
+        png = await self._readers.run(_read, self._folder / row.file, row.sha256)
         if png is None:
             log.warning("A picture's file is missing or damaged; it will be drawn again.", extra={"job": job_id})
             await self._results.mark_pruned(job_id, index)
@@ -93,7 +99,8 @@ class ImageStore:
         sources = (
             [job.source] if job.kind is Kind.CROP else [Source(job=job.id, index=i) for i in range(job.request.count)]
         )
-        found = [await self.read(source.job, source.index) for source in sources if source is not None]
+        async with self._whole:
+            found = [await self.read(source.job, source.index) for source in sources if source is not None]
         complete = tuple(png for png in found if png is not None)
         return complete if complete and len(complete) == len(sources) else None
 
@@ -132,7 +139,7 @@ class ImageStore:
 
     async def check_room(self) -> None:
         """Raises DiskFull while the disk has less free space than the configuration asks for."""
-        free = await asyncio.to_thread(free_bytes, self._folder)
+        free = await self._room.free_bytes()
         if free < self._free_bytes:
             raise DiskFull(
                 f"The disk is nearly full ({free // _MB} MB free), so no new jobs are accepted. "
@@ -141,7 +148,7 @@ class ImageStore:
 
     async def sweep(self, before: float) -> None:
         """Removes what a killed process left half written `before` this one began; looks through all folders."""
-        await asyncio.to_thread(_sweep, self._folder, before)
+        await self._writers.run(_sweep, self._folder, before)
 
     async def _remove(self, picture: Picture) -> None:
         # The row first: a row without its file would only cost a look, a file without its row would stay for ever.
@@ -149,7 +156,7 @@ class ImageStore:
         await self._unlink(picture)
 
     async def _unlink(self, picture: Picture) -> None:
-        await asyncio.to_thread((self._folder / picture.file).unlink, missing_ok=True)
+        await self._writers.run((self._folder / picture.file).unlink, missing_ok=True)
 
 
 def _write(path: Path, png: bytes) -> str:
@@ -168,7 +175,9 @@ def _read(path: Path, sha256: str) -> bytes | None:
 
 def _sweep(folder: Path, before: float) -> None:
     with contextlib.suppress(FileNotFoundError):
-        for place in [entry.path for entry in os.scandir(folder) if entry.is_dir()]:
+        with os.scandir(folder) as entries:
+            places = [entry.path for entry in entries if entry.is_dir()]
+        for place in places:
             _sweep_one(place, before)
 
 

@@ -20,17 +20,17 @@ _ASKED_AT_ONCE = 10  # Discord takes fifty requests a second from a bot, and res
 
 
 class HomeServers:
-    """`served`: server ids, None for all that the bot is in. `monotonic` ages what was learned."""
+    """`is_served` says whether a server is served, None when nobody knows yet. `monotonic` ages what was learned."""
 
     def __init__(
         self,
         client: discord.Client,
-        served: frozenset[str] | None,
+        is_served: Callable[[discord.Guild], bool | None],
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._served = served
+        self._is_served = is_served
         self._monotonic = monotonic
         self._known: BoundedDict[int, tuple[float, str | None]] = BoundedDict(_REMEMBERED)
 
@@ -45,8 +45,9 @@ class HomeServers:
 
     async def _ask(self, user: int) -> str | None:
         """Of several the oldest server, so that it is the same each time. One that does not answer is no obstacle."""
-        guilds = [guild for guild in self._client.guilds if self._served is None or str(guild.id) in self._served]
-        guilds.sort(key=lambda guild: guild.id)
+        guilds = sorted(self._client.guilds, key=lambda guild: guild.id)
+        unknown = any(self._is_served(guild) is None for guild in guilds)
+        guilds = [guild for guild in guilds if self._is_served(guild)]
         gate = asyncio.Semaphore(_ASKED_AT_ONCE)
         asked = [asyncio.create_task(_is_member(guild, user, gate)) for guild in guilds]
         try:
@@ -57,7 +58,7 @@ class HomeServers:
             for task in asked:
                 task.cancel()
         home = next((str(guild.id) for guild, member in zip(guilds, said, strict=True) if member), None)
-        if home is None and None in said:
+        if home is None and (unknown or None in said):
             raise NotAllowed("Discord did not say which servers you are in. Please try again.", rule="place")
         return home
 

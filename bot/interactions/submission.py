@@ -96,11 +96,25 @@ async def _say_first(interaction: Interaction, job: Job, card: Card) -> str | No
         if not already_answered(error):
             log.warning("A first answer failed (%s).", error, extra={"job": job.id})
         if error_kind(error) is ErrorKind.TOKEN_DEAD:
-            return None
+            return await _say_late(interaction.client, job, card)
     try:
         # It may have arrived although we did not hear so.
         return await interaction.client.message_api.original(job.where)
     except REQUEST_ERRORS:
+        return None
+
+
+async def _say_late(bot: ClientBase, job: Job, card: Card) -> str | None:
+    """Nobody waits for the answer any more, but the job is there: its message comes as one of the channel's own.
+
+    Where the bot may not write, the job is taken back: nobody would see that it runs, nor could stop it.
+    """
+    try:
+        return await bot.message_api.send(job.where, card, [], nonce=f"late-{job.id}", mention=job.user)
+    except REQUEST_ERRORS as error:
+        log.warning("An answer that came too late cannot be posted either (%s).", error, extra={"job": job.id})
+        if error_kind(error) is not ErrorKind.LATER:
+            await bot.services.scheduler.cancel(job.id)
         return None
 
 
@@ -136,6 +150,8 @@ def where_of(interaction: Interaction) -> Where:
     if guild is not None and server is None:
         raise NotAllowed("I am not a member of this server, so I could not post a result here.", rule="place")
     parent = str(interaction.channel.parent_id) if isinstance(interaction.channel, discord.Thread) else None
+    if server is not None and not bot.services.moderation.is_owner(str(interaction.user.id)):
+        bot.served_servers.check(server)
     beside = [str(channel.id) for channel in (*server.channels, *server.threads)] if server is not None else ()
     bot.services.moderation.check_place(
         str(interaction.user.id), guild, str(interaction.channel_id), parent, beside=beside

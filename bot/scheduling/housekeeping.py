@@ -21,24 +21,29 @@ class Housekeeping:
     def __init__(self, resources: Resources, book: Callable[[], Awaitable[None]]) -> None:
         self._resources = resources
         self._book = book
+        self._began = 0.0  # seconds since the epoch
         self._swept = False
 
     async def run(self) -> None:
         """Until cancelled."""
-        began = self._resources.clock()
+        self._began = self._resources.clock()
+        await self._try(self._sweep)
         while True:
-            for work in (lambda: self._sweep(began), self._prune, self._expire, self._resources.jobs.tidy_counters):
-                try:
-                    await work()
-                except PASSING as error:
-                    log.error("Housekeeping failed (%s); trying again in a minute.", error)
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             await self._book()
+            for work in (self._sweep, self._prune, self._expire, self._resources.jobs.tidy_counters):
+                await self._try(work)
 
-    async def _sweep(self, began: float) -> None:
+    async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except PASSING as error:
+            log.error("Housekeeping failed (%s); trying again in a minute.", error)
+
+    async def _sweep(self) -> None:
         """Once: what an earlier process left half written."""
         if not self._swept:
-            await self._resources.images.sweep(began)
+            await self._resources.images.sweep(self._began)
             self._swept = True
 
     async def _prune(self) -> None:

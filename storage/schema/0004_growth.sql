@@ -35,3 +35,8 @@ CREATE INDEX delivery_untold ON delivery (user, settled_at) WHERE state = 'undel
 DELETE FROM service WHERE scope = 'key' AND NOT EXISTS (
     SELECT 1 FROM job WHERE job.account = substr(service.name, 1, instr(service.name, '|') - 1)
     AND job.lane = service.lane AND job.state IN ('preparing', 'queued', 'running'));
+
+-- A server is served when an owner of the bot answers for it (bot/interactions/served_servers.py). Those that have had
+-- jobs so far go on.
+INSERT INTO setting (scope, id, name, value, changed_at)
+SELECT DISTINCT 'server', guild, 'served', '"before"', 0.0 FROM job WHERE guild <> '';

@@ -35,6 +35,9 @@ TABLE: dict[str, Row] = {
     "bot.database": row(
         imports="core storage",
     ),
+    "bot.disk_room": row(
+        imports="bot.file_storage bot.thread_pool",
+    ),
     "bot.doctor": row(
         imports=(
             "bot.catalogue bot.config bot.database bot.file_storage bot.interactions bot.invite_link bot.workers "
@@ -49,7 +52,7 @@ TABLE: dict[str, Row] = {
         imports="bot.file_storage",
     ),
     "bot.image_store": row(
-        imports="bot.file_storage core storage",
+        imports="bot.disk_room bot.file_storage bot.thread_pool core storage",
     ),
     "bot.interactions": row(
         imports="bot.admission bot.config bot.messages bot.scheduling bot.services bot.storage_retry bot.text core",
@@ -70,7 +73,7 @@ TABLE: dict[str, Row] = {
         ),
     ),
     "bot.messages": row(
-        imports="bot.event_bus bot.image_store bot.storage_retry bot.text core storage",
+        imports="bot.event_bus bot.image_store bot.storage_retry bot.text bot.thread_pool core storage",
         offers=(
             "Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
             "JobButton JobCards JobView MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
@@ -100,6 +103,7 @@ TABLE: dict[str, Row] = {
     "bot.text": row(
         imports="core",
     ),
+    "bot.thread_pool": row(),
     "bot.workers": row(
         imports="bot.config bot.event_bus core",
         offers=(

@@ -9,6 +9,7 @@ from storage.image_retention import ImageRetention
 from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.outbox import Outbox
+from storage.settings import Settings
 
 ACCOUNT = Account(kind=PayerKind.MEMBER, server="1", id="5")
 COLUMNS = (
@@ -50,5 +51,6 @@ async def test_what_is_kept_who_waits_and_who_was_not_told_is_found_in_an_older_
         assert [picture.index for picture in await pictures.prune_candidates(150)] == [0, 1]
         assert (await jobs.counts(ACCOUNT)).waiting == 1
         assert [delivery.job for delivery in await Outbox(db).untold("5")] == ["a"]
+        assert await Settings(db).server("1") == {"served": "before"}, "a server with jobs goes on being served"
         left = await db.read("SELECT lane FROM service")
         assert [row["lane"] for row in left] == ["relax"], "nothing of theirs is in the fast lane"
