@@ -55,7 +55,7 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Whether it is."""
+        """Whether the value keeps within the limit."""
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
@@ -124,7 +124,7 @@ def plain_pipeline(model: str, sampler: str) -> Any:
     from diffusers import StableDiffusionPipeline
 
     pipe = StableDiffusionPipeline.from_pretrained(locate(model), local_files_only=True, use_safetensors=True)
-    pipe.scheduler = samplers.throwaway(sampler, pipe.scheduler.config)
+    pipe.scheduler = samplers.diffusers_scheduler(sampler, pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -243,7 +243,7 @@ def ratio_of(ours: Sequence[float], plain: Sequence[float]) -> float:
 
 
 def rounded(seconds: Sequence[float]) -> list[float]:
-    """For the JSON."""
+    """To milliseconds."""
     return [round(value, 3) for value in seconds]
 
 

@@ -22,9 +22,14 @@ async def database(folder: Path, *, clock: Callable[[], float]) -> AsyncIterator
         yield db
 
 
+def is_damaged(error: BaseException) -> bool:
+    """Whether the file itself is broken, which no waiting mends."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+
+
 def why(path: Path, error: Exception) -> str:
     """A sentence about an error of the database."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+    if is_damaged(error):
         cure = "Put a backup in its place, or move it away: the next start makes an empty one."
         return f"The database {path} is damaged ({error}). {cure}"
     reason = getattr(error, "strerror", None) or error

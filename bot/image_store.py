@@ -1,11 +1,13 @@
 """Keeps finished pictures, lossless, in files under the data folder. Knows nothing of Discord, queues or workers.
 
 A file is whole or not there: written beside its place, synced, renamed; its row is written after it. A file that is
-missing or damaged counts as pruned: whoever needs it has it rendered again from its job's row.
+missing, also at a second look, or damaged counts as pruned: whoever needs it has it rendered again from its job's row.
+What only cannot be read just now (no right, no handle left, the folder is away) raises, and changes no row.
 """
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import io
 import logging
@@ -19,7 +21,7 @@ from PIL import Image
 from bot.disk_room import DiskRoom
 from bot.file_storage import UNFINISHED, sync_folders, write_atomically
 from bot.thread_pool import ThreadPool
-from core.errors import DiskFull
+from core.errors import DiskFull, PicturesAway
 from core.job import Job, Kind, Source
 from storage.database import Database
 from storage.image_retention import ImageRetention, Picture
@@ -28,6 +30,9 @@ from storage.jobs import Jobs
 log = logging.getLogger(__name__)
 
 _MB = 1_000_000
+#: Between the two looks at a file that is not there: short, since a button's first answer may wait for it.
+SECOND_LOOK_SECONDS = 0.5
+_AWAY = "Kept pictures cannot be read from the disk just now. Please try again in a moment."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +82,32 @@ class ImageStore:
             await self._writers.run((self._folder / picture.file).unlink, missing_ok=True)
 
     async def read(self, job_id: str, index: int) -> bytes | None:
-        """The PNG, or None when it is not kept (any more)."""
+        """The PNG, or None when it is not kept (any more). Raises PicturesAway when nobody can say that just now."""
         row = await self._results.get(job_id, index)
         if row is None or row.pruned:
             return None
-        png = await self._readers.run(_read, self._folder / row.file, row.sha256)
-        if png is None:
-            log.warning("A picture's file is missing or damaged; it will be drawn again.", extra={"job": job_id})
-            await self._results.mark_pruned(job_id, index)
-        return png
+        try:
+            png = await self._look(row)
+        except OSError as error:
+            log.warning("A picture cannot be read just now (%s).", error, extra={"job": job_id})
+            raise PicturesAway(_AWAY) from error
+        if png is not None and await self._readers.run(_sha256, png) == row.sha256:
+            return png
+        what = "is missing" if png is None else "is damaged"
+        log.warning("The file of a picture %s; it will be drawn again.", what, extra={"job": job_id})
+        await self._results.mark_pruned(job_id, index)
+        return None
+
+    async def _look(self, picture: Picture) -> bytes | None:
+        """The file's bytes; None when it is not there, also a moment later. Raises OSError when nobody can say."""
+        path = self._folder / picture.file
+        for seconds in (SECOND_LOOK_SECONDS, 0.0):
+            try:
+                return await self._readers.run(path.read_bytes)
+            except FileNotFoundError:
+                await asyncio.sleep(seconds)
+        await self._readers.run(_check_there, self._folder)
+        return None
 
     async def use(self, job_id: str, index: int) -> bytes | None:
         """As `read`, and counts as a use: it is pruned later than others."""
@@ -116,11 +138,20 @@ class ImageStore:
         return source
 
     async def forget(self, job: Job) -> None:
-        """Removes a job's own files for good: one drawn again for another job goes an hour after its last use."""
+        """Removes a job's own files for good: one drawn again for another job goes an hour after its last use.
+
+        Raises OSError for a file that stays; nothing shows it any more, and doing it again tries again.
+        """
         pictures = await self._results.of(job.id)
         await self._results.forget(job.id)
+        stayed: OSError | None = None
         for picture in pictures:
-            await self._unlink(picture)
+            try:
+                await self._unlink(picture)
+            except OSError as error:
+                stayed = error
+        if stayed is not None:
+            raise stayed
 
     async def prune(self) -> int:
         """Removes pictures until the limit holds again; returns how many."""
@@ -139,7 +170,11 @@ class ImageStore:
 
     async def check_room(self) -> None:
         """Raises DiskFull while the disk has less free space than the configuration asks for."""
-        free = await self._room.free_bytes()
+        try:
+            free = await self._room.free_bytes()
+        except OSError as error:
+            log.warning("Nobody can say how much room the disk has (%s).", error)
+            raise PicturesAway(_AWAY) from error
         if free < self._free_bytes:
             raise DiskFull(
                 f"The disk is nearly full ({free // _MB} MB free), so no new jobs are accepted. "
@@ -162,15 +197,17 @@ class ImageStore:
 def _write(path: Path, png: bytes) -> str:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(path, png)
+    return _sha256(png)
+
+
+def _sha256(png: bytes) -> str:
     return hashlib.sha256(png).hexdigest()
 
 
-def _read(path: Path, sha256: str) -> bytes | None:
-    try:
-        png = path.read_bytes()
-    except OSError:
-        return None
-    return png if hashlib.sha256(png).hexdigest() == sha256 else None
+def _check_there(folder: Path) -> None:
+    """Raises OSError for a folder that is missing, or empty as a disk's place is while the disk is not mounted."""
+    if not any(folder.iterdir()):
+        raise FileNotFoundError(errno.ENOENT, "The folder is empty", str(folder))
 
 
 def _sweep(folder: Path, before: float) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ from bot.workers import SILENT_SECONDS, WorkerServer
 from core.cost import AccountPlan
 from core.errors import AlreadyRunning, ConfigError, DarkroomError
 from core.events import PHASE_DEADLINE_SECONDS, Phase
+from storage.database import FILE
 from storage.image_retention import ImageRetention
 from storage.jobs import Jobs
 from storage.ledger import Ledger
@@ -190,19 +192,15 @@ async def serve(config: Config) -> None:
 
 async def _connect(bot: Any, config: Config) -> None:
     """Logs in and stays connected. Raises DarkroomError when Discord does not want that."""
-    import aiohttp
     import discord
 
-    from bot.interactions import Unreachable, until_reachable
+    from bot.interactions import Unreachable, log_in, until_reachable
 
     await until_reachable(config.api_url)
+    await log_in(bot, config.token)
     try:
-        await bot.start(config.token)
-    except discord.LoginFailure:
-        raise ConfigError(
-            "Discord does not accept DISCORD_TOKEN. Copy it again: your application → Bot → Reset Token."
-        ) from None
-    except (discord.HTTPException, discord.GatewayNotFound, discord.ConnectionClosed, aiohttp.ClientError) as error:
+        await bot.connect()
+    except (discord.ConnectionClosed, discord.PrivilegedIntentsRequired) as error:
         raise Unreachable(
             f"Discord ended the connection ({error}). Start again when its status page reports no problem."
         ) from error
@@ -257,6 +255,13 @@ def _signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
+def _named(error: BaseException, config: Config | None) -> BaseException:
+    """A database that broke while the bot ran is said as at a start."""
+    if config is not None and isinstance(error, sqlite3.DatabaseError) and database.is_damaged(error):
+        return ConfigError(database.why(config.data / FILE, error))
+    return error
+
+
 def _first(error: BaseException) -> BaseException:
     """The first error of a group of them."""
     while isinstance(error, BaseExceptionGroup):
@@ -277,6 +282,7 @@ def main(arguments: list[str] | None = None) -> int:
     if words not in ([], ["doctor"], ["health"]) and words[:1] != ["models"]:
         _complain(f"usage: {_USE}")
         return EXIT_CONFIG
+    config: Config | None = None
     try:
         config = Config.from_env()
         log_setup.set_up(config.log, config.secrets())
@@ -284,7 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _asked(config, words)
         asyncio.run(serve(config))
     except BaseException as error:
-        return _exit_code(_first(error))
+        return _exit_code(_named(_first(error), config))
     return EXIT_OK
 
 

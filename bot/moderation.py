@@ -1,12 +1,10 @@
 """Allowed or not, and by which rule of the owner. Pure: knows nothing of plans, queues or Discord's objects."""
 
-import re
-import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
+from bot.blocked_words import BlockedWords
 from bot.config import Config
 from bot.text import first_of
-from core import prompt_weights
 from core.errors import NotAllowed
 from core.job import Job
 
@@ -19,7 +17,7 @@ class Moderation:
     def __init__(self, config: Config, owners: Collection[str]) -> None:
         self._channels = config.channels
         self._owners = owners
-        self._blocked = _pattern(config.blocked)
+        self._blocked = BlockedWords(config.blocked)
 
     def is_owner(self, user: str) -> bool:
         """May do everything."""
@@ -39,13 +37,11 @@ class Moderation:
             raise NotAllowed(f"Darkroom does not work in this channel. {cure}", rule="DARKROOM_CHANNELS")
 
     def check_text(self, *texts: str, prompt: str | None = None) -> None:
-        """Raises NotAllowed, which names the term, when a blocked one stands in a text as a whole word."""
-        if self._blocked is None:
-            return
+        """Raises NotAllowed, which names the term, when a blocked one stands in a text."""
         for text in texts:
-            if found := next(filter(None, map(self._blocked.search, _readings(text))), None):
+            if (found := self._blocked.find(text)) is not None:
                 raise NotAllowed(
-                    f"“{found.group()}” is not allowed here. Leave it out and run the prompt again.",
+                    f"“{found}” is not allowed here. Leave it out and run the prompt again.",
                     rule="DARKROOM_BLOCKED",
                     prompt=prompt,
                 )
@@ -62,24 +58,3 @@ def _one_of(channels: list[str]) -> str:
     if not channels:
         return "The bot's owner can add it."
     return f"Try {first_of([f'<#{channel}>' for channel in channels], _MOST_NAMED)}."
-
-
-def _readings(text: str) -> tuple[str, ...]:
-    """The text as it stands, and as a model reads it: weights and brackets neither hide a word nor part a phrase."""
-    plain = _plain(text)
-    return (plain, *(_plain(prompt_weights.without_signs(plain, instead)) for instead in ("", " ")))
-
-
-def _plain(text: str) -> str:
-    """One spelling for look-alikes: full-width letters, capitals, accents, invisible characters, runs of spaces."""
-    decomposed = unicodedata.normalize("NFKD", text).casefold()
-    kept = (c for c in decomposed if unicodedata.category(c) not in ("Mn", "Cf"))
-    return re.sub(r"[\s_]+", " ", unicodedata.normalize("NFKC", "".join(kept)))
-
-
-def _pattern(terms: Iterable[str]) -> re.Pattern[str] | None:
-    plain = sorted({_plain(term).strip() for term in terms} - {""}, key=len, reverse=True)
-    if not plain:
-        return None
-    # Whole words only: "ass" must not block "grass". \b would fail beside signs such as "+".
-    return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(term) for term in plain) + r")(?!\w)")

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from core.backoff import backoff_seconds
-from core.errors import DiskFull
+from core.errors import DiskFull, PicturesAway
 
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.1, 5.0
 #: What passes: a full disk, a locked or interrupted database, a file system that is away for a moment.
-PASSING = (sqlite3.OperationalError, DiskFull, OSError)
+PASSING = (sqlite3.OperationalError, DiskFull, PicturesAway, OSError)
 
 T = TypeVar("T")
 

@@ -47,5 +47,5 @@ async def _job_in(bot: ClientBase, message: discord.Message) -> Job | None:
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     await bot.add_cog(MessageApps(bot))

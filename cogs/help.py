@@ -99,5 +99,5 @@ class Help(commands.Cog):
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     await bot.add_cog(Help())

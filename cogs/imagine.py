@@ -4,15 +4,12 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.admission import PressedButton
-from bot.interactions import DarkroomBot, Interaction, Press, submission
-from bot.messages import FIX, IN_RELAX, ComponentId, Field, Form
-from bot.text import first_of, from_code_block
+from bot.interactions import DarkroomBot, Interaction, Press, refused_prompt, submission
+from bot.messages import FIX, IN_RELAX, ComponentId
 from core.job import Kind, Lane
-from core.prompt import MAX_TYPED, Defaults, clean, parse
+from core.prompt import MAX_TYPED, clean
 
 _FORM = ComponentId(verb="prompt")
-_FIELD = "prompt"
-_MOST_IGNORED = 8
 
 
 class Imagine(commands.Cog):
@@ -32,51 +29,31 @@ async def _imagine(
     services = interaction.client.services
     typed = clean(typed)
     with submission.carrying(typed):
-        parsed = parse(typed, choices=services.model_registry.choices, defaults=Defaults(), seed=services.new_seed())
-        services.moderation.check_text(*parsed.unread)  # the rest is a part of the request, which admission checks
-        chosen, notes = lane or parsed.lane, (*_ignored(parsed.ignored), *parsed.notes)
-        await submission.run(interaction, Kind.GRID, typed, parsed.request, lane=chosen, pressed=pressed, notes=notes)
-
-
-def _ignored(names: tuple[str, ...]) -> tuple[str, ...]:
-    """One small line of names alone: what stood behind them is nobody's to read, and there may be much of it."""
-    return (f"Ignored: {first_of(names, _MOST_IGNORED)}",) if names else ()
+        read = submission.read(services, typed)
+        chosen = lane or read.lane
+        await submission.run(
+            interaction, Kind.GRID, typed, read.request, lane=chosen, pressed=pressed, notes=read.notes
+        )
 
 
 async def _fix(press: Press) -> None:
     """Opens the refused prompt for correction."""
-    words = Field(
-        name=_FIELD,
-        label="Prompt",
-        description="Words first, then --parameters.",
-        value=_refused_prompt(press)[:MAX_TYPED],
-        long=True,
-        max_length=MAX_TYPED,
-    )
-    await press.open(Form(id=_FORM, title="Fix and run", fields=(words,)))
+    await press.open(refused_prompt.form(_FORM, refused_prompt.refused_prompt(press.interaction.message)))
 
 
 async def _run_corrected(press: Press) -> None:
     """A corrected prompt comes back."""
-    await _imagine(press.interaction, press.fields.get(_FIELD, ""))
+    await _imagine(press.interaction, refused_prompt.written(press.fields))
 
 
 async def _run_in_relax(press: Press) -> None:
     """Runs the refused prompt as it is, in the relax lane."""
-    refusal = press.message or str(press.interaction.id)
-    pressed = PressedButton(parent=refusal, verb=press.id.verb)
-    await _imagine(press.interaction, _refused_prompt(press), lane=Lane.RELAX, pressed=pressed)
-
-
-def _refused_prompt(press: Press) -> str:
-    """What stands in the refusal's own message."""
-    message = press.interaction.message
-    embeds = message.embeds if message else ()
-    return from_code_block(embeds[0].description or "") if embeds else ""
+    typed = refused_prompt.refused_prompt(press.interaction.message)
+    await _imagine(press.interaction, typed, lane=Lane.RELAX, pressed=submission.once(press))
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     bot.registry.add_component(_fix, FIX)
     bot.registry.add_component(_run_in_relax, IN_RELAX)
     bot.registry.add_form(_run_corrected, _FORM.verb)

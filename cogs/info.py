@@ -1,5 +1,9 @@
-"""/info: a person's plan, fast time and jobs, and the GPU's state. Reads only, but for noting what they were told."""
+"""/info: a person's plan, fast time and jobs, and the GPU's state.
 
+What could not be posted is listed until the person takes it off the list.
+"""
+
+import re
 from dataclasses import dataclass, replace
 
 from discord import app_commands
@@ -7,7 +11,7 @@ from discord.ext import commands
 
 from bot.admission import AccountStatus
 from bot.event_bus import Status, WorkerState
-from bot.interactions import ClientBase, DarkroomBot, Interaction, reply, server_that_pays, usual_lane, where_of
+from bot.interactions import ClientBase, DarkroomBot, Interaction, Press, reply, server_that_pays, usual_lane, where_of
 from bot.messages import Button, Card, ComponentId, Verb, job_component
 from bot.scheduling import Estimate
 from bot.text import TURBO_PRICE, counted, day, first_of, harmless, link, minutes, place_in_line, when
@@ -16,7 +20,10 @@ from core.job import Job, Kind, Lane, State
 from core.prompt import Defaults, parse
 
 _MOST_JOBS = 8
-_MOST_UNTOLD = 4  # each with its buttons; Discord takes five rows of five
+_MOST_UNTOLD = 4  # each with its buttons, and one row to take them off; Discord takes five rows of five
+_SEEN, _SEEN_LABEL = "seen", "Take these off the list"
+_ROUNDING = 1e-5  # of a moment in a button's id, seconds
+_MOMENT = re.compile(r"[0-9]{1,12}\.[0-9]{6}")
 _MOST_CHARACTERS = 1900
 _MORE_ROOM = 20  # for "and 1,234 more"
 _MOST_NAMES = 12
@@ -39,9 +46,7 @@ class Info(commands.Cog):
         where_of(interaction)
         client = interaction.client
         found = await account_info(client, str(interaction.user.id), interaction.guild_id)
-        card = info_card(found)
-        await reply(interaction, card)
-        await note_told(client, found)
+        await reply(interaction, info_card(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,8 @@ class AccountInfo:
     lane: Lane
     grids: int | None
     jobs: tuple[tuple[Job, Estimate], ...]
-    untold: tuple[Job, ...]
+    untold: tuple[Job, ...]  # oldest first
+    untold_until: float = 0.0  # when the last of those that are shown became late, seconds since the epoch
     worker: WorkerState
     models: tuple[str, ...] = ()  # the usual one first
     loras: tuple[str, ...] = ()
@@ -67,13 +73,15 @@ async def account_info(bot: ClientBase, user: str, guild: int | None) -> Account
     lane = await usual_lane(bot, user)
     priced = Lane.FAST if lane is Lane.RELAX else lane  # relax is free, so what fast time still pays for is said
     live = await services.jobs.live_of(payer)
-    untold = [await services.jobs.get(delivery.job) for delivery in await services.outbox.untold(user)]
+    late = await services.outbox.untold(user)
+    untold = [await services.jobs.get(delivery.job) for delivery in late]
     return AccountInfo(
         status=status,
         lane=lane,
         grids=grids_left(status.balance_ms, await services.admission.price_ms(usual, priced)),
         jobs=tuple([(job, await services.scheduler.estimate(job)) for job in live]),
         untold=tuple(job for job in untold if job is not None),
+        untold_until=max((delivery.late_at or 0.0 for delivery in late[:_MOST_UNTOLD]), default=0.0),
         worker=_seen_by(services.scheduler.worker_state(), is_owner=services.moderation.is_owner(user)),
         models=(services.model.name, *sorted(set(services.model_registry.choices.models) - {services.model.name})),
         loras=tuple(sorted(services.model_registry.choices.loras)),
@@ -85,14 +93,18 @@ def _seen_by(worker: WorkerState, *, is_owner: bool) -> WorkerState:
     return worker if is_owner or not worker.sentence else replace(worker, sentence=_ASK_OWNER)
 
 
-async def note_told(bot: ClientBase, account: AccountInfo) -> None:
-    """They have read what could not be posted, as far as it was shown."""
-    for job in account.untold[:_MOST_UNTOLD]:
-        await bot.services.outbox.told(job.id)
+async def _take_off(press: Press) -> None:
+    """Takes what that message showed as not posted off the list, and shows the rest."""
+    user, outbox = str(press.interaction.user.id), press.services.outbox
+    until = float(press.id.argument) if _MOMENT.fullmatch(press.id.argument) else 0.0
+    for delivery in await outbox.untold(user):
+        if (delivery.late_at or 0.0) <= until + _ROUNDING:
+            await outbox.told(delivery.job)
+    await press.update(info_card(await account_info(press.client, user, press.interaction.guild_id)))
 
 
 def info_card(account: AccountInfo) -> Card:
-    """The answer: its text, and a row of buttons for each result that could not be posted.
+    """The answer: its text, a row of buttons for each result that could not be posted, and one that ends the list.
 
     Two results may be one picture, asked for twice: Discord takes each button once, so the first stands for both.
     """
@@ -101,6 +113,8 @@ def info_card(account: AccountInfo) -> Card:
         row = tuple(button for button in _ways_to(job) if button.id not in ids)
         ids |= {button.id for button in row}
         rows += [row] if row else []
+    if account.untold:
+        rows.append((Button(id=ComponentId(verb=_SEEN, argument=f"{account.untold_until:.6f}"), label=_SEEN_LABEL),))
     return Card(content=_text(account), rows=tuple(rows))
 
 
@@ -161,13 +175,13 @@ def _named(names: tuple[str, ...]) -> str:
 
 
 def _not_posted(jobs: tuple[Job, ...]) -> list[str]:
-    """Comes before the jobs, which may be many: it is told only once."""
+    """Comes before the jobs, which may be many."""
     if not jobs:
         return []
     lines = ["**Not posted**, because Discord refused it. The buttons below post the kept pictures here:"]
     lines += [f"- {harmless(job.request.prompt, 60)}{_instead(job)}" for job in jobs[:_MOST_UNTOLD]]
     more = len(jobs) - _MOST_UNTOLD
-    return [*lines, f"-# and {more} more: use /info again to see them"] if more > 0 else lines
+    return [*lines, f"-# and {more} more, once these are off the list"] if more > 0 else lines
 
 
 def _instead(job: Job) -> str:
@@ -202,5 +216,6 @@ def _gpu(worker: WorkerState) -> str:
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
+    bot.registry.add_component(_take_off, _SEEN)
     await bot.add_cog(Info())

@@ -7,16 +7,32 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from bot.admission import PressedButton
-from bot.interactions import DarkroomBot, Press, cancel_job, check_may_manage, submission
+from bot.interactions import (
+    DarkroomBot,
+    Press,
+    cancel_job,
+    check_may_manage,
+    refused_prompt,
+    submission,
+    usual_lane,
+)
 from bot.messages import JobButton, Verb
 from bot.scheduling import render_stages
-from core.errors import Gone
+from core.cost import MULTIPLIER
+from core.errors import Gone, Refused
 from core.job import FINAL, Job, Kind, Lane, Request, Source, State
 from core.parameters import MAX_COUNT, MAX_SEED
-from core.prompt import Defaults, parse
+from core.prompt import clean
+from core.spelling import quoted
 
 #: How far a variation goes from its picture: 0 would be a copy, 1 something new.
 VARIATION_STRENGTH = 0.6
+
+#: Small lines below a job that is not what its button makes otherwise.
+NO_SOURCE = "The picture that it started from cannot be drawn again, so this is a new grid from the words."
+NO_UPSCALE = "U shows a picture as it is, so these words made a new grid."
+STRETCHED = "The picture is stretched to the new ratio."
+_SAME_RATIO = 0.02
 
 _CROPS = frozenset({Kind.CROP})
 _GRIDS = frozenset(Kind) - _CROPS
@@ -55,17 +71,79 @@ async def _again(press: Press, job: Job) -> None:
     seed = services.new_seed()
     model = services.model_registry.get(job.request.model)
     if model is not None and await render_stages.is_drawable(services, job.source):
-        request, kind, source = replace(job.request, seed=seed, model=model.name), job.kind, job.source
-    else:  # another model has other sizes and defaults, and without its source it is a grid: read the prompt anew
-        fresh = parse(job.typed, choices=services.model_registry.choices, defaults=Defaults(), seed=seed).request
-        request, kind, source = replace(fresh, seed=seed), Kind.GRID, None
-    await _run(press, job, kind, request, source)
+        request = replace(job.request, seed=seed, model=model.name)
+        await _run(press, job, job.kind, request, job.source)
+        return
+    # Another model has other sizes and defaults, and without its source it is a grid: read the prompt anew.
+    fresh = submission.read(services, job.typed)
+    notes = fresh.notes
+    if model is None:
+        notes += (f"{quoted(job.request.model)} is no longer here; {quoted(fresh.request.model)} draws this.",)
+    if job.source is not None:
+        notes += (NO_SOURCE,)
+    await _run(press, job, Kind.GRID, replace(fresh.request, seed=seed), None, notes=notes)
 
 
-async def _run(press: Press, job: Job, kind: Kind, request: Request, source: Source | None) -> None:
-    lane = Lane.RELAX if press.id.relax else None
+async def _run(
+    press: Press, job: Job, kind: Kind, request: Request, source: Source | None, notes: tuple[str, ...] = ()
+) -> None:
+    lane = await _lane_under(press, job)
     pressed = PressedButton(parent=job.id, verb=press.id.verb, index=press.id.index)
-    await submission.run(press.interaction, kind, job.typed, request, lane=lane, source=source, pressed=pressed)
+    await submission.run(
+        press.interaction, kind, job.typed, request, lane=lane, source=source, pressed=pressed, notes=notes
+    )
+
+
+async def _lane_under(press: Press, job: Job) -> Lane | None:
+    """The lane that a prompt names goes with it wherever it is run again; None: it names none, the usual one counts.
+
+    What somebody else typed never makes a press dearer than the presser's own choice.
+    """
+    if press.id.relax:
+        return Lane.RELAX
+    try:
+        said = submission.read(press.services, job.typed).lane
+    except Refused:  # the model that it names is gone, or it is read otherwise today: nothing free becomes dear by that
+        said = Lane.RELAX if job.lane is Lane.RELAX else None
+    presser = str(press.interaction.user.id)
+    if said is None or presser == job.user:
+        return said
+    return min(said, await usual_lane(press.client, presser), key=MULTIPLIER.__getitem__)
+
+
+async def _with_other_words(press: Press, words: str) -> None:
+    """**Fix and run** below a refused press: what was pressed, with the corrected prompt."""
+    job, services, typed = await press.job(), press.services, clean(words)
+    with submission.carrying(typed):
+        read = submission.read(services, typed)
+        kind, request, source, note = await _meant(press, job, read.request)
+        await submission.run(
+            press.interaction,
+            kind,
+            typed,
+            request,
+            lane=Lane.RELAX if press.id.relax else read.lane,
+            source=source,
+            pressed=submission.once(press) if press.is_button else None,
+            notes=(*read.notes, *note),
+        )
+
+
+async def _meant(press: Press, job: Job, request: Request) -> tuple[Kind, Request, Source | None, tuple[str, ...]]:
+    """Kind, request, source and a note of what a press means with these words in place of its job's own."""
+    verb = refused_prompt.plain_verb(press.id.verb)
+    if verb == Verb.UPSCALE:
+        return Kind.GRID, request, None, (NO_UPSCALE,)
+    kind = Kind.VARIATION if verb == Verb.VARY else job.kind
+    source = _picture(job, press) if verb == Verb.VARY else job.source
+    if source is None or kind is Kind.CROP:
+        return Kind.GRID, request, None, ()
+    if not await render_stages.is_drawable(press.services, source):
+        return Kind.GRID, request, None, (NO_SOURCE,)
+    strength = VARIATION_STRENGTH if verb == Verb.VARY else job.request.strength
+    before, after = job.request.width / job.request.height, request.width / request.height
+    stretched = (STRETCHED,) if abs(before / after - 1) > _SAME_RATIO else ()
+    return kind, replace(request, strength=strength), source, stretched
 
 
 def _picture(job: Job, press: Press) -> Source:
@@ -79,9 +157,17 @@ async def _cancel(press: Press) -> None:
     job = await press.job()
     check_may_manage(press.interaction, job)
     if job.is_final:
-        raise Gone("That job has already ended.")
+        raise Gone(f"That job has already ended.{await _elsewhere(press, job)}")
     await cancel_job(press.services, job)
     await press.interaction.response.defer()  # the job's own message tells the rest
+
+
+async def _elsewhere(press: Press, job: Job) -> str:
+    """Where the result is, when its own message still shows Cancel."""
+    delivery = await press.services.outbox.get(job.id)
+    if delivery is None or delivery.is_posted or delivery.late_at is None:
+        return ""
+    return " Its result came as a direct message." if delivery.told_message else " `/info` has its result."
 
 
 def _admits(admit: Callable[[Press, Job], Awaitable[None]]) -> Callable[[Press], Awaitable[None]]:
@@ -96,8 +182,10 @@ def _admits(admit: Callable[[Press, Job], Awaitable[None]]) -> Callable[[Press],
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     bot.registry.add_job_button(_admits(_upscale), UPSCALE)
     bot.registry.add_job_button(_admits(_vary), VARY, VARY_CROP)
     bot.registry.add_job_button(_admits(_again), AGAIN, AGAIN_FAILED)
+    for verb in (Verb.UPSCALE, Verb.VARY, Verb.AGAIN):
+        bot.registry.add_job_mender(_with_other_words, verb)
     bot.registry.add_job_button(_cancel, CANCEL)

@@ -53,5 +53,5 @@ def _made(job: Job) -> str:
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     bot.registry.add_job_button(_info, *BUTTONS)

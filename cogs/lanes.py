@@ -39,5 +39,5 @@ class Lanes(commands.Cog):
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     await bot.add_cog(Lanes())

@@ -33,5 +33,5 @@ def _check_owner(interaction: Interaction) -> None:
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     await bot.add_cog(Worker())

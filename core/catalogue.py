@@ -125,11 +125,16 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraFile:
-    """A LoRA that requests may name. `shape`: the models that it fits; empty where its file does not tell."""
+    """A LoRA that requests may name. `shape`: the models that it fits; empty where its file does not tell.
+
+    `notes`: what of it is left out on purpose; `misfits`: by model why that one cannot draw it, behind its name.
+    """
 
     name: str
     path: str
     shape: str = ""
+    notes: tuple[str, ...] = ()
+    misfits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +157,7 @@ class Choices:
 
 def fits(lora: LoraFile, model: Model) -> bool:
     """Whether a LoRA belongs to this kind of model, as far as anybody can tell before loading both."""
-    return not lora.shape or not model.shape or lora.shape == model.shape
+    return model.name not in lora.misfits and (not lora.shape or not model.shape or lora.shape == model.shape)
 
 
 def name_of(model: str) -> str:

@@ -61,6 +61,10 @@ class DiskFull(Refused):
     """There is no room to keep another result."""
 
 
+class PicturesAway(Refused):
+    """Kept pictures cannot be read just now: their disk or folder is away, or refuses. It passes; nothing is lost."""
+
+
 class NotYours(Refused):
     """Someone else's job."""
 

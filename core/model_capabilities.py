@@ -81,7 +81,7 @@ def needed_capabilities(request: Request, kind: Kind = Kind.GRID) -> tuple[Capab
         Capability.TILE: request.tile,
         Capability.LORA: bool(request.loras),
         Capability.NEGATIVE: bool(request.negative),
-        Capability.WEIGHTS: _weighted(request.prompt),
+        Capability.WEIGHTS: _weighted(request.prompt) or _weighted(request.negative),
         Capability.STOP: request.stop < 100,
         Capability.CHAOS: request.chaos > 0,
     }

@@ -38,8 +38,8 @@ def find_lora(name: str, model: Model, choices: Choices) -> LoraFile:
     if not fits(lora, model):
         able = [other.name for other in choices.models.values() if other.shape and fits(lora, other)]
         use = f" Use it with {quoted(f'--model {able[0]}')}." if able else " It fits no model here."
-        kind = f"a different kind of model than {quoted(model.name)}"
-        raise UnknownName(f"The LoRA {quoted(name)} was made for {kind}.{use}")
+        kind = f"was made for a different kind of model than {quoted(model.name)}."
+        raise UnknownName(f"The LoRA {quoted(name)} {lora.misfits.get(model.name, kind)}{use}")
     return lora
 
 

@@ -1,4 +1,7 @@
-"""How the value behind a parameter is parsed, and how what is allowed is said. Pure; knows no parameter by name."""
+"""How the value behind a parameter is parsed, and how what is allowed is said. Pure; knows no parameter by name.
+
+Numbers are read with a plain keyboard's signs, whatever keyboard they were typed on; words and names stay as typed.
+"""
 
 import math
 import re
@@ -7,6 +10,7 @@ from typing import Any, Protocol
 
 from core.catalogue import name_of
 from core.job import Lora
+from core.spelling import plain_signs
 
 
 class ValueParser(Protocol):
@@ -28,6 +32,7 @@ class Whole:
 
     def parse(self, text: str) -> int:
         """Digits only, so that `1e3`, `٣` and `1_000` are refused."""
+        text = plain_signs(text)
         if not re.fullmatch(r"[0-9]{1,12}", text) or not self.low <= int(text) <= self.high:
             raise ValueError(text)
         return int(text)
@@ -45,6 +50,7 @@ class Number:
 
     def parse(self, text: str) -> float:
         """Plain decimals only."""
+        text = plain_signs(text)
         if not re.fullmatch(r"[0-9]{0,6}(?:[.,][0-9]{1,6})?", text) or not text:
             raise ValueError(text)
         value = float(text.replace(",", "."))
@@ -64,7 +70,8 @@ class Ratio:
 
     def parse(self, text: str) -> tuple[float, float]:
         """`16:9`, `16x9` and `16/9` are the same."""
-        match = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)[:x/]([0-9]{1,5}(?:\.[0-9]{1,3})?)", text.lower())
+        plain = plain_signs(text).lower()
+        match = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)[:x/]([0-9]{1,5}(?:\.[0-9]{1,3})?)", plain)
         if match is None:
             raise ValueError(text)
         across, down = float(match[1]), float(match[2])
@@ -84,7 +91,7 @@ class OneOf:
 
     def parse(self, text: str) -> str:
         """Spellings that mean the same are taken: `Euler-A`, `DPM++_2M`."""
-        plain = text.lower().replace("-", "_").replace("+", "p")
+        plain = plain_signs(text).lower().replace("-", "_").replace("+", "p")
         if plain not in self.words:
             raise ValueError(text)
         return plain
@@ -101,7 +108,7 @@ class Words:
 
     def parse(self, text: str) -> str:
         """The words with single spaces."""
-        plain = ", ".join(part for raw in text.split(",") if (part := " ".join(raw.split())))
+        plain = ", ".join(part for raw in re.split("[,，、]", text) if (part := " ".join(raw.split())))
         if not plain or len(plain) > self.longest:
             raise ValueError(text)
         return plain
@@ -133,14 +140,15 @@ class NameAndWeight:
     most: float
 
     def parse(self, text: str) -> Lora:
-        """The decimal sign is a point or a comma, the sign a plain hyphen."""
-        match = re.fullmatch(r"(?P<name>[^:]+)(?::(?P<weight>-?[0-9]{0,3}(?:[.,][0-9]{1,6})?))?", text)
-        if match is None or match["weight"] in ("", "-"):
+        """The decimal sign is a point or a comma."""
+        plain = plain_signs(text)
+        match = re.fullmatch(r"(?P<name>[^:]+)(?::(?P<weight>[+-]?[0-9]{0,3}(?:[.,][0-9]{1,6})?))?", plain)
+        if match is None or match["weight"] in ("", "-", "+"):
             raise ValueError(text)
         weight = float((match["weight"] or "1").replace(",", "."))
         if abs(weight) > self.most:
             raise ValueError(text)
-        return Lora(name=name_of(match["name"]), weight=weight)
+        return Lora(name=name_of(text[: match.end("name")]), weight=weight)
 
     def shown(self) -> str:
         return f"the name of a LoRA and its weight from -{self.most:g} to {self.most:g}, like ink:0.8"

@@ -6,17 +6,18 @@ Pure. Knows models and LoRAs from what it is given; knows no plan, no person and
 import math
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from core import model_selection, prompt_weights
 from core.catalogue import OWN_SAMPLER, Capability, Choices, Model
 from core.errors import PromptError
+from core.foreign_syntax import read_as_words
 from core.job import Lane, Lora, Request
 from core.model_capabilities import missing_capability
 from core.parameter_parsers import OneOf
 from core.parameters import BY_NAME, IGNORED, MAX_COUNT, MAX_STEPS, MEANT, PARAMETERS, Parameter, Takes
+from core.prompt_pieces import SURELY, Piece, Tag, find_hidden, find_pieces, take_tags
 from core.spelling import nearest, quoted
 
 #: What a modal holds, so that every refused prompt can be opened for correction.
@@ -24,10 +25,6 @@ MAX_TYPED = 4000
 #: What stands in bold above a picture.
 MAX_TEXT = 1500
 
-# Two hyphens start a parameter; so does the dash that phones and editors make of them, when a letter follows at once.
-_DASHED = re.compile(r"(?<![^\s,])(?:--(?![\s-])|[—–](?=[A-Za-z]))(?P<name>[^\s=,]*)(?P<glue>=)?")
-# The same signs where they do not count: inside a word, or with a blank before the name.
-_HIDDEN = re.compile(r"(?:--\s*|(?<!\S)-(?=[A-Za-z]{2}))(?P<name>[A-Za-z]+)(?![\w-])")
 #: Letters, numbers and symbols such as emoji; signs and invisible ones alone say nothing.
 _SAYING = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "So"})
 #: Ratios closer than this (in log) are the same to the eye.
@@ -40,12 +37,9 @@ _ASKED_BY = {
     Capability.STOP: "stop",
     Capability.CHAOS: "chaos",
 }
-#: Names that are nearer than this were meant.
-_SURELY = 0.8
 #: Names that are farther than this mean something else: `no` for `info`.
 _PROBABLY = 0.7
 _WORD = re.compile(r"\S+")
-_GLUED = re.compile(r"(?P<name>[a-z]+)(?P<value>[0-9].*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +64,6 @@ class Parsed:
     notes: tuple[str, ...] = ()  # what was taken otherwise than it was typed, as sentences
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """One `--name` with the text that follows it, each with its place in the prompt."""
-
-    dashed: str
-    name: str
-    start: int
-    value: str
-    value_start: int
-
-
 def clean(typed: str) -> str:
     """`typed` without what no database, font or reader wants: control signs, unseen marks, halves of surrogates."""
     unwanted = ("Cc", "Cf", "Cs")
@@ -91,10 +74,13 @@ def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Pars
     """The request that `text` asks for; `seed` is used when it names none. Raises PromptError, nothing else."""
     if len(text) > MAX_TYPED:
         _refuse_length("The prompt has", len(text), text, MAX_TYPED)
-    pieces = list(_pieces(text))
-    _refuse_hidden(text, pieces)
-    words = _words_of(text, pieces)
-    given: dict[str, tuple[Any, _Piece]] = {}
+    bare, tags = take_tags(text)
+    pieces = find_pieces(bare)
+    _refuse_hidden(bare, pieces)
+    words = _words_of(text, bare, pieces)
+    given: dict[str, tuple[Any, Piece]] = {}
+    for tag in tags:
+        _take_tag(text, tag, pieces, given)
     ignored: list[str] = []
     unread: list[str] = []
     for piece in pieces:
@@ -107,7 +93,7 @@ def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Pars
         else:
             _refuse_name(text, piece)
     _refuse_empty(text, words, pieces)
-    _refuse_weights(text, words)
+    _refuse_weights(text, words, given)
     lane = _lane(text, given)
     model = _model(text, given, choices)
     _refuse_sampler(text, given, model)
@@ -122,43 +108,41 @@ def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Pars
     return Parsed(request=request, lane=lane, ignored=names, unread=tuple(filter(None, unread)), notes=notes)
 
 
-def _may_be_a_name(word: str) -> bool:
-    """Whether the word behind a long dash was meant as a parameter; sentences have such dashes too."""
-    plain = word.lower()
-    return plain in MEANT or nearest(plain, (*BY_NAME, *IGNORED), near=_SURELY) is not None
-
-
-def _pieces(text: str) -> Iterator[_Piece]:
-    found = [match for match in _DASHED.finditer(text) if match[0].startswith("--") or _may_be_a_name(match["name"])]
-    ends = [*(match.start() for match in found[1:]), len(text)]
-    for match, following in zip(found, ends, strict=False):
-        start, end = _trimmed(text, match.end(), following)
-        yield _Piece(match[0].rstrip("="), match["name"].lower(), match.start(), text[start:end], start)
-
-
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """The span without the blanks and commas around it."""
-    while start < end and (text[start].isspace() or text[start] == ","):
-        start += 1
-    while start < end and (text[end - 1].isspace() or text[end - 1] == ","):
-        end -= 1
-    return start, end
-
-
-def _words_of(text: str, pieces: list[_Piece]) -> str:
-    end = pieces[0].start if pieces else len(text)
-    words = " ".join(text[:end].split()).rstrip(" ,")
+def _words_of(text: str, bare: str, pieces: list[Piece]) -> str:
+    end = pieces[0].start if pieces else len(bare)
+    words = " ".join(bare[:end].split()).rstrip(" ,，、")
     if len(words) > MAX_TEXT:
-        _refuse_length("The prompt's words have", len(words), text[:end], MAX_TEXT, typed=text)
+        _refuse_length("The prompt's words have", len(words), bare[:end], MAX_TEXT, typed=text)
     return words
 
 
-def _take(text: str, piece: _Piece, parameter: Parameter, given: dict[str, tuple[Any, _Piece]]) -> None:
+def _take_tag(text: str, tag: Tag, pieces: list[Piece], given: dict[str, tuple[Any, Piece]]) -> None:
+    """Reads `<lora:ink:0.8>`, as other programs write it, as `--lora ink:0.8`. Raises PromptError."""
+    before = [piece for piece in pieces if piece.start < tag.start]
+    name, *weights = (part.strip() for part in tag.inside.split(":"))
+    numbers = {weight.removeprefix("unet=").removeprefix("te=") for weight in weights}
+    if tag.kind == "hypernet":
+        raise _error(f"{quoted(tag.whole)}: hypernetworks do not work here. Leave it out.", text, tag.whole, tag.start)
+    if before and before[-1].name in BY_NAME and BY_NAME[before[-1].name].takes is Takes.ALL:
+        sentence = f"{quoted(tag.whole)} comes after {quoted(before[-1].dashed)}. Write it before, among the words."
+        raise _error(sentence, text, tag.whole, tag.start)
+    if len(numbers) > 1:
+        sentence = f"{quoted(tag.whole)} has several weights; a LoRA has one here, as in {quoted('<lora:ink:0.8>')}."
+        raise _error(sentence, text, tag.whole, tag.start)
+    piece = Piece(tag.whole, "lora", tag.start, tag.inside, tag.inside_start)
+    _take_value(text, piece, BY_NAME["lora"], ":".join([name, *numbers]), given)
+
+
+def _take(text: str, piece: Piece, parameter: Parameter, given: dict[str, tuple[Any, Piece]]) -> None:
     """Reads one parameter's value into `given`."""
+    value = _rest(text, piece, parameter.takes)
+    _take_value(text, piece, parameter, value, given)
+
+
+def _take_value(text: str, piece: Piece, parameter: Parameter, value: str, given: dict[str, tuple[Any, Piece]]) -> None:
     before = given[parameter.name][0] if parameter.name in given else None
     if before is not None and parameter.takes is not Takes.ALL:  # words add up
         _refuse_too_often(text, piece, parameter, before)
-    value = _rest(text, piece, parameter.takes)
     if parameter.parser is None:
         given[parameter.name] = (True, piece)
         return
@@ -171,7 +155,7 @@ def _take(text: str, piece: _Piece, parameter: Parameter, given: dict[str, tuple
         raise _wrong_value(text, piece, parameter, value) from None
 
 
-def _refuse_too_often(text: str, piece: _Piece, parameter: Parameter, before: Any) -> None:
+def _refuse_too_often(text: str, piece: Piece, parameter: Parameter, before: Any) -> None:
     """Raises PromptError for a value more than the parameter may have."""
     if parameter.most == 1:
         raise _error(f"{quoted(piece.dashed)} is given twice; once is enough.", text, piece.dashed, piece.start)
@@ -180,7 +164,7 @@ def _refuse_too_often(text: str, piece: _Piece, parameter: Parameter, before: An
         raise _error(sentence, text, piece.dashed, piece.start)
 
 
-def _rest(text: str, piece: _Piece, takes: Takes) -> str:
+def _rest(text: str, piece: Piece, takes: Takes) -> str:
     """The value that belongs to a parameter; words left over behind it are refused: nobody would look for them."""
     if takes is Takes.ALL:
         return piece.value
@@ -190,10 +174,10 @@ def _rest(text: str, piece: _Piece, takes: Takes) -> str:
         sentence = f"{quoted(piece.value[extra.start() :])} comes after {quoted(piece.dashed)}."
         word, start = extra[0], piece.value_start + extra.start()
         raise _error(f"{sentence} Words come first, parameters after them.", text, word, start)
-    return words[0][0].rstrip(",") if words and takes is Takes.ONE else ""
+    return words[0][0].rstrip(",，、") if words and takes is Takes.ONE else ""
 
 
-def _wrong_value(text: str, piece: _Piece, parameter: Parameter, value: str) -> PromptError:
+def _wrong_value(text: str, piece: Piece, parameter: Parameter, value: str) -> PromptError:
     assert parameter.parser is not None
     takes = f"{quoted('--' + parameter.name)} takes {parameter.parser.shown()}"
     if not value:
@@ -203,13 +187,10 @@ def _wrong_value(text: str, piece: _Piece, parameter: Parameter, value: str) -> 
     return _error(f"{takes}, not {quoted(value)}.{hint}", text, value, piece.value_start)
 
 
-def _refuse_name(text: str, piece: _Piece) -> None:
+def _refuse_name(text: str, piece: Piece) -> None:
     """Raises PromptError with the nearest right name."""
-    glued = _GLUED.fullmatch(piece.name)
     near = MEANT.get(piece.name) or _near_name(piece.name)
-    if glued is not None and glued["name"] in BY_NAME:
-        hint = f"Did you mean {quoted('--' + glued['name'] + ' ' + glued['value'])}?"
-    elif near is not None:
+    if near is not None:
         hint = f"Did you mean {quoted('--' + (BY_NAME[near].name if near in BY_NAME else near))}?"
     else:
         hint = "`/help` lists them all."
@@ -221,12 +202,12 @@ def _near_name(typed: str) -> str | None:
     aliases = [name for name, parameter in BY_NAME.items() if name != parameter.name and name[:1] == typed[:1]]
     return (
         nearest(typed, (parameter.name for parameter in PARAMETERS), near=_PROBABLY)
-        or nearest(typed, aliases, near=_SURELY)
-        or nearest(typed, IGNORED, near=_SURELY)  # no cure: named only where it was surely meant
+        or nearest(typed, aliases, near=SURELY)
+        or nearest(typed, IGNORED, near=SURELY)  # no cure: named only where it was surely meant
     )
 
 
-def _refuse_empty(text: str, words: str, pieces: list[_Piece]) -> None:
+def _refuse_empty(text: str, words: str, pieces: list[Piece]) -> None:
     """Raises PromptError when there is nothing to draw."""
     if any(unicodedata.category(character) in _SAYING for character in words):
         return
@@ -234,17 +215,15 @@ def _refuse_empty(text: str, words: str, pieces: list[_Piece]) -> None:
     raise _error("The prompt has no words yet. Say what the picture should show.", text, word, start)
 
 
-def _refuse_hidden(text: str, pieces: list[_Piece]) -> None:
+def _refuse_hidden(text: str, pieces: list[Piece]) -> None:
     """Raises PromptError for a parameter that would be read as words: `a boat--ar 3:2`, `-- ar 3:2`, `-ar 1:1`."""
-    starts = {piece.start for piece in pieces}
-    for match in _HIDDEN.finditer(text):
-        name = match["name"].lower()
-        if match.start() not in starts and (name in BY_NAME or name in IGNORED):
-            sentence = f"{quoted(match[0])} is not read as a parameter. Write {quoted(f'--{name}')} as a separate word."
-            raise _error(sentence, text, match[0], match.start())
+    if hidden := find_hidden(text, pieces):
+        typed, name, start = hidden
+        sentence = f"{quoted(typed)} is not read as a parameter. Write {quoted(f'--{name}')} as a separate word."
+        raise _error(sentence, text, typed, start)
 
 
-def _model(text: str, given: dict[str, tuple[Any, _Piece]], choices: Choices) -> Model:
+def _model(text: str, given: dict[str, tuple[Any, Piece]], choices: Choices) -> Model:
     """The model that is named, or the usual one. Raises PromptError."""
     if "model" not in given:
         return choices.usual()
@@ -255,7 +234,7 @@ def _model(text: str, given: dict[str, tuple[Any, _Piece]], choices: Choices) ->
         raise _error(str(error), text, piece.value, piece.value_start) from None
 
 
-def _refuse_sampler(text: str, given: dict[str, tuple[Any, _Piece]], model: Model) -> None:
+def _refuse_sampler(text: str, given: dict[str, tuple[Any, Piece]], model: Model) -> None:
     """Raises PromptError for a sampler that the model cannot use."""
     if "sampler" in given and model.samplers and given["sampler"][0] not in model.samplers:
         name, piece = given["sampler"]
@@ -264,15 +243,21 @@ def _refuse_sampler(text: str, given: dict[str, tuple[Any, _Piece]], model: Mode
         raise _error(sentence, text, piece.value, piece.value_start)
 
 
-def _refuse_weights(text: str, words: str) -> None:
+def _refuse_weights(text: str, words: str, given: dict[str, tuple[Any, Piece]]) -> None:
     """Raises PromptError for `::` and brackets whose numbers cannot be."""
     try:
         prompt_weights.parse(words)
     except ValueError as error:
         raise _error(str(error), text, "", 0) from None
+    negative, piece = given.get("no", ("", None))
+    try:
+        prompt_weights.parse(negative)
+    except ValueError as error:
+        assert piece is not None  # nothing has no weights
+        raise _error(str(error), text, piece.dashed, piece.start) from None
 
 
-def _loras(text: str, given: dict[str, tuple[Any, _Piece]], model: Model, choices: Choices) -> tuple[Lora, ...]:
+def _loras(text: str, given: dict[str, tuple[Any, Piece]], model: Model, choices: Choices) -> tuple[Lora, ...]:
     """The LoRAs that are named, each of which is here and fits. Raises PromptError."""
     found: dict[str, Lora] = {}
     for lora, piece in given["lora"][0] if "lora" in given else ():
@@ -288,7 +273,7 @@ def _loras(text: str, given: dict[str, tuple[Any, _Piece]], model: Model, choice
 
 
 def _refuse_lacking(
-    text: str, request: Request, given: dict[str, tuple[Any, _Piece]], model: Model, choices: Choices
+    text: str, request: Request, given: dict[str, tuple[Any, Piece]], model: Model, choices: Choices
 ) -> None:
     """Raises PromptError for what the model cannot do, at the word that asks for it."""
     found = missing_capability(request, model, others=choices.models.values())
@@ -306,7 +291,7 @@ def _notes(
     asked = _steps(values, model, defaults)
     if asked > MAX_STEPS:
         notes.append(f"{asked} steps were asked for; the most is {MAX_STEPS}.")
-    return (*notes, *_shape_note(values, request))
+    return (*notes, *_shape_note(values, request), *read_as_words(request.prompt))
 
 
 def _shape_note(values: dict[str, Any], request: Request) -> tuple[str, ...]:
@@ -331,7 +316,7 @@ def _refuse_length(what: str, length: int, text: str, most: int, *, typed: str =
     raise _error(sentence, typed or text, word[0][:60] if word else "", start)
 
 
-def _lane(text: str, given: dict[str, tuple[Any, _Piece]]) -> Lane | None:
+def _lane(text: str, given: dict[str, tuple[Any, Piece]]) -> Lane | None:
     said = sorted((given[lane.value][1].start, lane) for lane in Lane if lane.value in given)
     if len(said) > 1:
         (_, first), (start, second) = said[:2]

@@ -1,4 +1,4 @@
-"""Reads a .safetensors file's header, and tells from it what kind of checkpoint or LoRA the file is.
+"""Reads a .safetensors file's header, and tells from it what kind of checkpoint the file is.
 
 Pure: it is given bytes, opens no file, and knows neither torch nor what a model is good for. Format: 8 bytes with the
 header's length (little endian), the header as JSON, then the tensors' bytes without a gap.
@@ -7,8 +7,10 @@ header's length (little endian), the header as JSON, then the tensors' bytes wit
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from core import lora_tensors
 
 #: Bytes before the header, which say how long it is.
 PREFIX = 8
@@ -41,16 +43,6 @@ _FLUX = re.compile(r"^(?:model\.diffusion_model\.)?double_blocks\.0\.img_attn\."
 _BY_WIDTH = {768: "sd1", 1024: "sd2", 1280: "sdxl-refiner", 2048: "sdxl"}
 #: Latent channels that a plain UNet takes in; others are for inpainting or editing alone.
 _PLAIN_CHANNELS = 4
-
-_DOWN = r"(?:lora_down|lora_A|lora\.down|lora_A\.default|_lora\.down)\.weight$"
-_LORA_CONTEXT = re.compile(r"attn2[._](?:processor[._])?to_[kv](?:_lora\.down\.weight$|[._].*" + _DOWN + ")")
-_LORA_FLUX = re.compile(r"(?:^|[._])(?:double_blocks|single_blocks|single_transformer_blocks)[._]\d")
-_LORA_ANY = re.compile(r"lora|\.alpha$")
-#: What trainers write into a LoRA's metadata, by how it begins.
-_TOLD = (
-    ("sdxl", "sdxl"), ("stable-diffusion-xl", "sdxl"), ("flux", "flux"), ("sd_v2", "sd2"), ("sd_v1", "sd1"),
-    ("sd_1", "sd1"), ("stable-diffusion-v2", "sd2"), ("stable-diffusion-v1", "sd1"),
-)  # fmt: skip
 
 
 class NotSafetensors(ValueError):
@@ -143,43 +135,13 @@ def parts_of(header: Header) -> frozenset[str]:
 
 
 def is_lora(header: Header) -> bool:
-    """Whether the tensors are those of a LoRA at all."""
-    return bool(header.tensors) and any(_LORA_ANY.search(name) for name in header.tensors)
-
-
-def lora_width_of(header: Header) -> int | None:
-    """Width of the text that the UNet looks at which this LoRA is for; None where it changes nothing there."""
-    for name, tensor in header.tensors.items():
-        if _LORA_CONTEXT.search(name) and len(tensor.shape) >= 2:
-            return tensor.shape[1]
-    return None
+    """Whether the tensors are those of a LoRA, of whichever kind."""
+    return any(lora_tensors.is_telling(name) for name in header.tensors)
 
 
 def shape_by_width(width: int) -> str:
     """How checkpoints are called that look at text of this width; a small model of one's own by the width itself."""
     return _BY_WIDTH.get(width, f"width-{width}")
-
-
-def lora_shape_of(header: Header) -> str | None:
-    """The kind of checkpoint that a LoRA fits, as `shape_of` names it; None where the file does not tell."""
-    if not is_lora(header):
-        return None
-    if any(_LORA_FLUX.search(name) for name in header.tensors):
-        return "flux"
-    width = lora_width_of(header)
-    if width is not None:
-        return _BY_WIDTH.get(width)
-    if any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in header.tensors):
-        return "sdxl"
-    return _told(header.metadata.get(key, "") for key in ("modelspec.architecture", "ss_base_model_version"))
-
-
-def _told(texts: Iterable[str]) -> str | None:
-    for text in texts:
-        for beginning, shape in _TOLD:
-            if text.lower().startswith(beginning):
-                return shape
-    return None
 
 
 def _first(header: Header, pattern: re.Pattern[str]) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Finds the right word near a wrong one, and quotes words safely. Knows no parameter."""
+"""Finds the right word near a wrong one, reads signs in all their shapes, quotes words safely. Knows no parameter."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,28 @@ from collections.abc import Iterable
 _LONGEST_QUOTE = 60
 #: So many letters at the beginning of one word alone are enough to know it by.
 _SHORTEST_START = 3
+#: What stands for a hyphen on some keyboard, phone or editor: Unicode's dashes, the minus signs, the box and the bullet
+#: that are drawn like them, and the long vowel of kana, which is typed with the same key.
+DASHES = (
+    "-\u058a\u05be\u1400\u1806\u2010\u2011\u2012\u2013\u2014\u2015\u2e17\u2e1a\u2e3a\u2e3b\u2e40\u2e5d\u301c\u3030"
+    "\u30a0\ufe31\ufe32\ufe58\ufe63\uff0d\U00010ead"
+    "\u2212\u207b\u208b\u02d7\u2796\u2043\u2500\u2501\u30fc\uff70"
+)
+#: To what a keyboard without them has, one character for one: full-width signs, letters and digits, ratios, dashes.
+_PLAIN = {
+    **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
+    **dict.fromkeys(map(ord, DASHES), "-"),
+    **str.maketrans("\u3000\u3001\u2236\u2215\u2044\u00d7", " ,://x"),
+}
+
+
+def plain_signs(text: str) -> str:
+    """The text as a plain keyboard has it, each character in its place: full-width signs, and dashes as hyphens.
+
+    >>> plain_signs("――ａｒ　１６：９")
+    '--ar 16:9'
+    """
+    return text.translate(_PLAIN)
 
 
 def nearest(word: str, right: Iterable[str], *, near: float = 0.6) -> str | None:

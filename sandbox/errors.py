@@ -66,6 +66,20 @@ class RateLimited(ApiError):
         return found | ({"X-RateLimit-Global": "true"} if self.scope == "global" else {})
 
 
+class Page(ApiError):
+    """An answer of whatever stands before Discord: HTML, and without `Via`."""
+
+    def __init__(self, status: int, retry_after: float | None = None) -> None:
+        super().__init__(status, 0, "You are being blocked from accessing our API")
+        self.retry_after = retry_after
+
+    def html(self) -> str:
+        return f"<!DOCTYPE html>\n<html>\n<title>Access denied</title>\n<p>{self.message}</p>\n</html>\n"
+
+    def headers(self) -> dict[str, str]:
+        return {} if self.retry_after is None else {"Retry-After": f"{self.retry_after:.3f}"}
+
+
 def refuse(name: str, errors: Json | None = None) -> ApiError:
     """The refusal of that name, ready to be raised."""
     status, code, message = CATALOGUE[name]

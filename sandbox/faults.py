@@ -17,7 +17,10 @@ _NUMBERS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """One ordered fault. `times` counts down; `drop` cuts the connection before or after the work is done."""
+    """One ordered fault. `times` counts down; `drop` cuts the connection before or after the work is done.
+
+    `page`: the answer is a page of whatever stands before Discord, as it keeps an address out, and no JSON.
+    """
 
     id: int
     method: str
@@ -27,6 +30,7 @@ class Fault:
     retry_after: float | None = None
     delay_ms: int = 0
     drop: str | None = None
+    page: bool = False
     times: int = 1
 
 
@@ -38,11 +42,13 @@ class Faults:
     made: int = 0
 
     def order(self, wanted: Json) -> Fault:
-        known = {"method", "route", "status", "code", "retry_after", "delay_ms", "drop", "times"}
+        known = {"method", "route", "status", "code", "retry_after", "delay_ms", "drop", "page", "times"}
         if unknown := set(wanted) - known:
             raise ControlError("unknown_field", f"A fault has no {', '.join(sorted(unknown))}.")
         if wanted.get("drop") not in (None, "before", "after"):
             raise ControlError("bad_drop", 'drop must be "before" or "after".')
+        if not isinstance(wanted.get("page", False), bool) or (wanted.get("page") and not wanted.get("status")):
+            raise ControlError("bad_page", "page must be true or false, and needs a status.")
         if not isinstance(wanted.get("route"), str) or not wanted["route"].startswith(("/", "*")):
             raise ControlError("bad_route", "route must be a pattern like /channels/*/messages.")
         for name, right in _NUMBERS.items():

@@ -5,9 +5,10 @@ All writes belong to a larger transaction: counters move in the same one as the 
 
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from core.fairness import CREDIT, RELAX_SHARE, Scope, Service, Updates, WaitingJob, arrive, correct
+from core.fairness import CREDIT, RELAX_SHARE, Counter, Scope, Service, Updates, WaitingJob, arrive, correct
 from core.job import Lane
 from core.preemption import Capacity, Entry, enter
 from storage.database import Database, Params, Tx
@@ -51,21 +52,18 @@ _SERVED = """
     WHERE scope = 'account' AND lane = :lane AND name IN (SELECT value FROM json_each(:accounts))
 """
 _LANES = "SELECT scope, lane, name, ms FROM service WHERE scope IN ('lane', 'credit')"
-_LIVE_HERE = "job.lane = service.lane AND job.state IN ('preparing', 'queued', 'running')"
-# Counters that say nothing any more (see `tidy`). A key's name is its account's, a bar, and the batch key.
-_SILENT_ACCOUNT = f"""
-    scope = 'account' AND NOT EXISTS (SELECT 1 FROM job WHERE job.account = service.name AND {_LIVE_HERE})
-    AND ms <= coalesce((SELECT virtual.ms FROM service AS virtual
-                        WHERE virtual.scope = 'lane' AND virtual.lane = service.lane AND virtual.name = ''), 0.0)
+# What of these accounts lives, and their counters (all accounts': null). A key's name is its account's, a bar, its own.
+_LIVE_KEYS = """
+    SELECT DISTINCT lane, account, batch_key FROM job WHERE state IN ('preparing', 'queued', 'running')
+    AND (:accounts IS NULL OR account IN (SELECT value FROM json_each(:accounts)))
 """
-_SILENT_KEY = f"""
-    scope = 'key' AND NOT EXISTS (
-        SELECT 1 FROM job WHERE job.account = substr(service.name, 1, instr(service.name, '|') - 1) AND {_LIVE_HERE}
-        AND (job.batch_key = substr(service.name, instr(service.name, '|') + 1) OR service.ms > coalesce(
-            (SELECT other.ms FROM service AS other WHERE other.scope = 'key' AND other.lane = service.lane
-             AND other.name = job.account || '|' || job.batch_key), 0.0)))
+_ALL_COUNTERS = "SELECT scope, lane, name, ms FROM service WHERE scope IN ('account', 'key', 'lane')"
+_SOME_COUNTERS = """
+    SELECT scope, lane, name, ms FROM service WHERE scope = 'lane'
+    UNION ALL SELECT service.scope, service.lane, service.name, ms FROM json_each(:names) JOIN service
+      ON service.scope = json_extract(value, '$[0]') AND service.lane = json_extract(value, '$[1]')
+     AND service.name = json_extract(value, '$[2]')
 """
-_SILENT = f"(({_SILENT_ACCOUNT}) OR ({_SILENT_KEY}))"
 #: Counters that go in one transaction.
 _TIDIED_AT_ONCE = 200
 
@@ -123,15 +121,24 @@ class FairQueue:
         Those of an account that has nothing in the lane and is not ahead of it, and those of a batch key that it has
         no job of and that is not ahead of its others: both would start from there again.
         """
-        silent = await db.survey(f"SELECT scope, lane, name FROM service WHERE {_SILENT}")
+        live = _by_account(await db.survey(_LIVE_KEYS, {"accounts": None}))
+        silent = _silent(_service_of(await db.survey(_ALL_COUNTERS)), live)
         for first in range(0, len(silent), _TIDIED_AT_ONCE):
-            names = json.dumps([tuple(row) for row in silent[first : first + _TIDIED_AT_ONCE]])
             async with db.transaction() as tx:
-                await tx.execute(
-                    f"DELETE FROM service WHERE (scope, lane, name) IN (SELECT json_extract(value, '$[0]'),"
-                    f" json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:names)) AND {_SILENT}",
-                    {"names": names},
-                )
+                await self._let_go(tx, silent[first : first + _TIDIED_AT_ONCE])
+
+    async def _let_go(self, tx: Tx, counters: list[Counter]) -> None:
+        """Of these, those that still say nothing."""
+        accounts = json.dumps(sorted({name.partition("|")[0] for _, _, name in counters}))
+        live = _by_account(await tx.execute(_LIVE_KEYS, {"accounts": accounts}))
+        beside = [(Scope.KEY, lane, f"{account}|{key}") for (lane, account), keys in live.items() for key in keys]
+        service = _service_of(await tx.execute(_SOME_COUNTERS, {"names": json.dumps([*counters, *beside])}))
+        silent = set(_silent(service, live)) & set(counters)
+        await tx.execute(
+            "DELETE FROM service WHERE (scope, lane, name) IN (SELECT json_extract(value, '$[0]'),"
+            " json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:names))",
+            {"names": json.dumps(sorted(silent))},
+        )
 
     async def keep(self, tx: Tx, updates: Updates) -> None:
         """Writes counters."""
@@ -169,3 +176,29 @@ class FairQueue:
 
 def _service_of(rows: list[sqlite3.Row]) -> dict[tuple[Scope, Lane, str], float]:
     return {(Scope(row["scope"]), Lane(row["lane"]), row["name"]): row["ms"] for row in rows}
+
+
+def _by_account(rows: list[sqlite3.Row]) -> dict[tuple[Lane, str], set[str]]:
+    """Batch keys of what waits or runs, by lane and account."""
+    live: dict[tuple[Lane, str], set[str]] = defaultdict(set)
+    for row in rows:
+        live[Lane(row["lane"]), row["account"]].add(row["batch_key"])
+    return live
+
+
+def _silent(service: Service, live: Mapping[tuple[Lane, str], set[str]]) -> list[Counter]:
+    """Counters without which every turn would be the same (see `tidy`)."""
+    floors = {
+        (lane, account): min(service.get((Scope.KEY, lane, f"{account}|{key}"), 0.0) for key in keys)
+        for (lane, account), keys in live.items()
+    }
+    found = []
+    for counter, ms in service.items():
+        scope, lane, name = counter
+        account, _, key = name.partition("|")
+        keys = live.get((lane, account), set())
+        if scope is Scope.ACCOUNT and not keys and ms <= service.get((Scope.LANE, lane, ""), 0.0):
+            found.append(counter)
+        if scope is Scope.KEY and key not in keys and (not keys or ms <= floors[lane, account]):
+            found.append(counter)
+    return found

@@ -105,7 +105,7 @@ class Jobs(JobQueries):
     async def submit(self, tx: Tx, job: Job, *, ordinal: int = 0, dedupe: Dedupe | None = None) -> Job:
         """Inserts a queued or preparing job and reserves its price, as of its creation; raises NotEnough.
 
-        Returns the job that is there already for the same wish.
+        Returns the job that is there already for the same request.
         """
         if job.state not in (State.QUEUED, State.PREPARING):
             raise ValueError(f"A job enters as queued or preparing, not as {job.state}.")
@@ -166,6 +166,12 @@ class Jobs(JobQueries):
         made = json.dumps(made_with.to_dict())
         change = f"started_at = :now, heard_at = :now, made_with = :made WHERE {_MINE}"
         return await self._update(change, job=job, attempt=attempt, made=made)
+
+    async def add_note(self, job: str, attempt: int, note: str) -> Job | None:
+        """One more line on its card, said while it runs; not twice."""
+        new = "NOT EXISTS (SELECT 1 FROM json_each(notes) WHERE value = :note)"
+        change = f"notes = json_insert(notes, '$[#]', :note) WHERE {_MINE} AND {new}"
+        return await self._update(change, job=job, attempt=attempt, note=note)
 
     async def renew(self, running: Iterable[tuple[str, int, int]]) -> set[str]:
         """Notes (job, attempt, GPU ms so far) of what a worker has in hand; returns the ids that are still its own.
@@ -243,6 +249,13 @@ class Jobs(JobQueries):
         """The message that shows the job."""
         async with self._db.transaction() as tx:
             await tx.execute("UPDATE job SET message = :message WHERE id = :job", {"job": job, "message": message})
+
+    async def forget_tokens(self, most: int = 5000) -> int:
+        """Takes out tokens that have ended, which are worth nothing any more; returns how many."""
+        ended = "SELECT seq FROM job WHERE token <> '' AND token_expires_at <= :now LIMIT :most"
+        async with self._db.transaction() as tx:
+            sql = f"UPDATE job SET token = '' WHERE seq IN ({ended}) RETURNING seq"
+            return len(await tx.execute(sql, self._now(most=most)))
 
     async def _update(self, change: str, **params: Any) -> Job | None:
         async with self._db.transaction() as tx:

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from storage.database import Database, Tx
 
+#: What could not be posted is told of for so long.
+TOLD_FOR_SECONDS = 30 * 86_400.0
 #: No delivery is put off for longer.
 LONGEST_BACKOFF_SECONDS = 300.0
 
@@ -49,8 +51,15 @@ class Delivery:
     next_try_at: float
     message: str | None
     note: str | None
+    late_at: float | None = None  # since when they have to hear of it otherwise
+    told: bool = False  # they have
     told_channel: str | None = None  # of the direct message that it came as, where its own channel was closed
     told_message: str | None = None
+
+    @property
+    def is_posted(self) -> bool:
+        """Discord has it where it was asked for."""
+        return self.state is DeliveryState.POSTED
 
 
 class Outbox:
@@ -123,15 +132,27 @@ class Outbox:
 
     async def undeliverable(self, job: str, note: str) -> bool:
         """It will never reach Discord; whoever asked is told at the next chance."""
-        changes = "state = 'undeliverable', note = :note, settled_at = :now"
+        changes = "state = 'undeliverable', note = :note, settled_at = :now, late_at = coalesce(late_at, :now)"
         return await self._change(job, changes, note=note, now=self._db.clock()) is not None
 
+    async def late(self, job: str) -> bool:
+        """It is still tried, but whoever asked has to hear of it by another door."""
+        return await self._change(job, "late_at = coalesce(late_at, :now)", now=self._db.clock()) is not None
+
+    async def deleted(self, job: str) -> bool:
+        """Somebody deleted it before it was posted: there is nothing to tell any more."""
+        changes = "state = 'undeliverable', note = 'deleted', told = 1, settled_at = :now"
+        return await self._change(job, changes, now=self._db.clock()) is not None
+
     async def untold(self, user: str, limit: int = 12) -> list[Delivery]:
-        """Undeliverable results of this person that they have not heard of, oldest first; so many, no more."""
+        """This person's results that could not be posted, or not yet, and that they have not heard of; oldest first.
+
+        So many, no more.
+        """
         rows = await self._db.read(
-            "SELECT * FROM delivery WHERE user = :user AND state = 'undeliverable' AND told = 0 ORDER BY settled_at"
-            " LIMIT :limit",
-            {"user": user, "limit": limit},
+            "SELECT * FROM delivery WHERE user = :user AND late_at > :old AND told = 0 AND state <> 'posted'"
+            " ORDER BY late_at LIMIT :limit",
+            {"user": user, "old": self._db.clock() - TOLD_FOR_SECONDS, "limit": limit},
         )
         return [_delivery(row) for row in rows]
 
@@ -167,6 +188,8 @@ def _delivery(row: sqlite3.Row) -> Delivery:
         next_try_at=row["next_try_at"],
         message=row["message"],
         note=row["note"],
+        late_at=row["late_at"],
+        told=bool(row["told"]),
         told_channel=row["told_channel"],
         told_message=row["told_message"],
     )

@@ -116,7 +116,7 @@ _STATEMENTS = (
     "  token_expires_at, locale, private, dedupe, typed, request, batch_key, rows, source_job, source_index, made_with,"
     "  attempt, estimate_ms, reserved_ms, gpu_ms, charged_ms, created_at, started_at, finished_at)"
     f" SELECT {_ID.format(n='n')}, iif(n % 5 = 0, 'variation', 'grid'), 'done', 'fast', {_KEY.format(m='m')},"
-    "  :first + m, 1.0, :server, '300000000000000000', 500000000000000000 + n, 400000000000000000 + n, 'token', 0.0,"
+    "  :first + m, 1.0, :server, '300000000000000000', 500000000000000000 + n, 400000000000000000 + n, '', 0.0,"
     f"  'en-US', 0, iif(n % 5 = 0, {_ID.format(n='(n - 3)')} || ':vary:0:' || (:first + m), NULL),"
     "  'a red boat on the sea', :request, :batch_key, iif(n > :grids, 4, 1),"
     f"  iif(n % 5 = 0, {_ID.format(n='(n - 3)')}, NULL), iif(n % 5 = 0, 0, NULL), :made, 1, 1000, 1000, 700, 700,"
@@ -128,9 +128,10 @@ _STATEMENTS = (
     f"{_N} INSERT INTO usage (payer, cause, job, attempt, gpu_ms, at)"
     f" SELECT 'account', 'done', {_ID.format(n='n')}, 1, 700, {_AT} FROM number",
     f"{_N}, member (n, m) AS (SELECT n, {_MEMBER} FROM number)"
-    " INSERT INTO delivery (job, kind, user, state, way, tries, next_try_at, message, created_at, settled_at)"
+    " INSERT INTO delivery (job, kind, user, state, way, tries, next_try_at, message, late_at,"
+    "  created_at, settled_at)"
     f" SELECT {_ID.format(n='n')}, 'result', :first + m, iif(n % 1000 = 7 OR n = 40, 'undeliverable', 'posted'),"
-    f" 'edit', 1, {_AT}, 500000000000000000 + n, {_AT}, {_AT} FROM member",
+    f" 'edit', 1, {_AT}, 500000000000000000 + n, iif(n % 1000 = 7 OR n = 40, {_AT}, NULL), {_AT}, {_AT} FROM member",
     f"{_N}, place (k) AS (VALUES (0), (1), (2), (3))"
     " INSERT INTO picture (job, number, file, bytes, sha256, pruned, created_at, used_at)"
     f" SELECT {_ID.format(n='n')}, k, substr({_ID.format(n='n')}, 1, 2) || '/' || {_ID.format(n='n')} || '-' || k ||"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core import safetensors_header
-from core.catalogue import FAMILIES, LoraFile, Model, name_of
+from core.catalogue import FAMILIES, Model, name_of
 from core.families import ANY, family_of
 from core.folder_format import INDEX, PLAIN_INDEXES, chosen, components_of
 from core.hub_messages import gigabytes
@@ -38,14 +38,9 @@ def model_at(place: Path, *, own_vae: bool = False) -> Model:
     return _in_folder(place) if place.is_dir() else _in_file(place, own_vae=own_vae)
 
 
-def lora_at(path: Path) -> LoraFile:
-    """A LoRA's file. Raises Unusable."""
-    header = _whole(path)
-    if not safetensors_header.is_lora(header):
-        raise Unusable(f"{path.name} is not a LoRA. Whole models belong in the folder models beside it.")
-    width = safetensors_header.lora_width_of(header)
-    shape = safetensors_header.lora_shape_of(header) or (safetensors_header.shape_by_width(width) if width else "")
-    return LoraFile(name=name_of(path.name), path=str(path), shape=shape)
+def header_of(path: Path) -> Header:
+    """The header of a file that is complete. Raises Unusable."""
+    return _whole(path)
 
 
 def problems(place: Path, *, own_vae: bool = False) -> list[str]:
@@ -120,7 +115,7 @@ def _in_file(path: Path, *, own_vae: bool) -> Model:
 
 def _problems_of_component(folder: Path) -> list[str]:
     where = f"{folder.parent.name}/{folder.name}"
-    if not folder.is_dir():
+    if not folder.is_dir() or not any(files_of(folder)):
         return [f"{where} is missing. Fetch the model again."]
     if not (folder / "config.json").is_file():
         return []  # a tokenizer or a scheduler

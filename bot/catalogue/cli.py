@@ -3,18 +3,17 @@
 For a person at a terminal; needs no running bot and does not disturb one. A running bot notices what is new by itself.
 """
 
-import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bot.catalogue import catalogue_files, checkpoint_files, hub_download, locations
+from bot.catalogue import catalogue_files, checkpoint_files, cli_loras, hub_download, locations
 from bot.catalogue.folder_watcher import FolderWatcher
 from bot.catalogue.hub_download import HuggingFace
 from bot.catalogue.locations import Place, State
 from bot.config import Config
 from core import hub_files
-from core.catalogue import FAMILIES, POSTCARD, LoraFile, Model, name_of
+from core.catalogue import FAMILIES, POSTCARD, Model, name_of
 from core.catalogue_file import hub_id, is_path, read
 from core.errors import ConfigError
 from core.hub_files import NoModel, RemoteFile, Repository
@@ -35,7 +34,8 @@ def run(config: Config, words: Sequence[str], *, ask: Ask = input) -> int:
         case ["list"]:
             return _list(config)
         case ["check", name]:
-            return _check(config, _find(config, name))
+            lora = cli_loras.find(config, name, _all(config)[0])
+            return _check(config, _find(config, name)) if lora is None else lora.tell()
         case ["add", name]:
             shop = _Shop(config, HuggingFace(config.hf_token), _sure if sure else ask)
             return shop.add(_find(config, name, hub_too=True))
@@ -125,9 +125,8 @@ def _list(config: Config) -> int:
         memory = f"{model.memory_mb / 1024:.3g} GB" if model.memory_mb else "–"
         rows.append((name, model.family, gigabytes(size) if size else "–", memory, _licence(model, place), state))
     _print_table(rows)
-    loras = _loras(config)
-    if loras:
-        print("\nLoRAs: " + ", ".join(f"{lora.name} ({lora.shape or 'any'})" for lora in loras.values()))
+    if loras := cli_loras.found(config):
+        print("\nLoRAs: " + ", ".join(str(lora) for lora in loras.values()))
     print(f"\nPut your own models into {config.data / 'models'} and LoRAs into {config.data / 'loras'}.")
     return 0
 
@@ -136,17 +135,6 @@ def _licence(model: Model, place: Place) -> str:
     """As the catalogue says, or else as the hub stated it when the model was fetched."""
     note = locations.note_of(place.path)
     return model.licence or (note.licence if note is not None else "") or "–"
-
-
-def _loras(config: Config) -> dict[str, LoraFile]:
-    """Those that the catalogue names, and those of the folder, which win."""
-    folders = FolderWatcher(config.data / "models", config.data / "loras")
-    folders.look(float("inf"))
-    found = {}
-    for lora in read(catalogue_files.documents(config)).loras.values():
-        with contextlib.suppress(checkpoint_files.Unusable):
-            found[lora.name] = checkpoint_files.lora_at(Path(lora.path).expanduser())
-    return {**found, **folders.loras}
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from bot.catalogue import checkpoint_files
+from bot.catalogue import checkpoint_files, lora_files
 from core.catalogue import LoraFile, Model
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,9 @@ class FolderWatcher:
     def look(self, now: float) -> None:
         """Reads both folders. `now`: seconds since the epoch, as files' times are."""
         before, self._seen = self._seen, {}
-        things = [self._at(place, before, now) for folder in self._folders for place in _places(folder)]
+        models, loras = self._folders
+        places = [*_places(models), *lora_files.places(loras, *_FOREIGN)]
+        things = [self._at(place, before, now) for place in places]
         self.models = self._by_name([thing for thing in things if isinstance(thing, Model)])
         self.loras = self._by_name([thing for thing in things if isinstance(thing, LoraFile)])
 
@@ -80,9 +82,12 @@ class FolderWatcher:
 
     def _judge(self, place: Path) -> Model | LoraFile | None:
         try:
-            if place.parent == self._folders[1]:
-                return checkpoint_files.lora_at(place) if place.is_file() else None
-            if place.suffix in _FOREIGN:
+            if self._folders[1] in place.parents:
+                lora = lora_files.lora_at(place)
+                for note in lora.notes:
+                    log.warning("%s %s.", place.name, note)
+                return lora
+            if place.suffix.lower() in _FOREIGN:
                 raise checkpoint_files.Unusable(f"{place.name} is not used: only .safetensors files and folders are.")
             for problem in checkpoint_files.problems(place):
                 raise checkpoint_files.Unusable(problem)
@@ -142,7 +147,7 @@ def _places(folder: Path) -> list[Path]:
     return [
         place
         for place in inside
-        if not place.name.startswith(".") and (place.is_dir() or place.suffix in (".safetensors", *_FOREIGN))
+        if not place.name.startswith(".") and (place.is_dir() or place.suffix.lower() in (".safetensors", *_FOREIGN))
     ]
 
 

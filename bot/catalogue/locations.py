@@ -37,15 +37,16 @@ def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> P
         return _look(ROOT / POSTCARD.path, model)
     if is_path(model.path):
         return _look(Path(model.path).expanduser().absolute(), model)
-    fetched = home_of(model, data)
+    fetched, cached = home_of(model, data), snapshot(model.path, environ)
     ours = model_in_its_place(model, data) is None
-    if ours and fetched.exists():
-        return _look(fetched, model)
-    cached = snapshot(model.path, environ)
+    # The first whole one counts: a worker that opens it looks in the same order.
+    places = [_look(fetched, model)] if ours and fetched.exists() else []
     if cached is not None and (not model.file or (cached / model.file).exists()):
-        place = _look(cached / model.file if model.file else cached, model)
-        if place.state is State.HERE:
-            return place
+        places.append(_look(cached / model.file if model.file else cached, model))
+    if whole := next((place for place in places if place.state is State.HERE), None):
+        return whole
+    if places and places[0].path == fetched:
+        return places[0]
     begun = part_of(fetched)
     here = ours and begun.exists()
     if here or cached is not None:
@@ -107,5 +108,13 @@ def snapshot(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path | Non
 def _look(path: Path, model: Model) -> Place:
     if not path.exists():
         return Place(state=State.ABSENT, path=path, problems=(f"There is no {path}.",))
-    found = tuple(checkpoint_files.problems(path, own_vae=bool(model.vae)))
+    found = (*checkpoint_files.problems(path, own_vae=bool(model.vae)), *_changed(path, note_of(path)))
     return Place(state=State.INCOMPLETE if found else State.HERE, path=path, problems=found)
+
+
+def _changed(path: Path, note: Note | None) -> list[str]:
+    """Of a model that was fetched: which of its files are not there as they were fetched, by their sizes."""
+    files = {} if note is None else {path / file if path.is_dir() else path: one for file, one in note.files.items()}
+    wrong = [file for file, one in files.items() if not file.is_file() or file.stat().st_size != one.size]
+    cure = "The command `models add` fetches it again."
+    return [f"{file.relative_to(path.parent)} is missing or not as it was fetched. {cure}" for file in wrong]

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bot.catalogue import catalogue_files, checkpoint_files, locations
+from bot.catalogue import catalogue_files, checkpoint_files, locations, lora_files
 from bot.catalogue.catalogue_files import expected
 from bot.catalogue.folder_watcher import FileStamps, FolderWatcher, Stamp, stamp_of
 from bot.catalogue.locations import Place, State
+from bot.catalogue.lora_files import LoraMisfits
 from bot.config import Config
 from core import events
 from core.catalogue import FAMILIES, POSTCARD, Choices, LoraFile, Model, name_of
@@ -68,6 +69,7 @@ class ModelRegistry:
         self._unkept = False
         self._spoken: set[str] = set()  # those of which a worker has spoken since this start
         self._brought: dict[str, Model] = {}  # what workers have and no catalogue names
+        self._misfits = LoraMisfits()
         self._judged: dict[Model, tuple[Stamp, Place, Model]] = {}
         self._stamps = FileStamps()
         self._stamped: dict[str, str] = {}  # by model, as workers were told last
@@ -218,7 +220,7 @@ class ModelRegistry:
         # In the hub's cache a folder is called by a commit, from which nobody can tell the model's name.
         at_home = is_path(default.path) or there.parent == self._config.data / "models"
         launch = models[default.name].path if at_home or default.path == POSTCARD.name else default.path
-        loras = self._loras(entries)
+        loras = self._misfits.look(self._loras(entries), models)
         return _Found(origins, models, loras, default.name, launch, self._stamps_of(models))
 
     def _stamps_of(self, models: Mapping[str, Model]) -> Mapping[str, str]:
@@ -274,7 +276,7 @@ class ModelRegistry:
                 self._watcher.say_once(f"{lora.path} is not used: {used.path} has the same name, {lora.name}.")
                 continue
             try:
-                found[lora.name] = replace(checkpoint_files.lora_at(Path(lora.path).expanduser()), name=lora.name)
+                found[lora.name] = replace(lora_files.lora_at(Path(lora.path).expanduser()), name=lora.name)
             except checkpoint_files.Unusable as error:
                 self._watcher.say_once(f"The LoRA {lora.name} cannot be used. {error}")
         return found

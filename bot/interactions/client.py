@@ -1,10 +1,9 @@
 """The bot as discord.py knows it: start-up, the lateness guard, and the one place where errors become sentences."""
 
 import asyncio
-import hashlib
-import json
 import logging
 import secrets
+import sqlite3
 import time
 import traceback
 from collections import deque
@@ -16,8 +15,11 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot import database
 from bot.config import ROOT
+from bot.interactions import refused_prompt
 from bot.interactions.client_base import ClientBase, Interaction
+from bot.interactions.command_registration import CommandRegistration
 from bot.interactions.home_server import HomeServers
 from bot.interactions.registry import ComponentItem, Registry, view_of
 from bot.interactions.served_servers import ServedServers
@@ -25,11 +27,11 @@ from bot.messages import (
     REQUEST_ERRORS,
     UPLOAD_BYTES,
     Card,
-    ComponentId,
     DeliveryTimes,
     EditRateLimiter,
     JobCards,
     JobView,
+    Mends,
     MessageApi,
     PendingResponses,
     ProgressEditor,
@@ -37,10 +39,11 @@ from bot.messages import (
     ResultDelivery,
     ResultFiles,
     Verb,
+    in_one_line,
     refusal_of,
 )
 from bot.services import Services
-from bot.storage_retry import until_stored
+from bot.storage_retry import PASSING, until_stored
 from core.errors import ConfigError, DarkroomError
 from core.events import Progress
 from core.job import Job
@@ -53,7 +56,6 @@ _CLOSING_SECONDS = 3.0
 #: Delay in seconds after which no answer can arrive in time.
 TOO_LATE_SECONDS = 2.8
 _WINDOW_SECONDS = 60.0
-_HASH = "commands:hash"
 
 
 class InteractionDeadline:
@@ -137,6 +139,7 @@ class DarkroomBot(ClientBase):
             DeliveryTimes(new_after=services.config.new_message_after),
             clock=services.clock,
         )
+        self.commands_at_discord = CommandRegistration(self.tree, services.settings)
         self._logged_in = asyncio.Event()
 
     async def setup_hook(self) -> None:
@@ -146,7 +149,7 @@ class DarkroomBot(ClientBase):
             await self._load(feature)
         self._check_features()
         self.add_dynamic_items(ComponentItem)
-        await self._register_commands()
+        await self.commands_at_discord.begin(f"{self.application_id}{self.services.config.api_url}")
         self._logged_in.set()
 
     def _check_features(self) -> None:
@@ -182,6 +185,8 @@ class DarkroomBot(ClientBase):
     async def close(self) -> None:
         """Lets answers under way arrive first."""
         await self.pending.all_settled(_CLOSING_SECONDS)
+        await self.commands_at_discord.end()
+        self.home_servers.close()
         await super().close()
 
     async def on_ready(self) -> None:
@@ -226,20 +231,21 @@ class DarkroomBot(ClientBase):
             log.warning("An interaction came too late to be answered.", extra={"interaction": interaction.id})
         return late
 
-    async def explain(
-        self, interaction: Interaction, error: BaseException, *, pressed: ComponentId | None = None
-    ) -> None:
+    async def explain(self, interaction: Interaction, error: BaseException, *, mends: Mends | None = None) -> None:
         """Tells one person, privately, what went wrong and what would be right."""
         cause = getattr(error, "original", error)
         if self.is_closed():
             log.info("An interaction was left unanswered at the stop.", extra={"interaction": interaction.id})
             return
         if isinstance(cause, DarkroomError):
-            await self._say(interaction, refusal_of(cause, pressed))
+            await self._say(interaction, refusal_of(cause, mends or refused_prompt.PLAIN))
+            return
+        if isinstance(cause, sqlite3.DatabaseError) and (sentence := self._why_not_stored(cause)):
+            await self._say(interaction, Refusal(card=Card(content=sentence)))
             return
         word = secrets.token_hex(2)
         if isinstance(cause, REQUEST_ERRORS):
-            log.warning("Answering failed (%s): %s", word, cause, extra={"interaction": interaction.id})
+            log.warning("Answering failed (%s): %s", word, in_one_line(cause), extra={"interaction": interaction.id})
         else:
             log.error(
                 "An interaction failed (%s):\n%s",
@@ -249,6 +255,16 @@ class DarkroomBot(ClientBase):
             )
         sentence = f"Something went wrong on my side. Please try again. Trace: `{word}`"
         await self._say(interaction, Refusal(card=Card(content=sentence)))
+
+    def _why_not_stored(self, error: sqlite3.DatabaseError) -> str:
+        """What a member hears of an error of the database; the log has the rest. Empty for a mistake of ours."""
+        if database.is_damaged(error):
+            log.error("%s", database.why(self.services.db.path, error))
+            return "My database is damaged, so this cannot be done. Please tell the bot's owner: the log has the cure."
+        if isinstance(error, PASSING):
+            log.error("The database could not be used (%s).", error)
+            return "My database does not answer just now. Please try again in a moment."
+        return ""
 
     async def _say(self, interaction: Interaction, refusal: Refusal) -> None:
         more: dict[str, Any] = {"ephemeral": True}
@@ -262,20 +278,9 @@ class DarkroomBot(ClientBase):
             else:
                 await interaction.response.send_message(refusal.card.content, **more)
         except REQUEST_ERRORS as error:
-            log.info("An error message could not be sent: %s", error, extra={"interaction": interaction.id})
-
-    async def _register_commands(self) -> None:
-        """Tells Discord our commands, only when they changed: registering is limited each day."""
-        body = json.dumps([command.to_dict(self.tree) for command in self.tree.get_commands()], sort_keys=True)
-        digest = hashlib.sha256(f"{self.application_id}{self.services.config.api_url}{body}".encode()).hexdigest()
-        ours = {(command.name, _type_of(command)) for command in self.tree.get_commands()}
-        if await self.services.settings.state(_HASH) == digest:
-            theirs = {(command.name, command.type) for command in await self.tree.fetch_commands()}
-            if ours == theirs:
-                return
-        await self.tree.sync()
-        await self.services.settings.put_state(_HASH, digest)
-        log.info("The commands were registered with Discord.")
+            log.info(
+                "An error message could not be sent: %s", in_one_line(error), extra={"interaction": interaction.id}
+            )
 
     async def _take_up_again(self) -> None:
         """Goes on with the messages of jobs that were alive when the bot stopped."""
@@ -283,7 +288,7 @@ class DarkroomBot(ClientBase):
             try:
                 message = job.where.message or await self.message_api.original(job.where)
             except REQUEST_ERRORS as error:
-                log.info("A message could not be found again: %s", error, extra={"job": job.id})
+                log.info("A message could not be found again: %s", in_one_line(error), extra={"job": job.id})
                 continue
             if message is None:
                 continue
@@ -309,7 +314,3 @@ def owners_of(application: discord.AppInfo | None) -> set[str]:
 def _features() -> list[str]:
     """The names of the files in cogs/; what begins with an underscore is none."""
     return [path.stem for path in COGS.glob("*.py") if not path.name.startswith("_")]
-
-
-def _type_of(command: Any) -> discord.AppCommandType:
-    return command.type if isinstance(command, app_commands.ContextMenu) else discord.AppCommandType.chat_input

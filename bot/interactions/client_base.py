@@ -7,7 +7,7 @@ from discord.ext import commands
 
 from bot.interactions.home_server import HomeServers
 from bot.interactions.served_servers import ServedServers
-from bot.messages import Card, ComponentId, JobCards, JobView, MessageApi, PendingResponses, ProgressEditor
+from bot.messages import Card, JobCards, JobView, Mends, MessageApi, PendingResponses, ProgressEditor
 from bot.services import Services
 from core.events import Progress
 from core.job import Job
@@ -37,10 +37,11 @@ class ClientBase(commands.Bot):
         """Whether nobody waits for an answer any more."""
 
     @abstractmethod
-    async def explain(
-        self, interaction: "Interaction", error: BaseException, *, pressed: ComponentId | None = None
-    ) -> None:
-        """Tells one person, privately, what went wrong and what would be right."""
+    async def explain(self, interaction: "Interaction", error: BaseException, *, mends: Mends | None = None) -> None:
+        """Tells one person, privately, what went wrong and what would be right.
+
+        `mends`: what runs a refused wish as it was meant; None: its words make a new grid.
+        """
 
 
 Interaction = discord.Interaction[ClientBase]

@@ -4,13 +4,26 @@ discord.py knows our components by the pattern of their custom ids and not by vi
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, cast
 
 import discord
 
+from bot.interactions import refused_prompt
 from bot.interactions.client_base import ClientBase, Interaction, reply
-from bot.messages import Button, Card, Component, ComponentId, Form, JobButton, JobCards, Select, Style
+from bot.messages import (
+    ANY_ID,
+    Button,
+    Card,
+    Component,
+    ComponentId,
+    Form,
+    JobButton,
+    JobCards,
+    Mends,
+    Select,
+    Style,
+)
 from bot.services import Services
 from core.errors import Gone
 from core.job import Job
@@ -38,6 +51,11 @@ class Press:
     message: str | None = None
     values: tuple[str, ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_button(self) -> bool:
+        """Whether it brings nothing but its id, so that twice at once is once."""
+        return not self.values and not self.fields
 
     @property
     def client(self) -> ClientBase:
@@ -71,6 +89,8 @@ class Press:
 
 
 Handler = Callable[[Press], Awaitable[None]]
+#: Does what a job's button does, with other words than the job's own.
+Mender = Callable[[Press, str], Awaitable[None]]
 
 
 class Registry:
@@ -80,6 +100,7 @@ class Registry:
         self._cards = cards
         self._components: dict[tuple[str, bool], Handler] = {}
         self._forms: dict[tuple[str, bool], Handler] = {}
+        self._mended: set[str] = set()  # verbs of jobs' buttons that have a mender
 
     def add_job_button(self, handler: Handler, *buttons: JobButton) -> None:
         """Buttons of one verb that stand under jobs, and what a press of one does."""
@@ -107,6 +128,23 @@ class Registry:
     def add_form(self, handler: Handler, verb: str) -> None:
         """What happens when a form about no job is submitted."""
         _put(self._forms, (verb, False), handler)
+
+    def add_job_mender(self, mender: Mender, verb: str) -> None:
+        """What **Fix and run** does below a refused press of this button; without one, it makes a new grid."""
+
+        async def open_form(press: Press) -> None:
+            await press.open(refused_prompt.form(press.id, refused_prompt.refused_prompt(press.interaction.message)))
+
+        async def corrected(press: Press) -> None:
+            await mender(press, refused_prompt.written(press.fields))
+
+        async def as_it_stands(press: Press) -> None:
+            await mender(press, refused_prompt.refused_prompt(press.interaction.message))
+
+        self.add_job_component(open_form, refused_prompt.FIX_SIGN + verb)
+        self.add_job_form(corrected, refused_prompt.FIX_SIGN + verb)
+        self.add_job_component(as_it_stands, refused_prompt.RUN_SIGN + verb)
+        self._mended.add(verb)
 
     async def pressed(self, interaction: Interaction, custom_id: str) -> None:
         """Somebody used a component."""
@@ -137,7 +175,16 @@ class Registry:
         except Exception as error:
             # Only a button can be pressed once more as it is: what was chosen or written is not in its id.
             repeatable = handlers is self._components and not more.get("values")
-            await client.explain(interaction, error, pressed=component_id if repeatable else None)
+            await client.explain(interaction, error, mends=self.mends(component_id, repeatable=repeatable))
+
+    def mends(self, refused: ComponentId | None, *, repeatable: bool) -> Mends | None:
+        """What runs a refused wish about a job as it was meant; None where only its words can be run."""
+        if refused is None or refused.job is None:
+            return None
+        if refused_prompt.plain_verb(refused.verb) in self._mended:
+            return refused_prompt.mends_of(refused, repeatable=repeatable)
+        plain = refused_prompt.PLAIN
+        return replace(plain, relax=replace(refused, relax=True)) if repeatable else plain
 
 
 def _put(handlers: dict[tuple[str, bool], Handler], key: tuple[str, bool], handler: Handler) -> None:
@@ -161,7 +208,7 @@ def _fields(components: Any) -> list[tuple[str, str]]:
     return found
 
 
-class ComponentItem(discord.ui.DynamicItem[discord.ui.Item[Any]], template=r"(?:job|ask):.{1,96}"):
+class ComponentItem(discord.ui.DynamicItem[discord.ui.Item[Any]], template=ANY_ID):
     """Every component of ours, recognised by its custom id."""
 
     @classmethod

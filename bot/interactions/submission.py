@@ -13,15 +13,49 @@ import discord
 
 from bot.admission import JobRequest, PressedButton
 from bot.interactions.client_base import ClientBase, Interaction
-from bot.messages import REQUEST_ERRORS, Card, ErrorKind, JobView, already_answered, error_kind, token_end
+from bot.interactions.registry import Press
+from bot.messages import (
+    REQUEST_ERRORS,
+    Card,
+    ErrorKind,
+    JobView,
+    already_answered,
+    error_kind,
+    in_one_line,
+    token_end,
+)
 from bot.scheduling import render_stages
-from bot.text import link
+from bot.services import Services
+from bot.text import first_of, link
 from core.errors import NotAllowed, Refused
 from core.job import Job, Kind, Lane, Request, Source, Where
+from core.prompt import Defaults, Parsed, parse
 
 log = logging.getLogger(__name__)
 
 _LINK_SECONDS = 1.0
+_MOST_IGNORED = 8
+_REFUSALS = (ErrorKind.REFUSED, ErrorKind.FORBIDDEN, ErrorKind.CHANNEL_GONE, ErrorKind.TOO_LARGE)
+TAKEN_BACK = "Discord refused my answer where you asked for it, so the job was taken back. Other words may pass there."
+TOO_LATE = "My answer came too late, and I may not write where you asked for it, so the job was taken back."
+#: Small lines below a job whose result may not be posted there later. A token lives for a quarter of an hour.
+_LATER = "what takes longer than 15 minutes comes as a direct message, or in `/info`."
+UNSEEN = f"I cannot see this channel: {_LATER}"
+NO_FILES = f"I may not attach files in this channel: {_LATER}"
+
+
+def read(services: Services, typed: str) -> Parsed:
+    """What a prompt asks for, its `notes` complete. Raises PromptError and NotAllowed."""
+    parsed = parse(typed, choices=services.model_registry.choices, defaults=Defaults(), seed=services.new_seed())
+    services.moderation.check_text(*parsed.unread)  # the rest is a part of the request, which admission checks
+    # One small line of names alone: what stood behind them is nobody's to read, and there may be much of it.
+    ignored = (f"Ignored: {first_of(parsed.ignored, _MOST_IGNORED)}",) if parsed.ignored else ()
+    return replace(parsed, notes=(*ignored, *parsed.notes))
+
+
+def once(press: Press) -> PressedButton:
+    """Two presses of one person on one button of a refusal are one request."""
+    return PressedButton(parent=press.message or str(press.interaction.id), verb=press.id.verb)
 
 
 async def run(
@@ -53,11 +87,19 @@ async def run(
             request=request,
             source=source,
             pressed=pressed,
-            notes=notes,
+            notes=(*notes, *_place_notes(interaction)),
         )
         with interaction.client.pending.open(where.interaction):
             job = await services.admission.submit(job_request)
             await answer(interaction, job)
+
+
+def _place_notes(interaction: Interaction) -> tuple[str, ...]:
+    """What may keep a result from its place, where Discord says so beforehand."""
+    allowed = interaction.app_permissions
+    if interaction.guild_id is None or (allowed.view_channel and allowed.attach_files):
+        return ()
+    return (NO_FILES if allowed.view_channel else UNSEEN,)
 
 
 async def _link_soon(bot: ClientBase, job: Job) -> str | None:
@@ -79,24 +121,42 @@ async def answer(interaction: Interaction, job: Job) -> None:
         await interaction.response.send_message(said, ephemeral=True)
         return
     card = _first_card(bot, await bot.job_view(job, None))
-    message = await _say_first(interaction, job, card)
+    try:
+        message = await _say_first(interaction, job, card)
+    except FirstAnswerRefused as refused:
+        log.warning("A first answer was refused, so its job is taken back (%s).", refused, extra={"job": job.id})
+        await bot.services.scheduler.take_back(job.id, refused.sentence)
+        return
     if message is None:
         return
     await bot.services.jobs.set_message(job.id, message)
     bot.editor.follow(replace(job, where=replace(job.where, message=message)), card)
 
 
+class FirstAnswerRefused(Exception):
+    """Discord will never take this answer: nobody would see the job, nor be able to stop it."""
+
+    def __init__(self, why: str, sentence: str = TAKEN_BACK) -> None:
+        super().__init__(why)
+        self.sentence = sentence
+
+
 async def _say_first(interaction: Interaction, job: Job, card: Card) -> str | None:
-    """The id of the answer's message; None when it did not arrive, or when nobody can say."""
+    """The id of the answer's message; None when it did not arrive, or when nobody can say.
+
+    Raises FirstAnswerRefused where trying again cannot help.
+    """
     try:
         response = await interaction.response.send_message(card.content, view=interaction.client.view_of(card))
         if response.message_id:
             return str(response.message_id)
     except REQUEST_ERRORS as error:
         if not already_answered(error):
-            log.warning("A first answer failed (%s).", error, extra={"job": job.id})
+            log.warning("A first answer failed (%s).", in_one_line(error), extra={"job": job.id})
         if error_kind(error) is ErrorKind.TOKEN_DEAD:
             return await _say_late(interaction.client, job, card)
+        if error_kind(error) in _REFUSALS and not already_answered(error):
+            raise FirstAnswerRefused(in_one_line(error)) from error
     try:
         # It may have arrived although we did not hear so.
         return await interaction.client.message_api.original(job.where)
@@ -107,14 +167,14 @@ async def _say_first(interaction: Interaction, job: Job, card: Card) -> str | No
 async def _say_late(bot: ClientBase, job: Job, card: Card) -> str | None:
     """Nobody waits for the answer any more, but the job is there: its message comes as one of the channel's own.
 
-    Where the bot may not write, the job is taken back: nobody would see that it runs, nor could stop it.
+    Raises FirstAnswerRefused where the bot may not write.
     """
     try:
         return await bot.message_api.send(job.where, card, [], nonce=f"late-{job.id}", mention=job.user)
     except REQUEST_ERRORS as error:
-        log.warning("An answer that came too late cannot be posted either (%s).", error, extra={"job": job.id})
         if error_kind(error) is not ErrorKind.LATER:
-            await bot.services.scheduler.cancel(job.id)
+            raise FirstAnswerRefused(in_one_line(error), TOO_LATE) from error
+        log.warning("A late answer cannot be posted (%s).", in_one_line(error), extra={"job": job.id})
         return None
 
 

@@ -1,8 +1,16 @@
 """A job's messages on Discord: what they show, how they are reached, when they change. Knows no commands."""
 
-from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, already_answered, error_kind
+from bot.messages.api_errors import (
+    REQUEST_ERRORS,
+    ErrorKind,
+    already_answered,
+    error_kind,
+    in_one_line,
+    retry_after,
+)
 from bot.messages.attachments import ResultFiles
 from bot.messages.components import (
+    ANY_ID,
     Button,
     Card,
     Component,
@@ -21,10 +29,11 @@ from bot.messages.job_card import JobButton, JobCards, JobView, card_text
 from bot.messages.message_api import MessageApi, components_in, token_end
 from bot.messages.pending_responses import PendingResponses
 from bot.messages.progress_editor import ProgressEditor
-from bot.messages.refusal_card import FIX, IN_RELAX, Refusal, refusal_of
+from bot.messages.refusal_card import FIX, IN_RELAX, Mends, Refusal, refusal_of
 from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
 
 __all__ = [
+    "ANY_ID",
     "FIX",
     "IN_RELAX",
     "REQUEST_ERRORS",
@@ -41,6 +50,7 @@ __all__ = [
     "JobButton",
     "JobCards",
     "JobView",
+    "Mends",
     "MessageApi",
     "Option",
     "PendingResponses",
@@ -55,7 +65,9 @@ __all__ = [
     "card_text",
     "components_in",
     "error_kind",
+    "in_one_line",
     "job_component",
     "refusal_of",
+    "retry_after",
     "token_end",
 ]

@@ -1,5 +1,7 @@
 """Says what an error of a request to Discord means for what we do next. Sends nothing."""
 
+import time
+from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 
 import aiohttp
@@ -9,12 +11,14 @@ import discord
 REQUEST_ERRORS = (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError)
 
 _MESSAGE_GONE = {10008}
-_CHANNEL_GONE = {10003, 10004, 50007}  # 50007: direct messages are closed
+#: 50007: direct messages are closed; 50278: the person shares no server with us any more.
+_CHANNEL_GONE = {10003, 10004, 50007, 50278}
 _TOKEN_DEAD = {50027, 10015, 10062}
 _TOO_LARGE = {40005}
 _ANSWERED = 40060
 _OLD_EDITS = 30046
 _ARCHIVED = 50083
+_MOST_WORDS = 300
 
 
 class ErrorKind(Enum):
@@ -42,11 +46,12 @@ def error_kind(error: Exception) -> ErrorKind:
         return ErrorKind.MESSAGE_GONE
     if error.code == _ARCHIVED:
         return ErrorKind.ARCHIVED
-    if error.code in _CHANNEL_GONE or error.status == 404:
+    if error.code in _CHANNEL_GONE or (error.status == 404 and error.code):
         return ErrorKind.CHANNEL_GONE
-    if error.status == 403:
+    if error.status == 403 and error.code:
         return ErrorKind.FORBIDDEN
-    if error.status == 429 or error.status >= 500 or error.code == _OLD_EDITS:
+    # A 403 or 404 without a code is a page of something in between, not Discord's own word.
+    if error.status in (403, 404, 429) or error.status >= 500 or error.code == _OLD_EDITS:
         return ErrorKind.LATER
     return ErrorKind.REFUSED
 
@@ -54,3 +59,30 @@ def error_kind(error: Exception) -> ErrorKind:
 def already_answered(error: Exception) -> bool:
     """The interaction has its first answer: an earlier try of ours arrived although it looked lost."""
     return isinstance(error, discord.HTTPException) and error.code == _ANSWERED
+
+
+def in_one_line(error: BaseException) -> str:
+    """The error for a log or a sentence: what stands between us and Discord answers with whole pages."""
+    if isinstance(error, discord.HTTPException):
+        status = f"{error.status} {error.response.reason or ''}".strip()
+        words = " ".join(error.text.split())
+        if not words or words.startswith("<") or len(words) > _MOST_WORDS:
+            return f"{status}, {'a page' if words else 'no words'} instead of an answer"
+        return f"{status}, code {error.code}: {words}" if error.code else f"{status}: {words}"
+    return " ".join(str(error).split())[:_MOST_WORDS] or type(error).__name__
+
+
+def retry_after(error: BaseException) -> float | None:
+    """Seconds after which Discord wants to be asked again, where it says so."""
+    if isinstance(error, discord.RateLimited):
+        return error.retry_after
+    said = error.response.headers.get("Retry-After", "") if isinstance(error, discord.HTTPException) else ""
+    try:
+        return max(0.0, float(said)) if said[:1].isdigit() else _until(said)
+    except ValueError:
+        return None
+
+
+def _until(date: str) -> float | None:
+    """Seconds until a date as HTTP writes it. Raises ValueError for what is none."""
+    return max(0.0, parsedate_to_datetime(date).timestamp() - time.time()) if date else None

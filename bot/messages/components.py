@@ -12,6 +12,8 @@ from typing import Self
 #: Discord's longest custom id.
 MAX_CUSTOM_ID = 100
 
+#: What every id of ours looks like from afar; `parse` tells them apart.
+ANY_ID = rf"(?:job|ask):.{{1,{MAX_CUSTOM_ID - 4}}}"
 _JOB = re.compile(
     r"job:(?P<job>[0-9a-z]{1,20}):(?P<verb>[a-z][a-z0-9-]{0,31})(?::(?P<index>[0-9]{1,2}))?(?P<relax>:relax)?"
 )
@@ -54,7 +56,7 @@ class ComponentId:
         """Raises ValueError for one that could not be read again, so that no such component is ever posted."""
         if self.parse_fields(str(self)) != (self.job, self.verb, self.index, self.relax, self.argument):
             raise ValueError(
-                f"{self} is no custom id of ours: a verb is lower-case letters, digits and hyphens, at most 32; an "
+                f"{self} is not a custom id of ours: a verb is lower-case letters, digits and hyphens, at most 32; an "
                 "argument at most 60 letters, digits, dots, hyphens and underscores, and only where there is no job."
             )
 

@@ -21,9 +21,9 @@ _SOON_SECONDS, _MOMENT_SECONDS = 25, 5
 
 #: Below the state of a job whose rows wait.
 PAUSED = "-# Paused while faster lanes use the GPU. It continues from here by itself."
-#: Said in a result's place when its pictures were deleted, or lost with the disk, before they could be posted.
-LOST_GRID = "Its pictures were deleted before they could be shown. U draws one again, for free."
-LOST_CROP = "This picture was deleted before it could be shown."
+#: Said in a result's place when its pictures were deleted, damaged or lost with the disk before they could be posted.
+LOST_GRID = "Its pictures were deleted or damaged before they could be shown. U draws one again, for free."
+LOST_CROP = "This picture was deleted or damaged before it could be shown. U below its grid draws it again, for free."
 
 
 ALL_KINDS = frozenset(Kind)

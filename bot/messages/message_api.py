@@ -78,8 +78,9 @@ class MessageApi:
 
         try:
             await self._through(where, through_webhook, through_channel)
-        except discord.NotFound:
-            return
+        except discord.NotFound as error:
+            if error_kind(error) not in (ErrorKind.MESSAGE_GONE, ErrorKind.CHANNEL_GONE):
+                raise
 
     async def send(
         self,
@@ -134,8 +135,10 @@ class MessageApi:
                 found = await self._search(job, found, after=asked, limit=_LOOK_FOR_ANSWER)
             if found.result is None:
                 found = await self._search(job, found, after=max(asked, ended), limit=_LOOK_THROUGH)
-        except discord.Forbidden:
-            return found  # without Read Message History the nonce has to do
+        except discord.Forbidden as error:
+            if error_kind(error) is not ErrorKind.FORBIDDEN:
+                raise  # nobody has looked: to post now might be to post twice
+            # Without Read Message History the nonce has to do.
         return found
 
     async def _search(self, job: Job, found: Found, *, after: int, limit: int) -> Found:

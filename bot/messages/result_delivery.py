@@ -7,30 +7,31 @@ an edit may be repeated; a new message carries the job's id as nonce, and its bu
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import discord
 
 from bot.event_bus import EventBus
-from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, error_kind
+from bot.messages.api_errors import REQUEST_ERRORS, ErrorKind, error_kind, in_one_line
 from bot.messages.attachments import ResultFiles
 from bot.messages.components import Card
-from bot.messages.edit_rate_limiter import EditRateLimiter, Weight
+from bot.messages.edit_rate_limiter import EditRateLimiter
 from bot.messages.job_card import JobCards, JobView
-from bot.messages.message_api import FileMaker, MessageApi
+from bot.messages.message_api import MessageApi
 from bot.messages.pending_responses import PendingResponses
 from bot.messages.progress_editor import ProgressEditor
+from bot.messages.result_sender import Posted, ResultSender, Settled
 from bot.storage_retry import until_stored
+from bot.text import link
 from core.backoff import backoff_seconds
+from core.errors import PicturesAway
 from core.job import Job, Kind, Lane, State
 from storage.jobs import Jobs
 from storage.outbox import LONGEST_BACKOFF_SECONDS, Delivery, Outbox, Way
 
-_T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 #: Deliveries at once, and of them in one channel: discord.py waits inside a request for a channel's bucket to refill,
@@ -38,25 +39,24 @@ log = logging.getLogger(__name__)
 _AT_ONCE, _AT_ONCE_IN_CHANNEL = 32, 2
 #: However long ago a job ended, so often its result is tried: for more than an hour.
 _LEAST_TRIES = 20
+#: So often it is tried, at least, before whoever asked is told by another door.
+_TRIES_BEFORE_TELLING = 3
 _IDLE_SECONDS = 30.0
+_DIRECT_LINE = "-# This could not be posted where you asked for it, so here it is."
 #: A progress message that cannot be taken away: how long one try may last, and how many more follow (eight minutes).
 _TIDY_SECONDS, _TIDY_TRIES = 10.0, 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryTimes:
-    """`new_after`: seconds after which a result comes as a new message. `give_up`: seconds of trying in vain."""
+    """`new_after`: seconds after which a result comes as a new message. `give_up`: seconds of trying in vain.
+
+    `tell_after`: seconds of trying after which whoever asked is told by another door.
+    """
 
     new_after: float
     give_up: float = 86_400.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Posted:
-    """The message with the result, and the one with the progress, where that is another."""
-
-    message: str
-    progress: str | None = None
+    tell_after: float = 60.0
 
 
 class ResultDelivery:
@@ -81,18 +81,16 @@ class ResultDelivery:
         self._client = client
         self._jobs = jobs
         self._outbox = outbox
-        self._files = files
         self._bus = bus
         self._message_api = message_api
         self._editor = editor
         self._pending = pending
-        self._limiter = limiter
         self._cards = cards
+        self._sender = ResultSender(client, jobs, outbox, files, message_api, limiter, cards)
         self._times = times
         self._clock = clock
         self._due = asyncio.Event()
         self._busy: set[str] = set()
-        self._held: dict[str, int] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._channels = WeakValueDictionary[str, asyncio.Semaphore]()  # those in use
 
@@ -135,7 +133,7 @@ class ResultDelivery:
                 await self.deliver(delivery)
         except Exception:
             log.exception("A result could not be posted because of an error of our own.", extra={"job": delivery.job})
-            await self._retry(delivery.job, delivery.tries + 1, "unexpected")
+            await self._after_mistake(delivery)
         finally:
             self._busy.discard(delivery.job)
             self._due.set()
@@ -157,29 +155,51 @@ class ResultDelivery:
         if begun is None:
             return
         if begun.message is not None:  # an earlier try has posted it, and could not take the progress message away
-            posted = _Posted(message=begun.message, progress=job.where.message)
-        else:
-            try:
-                posted = await self._post(job, begun)
-            except REQUEST_ERRORS as error:
-                await self._later_or_never(job, begun, error)
-                return
+            await self._tidy(job, begun, Posted(message=begun.message, progress=job.where.message))
+            return
+        try:
+            posted = await self._sender.post(job, begun)
+        except Settled:
+            return
+        except (*REQUEST_ERRORS, PicturesAway) as error:
+            await self._later_or_never(job, begun, error)
+            return
+        if not await self._note_sent(job, posted, "its progress message still stands"):
+            await self._take_back(job, posted)
+            return
         await self._tidy(job, begun, posted)
 
-    async def _tidy(self, job: Job, begun: Delivery, posted: "_Posted") -> None:
+    async def _note_sent(self, job: Job, posted: Posted, note: str, tries: int = 0) -> bool:
+        """Writes down at once which messages there are, so that Delete finds both; False: it was deleted meanwhile."""
+        if posted.progress is None or posted.progress == posted.message:
+            return True
+        if job.where.message != posted.progress:
+            shown = partial(self._jobs.set_message, job.id, posted.progress)
+            await until_stored(shown, "note a progress message", job=job.id)
+        sent = partial(self._outbox.sent, job.id, posted.message, self._clock() + _backoff(tries + 1), note)
+        return await until_stored(sent, "note a sent result", job=job.id)
+
+    async def _take_back(self, job: Job, posted: Posted) -> None:
+        """The message of a job that somebody deleted while it was sent."""
+        try:
+            await self._message_api.delete(job.where, posted.message)
+        except REQUEST_ERRORS as error:
+            log.warning(
+                "The message of a deleted job could not be removed: %s", in_one_line(error), extra={"job": job.id}
+            )
+
+    async def _tidy(self, job: Job, begun: Delivery, posted: Posted) -> None:
         """Takes the progress message away and notes the result as posted; where that fails, it comes back to it."""
         if posted.progress not in (None, posted.message):
             assert posted.progress is not None
             tries = 0 if begun.message is None else begun.tries
-            if not await self._took_away(job, posted.progress) and tries < _TIDY_TRIES:
-                at = self._clock() + _backoff(tries + 1)
-                shown = partial(self._jobs.set_message, job.id, posted.progress)
-                await until_stored(shown, "note a progress message", job=job.id)
-                sent = partial(self._outbox.sent, job.id, posted.message, at, "left behind")
-                await until_stored(sent, "note a sent result", job=job.id)
+            if not await self._took_away(job, posted, last=tries >= _TIDY_TRIES):
+                await self._note_sent(job, posted, "left behind", tries)
                 return
         note = partial(self._outbox.posted, job.id, posted.message)
-        await until_stored(note, "note a posted result", job=job.id)
+        if not await until_stored(note, "note a posted result", job=job.id):
+            await self._take_back(job, posted)
+            return
         log.info("The result was posted.", extra={"job": job.id})
 
     def _way(self, job: Job) -> Way:
@@ -189,81 +209,33 @@ class ResultDelivery:
             return Way.EDIT
         return Way.EDIT if took <= self._times.new_after and job.lane is not Lane.RELAX else Way.NEW
 
-    async def _post(self, job: Job, begun: Delivery) -> "_Posted":
-        """The message that now shows how the job ended."""
-        if job.where.message is None:  # a crash came between the answer and its id
-            job = replace(job, where=replace(job.where, message=await self._message_api.original(job.where)))
-        card = self._cards.render(JobView(job=job, pictures_kept=await self._files.complete(job)))
-        if begun.way is Way.EDIT and job.where.message is not None:
-            try:
-                return _Posted(message=await self._edit(job, card))
-            except discord.HTTPException as error:
-                sort = error_kind(error)
-                if sort not in (ErrorKind.MESSAGE_GONE, ErrorKind.ARCHIVED):
-                    raise
-                if job.state is State.CANCELLED:
-                    # Cancelled and deleted, or its thread closed: there is nothing left to say.
-                    return _Posted(message=job.where.message)
-                await self._outbox.change_way(job.id, Way.NEW)
-                if sort is ErrorKind.MESSAGE_GONE:
-                    job = replace(job, where=replace(job.where, message=None))
-        try:
-            return await self._post_anew(job, card, again=begun.tries > 1)
-        except discord.HTTPException as error:
-            if error_kind(error) is not ErrorKind.FORBIDDEN or job.where.message is None:
-                raise
-            # Commands work where the bot may not send, and what it has said there can still be changed.
-            await self._outbox.change_way(job.id, Way.EDIT)
-            return _Posted(message=await self._edit(job, card))
+    async def _took_away(self, job: Job, posted: Posted, *, last: bool) -> bool:
+        """Whether the progress message is gone, or nothing more can be done about it.
 
-    async def _edit(self, job: Job, card: Card) -> str:
-        assert job.where.message is not None
-        await self._by_size(job, lambda files: self._message_api.edit(job.where, card, files))
-        return job.where.message
-
-    async def _post_anew(self, job: Job, card: Card, *, again: bool) -> "_Posted":
-        progress = job.where.message
-        posted = None
-        if again or progress is None:
-            found = await self._message_api.look(job)
-            posted, progress = found.result, progress or found.progress
-        if posted is None:
-            posted = await self._send(job, card)
-        return _Posted(message=posted, progress=progress)
-
-    async def _send(self, job: Job, card: Card) -> str:
-        reply_to = await self._message_of_source(job)
-        send = partial(self._message_api.send, job.where, card, nonce=job.id, mention=job.user, reply_to=reply_to)
-        return await self._by_size(job, send)
-
-    async def _by_size(self, job: Job, put: Callable[[list[FileMaker]], Awaitable[_T]]) -> _T:
-        """Puts the result's file, or a smaller one where Discord finds it too large."""
-        refused: Exception | None = None
-        async for attempt in self._files.tries(job):
-            await self._limiter.turn(Weight.RESULT)
-            try:
-                return await put(attempt.makers)
-            except REQUEST_ERRORS as error:
-                if error_kind(error) is not ErrorKind.TOO_LARGE:
-                    raise
-                attempt.refuse()
-                refused = error
-        assert refused is not None
-        raise refused
-
-    async def _message_of_source(self, job: Job) -> str | None:
-        source = await self._jobs.get(job.source.job) if job.source is not None else None
-        same = source is not None and source.where.channel == job.where.channel
-        return source.where.message if source is not None and same else None
-
-    async def _took_away(self, job: Job, progress: str) -> bool:
-        """Whether the progress message is gone, or will never go. A slow answer must not hold up other results."""
+        A slow answer must not hold up other results.
+        """
+        assert posted.progress is not None
         try:
             async with asyncio.timeout(_TIDY_SECONDS):
-                await self._message_api.delete(job.where, progress)
+                await self._message_api.delete(job.where, posted.progress)
         except REQUEST_ERRORS as error:
-            log.warning("A progress message could not be removed: %s", error, extra={"job": job.id})
-            return error_kind(error) is ErrorKind.REFUSED
+            log.warning("A progress message could not be removed: %s", in_one_line(error), extra={"job": job.id})
+            return (last or _is_lasting(error)) and (await self._pointed_on(job, posted) or last)
+        return True
+
+    async def _pointed_on(self, job: Job, posted: Posted) -> bool:
+        """A progress message that stays says where the result is, and has no Cancel any more."""
+        there = link(replace(job, where=replace(job.where, message=posted.message)))
+        card = self._cards.render(JobView(job=job))
+        where = replace(job.where, message=posted.progress)
+        try:
+            async with asyncio.timeout(_TIDY_SECONDS):
+                await self._message_api.edit(where, Card(content=f"{card.content}\n-# Its result: {there}"), [])
+        except REQUEST_ERRORS as error:
+            log.warning(
+                "A progress message that stays could not be changed: %s", in_one_line(error), extra={"job": job.id}
+            )
+            return _is_lasting(error)
         return True
 
     async def _later_or_never(self, job: Job, begun: Delivery, error: Exception) -> None:
@@ -271,19 +243,38 @@ class ResultDelivery:
         sort = error_kind(error)
         waited = self._clock() - (job.finished_at or job.created_at)
         hopeless = sort in (ErrorKind.CHANNEL_GONE, ErrorKind.REFUSED, ErrorKind.TOO_LARGE)
+        left = sort is ErrorKind.FORBIDDEN and self._has_left(job) and begun.tries > 1
         # After a long stop of the bot a first error is no reason to give up.
-        if not hopeless and (waited < self._times.give_up or begun.tries < _LEAST_TRIES):
-            log.info("Posting will be tried again later (%s).", error, extra={"job": job.id})
-            await self._retry(job.id, begun.tries, sort.name)
+        if not hopeless and not left and (waited < self._times.give_up or begun.tries < _LEAST_TRIES):
+            log.info("Posting will be tried again later (%s).", in_one_line(error), extra={"job": job.id})
+            await self._put_off(job, begun, sort)
             return
-        log.warning("A result cannot be posted: %s", error, extra={"job": job.id})
+        log.warning("A result cannot be posted: %s", in_one_line(error), extra={"job": job.id})
         await until_stored(partial(self._outbox.undeliverable, job.id, sort.name), "give up on a result", job=job.id)
-        told = await self._tell(job)
+        told = begun.told_message is not None or (not begun.told and await self._tell(job))
         await self._excuse(job, "it came as a direct message" if told else "`/info` has it")
 
-    async def _retry(self, job: str, tries: int, why: str) -> None:
-        at = self._clock() + _backoff(tries)
-        await until_stored(partial(self._outbox.retry, job, at, why), "note a retry", job=job)
+    async def _put_off(self, job: Job, begun: Delivery, sort: ErrorKind) -> None:
+        """To be tried again. One that its channel has refused for a while is told by another door meanwhile."""
+        waited = self._clock() - (job.finished_at or job.created_at)
+        if waited >= self._times.tell_after and begun.tries >= _TRIES_BEFORE_TELLING and not begun.told:
+            await until_stored(partial(self._outbox.late, job.id), "note a late result", job=job.id)
+            if sort is not ErrorKind.LATER:
+                await self._tell(job)
+        at = self._clock() + _backoff(begun.tries)
+        await until_stored(partial(self._outbox.retry, job.id, at, sort.name), "note a retry", job=job.id)
+
+    async def _after_mistake(self, delivery: Delivery) -> None:
+        """An error of our own may be gone after an update; until then /info has the result."""
+        job = await until_stored(partial(self._jobs.get, delivery.job), "read a job", job=delivery.job)
+        tried = await until_stored(partial(self._outbox.get, delivery.job), "read a result", job=delivery.job)
+        if job is not None and tried is not None:
+            await self._put_off(job, tried, ErrorKind.LATER)
+
+    def _has_left(self, job: Job) -> bool:
+        """Whether the bot is no longer a member of the job's server. Before the gateway has told, nobody knows."""
+        guild = job.where.guild
+        return guild is not None and self._client.is_ready() and self._client.get_guild(int(guild)) is None
 
     async def _excuse(self, job: Job, instead: str) -> None:
         """The progress message, where it still stands, must not go on as if the job ran."""
@@ -294,21 +285,23 @@ class ResultDelivery:
         try:
             await self._message_api.edit(job.where, replace(card, content=content), [])
         except REQUEST_ERRORS as error:
-            log.info("The progress message cannot be changed (%s).", error, extra={"job": job.id})
+            log.info("The progress message cannot be changed (%s).", in_one_line(error), extra={"job": job.id})
 
     async def _tell(self, job: Job) -> bool:
         """Sends the result as a direct message, and says whether that went. Where it does not, /info says it."""
         try:
-            direct = await self._client.create_dm(discord.Object(int(job.user)))
-            where = replace(job.where, guild=None, channel=str(direct.id), message=None, token_expires_at=0.0)
-            card = self._cards.render(JobView(job=job))
-            line = "-# This could not be posted where you asked for it, so here it is."
-            sent = await self._send(replace(job, where=where), replace(card, content=f"{card.content}\n{line}"))
-        except REQUEST_ERRORS as error:
-            log.info("No direct message either (%s); /info will show it.", error, extra={"job": job.id})
+            channel, sent = await self._sender.direct(job, _DIRECT_LINE)
+        except (*REQUEST_ERRORS, PicturesAway) as error:
+            log.info("No direct message either (%s); /info will show it.", in_one_line(error), extra={"job": job.id})
             return False
-        await self._outbox.told_by(job.id, where.channel, sent)
+        told = partial(self._outbox.told_by, job.id, channel, sent)
+        await until_stored(told, "note a direct message", job=job.id)
         return True
+
+
+def _is_lasting(error: Exception) -> bool:
+    """Whether the same request will be refused again."""
+    return error_kind(error) not in (ErrorKind.LATER, ErrorKind.TOKEN_DEAD)
 
 
 def _backoff(tries: int) -> float:

@@ -37,6 +37,7 @@ class Attempt:
     ordered: bool = False  # the worker has an order of it that it has not answered
     over: bool = False  # no further order will follow: its end is being written down
     stopped: bool = False  # takes no further order: the bot stops, or the queue is paused
+    taken_back: str = ""  # why it was admitted in vain: it ends as failed, free of charge
     cancel_until: float | None = None  # told to stop; ends here even without an answer
     paused: bool = False  # its rows wait in the worker's memory
     paused_at: float = 0.0  # since when

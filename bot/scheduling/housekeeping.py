@@ -13,6 +13,8 @@ from bot.storage_retry import PASSING
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_SECONDS = 60.0
+#: In one transaction, for which admissions wait.
+_TOKENS_AT_ONCE = 200
 
 
 class Housekeeping:
@@ -31,7 +33,7 @@ class Housekeeping:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             await self._book()
-            for work in (self._sweep, self._prune, self._expire, self._resources.jobs.tidy_counters):
+            for work in (self._sweep, self._prune, self._forget, self._expire, self._resources.jobs.tidy_counters):
                 await self._try(work)
 
     async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -48,6 +50,10 @@ class Housekeeping:
 
     async def _prune(self) -> None:
         await self._resources.images.prune()
+
+    async def _forget(self) -> None:
+        while await self._resources.jobs.forget_tokens(_TOKENS_AT_ONCE) == _TOKENS_AT_ONCE:
+            pass
 
     async def _expire(self) -> None:
         await self._resources.ledger.expire(self._resources.clock())

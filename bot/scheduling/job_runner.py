@@ -6,8 +6,9 @@ Knows storage and the worker's words; does not choose jobs or workers.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TypeVar
 
 from bot.image_store import Written, is_png
 from bot.resources import Resources
@@ -17,12 +18,15 @@ from bot.scheduling.cost_estimator import CostEstimator
 from bot.scheduling.render_stages import Stage
 from bot.storage_retry import until_stored
 from core import events
-from core.errors import Gone
+from core.errors import Gone, PicturesAway
 from core.job import Job, MadeWith, Source
 
+_T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 INCOMPLETE = "The worker did not send all the pictures. Please try again."
+#: A disk that is away is waited for so long; then the job that needs a picture of it fails, free of charge.
+AWAY_SECONDS = 60.0
 MISTAKE = "Darkroom made a mistake with this job. Please try again."
 
 
@@ -53,7 +57,7 @@ class JobRunner:
         """From claim to the row's next state. Never raises: a mistake of ours fails this job only."""
         try:
             outcome = await self._compute(attempt)
-        except Gone as error:
+        except (Gone, PicturesAway) as error:
             outcome = _failed(attempt, error.sentence)
         except Exception:
             log.exception("A job could not be taken through its stages.", extra={"job": attempt.id})
@@ -75,13 +79,13 @@ class JobRunner:
     async def _compute(self, attempt: Attempt) -> Outcome:
         while True:
             # Planned anew for each stage: a picture may turn out damaged, or be pruned by hand, at any moment.
-            planned = await until_stored(partial(self._plan, attempt.job), "plan a job", job=attempt.id)
+            planned = await self._read(partial(self._plan, attempt.job), "plan a job", attempt)
             if not planned:
                 return events.Done(job=attempt.id, attempt=attempt.job.attempt, gpu_ms=0)
             stage = planned[0]
             render_stages.check_model(stage, attempt.connection.offered, attempt.connection.known)
             start = render_stages.start(stage.of)
-            source = await self._source(start) if start else b""
+            source = await self._read(partial(self._source, start), "read a picture", attempt) if start else b""
             if source is None:
                 continue
             if attempt.cancel_until is not None:
@@ -105,7 +109,24 @@ class JobRunner:
 
     async def _source(self, source: Source) -> bytes | None:
         root = await self._images.root(source)
-        return await until_stored(partial(self._images.use, root.job, root.index), "read a picture")
+        return await self._images.use(root.job, root.index)
+
+    async def _read(self, work: Callable[[], Awaitable[_T]], what: str, attempt: Attempt) -> _T:
+        """As `until_stored`, but raises PicturesAway after a while: whoever waits for the job is to hear of it."""
+        until = self._monotonic() + AWAY_SECONDS
+
+        async def work_or_give_up() -> _T | PicturesAway:
+            try:
+                return await work()
+            except PicturesAway as error:
+                if self._monotonic() < until:
+                    raise
+                return error
+
+        read = await until_stored(work_or_give_up, what, job=attempt.id)
+        if isinstance(read, PicturesAway):
+            raise read
+        return read
 
     async def _follow(self, attempt: Attempt, stage: Stage) -> Outcome:
         """What the worker says about this stage, until it says the last word."""
@@ -127,13 +148,17 @@ class JobRunner:
                 return _failed(attempt, INCOMPLETE) if isinstance(event, events.Done) else event
 
     async def _started(self, attempt: Attempt, stage: Stage, made_with: MadeWith) -> None:
-        if not stage.own:
-            self._check_weights(attempt, stage, made_with)
-        else:
+        if stage.own:
             note = partial(self._jobs.started, attempt.id, attempt.job.attempt, made_with)
-            if job := await until_stored(note, "note a start", job=attempt.id):
-                attempt.job = job
-                self._bus.changed(job)
+        else:
+            self._check_weights(attempt, stage, made_with)
+            line = render_stages.redrawn_note(stage.of.made_with, made_with)
+            if not line:
+                return
+            note = partial(self._jobs.add_note, attempt.id, attempt.job.attempt, line)
+        if job := await until_stored(note, "note a start", job=attempt.id):
+            attempt.job = job
+            self._bus.changed(job)
 
     def _check_weights(self, attempt: Attempt, stage: Stage, made_with: MadeWith) -> None:
         """Raises Gone where the worker would draw an ancestor's picture with other weights: it would be another one."""
@@ -170,6 +195,8 @@ class JobRunner:
             case events.Failed():
                 log.warning("A job failed: %s", outcome.sentence, extra={"job": job})
                 return await self._jobs.fail(job, number, outcome.sentence, gpu_ms=spent)
+            case _ if attempt.taken_back:
+                return await self._jobs.fail(job, number, attempt.taken_back, gpu_ms=spent)
             case _ if attempt.cancel_until is not None:
                 return await self._jobs.cancelled(job, number, spent)
             case Lost():

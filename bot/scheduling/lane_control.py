@@ -106,7 +106,9 @@ class LaneControl:
 
     def _held_back(self, lanes: frozenset[Lane]) -> bool:
         """Whether a job of these lanes waits, in the queue or in a worker's memory."""
-        return bool(self.queued & lanes) or any(f.paused and f.job.lane in lanes for f in self._running_jobs.all())
+        return bool(self.queued & lanes) or any(
+            attempt.paused and attempt.job.lane in lanes for attempt in self._running_jobs.all()
+        )
 
     def _turn(self, connection: WorkerConnection, jobs: list[RunningJob]) -> Lane | None:
         """The lane whose jobs may be claimed for the worker."""

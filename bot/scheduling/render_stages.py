@@ -42,6 +42,14 @@ def check_redrawn(made: MadeWith | None, digest: str) -> None:
         raise Gone(LOST_MODEL)
 
 
+def redrawn_note(before: MadeWith | None, now: MadeWith) -> str:
+    """A line for the job that needed a picture which another engine draws again; empty where it is the same one."""
+    if before is None or before.engine == now.engine:
+        return ""
+    engines = f"engine {now.engine[:20]}, not {before.engine[:20]} as at first"
+    return f"Drawn again by {engines}: it may differ from the picture that was shown."
+
+
 def check_model(stage: Stage, offered: Collection[str], known: Mapping[str, ModelInfo]) -> None:
     """Raises Gone where the worker can neither load the model that this stage needs, nor has it."""
     name = stage.of.request.model

@@ -31,7 +31,7 @@ class RunningJobs:
         return [attempt for attempt in self._attempts.values() if attempt.connection is connection]
 
     def get(self, job: str) -> Attempt | None:
-        """By its job."""
+        """The running attempt of a job; None where it does not run."""
         return self._attempts.get(job)
 
     def find(self, connection: WorkerConnection, event: events.JobEvent) -> Attempt | None:

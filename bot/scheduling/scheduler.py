@@ -116,10 +116,10 @@ class Scheduler:
         while self._running_jobs and (left := until - self._resources.monotonic()) > 0:
             for attempt in self._running_jobs.all():
                 if self._ends_in(attempt) > left:
-                    self._running_jobs.recall(attempt, "The bot stops.")
+                    self._running_jobs.recall(attempt, "The bot is stopping.")
             await self._wait_for_end(min(left, TICK_SECONDS))
         for attempt in self._running_jobs.all():
-            self._running_jobs.recall(attempt, "The bot stops.")
+            self._running_jobs.recall(attempt, "The bot is stopping.")
         until = self._resources.monotonic() + 2.0
         while self._running_jobs and (left := until - self._resources.monotonic()) > 0:
             await self._wait_for_end(left)
@@ -155,6 +155,16 @@ class Scheduler:
                     self._unwanted.add(job_id)
                 return job
         return await self._jobs.get(job_id)
+
+    async def take_back(self, job_id: str, sentence: str) -> None:
+        """A job that was admitted in vain: it fails with this sentence, free of charge, also where it runs already."""
+        if job := await self._jobs.fail(job_id, None, sentence):
+            self._resources.bus.changed(job)
+            self.kick()
+            return
+        if attempt := self._running_jobs.get(job_id):
+            attempt.taken_back = sentence
+        await self.cancel(job_id)
 
     async def pause(self) -> None:
         """No job starts any more, also after a restart. Running ones may end for a while, then they wait again."""

@@ -73,7 +73,7 @@ class WorkerConnection:
         async with asyncio.timeout(HANDSHAKE_SECONDS):
             async for message in self.messages():
                 if not isinstance(message, events.Hello):
-                    return self._refuse("It did not say hello.")
+                    return self._refuse("Its first message was not a hello.")
                 if message.protocol != events.PROTOCOL:
                     return self._refuse("It is a different version. Install the same version on both sides.")
                 if not verify_proof(key, nonce, message.proof):
@@ -82,7 +82,7 @@ class WorkerConnection:
                 self.id = f"{message.name}-{secrets.token_hex(4)}"
                 await self._write(wire.encode(events.Welcome(worker=self.id)))
                 return True
-        return self._refuse("It hung up during the handshake.")
+        return self._refuse("It disconnected during the handshake.")
 
     async def messages(self) -> AsyncIterator[events.Message]:
         """What the worker says, until the connection ends. Raises FrameError for what is no frame."""
@@ -116,7 +116,7 @@ class WorkerConnection:
         await self._writer.drain()
 
     def _refuse(self, why: str) -> bool:
-        log.warning("A worker was turned away. %s", why)
+        log.warning("A worker was refused. %s", why)
         return False
 
 

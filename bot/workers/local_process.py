@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
 #: After a model that cannot be loaded: somebody has to change something first.
 LOAD_FAILED_WAIT_SECONDS = 60.0
-#: From sysexits.h: what a worker ends with that can never work as it is set up. Somebody has to change that first.
-EXIT_CONFIG, UNFIT_WAIT_SECONDS = 78, 300.0
+#: After a worker that can never work as it is set up (it ends with EX_CONFIG): somebody has to change that first.
+UNFIT_WAIT_SECONDS = 300.0
 #: From the start of the process to its handshake; importing torch from a cold, slow disk takes its time.
 CONNECT_SECONDS = 300.0
 
@@ -48,7 +48,7 @@ class LocalWorker:
         self._changed = changed
         self._was_ready = False
         self._load_failed = False
-        self._unfit = False  # the last one ended with EXIT_CONFIG
+        self._unfit = False  # the last one ended with EX_CONFIG
         self._stopping = asyncio.Event()
         self._tail: deque[str] = deque(maxlen=5)
 
@@ -123,7 +123,7 @@ class LocalWorker:
     def _note_end(self, code: int) -> None:
         """Says why it ended, and once alone what only a person can change: its own line tells of each later try."""
         before = self.sentence
-        self._unfit = code == EXIT_CONFIG and not self._load_failed
+        self._unfit = code == os.EX_CONFIG and not self._load_failed
         if not self._load_failed:
             self.sentence = self._end_sentence(code)
         if not self._unfit:

@@ -67,7 +67,7 @@ class WorkerServer:
         self.connections: dict[str, WorkerConnection] = {}
         self.status = Status.AWAY
         self.since = clock()
-        self.port: int | None = None  # that far workers dial, once it is open
+        self.port: int | None = None  # that remote workers dial, once it is open
         self.local: LocalWorker | None = None
         self.listener: Listener | None = None
         self._config = config
@@ -140,7 +140,7 @@ class WorkerServer:
         self.port = server.sockets[0].getsockname()[1]
         log.info("Workers may connect to %s:%d.", host, self.port)
         if not is_loopback(host):
-            log.warning("Pictures and prompts travel to far workers unencrypted; use a private network.")
+            log.warning("Pictures and prompts travel to remote workers unencrypted; use a private network.")
         return server
 
     async def _serve(self, local: bool, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

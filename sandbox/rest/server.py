@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.errors import ApiError, RateLimited, refuse
+from sandbox.errors import ApiError, Page, RateLimited, refuse
 from sandbox.faults import Fault
 from sandbox.rest import (
     applications,
@@ -83,7 +83,7 @@ class Endpoint:
         self, request: web.Request, body: Body | ApiError, fault: Fault | None, received: float
     ) -> web.Response:
         headers: dict[str, str] = {}
-        dropped = fault.drop if fault else None
+        dropped, page = fault.drop if fault else None, None
         try:
             if isinstance(body, ApiError):
                 raise body
@@ -95,7 +95,8 @@ class Endpoint:
                 self._enter(request, headers)
                 reply = self._work(request, body, received)
         except ApiError as error:
-            headers |= error.headers() if isinstance(error, RateLimited) else {}
+            headers |= error.headers() if isinstance(error, RateLimited | Page) else {}
+            page = error if isinstance(error, Page) else None
             reply = Reply(data=self._explained(error, request), status=error.status)
             if "interaction_id" in request.match_info:
                 self._sandbox.interactions.refused(request.match_info["interaction_id"], error)
@@ -105,6 +106,8 @@ class Endpoint:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=500)
+        if page is not None:
+            return web.Response(text=page.html(), status=page.status, headers=headers, content_type="text/html")
         return response(reply, headers)
 
     def _enter(self, request: web.Request, headers: dict[str, str]) -> None:
@@ -176,6 +179,8 @@ async def _apply_fault(fault: Fault) -> None:
     """Do what an ordered fault says, short of dropping the connection."""
     if fault.delay_ms:
         await asyncio.sleep(fault.delay_ms / 1000)
+    if fault.page and fault.status:
+        raise Page(fault.status, fault.retry_after)
     if fault.status == 429:
         raise RateLimited(fault.retry_after or 1.0, code=fault.code)
     if fault.status:

@@ -78,7 +78,7 @@ async def test_one_member_cannot_fill_the_queue_and_all_together_have_a_cap(tmp_
             await bot.imagine(user="carol")
 
 
-async def test_a_wish_said_twice_at_the_last_free_place_is_the_first_ones_job(tmp_path: Path) -> None:
+async def test_a_request_made_twice_at_the_last_free_place_is_the_first_ones_job(tmp_path: Path) -> None:
     async with headless_bot(tmp_path, DARKROOM_WAITING="1", DARKROOM_QUEUE="1", **NO_WORKER) as bot:
         job_request = bot.job_request("a red boat", pressed=PressedButton(parent="job1", verb="again"))
         first = await bot.admission.submit(job_request)

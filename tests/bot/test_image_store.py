@@ -2,11 +2,16 @@
 
 import asyncio
 import errno
+import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bot.image_store import ImageStore
+from bot.scheduling import job_runner
+from core.errors import PicturesAway
 from core.job import Kind, Source, State
 from tests.harness.headless_bot import headless_bot
 
@@ -118,3 +123,123 @@ async def test_a_crop_of_a_crop_shows_the_picture_itself(tmp_path: Path) -> None
         again = await bot.imagine(kind=Kind.CROP, source=Source(job=crop.id, index=0), count=1)
         assert again.source == Source(job=grid.id, index=2)
         assert await bot.images.results(again) == await bot.images.results(crop)
+
+
+def _refuse_reading(monkeypatch: pytest.MonkeyPatch, number: int, times: int) -> None:
+    """Reading pictures fails so often with this error."""
+    really, refusals = Path.read_bytes, iter(range(times))
+
+    def read_bytes(path: Path) -> bytes:
+        if path.suffix == ".png" and next(refusals, None) is not None:
+            raise OSError(number, os.strerror(number), str(path))
+        return really(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO, errno.ESTALE], ids=errno.errorcode.get)
+async def test_a_picture_that_cannot_be_read_just_now_is_still_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    async with headless_bot(tmp_path) as bot:
+        grid = await bot.until((await bot.imagine()).id, State.DONE)
+        _refuse_reading(monkeypatch, number, times=1)
+        with pytest.raises(PicturesAway):
+            await bot.images.read(grid.id, 0)
+        assert len(await bot.images.results(grid)) == 4
+
+
+@pytest.mark.parametrize("remains", [False, True], ids=["folder away", "disk not mounted"])
+async def test_a_folder_that_is_away_for_a_moment_loses_no_picture(tmp_path: Path, remains: bool) -> None:
+    async with headless_bot(tmp_path) as bot:
+        grid = await bot.until((await bot.imagine()).id, State.DONE)
+        folder, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
+        folder.rename(elsewhere)
+        if remains:
+            folder.mkdir()
+        with pytest.raises(PicturesAway):
+            await bot.images.read(grid.id, 0)
+        if remains:
+            folder.rmdir()
+        elsewhere.rename(folder)
+        assert len(await bot.images.results(grid)) == 4
+
+
+async def test_a_file_that_comes_back_before_the_second_look_was_never_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with headless_bot(tmp_path) as bot:
+        grid = await bot.until((await bot.imagine()).id, State.DONE)
+        _refuse_reading(monkeypatch, errno.ENOENT, times=1)
+        assert await bot.images.read(grid.id, 0) is not None
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\x89PNG")])
+async def test_a_missing_or_damaged_picture_is_drawn_again_for_the_job_that_starts_from_it(
+    tmp_path: Path, harm: Callable[[Path], object]
+) -> None:
+    async with headless_bot(tmp_path) as bot:
+        grid = await bot.until((await bot.imagine()).id, State.DONE)
+        source = Source(job=grid.id, index=2)
+        before = await bot.images.read(grid.id, 2)
+        await asyncio.to_thread(harm, tmp_path / "pictures" / (await bot.results.get(grid.id, 2)).file)
+        near = await bot.imagine(kind=Kind.VARIATION, source=source, strength=0.6)
+        await bot.until(near.id, State.DONE)
+        assert await bot.images.read(grid.id, 2) == before
+
+
+async def test_a_job_waits_for_a_disk_that_is_away_and_then_starts_from_its_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with headless_bot(tmp_path) as bot:
+        grid = await bot.until((await bot.imagine()).id, State.DONE)
+        await bot.scheduler.pause()
+        near = await bot.imagine(kind=Kind.VARIATION, source=Source(job=grid.id, index=2), strength=0.6)
+        _refuse_reading(monkeypatch, errno.EIO, times=3)
+        await bot.scheduler.resume()
+        done = await bot.until(near.id, State.DONE)
+        assert done.attempt == 1 and len(await bot.images.results(grid)) == 4
+
+
+async def test_a_job_whose_picture_stays_out_of_reach_fails_free_of_charge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_runner, "AWAY_SECONDS", 0.2)
+    async with headless_bot(tmp_path) as bot:
+        grid = await bot.until((await bot.imagine()).id, State.DONE)
+        await bot.scheduler.pause()
+        near = await bot.imagine(kind=Kind.VARIATION, source=Source(job=grid.id, index=2), strength=0.6)
+        _refuse_reading(monkeypatch, errno.EIO, times=10**6)
+        await bot.scheduler.resume()
+        failed = await bot.until(near.id, State.FAILED)
+        assert "cannot be read" in (failed.failure or "") and failed.charged_ms == 0
+
+
+async def test_a_disk_that_does_not_say_how_full_it_is_refuses_new_jobs_with_a_sentence(tmp_path: Path) -> None:
+    async with headless_bot(tmp_path, DARKROOM_WORKER="none") as bot:
+        unreachable = tmp_path / ("x" * 300)
+        images = ImageStore(unreachable, bot.db, bot.results, bot.jobs, limit_bytes=1, free_bytes=1)
+        with pytest.raises(PicturesAway):
+            await images.check_room()
+
+
+async def test_a_deleted_picture_whose_file_stays_is_shown_to_nobody_and_the_other_files_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path.name.endswith("-1.png"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        really(path, missing_ok=missing_ok)
+
+    async with headless_bot(tmp_path) as bot:
+        grid = await bot.until((await bot.imagine()).id, State.DONE)
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", unlink)
+            with pytest.raises(PermissionError):
+                await bot.images.forget(grid)
+        assert [await bot.images.read(grid.id, index) for index in range(4)] == [None] * 4
+        assert [path.name[-6:] for path in (tmp_path / "pictures").rglob("*.png")] == ["-1.png"]
+        await bot.images.forget(grid)
+        assert not list((tmp_path / "pictures").rglob("*.png"))

@@ -4,14 +4,15 @@ import asyncio
 import json
 import os
 import shlex
+import sqlite3
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from bot import health
-from bot.config.config import ROOT
+from bot import health, main
+from bot.config.config import ROOT, Config
 from tests.harness.crash_environment import CrashEnvironment, about, until
 from tests.harness.headless_bot import FAKE_WORKER
 from tests.harness.running_sandbox import RunningSandbox, running_sandbox
@@ -160,6 +161,21 @@ async def test_unknown_words_are_answered_with_the_known_ones(tmp_path: Path) ->
     process = await start(tmp_path / "data", "dance")
     assert "python bot.py doctor" in await said(process)
     assert process.returncode == 2
+
+
+def test_a_database_that_breaks_while_the_bot_runs_ends_it_with_its_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def breaks(config: Config) -> None:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise ExceptionGroup("in a task", [error])
+
+    monkeypatch.setattr(main, "serve", breaks)
+    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
+    assert main.main([]) == main.EXIT_CONFIG
+    said = capsys.readouterr().err
+    assert "darkroom.sqlite3 is damaged" in said and "Put a backup in its place" in said
 
 
 def test_health_reads_the_sign_of_life(tmp_path: Path) -> None:

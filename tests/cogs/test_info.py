@@ -1,18 +1,17 @@
 """What /info says, and what counts as said."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 from bot.admission import AccountStatus
 from bot.event_bus import Status, WorkerState
 from bot.scheduling.queue_estimate import Estimate
-from cogs.info import AccountInfo, info_card, note_told
+from cogs.info import AccountInfo, info_card
 from core.cost import AccountPlan
 from core.job import Kind, Lane, Source, State
 from tests.harness.bot_samples import a_job
 
 
-async def test_info_counts_as_told_only_what_it_showed(tmp_path):
+def test_info_lists_some_of_what_could_not_be_posted_and_a_button_takes_those_off():
     done = {"state": State.DONE, "finished_at": 1.0, "charged_ms": 0}
     jobs = tuple(a_job(id=f"{number:016d}", **done) for number in range(12))
     status = AccountStatus(
@@ -30,20 +29,15 @@ async def test_info_counts_as_told_only_what_it_showed(tmp_path):
         grids=None,
         jobs=tuple([(long, Estimate(place=number)) for number in range(1, 9)]),
         untold=jobs,
+        untold_until=17.5,
         worker=WorkerState(status=Status.ONLINE, paused=False, since=0.0),
     )
     card = info_card(account)
     text = card.content
     assert len(text) <= 2000 and "8 more" in text
-    told_of = []
-
-    class Deliveries:
-        async def told(self, job):
-            told_of.append(job)
-
-    await note_told(SimpleNamespace(services=SimpleNamespace(outbox=Deliveries())), account)
-    assert told_of == [job.id for job in jobs[:4]]
-    assert [row[0].id.job for row in card.rows] == told_of
+    shown = [row[0].id for row in card.rows]
+    assert [one.job for one in shown[:-1]] == [job.id for job in jobs[:4]]
+    assert str(shown[-1]) == "ask:seen:17.500000" and len(card.rows) == 5
 
 
 def untold(*jobs):
@@ -58,12 +52,12 @@ def test_what_could_not_be_posted_comes_by_a_button_for_each_of_its_pictures():
     card = untold(grid)
     assert "Not posted" in card.content
     ids = [str(button.id) for row in card.rows for button in row]
-    assert ids == [f"job:{grid.id}:u:{index}" for index in range(grid.request.count)]
+    assert ids[:-1] == [f"job:{grid.id}:u:{index}" for index in range(grid.request.count)]
 
 
-def test_what_was_not_made_has_no_buttons_and_says_why():
+def test_what_was_not_made_has_no_buttons_of_its_own_and_says_why():
     card = untold(a_job(state=State.FAILED, failure="It was too large.", finished_at=1.0, charged_ms=0))
-    assert card.rows == () and "It was too large." in card.content
+    assert len(card.rows) == 1 and "It was too large." in card.content
 
 
 def test_info_names_what_a_prompt_may_choose_and_nothing_where_there_is_no_choice():
@@ -100,7 +94,7 @@ def test_one_picture_that_twice_could_not_be_posted_has_one_button():
     twins = [a_job(id=f"{number:016d}", kind=Kind.CROP, source=source, **ends) for number in range(2)]
     grid = a_job(id="abc", **ends)
     ids = [str(button.id) for row in untold(*twins, grid).rows for button in row]
-    assert len(ids) == len(set(ids)) == grid.request.count
+    assert len(ids) == len(set(ids)) == grid.request.count + 1
 
 
 def test_jobs_that_find_no_room_are_counted():

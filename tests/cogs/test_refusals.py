@@ -1,6 +1,8 @@
 """What a wish that cannot be granted is answered: privately, with its cure, and with the prompt at hand."""
 
 import asyncio
+import contextlib
+import sqlite3
 
 import pytest
 
@@ -94,8 +96,10 @@ async def test_spent_fast_time_says_when_it_renews_and_offers_relax(tmp_path):
 
 async def test_a_press_without_fast_time_can_be_repeated_in_relax(tmp_path):
     async with sandboxed_bot(tmp_path, DARKROOM_FAST_MINUTES="0") as bot:
-        first = await bot.imagine("a red boat --relax")
+        await bot.answer("relax")
+        first = await bot.imagine("a red boat")
         await bot.until(first, deleted=True)
+        await bot.answer("fast")
         (grid,) = await bot.posted()
         refused = await bot.press(grid, "V2")
         assert labels(refused) == ["Fix and run", "Run it in relax"]
@@ -205,6 +209,48 @@ async def test_an_unexpected_error_is_a_calm_sentence_with_a_word_that_is_also_i
         word = said["content"].split("`")[1]
         assert said["ephemeral"] and "Something went wrong" in said["content"] and "secret" not in said["content"]
         assert word in caplog.text and "ZeroDivisionError" in caplog.text
+
+
+def damage(folder):
+    """What SQLite says of a database with a damaged page."""
+    path = folder / "damaged.sqlite3"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(100000));")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        try:
+            connection.execute("SELECT * FROM t").fetchall()
+        except sqlite3.DatabaseError as error:
+            return error
+    raise AssertionError
+
+
+async def test_a_damaged_page_is_named_to_the_member_and_its_cure_to_the_owner(tmp_path, caplog, monkeypatch):
+    error = damage(tmp_path)
+    async with sandboxed_bot(tmp_path) as bot:
+
+        async def broken(*_args):
+            raise error
+
+        grid = await bot.imagine("a red boat")
+        monkeypatch.setattr(bot.client.services.jobs, "get", broken)
+        said = await bot.press(grid, "Cancel")
+        assert said["ephemeral"] and "My database is damaged" in said["content"]
+        assert "darkroom.sqlite3 is damaged" in caplog.text and "Put a backup in its place" in caplog.text
+        monkeypatch.undo()
+
+
+async def test_a_database_that_does_not_answer_just_now_is_no_mistake_of_ours(tmp_path, monkeypatch):
+    async with sandboxed_bot(tmp_path) as bot:
+
+        async def locked(*_args):
+            raise sqlite3.OperationalError("database is locked")
+
+        grid = await bot.imagine("a red boat")
+        monkeypatch.setattr(bot.client.services.jobs, "get", locked)
+        assert "does not answer just now" in (await bot.press(grid, "Cancel"))["content"]
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize("label", ["U2", "V2"])

@@ -97,7 +97,8 @@ async def test_a_server_that_an_owner_may_manage_is_served_without_a_word(tmp_pa
         await bot.control.change("members", "alice", guild=guild, roles=["keeper"])
 
         async def knows():
-            return bot.client.get_guild(int(guild)).get_role(int(role["id"]))
+            there = bot.client.get_guild(int(guild))
+            return there.get_role(int(role["id"])) and bot.client.served_servers.is_served(there) is not None
 
         await eventually(knows)
         bot.client.served_servers._managed.clear()  # half a minute later

@@ -67,6 +67,10 @@ def test_a_colon_alone_is_no_weight(prompt):
     assert needed_capabilities(request(prompt)) == ()
 
 
+def test_weights_in_what_is_left_out_are_asked_for_too():
+    assert Capability.WEIGHTS in needed_capabilities(request(negative="(fog:1.3)"))
+
+
 def test_before_a_worker_has_spoken_the_family_and_the_companions_tell():
     def can(model: Model) -> set[Capability]:
         return set(capabilities(model))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.prompt_weights import Part, Span, is_weighted, parse
+from core.prompt_weights import Part, Span, is_weighted, parse, unweighted
 
 
 def shares(text: str) -> list[tuple[str, float]]:
@@ -54,7 +54,57 @@ def test_emphasis_is_a_bracket_that_ends_in_a_number() -> None:
     assert is_weighted("(red:1.3)")
 
 
-@given(st.text(max_size=60))
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("a (red (fat cat:1.3):1.2)", [Span("a "), Span("red ", 1.2), Span("fat cat", 1.56)]),
+        ("((a:1.5) (b:0.5):2) c", [Span("a", 3), Span(" ", 2), Span("b c")]),
+        ("(((a:1.1):1.1):1.1)", [Span("a", 1.331)]),
+        ("(a (small) boat:1.2)", [Span("a (small) boat", 1.2)]),
+        ("((red:1.3)", [Span("("), Span("red", 1.3)]),
+        ("(red:1.3))", [Span("red", 1.3), Span(")")]),
+        (r"(miku \(name\):1.2)", [Span("miku (name)", 1.2)]),
+        (r"miku \(name\), \[x\], a\\b", [Span(r"miku (name), [x], a\b")]),
+        (r"\(red:1.3\)", [Span("(red:1.3)")]),
+        ("(red:-0.5) sea", [Span("red", -0.5), Span(" sea")]),
+        ("(red:1,3)", [Span("red", 1.3)]),
+        ("（红色：１．３） 船", [Span("红色", 1.3), Span(" 船")]),
+        ("a cat :3) and (: a dog :1.2)", [Span("a cat :3) and "), Span(": a dog ", 1.2)]),
+    ],
+)
+def test_emphasis_nests_and_multiplies_and_escaped_brackets_are_words(text: str, spans: list[Span]) -> None:
+    (part,) = parse(text)
+    assert part.spans == tuple(spans)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a clock that shows (12:30)", "(16:9)", "(1920:1080)", "(2.35:1)", "（12：30）", "( 3 : 2 )", "(1:2:3)",
+     "(John 3:16)", "(at 12:30)", "(a scale of 1:100)", "(in 16:9)", "( :1.3)", "a (:2) b"],
+)  # fmt: skip
+def test_a_time_or_a_ratio_in_brackets_is_words(text: str) -> None:
+    assert parse(text) == (Part((Span(text),)),)
+    assert not is_weighted(text)
+
+
+def test_a_number_with_a_fraction_is_an_emphasis_also_behind_a_number() -> None:
+    assert parse("(7:1.5)")[0].spans == (Span("7", 1.5),)
+    assert parse("(robot 3:2)")[0].spans == (Span("robot 3", 2),)
+
+
+@pytest.mark.parametrize("text", ["((a:3):3)", "(a:-4.5)", "(a (b:9) c)"])
+def test_brackets_that_multiply_to_too_much_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="the most is 4"):
+        parse(text)
+
+
+def test_a_model_without_weights_gets_the_words_alone() -> None:
+    assert unweighted(r"a boat \(red\)::3") == "a boat (red)"
+    assert unweighted("a (red:1) boat") == "a red boat"
+    assert unweighted("at 12:30 (or later)") == "at 12:30 (or later)"
+
+
+@given(st.text(max_size=60) | st.text("(:) 1.2a\\[]-，：", max_size=60))
 def test_any_text_has_parts_whose_shares_add_up_to_one_or_a_sentence(text: str) -> None:
     try:
         parts = parse(text)

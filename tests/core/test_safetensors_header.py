@@ -13,8 +13,6 @@ from core.safetensors_header import (
     NotSafetensors,
     is_lora,
     length,
-    lora_shape_of,
-    lora_width_of,
     parse,
     parts_of,
     read,
@@ -63,42 +61,11 @@ def test_flux_is_known_with_and_without_its_prefix(prefix):
     assert (shape_of(found), parts_of(found)) == ("flux", {"denoiser"})
 
 
-@pytest.mark.parametrize(
-    ("name", "columns", "shape"),
-    [
-        ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight", 768, "sd1"),
-        ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k.lora_down.weight", 2048, "sdxl"),
-        ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight", 1024, "sd2"),
-        ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora.down.weight", 2048, "sdxl"),
-        ("unet.mid_block.attentions.0.transformer_blocks.0.attn2.processor.to_k_lora.down.weight", 768, "sd1"),
-        ("model.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.default.weight", 768, "sd1"),
-        ("transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight", 3072, "flux"),
-        ("lora_unet_double_blocks_0_img_attn_proj.lora_down.weight", 3072, "flux"),
-        ("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", 1280, "sdxl"),
-        ("lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", 768, None),
-    ],
-)  # fmt: skip
-def test_a_lora_tells_which_model_it_fits_however_its_trainer_named_its_layers(name, columns, shape):
-    assert lora_shape_of(header({name: [8, columns]})) == shape
-
-
-def test_a_lora_for_a_small_model_of_ones_own_tells_its_width():
-    found = header({"unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": [4, 192]})
-    assert (lora_shape_of(found), lora_width_of(found)) == (None, 192)
-    assert (shape_by_width(192), shape_by_width(2048)) == ("width-192", "sdxl")
-
-
-def test_where_the_layers_do_not_tell_the_trainers_own_words_do():
-    name = "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight"
-    assert lora_shape_of(header({name: [8, 640]}, ss_base_model_version="sdxl_base_v1-0")) == "sdxl"
-    assert lora_shape_of(header({name: [8, 640]}, **{"modelspec.architecture": "stable-diffusion-v1/lora"})) == "sd1"
-    assert lora_shape_of(header({name: [8, 640]})) is None
-
-
 def test_a_checkpoint_is_no_lora_and_a_lora_is_no_checkpoint():
     lora = header({"lora_unet_down_blocks_1_attn2_to_k.lora_down.weight": [8, 768]})
     assert is_lora(lora) and shape_of(lora) is None
-    assert not is_lora(checkpoint(1, 768)) and lora_shape_of(checkpoint(1, 768)) is None
+    assert not is_lora(checkpoint(1, 768))
+    assert (shape_by_width(192), shape_by_width(2048)) == ("width-192", "sdxl")
 
 
 @pytest.mark.parametrize(

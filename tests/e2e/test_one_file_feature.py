@@ -104,6 +104,8 @@ async def cancel_from_a_list(sandbox: RunningSandbox) -> None:
     menu = await message_of(sandbox, "moods")
     shown = await sandbox.control.press(as_="alice", message=menu["id"], label="My jobs")
     assert shown["response"]["kind"] == "update" and shown["response"]["message"]["content"] == "- a long wait"
+    refused = await sandbox.control.press(as_="carol", message=menu["id"], label="Cancel")
+    assert refused["response"]["ephemeral"] and "Only the person who asked" in refused["response"]["message"]["content"]
     after = await sandbox.control.press(as_="alice", message=menu["id"], label="Cancel")
     assert after["response"]["kind"] == "update"
     await sandbox.control.wait(
@@ -128,6 +130,7 @@ async def test_a_file_dropped_into_cogs_serves_a_command_a_button_with_a_form_an
             await cancel_from_a_list(sandbox)
         async with bot_of(ours, sandbox):
             await try_all(sandbox, grid, menu)
+            await try_all(sandbox, grid, await message_of(sandbox, "moods"))
         dropped.unlink()
         async with bot_of(ours, sandbox):
             for press in ({"label": "Reword", "message": grid["id"]}, {"values": ["calm"], "message": menu["id"]}):

@@ -201,7 +201,7 @@ class FakeWorker:
                 digest=options.digest,
                 dtype="float32",
                 device="fake",
-                engine="fake",
+                engine=options.engine,
             )
             self.send(events.Started(job=order.job, attempt=order.attempt, made_with=made))
         self.waiting.clear()
@@ -317,6 +317,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     for ignored in ("model", "device", "dtype", "threads", "gpu-mb", "compile", "weights", "data", *more):
         parser.add_argument(f"--{ignored}")
     parser.add_argument("--model-name", default=POSTCARD.name, help="what it says it has loaded")
+    parser.add_argument("--engine", default="fake", help="the version that it says it draws with")
     parser.add_argument("--digest", default="0" * 64, help="of the weights it says it has loaded")
     parser.add_argument("--step-ms", type=float, default=10.0)
     parser.add_argument("--heartbeat-ms", type=float, default=1000 * events.HEARTBEAT_SECONDS)

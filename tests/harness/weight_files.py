@@ -43,9 +43,8 @@ def checkpoint(path: Path, width: int = 768, *, whole: bool = True) -> Path:
 
 def lora(path: Path, width: int = 768) -> Path:
     """A LoRA in kohya's naming."""
-    return tensors(
-        path, {f"lora_unet_down_blocks_1_attentions_0_{CONTEXT.replace('.', '_')[:-7]}.lora_down.weight": [4, width]}
-    )
+    layer = f"lora_unet_down_blocks_1_attentions_0_{CONTEXT.replace('.', '_')[:-7]}"
+    return tensors(path, {f"{layer}.lora_down.weight": [4, width], f"{layer}.lora_up.weight": [640, 4]})
 
 
 def all_of(place: Path) -> list[Path]:

@@ -24,6 +24,9 @@ TABLE: dict[str, Row] = {
     "bot.admission": row(
         imports="bot.moderation bot.resources bot.scheduling bot.text core storage",
     ),
+    "bot.blocked_words": row(
+        imports="bot.lookalikes core",
+    ),
     "bot.catalogue": row(
         imports="bot.config bot.file_storage core storage",
         offers="ModelRegistry State catalogue_files cli locations",
@@ -55,16 +58,20 @@ TABLE: dict[str, Row] = {
         imports="bot.disk_room bot.file_storage bot.thread_pool core storage",
     ),
     "bot.interactions": row(
-        imports="bot.admission bot.config bot.messages bot.scheduling bot.services bot.storage_retry bot.text core",
+        imports=(
+            "bot.admission bot.config bot.database bot.messages bot.scheduling bot.services bot.storage_retry "
+            "bot.text core storage"
+        ),
         offers=(
-            "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel_job check_may_manage may_manage "
-            "point_at reply server_that_pays submission until_reachable usual_lane where_of"
+            "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel_job check_may_manage log_in "
+            "may_manage point_at refused_prompt reply server_that_pays submission until_reachable usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(
         imports="bot.interactions",
     ),
     "bot.log_setup": row(),
+    "bot.lookalikes": row(),
     "bot.main": row(
         imports=(
             "bot.admission bot.catalogue bot.config bot.database bot.doctor bot.event_bus bot.health "
@@ -75,14 +82,14 @@ TABLE: dict[str, Row] = {
     "bot.messages": row(
         imports="bot.event_bus bot.image_store bot.storage_retry bot.text bot.thread_pool core storage",
         offers=(
-            "Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
-            "JobButton JobCards JobView MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
+            "ANY_ID Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
+            "JobButton JobCards JobView Mends MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
             "ResultDelivery ResultFiles Select Style UPLOAD_BYTES Verb already_answered card_text components_in "
-            "error_kind job_component refusal_of token_end"
+            "error_kind in_one_line job_component refusal_of retry_after token_end"
         ),
     ),
     "bot.moderation": row(
-        imports="bot.config bot.text core",
+        imports="bot.blocked_words bot.config bot.text core",
     ),
     "bot.resources": row(
         imports="bot.catalogue bot.config bot.event_bus bot.image_store core storage",
@@ -159,7 +166,7 @@ TABLE: dict[str, Row] = {
     "worker.edits": row(
         imports="core worker.errors worker.interfaces worker.vision",
         offers=(
-            "Finish PrepareContext Prepared RowStart check_text_only grid_of needed_companions prepare "
+            "PrepareContext Prepared RowStart check_text_only grid_of needed_companions prepare "
             "takes_steps wanted_companions"
         ),
     ),

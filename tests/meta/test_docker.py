@@ -123,7 +123,7 @@ def test_compose_gives_the_worker_the_gpu_and_the_bot_the_token(compose: dict) -
     assert "DISCORD_TOKEN" not in worker["environment"]
 
 
-def test_compose_lets_the_worker_find_the_bots_door(compose: dict) -> None:
+def test_compose_lets_the_worker_find_the_bots_worker_server(compose: dict) -> None:
     bot, worker = compose["services"]["bot"], compose["services"]["worker"]
     port = bot["environment"]["DARKROOM_WORKER_LISTEN"].rsplit(":")[-1]
     assert worker["command"] == ["--connect", f"bot:{port}"]

@@ -16,9 +16,9 @@ from models.postcard.companions.evaluation import decibels, guided, with_referen
 from models.postcard.companions.ink import printedness
 from models.postcard.companions.labels import count, sentence, truth
 from models.postcard.companions.lora import merge
-from models.postcard.companions.seeing import Eyes
 from models.postcard.companions.taking_back import BACK
 from models.postcard.companions.upscaler import doubled, pixels, ship_upscaler
+from models.postcard.companions.vision_model import VisionModel
 from models.postcard.evaluate import paint
 from models.postcard.export import open_pipeline
 from models.postcard.render import render
@@ -32,9 +32,9 @@ PARTS = ("vision", "ip_adapter", "upscaler", "lora")
 
 
 @pytest.fixture(scope="module")
-def eyes() -> Eyes:
+def vision() -> VisionModel:
     """The vision network."""
-    return Eyes(HERE / "vision")
+    return VisionModel(HERE / "vision")
 
 
 @pytest.fixture(scope="module")
@@ -55,27 +55,27 @@ def test_they_are_safetensors_alone_and_twenty_megabytes_together() -> None:
     assert sum(file.stat().st_size for file in files) <= 20_000_000
 
 
-def test_what_a_render_shows_is_told(eyes: Eyes) -> None:
+def test_what_a_render_shows_is_told(vision: VisionModel) -> None:
     scenes = never_trained(120, 1)
-    told, wanted = eyes.describe([render(scene) for scene in scenes]), [truth(scene) for scene in scenes]
+    told, wanted = vision.describe([render(scene) for scene in scenes]), [truth(scene) for scene in scenes]
     for group, least in (("thing", 0.9), ("colour", 0.93), ("ground", 0.95), ("sky", 0.95)):
         assert sum(a[group] == b[group] for a, b in zip(told, wanted, strict=True)) / 120 >= least, group
     assert sum(count(words) == 1 for words in told) / 120 >= 0.95
 
 
-def test_two_things_are_told_from_left_to_right(eyes: Eyes) -> None:
+def test_two_things_are_told_from_left_to_right(vision: VisionModel) -> None:
     things = (Thing("boat", "red"), Thing("star", "yellow"))
     scene = Scene(things=things, ground="sea", sky="sunset", size=(256, 256), seed=4)
-    assert sentence(eyes.describe([render(scene)])[0]) == "a red boat beside a yellow star on the sea at sunset"
+    assert sentence(vision.describe([render(scene)])[0]) == "a red boat beside a yellow star on the sea at sunset"
     mirrored = replace(scene, things=things[::-1])
-    assert sentence(eyes.describe([render(mirrored)])[0]) == "a yellow star beside a red boat on the sea at sunset"
+    assert sentence(vision.describe([render(mirrored)])[0]) == "a yellow star beside a red boat on the sea at sunset"
 
 
-def test_pictures_of_one_scene_embed_nearer_to_each_other_than_to_other_scenes(eyes: Eyes) -> None:
+def test_pictures_of_one_scene_embed_nearer_to_each_other_than_to_other_scenes(vision: VisionModel) -> None:
     rng = random.Random(5)
     scenes = [draw_scene(rng, (256, 256), 1) for _ in range(16)]
     one, other = (
-        torch.nn.functional.normalize(eyes.embed([render(replace(scene, seed=seed)) for scene in scenes]), dim=1)
+        torch.nn.functional.normalize(vision.embed([render(replace(scene, seed=seed)) for scene in scenes]), dim=1)
         for seed in (1, 2)
     )
     nearest = (one @ other.T).argmax(1)
@@ -109,7 +109,7 @@ def test_the_style_prints_by_its_weight_and_keeps_what_is_shown() -> None:
 
 
 def test_a_reference_alone_brings_its_thing_its_colours_and_its_light(
-    guide: StableDiffusionPipeline, eyes: Eyes
+    guide: StableDiffusionPipeline, vision: VisionModel
 ) -> None:
     wanted = [
         ("boat", "red", "sea", "sunset"),
@@ -121,7 +121,7 @@ def test_a_reference_alone_brings_its_thing_its_colours_and_its_light(
         for kind, colour, ground, sky in wanted
     ]
     pictures = guided(guide, [""] * 3, [[one] for one in references], scale=1.0, steps=12)
-    told = eyes.describe(pictures)
+    told = vision.describe(pictures)
     right = [[words[group] for group in ("thing", "colour", "ground", "sky")] for words in told]
     hits = sum(a == b for found, one in zip(right, wanted, strict=True) for a, b in zip(found, one, strict=True))
     assert hits >= 8, right

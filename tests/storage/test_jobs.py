@@ -300,3 +300,13 @@ async def test_only_a_running_job_can_become_unwanted_and_it_may_still_be_done_i
     job = await store.claim()
     await store.jobs.request_cancel(job.id)
     assert (await store.jobs.finish(job.id, job.attempt, 10)).state is State.DONE
+
+
+async def test_a_token_that_has_ended_does_not_stay_in_the_database(store):
+    old, new = await store.admit(), await store.admit()
+    async with store.db.transaction() as tx:
+        await tx.execute("UPDATE job SET token_expires_at = token_expires_at + 60 WHERE id = :id", {"id": new.id})
+    store.clock.now = old.where.token_expires_at
+    assert await store.jobs.forget_tokens() == 1
+    assert [(await store.jobs.get(job.id)).where.token for job in (old, new)] == ["", "secret"]
+    assert await store.jobs.forget_tokens() == 0

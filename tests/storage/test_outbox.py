@@ -2,7 +2,8 @@
 
 import pytest
 
-from storage.outbox import DeliveryKind, DeliveryState, Way
+from storage.outbox import TOLD_FOR_SECONDS, DeliveryKind, DeliveryState, Way
+from tests.harness.opened_storage import NOON
 
 
 @pytest.fixture
@@ -91,3 +92,34 @@ async def test_a_sent_result_whose_progress_message_still_stands_stays_due_and_c
     assert (await store.jobs.get(job.id)).where.message == "progress"
     assert await store.outbox.posted(job.id, "result")
     assert not await store.outbox.sent(job.id, "result", now, "left behind")
+
+
+async def test_what_is_late_is_told_of_while_it_is_still_tried_and_no_more_once_it_is_posted(store):
+    job = await store.running()
+    await store.jobs.finish(job.id, job.attempt, 1)
+    assert await store.outbox.late(job.id)
+    (told,) = await store.outbox.untold("alice")
+    assert (told.job, told.late_at, told.state) == (job.id, NOON, "pending") and not told.is_posted
+    assert [one.job for one in await store.outbox.undelivered(NOON)] == [job.id]
+    await store.outbox.posted(job.id, "1")
+    assert await store.outbox.untold("alice") == [] and (await store.outbox.get(job.id)).is_posted
+
+
+async def test_what_could_not_be_posted_is_told_of_until_it_was_told_or_for_a_month(store):
+    jobs = [await store.running() for _ in range(2)]
+    for job in jobs:
+        await store.jobs.finish(job.id, job.attempt, 1)
+        await store.outbox.undeliverable(job.id, "gone")
+    assert [one.job for one in await store.outbox.untold("alice")] == [job.id for job in jobs]
+    await store.outbox.told(jobs[0].id)
+    assert [one.job for one in await store.outbox.untold("alice")] == [jobs[1].id]
+    store.clock.now += TOLD_FOR_SECONDS
+    assert await store.outbox.untold("alice") == []
+
+
+async def test_what_was_deleted_is_neither_posted_nor_told_of(store):
+    job = await store.running()
+    await store.jobs.finish(job.id, job.attempt, 1)
+    assert await store.outbox.deleted(job.id)
+    assert not await store.outbox.posted(job.id, "1") and not await store.outbox.sent(job.id, "1", NOON, "")
+    assert await store.outbox.untold("alice") == []

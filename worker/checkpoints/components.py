@@ -120,7 +120,7 @@ def build_family(components: Components, device: Device, loras: LoraFiles | None
         more["zeros_for_empty"] = bool(components.index.get("force_zeros_for_empty_prompt", True))
     if loras is not None:
         taking = {name: network for name, network in components.networks.items() if name != "vae"}
-        more["loras"] = LoraSwitcher(class_of(components.kind.pipeline), taking, loras)
+        more["loras"] = LoraSwitcher(taking, loras)
     family = FAMILIES[components.kind.family]
     return family(
         **components.networks,

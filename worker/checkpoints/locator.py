@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import model_locations
+from core import model_locations, safetensors_header
 from core.catalogue import POSTCARD, name_of
 from core.folder_format import INDEX, lacks
 from core.model_locations import Note
+from core.safetensors_header import NotSafetensors
 from worker.checkpoint_formats import check_folder, kind_of, read_model_index
 from worker.errors import CannotLoad
 from worker.hub_download import HubError, ModelDownload, choose_files, download_lock, fetch_model
@@ -138,16 +139,28 @@ def _find(repository: str, file: str, name: str, folder: Path) -> Path | None:
 
 
 def _is_whole(place: Path, sizes: dict[str, int]) -> bool:
-    """`sizes`: of its files, where they are noted."""
-    if place.is_file():
-        return list(sizes.values()) in ([], [place.stat().st_size])
+    """Whether the bot's list would call it complete. `sizes`: of its files, where they are noted."""
     try:
+        if place.is_file():
+            return list(sizes.values()) in ([], [place.stat().st_size]) and not _is_cut_off(place)
         index = json.loads((place / INDEX).read_text("utf-8"))
         if not isinstance(index, dict) or any((place / file).stat().st_size != size for file, size in sizes.items()):
             return False
+        files = [path for path in place.glob("*/*") if path.is_file()]
+        if any(_is_cut_off(path) for path in files if path.suffix == ".safetensors"):
+            return False
     except (OSError, ValueError):
         return False
-    return not lacks(index, [path.relative_to(place).as_posix() for path in place.glob("*/*") if path.is_file()])
+    return not lacks(index, [path.relative_to(place).as_posix() for path in files])
+
+
+def _is_cut_off(weights: Path) -> bool:
+    """Whether less of the file is here than its header announces, or no header. Raises OSError."""
+    try:
+        with weights.open("rb") as file:
+            return safetensors_header.read(file.read).file_bytes > weights.stat().st_size
+    except NotSafetensors:
+        return True
 
 
 def _home(repository: str, file: str, name: str, folder: Path) -> tuple[Path, Note | None]:

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from core.edits import FACTORS, MOST_PICTURES
 from core.events import Submit
 from core.job import Canvas, Kind, Request, Role
+from worker.edits.picture_files import orientation, pixels_only
 from worker.errors import CannotCompute
 from worker.interfaces import Pixels
 from worker.vision import CompanionKind, Companions
@@ -26,6 +27,17 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64 << 20
 #: Pixels of a picture that is only looked at: no network sees more of it, and a job may bring many.
 MAX_REFERENCE_PIXELS = 4 << 20
+
+#: What makes a picture upright, by how its file says that it was held.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Colour = tuple[int, int, int, int]
 WHITE, BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
@@ -97,15 +109,16 @@ def read_inputs(order: Submit, companions: Companions) -> Generator[None, None, 
 def decode(data: bytes, what: str, *, ground: Colour = WHITE, most: int = MAX_PIXELS) -> Pixels:
     """A picture's bytes as RGB, upright, transparent parts on `ground`; smaller where it has more pixels than `most`.
 
-    Raises CannotCompute.
+    Only its pixels and which way up they are count; what else the file holds is not looked at. Raises CannotCompute.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        bare, held = pixels_only(data), orientation(data)
+        with Image.open(io.BytesIO(bare), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise CannotCompute(f"{what} has {image.width}×{image.height} pixels: too many to read.")
             # A photograph is not even decoded larger than it has to be.
             image.draft("RGB", _at_most(image.size, most))
-            upright = _of_bytes(ImageOps.exif_transpose(image))
+            upright = _of_bytes(_turned(image, held))
         clear = upright.has_transparency_data
         upright = upright.convert("RGBA" if clear else "RGB")
     except CannotCompute:
@@ -125,6 +138,12 @@ def _at_most(size: tuple[int, int], most: int) -> tuple[int, int]:
     """The same ratio in at most so many pixels."""
     factor = min(1.0, math.sqrt(most / (size[0] * size[1])))
     return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
+
+
+def _turned(image: Image.Image, held: int) -> Image.Image:
+    """Decoded, so that its file may be closed."""
+    turn = _TURNS.get(held)
+    return image.copy() if turn is None else image.transpose(turn)
 
 
 def _of_bytes(image: Image.Image) -> Image.Image:

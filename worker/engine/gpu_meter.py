@@ -22,7 +22,7 @@ class Span(Protocol):
     """A stretch of device time that has begun."""
 
     def end(self) -> None:
-        """Marks its end."""
+        """What the device is given from now on no longer counts; returns at once."""
 
     def ns(self, wait: bool) -> int | None:
         """Its length; None while the device is still busy with it and `wait` is false."""

@@ -37,7 +37,7 @@ class Task:
 
     @property
     def id(self) -> str:
-        """The job."""
+        """The id of the job that it is a part of."""
         return self.order.job
 
     @property

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from core.catalogue import Capability
+from core.prompt_weights import unweighted
 from worker.families.adaptation import ModelAdapter
 from worker.families.autoencoder import Autoencoder
 from worker.families.lora_switcher import LoraSwitcher
@@ -69,9 +70,10 @@ class Flux:
 
     def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
         """`pooled` [features] of CLIP, `text` [tokens, features] of T5, which is always as long as it may be."""
-        clip = self._ids(self._clip_tokens, text, self._clip_tokens.model_max_length)
+        words = unweighted(text)
+        clip = self._ids(self._clip_tokens, words, self._clip_tokens.model_max_length)
         pooled: Tensor = self._clip(clip, output_hidden_states=False).pooler_output
-        states: Tensor = self._t5(self._ids(self._t5_tokens, text, self._longest), output_hidden_states=False)[0]
+        states: Tensor = self._t5(self._ids(self._t5_tokens, words, self._longest), output_hidden_states=False)[0]
         return {"text": states[0].to(self._dtype), "pooled": pooled[0].to(self._dtype)}
 
     def _ids(self, tokenizer: Any, text: str, length: int) -> Tensor:

@@ -18,6 +18,7 @@ from torch import nn
 from core.catalogue import Capability
 from core.folder_format import UNUSED
 from core.job import Request
+from core.prompt_weights import unweighted
 from worker.checkpoint_formats import read_model_index, with_plain_names
 from worker.device import Device
 from worker.errors import CannotLoad
@@ -162,11 +163,10 @@ class GenericPipeline:
 
 def _prompts_with_style(request: Request) -> tuple[str, str]:
     """The prompt and the negative prompt with the house style, of which more is said the more it counts."""
-    house = request.house
+    prompt, negative, house = unweighted(request.prompt), unweighted(request.negative), request.house
     if house is None:
-        return request.prompt, request.negative
-    prompt = _joined(request.prompt, house.positive, house.weight)
-    return prompt, _joined(request.negative, house.negative, house.weight)
+        return prompt, negative
+    return _joined(prompt, house.positive, house.weight), _joined(negative, house.negative, house.weight)
 
 
 def _joined(words: str, style: str, weight: float) -> str:

@@ -166,11 +166,11 @@ class BotConnection:
         log.info("The connection to the bot ended.")
 
     def _shake_hands(self, sock: socket.socket, messages: Iterator[Message]) -> None:
-        """Raises NotWelcome when the other side is no bot, of another version, or does not accept the proof."""
+        """Raises WorkerRefused when the other side is not a bot, of another version, or does not accept the proof."""
         challenge = next(messages, None)
         if not isinstance(challenge, Challenge) or challenge.protocol != PROTOCOL:
             raise WorkerRefused(
-                "The other side is no Darkroom bot of this version; check the address and the versions."
+                "The other side is not a Darkroom bot of this version; check the address and the versions."
             )
         sock.sendall(wire.encode(self._hello(make_proof(self._key, challenge.nonce))))
         try:

@@ -100,7 +100,7 @@ class LazyCompanions:
 
     @property
     def kinds_in_memory(self) -> tuple[CompanionKind, ...]:
-        """Which these are."""
+        """The kinds of companions that are in memory."""
         return tuple(self._open)
 
     @property
@@ -110,7 +110,7 @@ class LazyCompanions:
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
-        """Theirs."""
+        """The networks of all that are in memory."""
         return tuple(network for one in self._open.values() for network in one.networks)
 
     def available(self, wanted: Collection[CompanionKind]) -> frozenset[CompanionKind]:

@@ -46,7 +46,7 @@ class AdapterTarget:
 
     @classmethod
     def of(cls, unet: Any) -> "AdapterTarget":
-        """The UNet's."""
+        """What an adapter has to fit: the cross-attention layers of this UNet."""
         layers = tuple(name for name in unet.attn_processors if name.endswith("attn2.processor"))
         keys = [unet.get_submodule(name.removesuffix(".processor")).to_k for name in layers]
         start = _STYLE_BLOCK_SDXL if unet.config.addition_embed_type == "text_time" else _STYLE_BLOCK

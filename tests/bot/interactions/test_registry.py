@@ -6,6 +6,7 @@ import discord
 import pytest
 from discord import ui
 
+from bot.interactions import refused_prompt
 from bot.interactions.registry import ComponentItem, Press, Registry, view_of
 from bot.messages.components import Button, Card, ComponentId, Option, Select
 from bot.messages.job_card import JobCards, JobView
@@ -29,8 +30,7 @@ def menu() -> Card:
 
 
 def test_every_view_is_fresh_endless_and_holds_only_dynamic_items():
-    pressed = ComponentId(job="abc", verb="v", index=0)
-    for card in (grid(), menu(), refusal_of(SPENT, pressed).card, refusal_of(SPENT, None).card):
+    for card in (grid(), menu(), refusal_of(SPENT, refused_prompt.PLAIN).card):
         view = view_of(card)
         assert view.timeout is None and len(view.children) == sum(map(len, card.rows))
         assert all(isinstance(item, ui.DynamicItem) for item in view.children)
@@ -38,12 +38,29 @@ def test_every_view_is_fresh_endless_and_holds_only_dynamic_items():
 
 
 def test_a_refusal_for_want_of_fast_time_offers_the_same_press_in_relax():
-    ids = [str(button.id) for button in refusal_of(SPENT, ComponentId(job="abc", verb="v", index=2)).card.rows[0]]
-    assert ids == ["ask:fix", "job:abc:v:2:relax"]
-    assert [str(button.id) for button in refusal_of(SPENT, ComponentId(verb="prompt")).card.rows[0]] == [
-        "ask:fix",
-        "ask:relax",
-    ]
+    registry, pressed = Registry(JobCards()), ComponentId(job="abc", verb="v", index=2)
+    assert offered(registry, pressed) == ["ask:fix", "job:abc:v:2:relax"]
+    assert offered(registry, pressed, repeatable=False) == ["ask:fix", "ask:relax"]
+    assert offered(registry, ComponentId(verb="prompt")) == ["ask:fix", "ask:relax"]
+
+
+def test_what_mends_a_press_that_takes_other_words_is_about_that_press():
+    async def mend(press: Press, words: str) -> None:
+        raise AssertionError
+
+    registry, pressed = Registry(JobCards()), ComponentId(job="abc", verb="v", index=2)
+    registry.add_job_mender(mend, "v")
+    assert offered(registry, pressed) == ["job:abc:fix-v:2", "job:abc:v:2:relax"]
+    form = ComponentId(job="abc", verb="fix-v", index=2)
+    assert offered(registry, form, repeatable=False) == ["job:abc:fix-v:2", "job:abc:run-v:2:relax"]
+    run = ComponentId(job="abc", verb="run-v", index=2, relax=True)
+    assert offered(registry, run) == ["job:abc:fix-v:2:relax", "job:abc:run-v:2:relax"]
+
+
+def offered(registry: Registry, refused: ComponentId, *, repeatable: bool = True) -> list[str]:
+    """The ids below a refusal for want of fast time."""
+    mends = registry.mends(refused, repeatable=repeatable) or refused_prompt.PLAIN
+    return [str(button.id) for button in refusal_of(SPENT, mends).card.rows[0]]
 
 
 async def test_a_verb_has_one_handler():

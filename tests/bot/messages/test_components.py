@@ -75,5 +75,5 @@ def test_every_id_is_read_as_what_was_written_and_fits(component):
     ],
 )
 def test_an_id_that_could_not_be_read_again_is_never_made(wrong):
-    with pytest.raises(ValueError, match="is no custom id of ours"):
+    with pytest.raises(ValueError, match="is not a custom id of ours"):
         ComponentId(**wrong)

@@ -1,5 +1,7 @@
 """Results reach Discord exactly once, whatever goes wrong on the way: against the sandbox, with real discord.py."""
 
+import errno
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -234,7 +236,7 @@ async def _refusals(bot, channel):
     return [r for r in await bot.requests("POST", f"/{channel}/messages") if r["status"] == 429]
 
 
-async def test_when_direct_messages_are_closed_too_the_next_info_says_so_once(tmp_path):
+async def test_when_direct_messages_are_closed_too_info_says_so_until_it_is_taken_off_the_list(tmp_path):
     async with sandboxed_bot(tmp_path, "--step-ms 50") as bot:
         dave = next(m for g in (await bot.control.state())["guilds"] for m in g["members"] if m["name"] == "dave")
         await bot.control.change("members", dave["id"], dms_open=False)
@@ -243,8 +245,11 @@ async def test_when_direct_messages_are_closed_too_the_next_info_says_so_once(tm
         await bot.until(first, as_="dave", content_contains="%")
         await bot.control.remove("channels", channel["id"])
         await settled(bot)
+        await bot.answer("info", as_="dave")
         told = await bot.answer("info", as_="dave")
         assert "Not posted" in told["content"] and "a red boat" in told["content"]
+        cleared = await bot.control.press(as_="dave", message=told["id"], label="Take these off the list")
+        assert "Not posted" not in cleared["response"]["message"]["content"]
         assert "Not posted" not in (await bot.answer("info", as_="dave"))["content"]
 
 
@@ -331,9 +336,24 @@ async def test_a_result_whose_pictures_were_lost_meanwhile_says_so_and_u_draws_o
 
         monkeypatch.setattr(pictures, "results", lost_at_the_last_moment)
         shown = await bot.done(await bot.imagine("a red boat --steps 2"))
-        assert "deleted before they could be shown" in shown["content"] and not shown["attachments"]
+        assert "deleted or damaged before they could be shown" in shown["content"] and not shown["attachments"]
         upscaled = await bot.done(await bot.press(shown, "U1"))
         assert len(upscaled["attachments"]) == 1
+
+
+async def test_a_disk_that_is_away_for_a_moment_delays_a_result_and_none_of_it_is_lost(tmp_path, monkeypatch):
+    really, refusals = Path.read_bytes, iter(range(2))
+
+    def read_bytes(path):
+        if path.suffix == ".png" and next(refusals, None) is not None:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return really(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    async with sandboxed_bot(tmp_path) as bot:
+        shown = await bot.done(await bot.imagine("a red boat --steps 2"))
+        assert shown["attachments"] and "before they could be shown" not in shown["content"]
+        assert next(refusals, None) is None
 
 
 async def test_a_failed_job_says_why_and_that_it_was_free(tmp_path):

@@ -266,6 +266,21 @@ async def test_a_pruned_picture_is_never_drawn_again_by_other_weights(tmp_path: 
         await bot.clean()
 
 
+@pytest.mark.parametrize(("engine", "said"), [("fake", False), ("another", True)])
+async def test_a_pruned_picture_that_another_engine_draws_again_may_differ_and_says_so_once(
+    tmp_path: Path, engine: str, said: bool
+) -> None:
+    async with headless_bot(tmp_path) as bot:
+        grid = await bot.until((await bot.imagine()).id, State.DONE)
+    async with headless_bot(tmp_path, "--engine", engine) as bot:
+        await bot.images.forget(grid)
+        crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=1), count=1)
+        done = await bot.until(crop.id, State.DONE)
+        note = "Drawn again by engine another, not fake as at first: it may differ from the picture that was shown."
+        assert done.notes == ((note,) if said else ())
+        await bot.clean()
+
+
 async def test_a_pruned_picture_of_a_model_that_is_gone_is_not_drawn_again(tmp_path: Path) -> None:
     async with headless_bot(tmp_path, DARKROOM_MODEL="owner/mine") as bot:
         grid = await bot.until((await bot.imagine(model="mine")).id, State.DONE)

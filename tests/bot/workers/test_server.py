@@ -1,4 +1,4 @@
-"""The door: who is let in, and that nobody who was can take the bot down."""
+"""The server that workers dial: who is let in, and that nobody who was can take the bot down."""
 
 import asyncio
 import os

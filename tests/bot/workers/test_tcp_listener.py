@@ -1,4 +1,4 @@
-"""The port for far workers: what keeps it shut is a sentence about its setting, for the start and for the doctor."""
+"""The port for remote workers: what keeps it shut is a sentence about its setting, for the start and for the doctor."""
 
 import asyncio
 import socket

@@ -4,16 +4,19 @@ The hub's real client against a hub on this machine, which breaks off in the mid
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bot.catalogue import cli, locations
 from bot.config import ROOT, Config
+from core.catalogue import SD15
 from tests.harness import weight_files
 from tests.harness.model_hub import REVISION, FakeHub, hub, reachable
 from tests.worker.checkpoint import make
@@ -243,6 +246,47 @@ def test_half_a_copy_in_the_hubs_cache_is_none(here, tmp_path, data) -> None:
     snapshot = cached(tmp_path, weight_files.folder(tmp_path / "copy"))
     (snapshot / "vae" / "diffusion_pytorch_model.safetensors").unlink()
     assert started(data) == data / "models" / "mine"
+
+
+def whole(place: Path) -> None:
+    """As it came."""
+
+
+def without_a_tokenizer(place: Path) -> None:
+    (place / "tokenizer" / "tokenizer_config.json").unlink()
+
+
+def without_weights(place: Path) -> None:
+    (place / UNET).unlink()
+
+
+def cut_off(place: Path) -> None:
+    os.truncate(place / UNET, (place / UNET).stat().st_size - 1)
+
+
+CHANGES = [None, whole, without_a_tokenizer, without_weights, cut_off]
+
+
+@pytest.mark.parametrize("by_hand", [True, False], ids=["made", "fetched"])
+@pytest.mark.parametrize("there", CHANGES)
+@pytest.mark.parametrize("in_cache", [None, whole, without_weights, cut_off])
+def test_bot_and_worker_take_the_same_copy_or_neither(here, tmp_path, data, by_hand, there, in_cache) -> None:
+    home = data / "models" / "mine"
+    if there is not None:
+        if by_hand:
+            weight_files.folder(home)
+        else:
+            assert add(data) == 0
+        there(home)
+    if in_cache is not None:
+        in_cache(cached(tmp_path, weight_files.folder(tmp_path / "copy")))
+    shutil.rmtree(here.folder / "owner")
+    place = locations.find(replace(SD15, name="mine", path="owner/mine"), data)
+    try:
+        taken = started(data)
+    except CannotLoad:
+        taken = None
+    assert taken == (place.path if place.state is locations.State.HERE else None)
 
 
 def test_a_model_that_was_fetched_is_loaded_and_called_by_its_authors_name(here, tmp_path, data) -> None:

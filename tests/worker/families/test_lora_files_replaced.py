@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
@@ -45,7 +44,7 @@ class LoraFolder:
         """What switches between LoRAs, on a model of its own."""
         parts = self.load().family.parts
         networks = {name: parts[name] for name in BOTH}
-        return LoraSwitcher(diffusers.StableDiffusionPipeline, networks, self.loras, **how)
+        return LoraSwitcher(networks, self.loras, **how)
 
     def state(self) -> tuple[str, ...]:
         return file_states(self.loras, ["ink"])
@@ -113,9 +112,9 @@ def test_what_was_read_does_not_lie_in_the_file_any_more(lora_folder: LoraFolder
     store, state = lora_folder.store(), lora_folder.state()
     store.switch_to([("ink", 1.0)], state)
     (layers,) = store._read.values()
-    before = {name: down.clone() for name, (down, _) in layers["unet"].items()}
+    before = {name: change.down.clone() for name, change in layers["unet"].items()}
     lora_folder.ink.write_bytes(bytes(100))
-    assert all(torch.equal(layers["unet"][name][0], down) for name, down in before.items())
+    assert all(torch.equal(layers["unet"][name].down, down) for name, down in before.items())
     store.switch_to([])
     store.switch_to([("ink", 1.0)], state)
 

@@ -22,7 +22,8 @@ from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.device import choose_device
 from worker.engine.batch import Batch, new_row
 from worker.engine.loaded_model import LoadedModel
-from worker.families.lora_switcher import LoraSlot, LoraSwitcher
+from worker.families.lora_slot import Change, LoraSlot
+from worker.families.lora_switcher import LoraSwitcher
 from worker.interfaces import Adaptation, Family
 from worker.samplers import Schedules
 
@@ -40,6 +41,8 @@ def lora_model(tmp_path_factory: pytest.TempPathFactory) -> LoraModel:
     make_lora(loras / "Ink.safetensors", loaded.family.parts)
     make_lora(loras / "words.safetensors", loaded.family.parts, both, seed=2)
     make_lora(loras / "kohya.safetensors", loaded.family.parts, both, layout="kohya", seed=3)
+    # diffusers 0.42 leaves out a text encoder's attention in kohya's layout where its other layers are there too.
+    make_lora(loras / "same.safetensors", loaded.family.parts, both, seed=3)
     return loaded, folder, loras
 
 
@@ -78,7 +81,8 @@ def by_diffusers(lora_model: LoraModel, *loras: tuple[str, float]) -> np.ndarray
 )
 @pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")
 def test_a_lora_gives_what_diffusers_makes_of_it(lora_model: LoraModel, loras: list[tuple[str, float]]) -> None:
-    assert distance(picture(lora_model[0].family, *loras), by_diffusers(lora_model, *loras)) <= 2
+    same = [("same", weight / 2) if name == "kohya" else (name, weight) for name, weight in loras]
+    assert distance(picture(lora_model[0].family, *loras), by_diffusers(lora_model, *same)) <= 2
 
 
 def test_weight_nothing_changes_nothing_and_weight_one_does(lora_model: LoraModel) -> None:
@@ -132,8 +136,9 @@ def test_a_changed_file_is_read_anew(lora_model: LoraModel) -> None:
 
 def test_few_stay_in_memory(lora_model: LoraModel) -> None:
     _, folder, where = lora_model
-    networks = {"unet": load(str(folder), CPU).family.parts["unet"]}
-    loras = LoraSwitcher(diffusers.StableDiffusionPipeline, networks, where, keep=1)
+    parts = load(str(folder), CPU).family.parts
+    networks = {name: parts[name] for name in ("unet", "text_encoder")}
+    loras = LoraSwitcher(networks, where, keep=1)
     for wanted in (["ink"], ["words"], ["ink", "words"]):
         loras.switch_to([(name, 1.0) for name in wanted])
         assert {Path(state.split(":")[0]).stem.lower() for state in loras._read} == set(wanted)
@@ -150,8 +155,8 @@ def test_one_whose_numbers_are_none_spoils_no_other_one_after_it() -> None:
     network, seen = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)), torch.ones(1, 4)
     plain = copy.deepcopy(network)
 
-    def lora(layer: str, rank: int, number: float) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        return {layer: (torch.full((rank, 4), number), torch.full((4, rank), number))}
+    def lora(layer: str, rank: int, number: float) -> dict[str, Change]:
+        return {layer: Change(down=torch.full((rank, 4), number), up=torch.full((4, rank), number))}
 
     slot = LoraSlot(network)
     with torch.no_grad():

@@ -124,6 +124,17 @@ def test_emphasis_moves_the_words_away_from_nothing_and_leaves_the_rest(loaded: 
     assert torch.equal(states(loaded.family, "a (red:1) boat"), plain)
 
 
+def test_brackets_in_brackets_multiply_and_escaped_ones_are_words(loaded: LoadedCheckpoint) -> None:
+    plain, empty = states(loaded.family, "a red boat"), states(loaded.family, "")
+    nested = states(loaded.family, "a (red (boat:1.2):1.5)")
+    red, boat = slice(2, 5), slice(5, 9)
+    assert near(nested[red], empty[red] + 1.5 * (plain - empty)[red])
+    assert near(nested[boat], empty[boat] + 1.8 * (plain - empty)[boat])
+    named = states(loaded.family, r"(miku \(name\):1.2)")
+    assert not torch.equal(named, states(loaded.family, r"miku \(name\)"))
+    assert torch.equal(states(loaded.family, r"miku \(name\)"), states(loaded.family, "miku (name)"))
+
+
 def test_weights_that_cannot_be_are_said(loaded: LoadedCheckpoint) -> None:
     with pytest.raises(ValueError, match="above 0"):
         loaded.family.encode_prompt("a::1 b::-2")

@@ -1,4 +1,4 @@
--- 0004 growth: what a first answer waits for, a start, and each minute's housekeeping do not take longer as history grows.
+-- 0005 growth: what a first answer waits for, a start, and each minute's housekeeping do not take longer as history grows.
 --
 -- The jobs that live or wait for a moderator, however many have ended.
 CREATE INDEX job_unfinished ON job (state) WHERE finished_at IS NULL;
@@ -29,7 +29,8 @@ END;
 ALTER TABLE delivery ADD COLUMN user TEXT CHECK (user <> '');
 UPDATE delivery SET user = (SELECT user FROM job WHERE id = delivery.job) WHERE state <> 'posted' AND told = 0;
 DROP INDEX delivery_untold;
-CREATE INDEX delivery_untold ON delivery (user, settled_at) WHERE state = 'undeliverable' AND told = 0;
+CREATE INDEX delivery_untold ON delivery (user, late_at)
+    WHERE late_at IS NOT NULL AND told = 0 AND state <> 'posted';
 
 -- Counters of accounts that have nothing in a lane begin anew when they come back (core/fairness.py), so they go.
 DELETE FROM service WHERE scope = 'key' AND NOT EXISTS (

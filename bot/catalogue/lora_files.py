@@ -1,0 +1,169 @@
+"""Looks at LoRAs on this disk: which files there are, what each is, and why one cannot be drawn. Reads headers alone.
+
+What is right and wrong with a file is `core.lora_plan`'s word, by which the worker goes too.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bot.catalogue import checkpoint_files
+from bot.catalogue.checkpoint_files import Unusable
+from core import lora_plan, lora_shape, model_layers, safetensors_header
+from core.catalogue import LoraFile, Model, fits, name_of
+from core.catalogue_file import is_path
+from core.families import ANY
+from core.folder_format import INDEX
+from core.lora_metadata import ADAPTER_CONFIG, LoraRefused
+from core.lora_plan import Networks
+from core.safetensors_header import Header
+
+_ENDING = ".safetensors"
+#: What libraries call every LoRA that they save: the folder's name is its own.
+_NAMELESS = frozenset({"adapter_model", "pytorch_lora_weights"})
+_MOST_CONFIG = 1_000_000  # bytes
+_READERS = {
+    "UNet2DConditionModel": model_layers.unet,
+    "FluxTransformer2DModel": model_layers.flux,
+    "CLIPTextModel": model_layers.clip,
+    "CLIPTextModelWithProjection": lambda config: model_layers.clip(config, projects=True),
+    "T5EncoderModel": model_layers.t5,
+}
+
+
+def lora_at(path: Path) -> LoraFile:
+    """A LoRA's file. Raises Unusable."""
+    header, beside = _read(path)
+    try:
+        plan = lora_plan.plan_of(header, beside=beside)
+    except LoraRefused as error:
+        raise Unusable(f"{path.name} {error}") from None
+    shape = lora_shape.lora_shape(header, plan)
+    return LoraFile(name=name_at(path), path=str(path), shape=shape, notes=tuple(plan.notes))
+
+
+def misfit(lora: LoraFile, networks: Networks) -> str:
+    """Why a model with these networks cannot draw it, to stand behind its name; empty where it can."""
+    try:
+        header, beside = _read(Path(lora.path))
+    except Unusable:
+        return ""  # it is just being replaced; the next look says what is wrong
+    return lora_shape.misfit(header, networks, beside)
+
+
+def networks_of(model: Model, place: Path) -> Networks:
+    """The layers of a model that is here, as far as its files tell them; none where they do not."""
+    if place.is_file():
+        return lora_shape.networks_of(model.shape)
+    found = {}
+    try:
+        index = _json(place / INDEX)
+        for name, entry in index.items():
+            reader = _READERS.get(entry[1]) if isinstance(entry, list) and len(entry) == 2 else None
+            if reader is not None:
+                found[name] = reader(_json(place / name / "config.json"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
+        return {}
+    return found
+
+
+def places(folder: Path, *endings: str) -> list[Path]:
+    """Files below a folder that may be LoRAs, in a lasting order; nothing that is hidden, no folder twice."""
+    return sorted(_below(folder, (_ENDING, *endings), set()))
+
+
+def _below(folder: Path, endings: tuple[str, ...], seen: set[tuple[int, int]]) -> Iterator[Path]:
+    try:
+        told = folder.stat()
+        inside = list(os.scandir(folder))
+    except OSError:
+        return
+    if (told.st_dev, told.st_ino) in seen:
+        return  # links may lead in a circle
+    seen.add((told.st_dev, told.st_ino))
+    for entry in inside:
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _below(path, endings, seen)
+        elif path.suffix.lower() in endings:
+            yield path
+
+
+def name_at(path: Path) -> str:
+    """What the LoRA in this file is called."""
+    nameless = path.name[: -len(_ENDING)].lower() in _NAMELESS
+    return name_of(path.parent.name if nameless else path.name)
+
+
+def _read(path: Path) -> tuple[Header, Mapping[str, Any] | None]:
+    """Its header, and what peft wrote beside it. Raises Unusable."""
+    header = checkpoint_files.header_of(path)
+    if not safetensors_header.is_lora(header):
+        raise Unusable(f"{path.name} is not a LoRA. Whole models belong in the folder models beside it.")
+    beside = None
+    if lora_plan.wants_config(header):
+        try:
+            told = _json(path.with_name(ADAPTER_CONFIG))
+            beside = told if isinstance(told, dict) else None
+        except (OSError, ValueError, RecursionError):
+            beside = None
+    return header, beside
+
+
+def _json(path: Path) -> Any:
+    with path.open("rb") as file:
+        return json.loads(file.read(_MOST_CONFIG))
+
+
+class LoraMisfits:
+    """Notes by LoRA which models cannot draw it. Remembers what it has seen while files are as they were."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], str] = {}
+        self._networks: dict[tuple[object, ...], Networks] = {}
+
+    def look(self, loras: Mapping[str, LoraFile], models: Mapping[str, Model]) -> dict[str, LoraFile]:
+        """The LoRAs with their misfits, among models whose kind is theirs or is not known."""
+        before, self._known = self._known, {}
+        networks = {name: self._layers(model) for name, model in models.items()}
+        found = {}
+        for name, lora in loras.items():
+            misfits = {}
+            for other, (key, layers) in networks.items():
+                if layers and fits(lora, models[other]) and (why := self._why(lora, key, layers, before)):
+                    misfits[other] = why
+            found[name] = replace(lora, misfits=misfits) if misfits else lora
+        return found
+
+    def _layers(self, model: Model) -> tuple[tuple[object, ...], Networks]:
+        """Those of a model on this disk, by what they are known again by."""
+        place = Path(model.path).expanduser()
+        if model.family == ANY or (not is_path(model.path) and not place.exists()):
+            return (), {}  # it takes none, or lies where only a worker sees it
+        if place.is_file():
+            return (model.shape,), lora_shape.networks_of(model.shape)
+        key = (model.path, _stamp(place / INDEX), *(_stamp(path) for path in sorted(place.glob("*/config.json"))))
+        if key not in self._networks:
+            self._networks[key] = networks_of(model, place)
+        return key, self._networks[key]
+
+    def _why(
+        self, lora: LoraFile, key: tuple[object, ...], layers: Networks, before: dict[tuple[object, ...], str]
+    ) -> str:
+        seen = (lora.path, _stamp(Path(lora.path)), *key)
+        why = before[seen] if seen in before else self._known.get(seen)
+        self._known[seen] = misfit(lora, layers) if why is None else why
+        return self._known[seen]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        told = path.stat()
+    except OSError:
+        return 0, 0
+    return told.st_size, told.st_mtime_ns
