@@ -219,9 +219,24 @@ async def _discord(config: Config) -> AsyncIterator[Finding]:
         yield Finding(False, f"{config.api_url or DISCORD} does not answer ({error}). Check the network.")
         return
     yield Finding(True, f"Discord knows the bot as {application.get('name')}.")
-    if not application.get("bot_public", True):
-        yield Finding(None, "The bot is private: only its owner can add it to servers.")
+    yield _public(config) if application.get("bot_public", True) else _PRIVATE
     yield Finding(None, f"Invite it with {invite_link(application['id'])}")
+
+
+_PRIVATE = Finding(None, "The bot is private: only its owner can add it to servers.")
+
+
+def _public(config: Config) -> Finding:
+    """Anybody's servers would be as many quotas."""
+    served = (
+        "DARKROOM_GUILDS says which are served"
+        if config.guilds is not None
+        else "One that no owner manages is served only once an owner has approved it by a button"
+    )
+    cure = (
+        "To keep others out, switch Public Bot off: its developer page → Bot (first Installation → Install Link: None)."
+    )
+    return Finding(None, f"It is a public application: anybody can add it to servers of their own. {served}. {cure}")
 
 
 async def _application(config: Config) -> dict[str, Any]:

@@ -38,6 +38,9 @@ TABLE: dict[str, Row] = {
     "bot.database": row(
         imports="core storage",
     ),
+    "bot.disk_room": row(
+        imports="bot.file_storage bot.thread_pool",
+    ),
     "bot.doctor": row(
         imports=(
             "bot.catalogue bot.config bot.database bot.file_storage bot.interactions bot.invite_link bot.workers "
@@ -52,7 +55,7 @@ TABLE: dict[str, Row] = {
         imports="bot.file_storage",
     ),
     "bot.image_store": row(
-        imports="bot.file_storage core storage",
+        imports="bot.disk_room bot.file_storage bot.thread_pool core storage",
     ),
     "bot.interactions": row(
         imports=(
@@ -79,7 +82,7 @@ TABLE: dict[str, Row] = {
         ),
     ),
     "bot.messages": row(
-        imports="bot.event_bus bot.image_store bot.storage_retry bot.text core storage",
+        imports="bot.event_bus bot.image_store bot.storage_retry bot.text bot.thread_pool core storage",
         offers=(
             "ANY_ID Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
             "JobButton JobCards JobView Mends MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
@@ -109,6 +112,7 @@ TABLE: dict[str, Row] = {
     "bot.text": row(
         imports="core",
     ),
+    "bot.thread_pool": row(),
     "bot.workers": row(
         imports="bot.config bot.event_bus core",
         offers=(
