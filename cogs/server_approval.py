@@ -90,6 +90,6 @@ async def _serve(press: Press) -> None:
 
 
 async def setup(bot: DarkroomBot) -> None:
-    """Called by discord.py."""
+    """Makes the feature known to the bot."""
     bot.registry.add_component(_serve, _SERVE)
     await bot.add_cog(ServerApproval(bot))
