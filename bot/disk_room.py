@@ -26,11 +26,13 @@ class DiskRoom:
 
     async def free_bytes(self) -> int:
         """Raises OSError when nobody can say."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._thread.run(self._look, self._folder))
-            self._looking.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.wait([self._looking], timeout=None if self._seen is None else PATIENCE_SECONDS)
-        if self._looking.done():
-            self._seen = self._looking.result()
+        looking = self._looking
+        if looking is None or looking.done():
+            looking = self._looking = asyncio.create_task(self._thread.run(self._look, self._folder))
+            looking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.wait([looking], timeout=None if self._seen is None else PATIENCE_SECONDS)
+        # Of the look that was waited for: meanwhile another one may have begun.
+        if looking.done():
+            self._seen = looking.result()
         assert self._seen is not None
         return self._seen

@@ -38,3 +38,14 @@ async def test_who_asks_is_told_when_nobody_can_say(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="away"):
         await DiskRoom(tmp_path, look).free_bytes()
+
+
+async def test_whoever_asks_while_the_first_answer_comes_is_answered(tmp_path: Path) -> None:
+    room = DiskRoom(tmp_path, lambda _: 7)
+
+    async def ask(turns: int) -> int:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await room.free_bytes()
+
+    assert set(await asyncio.gather(*(ask(turns) for turns in range(2000)))) == {7}
