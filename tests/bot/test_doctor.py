@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bot import doctor
-from bot.config.config import Config
+from bot.config import Config
 from tests.harness import weight_files
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.config.config import Config
+from bot.config import Config
 from bot.moderation import Moderation
 from core.errors import NotAllowed
 from tests.harness.sample_jobs import a_job

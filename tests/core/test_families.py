@@ -9,7 +9,7 @@ from bot.catalogue import checkpoint_files
 from core.catalogue import FAMILIES
 from core.families import ANY, FAMILY_OF, family_of
 from tests.harness import weight_files
-from worker.checkpoint_formats.kinds import PIPELINE_KINDS, computed_kind, kind_of
+from worker.checkpoint_formats import PIPELINE_KINDS, computed_kind, kind_of
 
 #: Those of the table, those that are nearly called like them, and what is no name at all.
 PIPELINES = [

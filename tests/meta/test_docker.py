@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bot.config.config import VARIABLES
+from bot.config import VARIABLES
 from tests.harness.source_tree import ROOT
 
 DRAIN_SECONDS = 20

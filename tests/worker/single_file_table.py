@@ -26,8 +26,7 @@ from tests.worker.checkpoint_families import make_sdxl
 from tests.worker.checkpoint_single import Tensors, renamed, scaled_fp8
 from tests.worker.compared import distance, ours, plain, with_sampler
 from tests.worker.engine_driver import request
-from worker.checkpoints import loader
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint, loader
 from worker.device import choose_device
 
 CPU = choose_device("cpu", "float32", 0)

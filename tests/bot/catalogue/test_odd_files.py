@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.catalogue import checkpoint_files, folder_watcher, locations
-from bot.catalogue.registry import ModelRegistry
-from bot.config.config import Config
+from bot.catalogue import ModelRegistry, checkpoint_files, folder_watcher, locations
+from bot.config import Config
 from core import model_locations, safetensors_header, wire
 from storage.database import Database
 from storage.settings import Settings

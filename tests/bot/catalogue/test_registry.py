@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from bot.catalogue import ModelRegistry
 from bot.catalogue import registry as module
-from bot.catalogue.registry import ModelRegistry
-from bot.config.config import ROOT, Config
+from bot.config import ROOT, Config
 from core.catalogue import POSTCARD, SAMPLERS, XL_SIZES, Capability
 from core.errors import ConfigError
 from core.events import ModelInfo

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.messages import attachments
-from bot.messages.attachments import ResultFiles
+from bot.messages import ResultFiles, attachments
 from core.job import Job, Kind, Source, State
 from tests.harness.headless_bot import HeadlessBot, headless_bot
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from bot.event_bus import EventBus, Status, WorkerState
-from bot.messages.edit_rate_limiter import EditRateLimiter, Weight
-from bot.messages.job_card import JobCards, JobView
-from bot.messages.progress_editor import OLD_SECONDS, ProgressEditor
+from bot.messages import EditRateLimiter, JobCards, JobView, ProgressEditor
+from bot.messages.edit_rate_limiter import Weight
+from bot.messages.progress_editor import OLD_SECONDS
 from core.events import Progress
 from core.job import State
 from tests.harness.bot_samples import a_job

@@ -21,8 +21,7 @@ from tests.harness import weight_files
 from tests.harness.model_hub import REVISION, FakeHub, hub, reachable
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_variants import saved
-from worker.checkpoints.loader import load
-from worker.checkpoints.locator import ModelsFolder, locate
+from worker.checkpoints import ModelsFolder, load, locate
 from worker.checkpoints.weight_digest import digest
 from worker.device import choose_device
 from worker.errors import CannotLoad

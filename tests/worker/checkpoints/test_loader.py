@@ -10,12 +10,12 @@ import torch
 from bot.catalogue.registry import expected
 from core.catalogue import SAMPLERS
 from tests.worker.checkpoint import make
-from worker.checkpoint_formats.few_step_models import few_step_methods
-from worker.checkpoints.loader import _name, load
-from worker.checkpoints.locator import locate
+from worker.checkpoint_formats import few_step_methods
+from worker.checkpoints import load, locate
+from worker.checkpoints.loader import _name
 from worker.checkpoints.weight_digest import digest
 from worker.device import choose_device, is_out_of_memory
-from worker.engine.loaded_model import LoadedModel
+from worker.engine import LoadedModel
 from worker.errors import CannotLoad
 
 CPU = choose_device("cpu", "float32", 0)

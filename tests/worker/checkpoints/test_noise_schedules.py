@@ -12,7 +12,7 @@ from tests.worker.checkpoint import SCHEDULER, make
 from tests.worker.checkpoint_families import make_flux, make_sdxl
 from tests.worker.compared import distance, ours, plain
 from tests.worker.engine_driver import EngineDriver, pixels, request
-from worker.checkpoints.loader import load
+from worker.checkpoints import load
 from worker.device import choose_device
 from worker.errors import CannotLoad
 

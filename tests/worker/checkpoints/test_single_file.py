@@ -18,11 +18,9 @@ from tests.worker.checkpoint_loras import make_lora
 from tests.worker.checkpoint_single import renamed, scaled_fp8, single_file
 from tests.worker.compared import distance, ours
 from tests.worker.engine_driver import request
-from worker.checkpoint_formats.kinds import PIPELINE_KINDS
-from worker.checkpoint_formats.single_file import CONFIGS, Shape
-from worker.checkpoints import loader
+from worker.checkpoint_formats import CONFIGS, PIPELINE_KINDS, Shape
+from worker.checkpoints import LoadedCheckpoint, load, loader
 from worker.checkpoints.clip_vocabulary import clip_tokenizer
-from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.device import choose_device
 from worker.errors import CannotLoad
 
@@ -92,7 +90,7 @@ def test_a_file_that_was_taught_few_steps_takes_them_from_the_very_last_of_the_s
     ],
 )  # fmt: skip
 def test_our_configs_are_of_the_published_sizes(shape: Shape, sizes: dict[str, int]) -> None:
-    from worker.checkpoints.components import class_of
+    from worker.checkpoints import class_of
 
     kind = PIPELINE_KINDS["sdxl" if shape is Shape.SDXL else "sd"]
     found = {}

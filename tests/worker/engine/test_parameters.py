@@ -20,7 +20,7 @@ from tests.worker.checkpoint_families import make_flux, make_sd3, make_sdxl
 from tests.worker.checkpoint_loras import make_lora
 from tests.worker.compared import distance
 from tests.worker.engine_driver import EngineDriver, pixels
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.device import choose_device
 
 CPU = choose_device("cpu", "float32", 0)

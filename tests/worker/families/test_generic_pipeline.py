@@ -18,13 +18,13 @@ from tests.worker.checkpoint_families import make_sd3
 from tests.worker.compared import distance, plain
 from tests.worker.engine_driver import EngineDriver, request
 from tests.worker.families.other_pipelines import flux2
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.device import choose_device
-from worker.engine.loaded_model import LoadedModel
+from worker.engine import LoadedModel
 from worker.errors import CannotLoad
-from worker.families.generic_pipeline import GenericPipeline
+from worker.families import GenericPipeline
 from worker.interfaces import Adaptation, GenerationRun, PipelineModel
-from worker.memory.placement import plan_for_model
+from worker.memory import plan_for_model
 from worker.memory.size_estimate import estimate_sizes
 
 CPU = choose_device("cpu", "float32", 0)
