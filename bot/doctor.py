@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from bot import database
-from bot.catalogue import State, catalogue_files, folder_watcher, locations
+from bot.catalogue import Availability, catalogue_files, folder_watcher, locations
 from bot.config import ROOT, Config
 from bot.file_storage import free_bytes, nearest_folder
 from bot.interactions import DISCORD
@@ -87,11 +87,11 @@ def _model(config: Config) -> Finding:
         return Finding(False, error.sentence)
     place = locations.find(model, config.data)
     here = config.worker == "local"  # in a container of its own the bot has no weights, and needs none
-    if here and model.name == POSTCARD.name and place.state is not State.HERE:
+    if here and model.name == POSTCARD.name and place.state is not Availability.HERE:
         return Finding(False, f"The shipped model in {place.path} is incomplete. Clone the whole repository again.")
     if here and is_path(model.path) and place.problems:
         return Finding(False, f"The model {model.name} cannot be used: {place.problems[0]}")
-    if here and place.state is not State.HERE:
+    if here and place.state is not Availability.HERE:
         fetch = f"`python bot.py models add {model.name if '/' not in config.model else config.model}` fetches it now"
         later = "the worker does so when it starts, if it can"
         return Finding(False, f"The model {model.name} is not here ({place.state}): {fetch}; {later}.")
@@ -197,7 +197,7 @@ def _at_hand(config: Config) -> tuple[str, str]:
     except ConfigError:
         return POSTCARD.name, f"{instead} of the usual model, which is not known."
     place = locations.find(model, config.data)
-    if place.state is not State.HERE:
+    if place.state is not Availability.HERE:
         return POSTCARD.name, f"{instead} of {model.name}, which is not here."
     if not place.path.is_dir() and model.vae:  # the worker's doctor is told of no VAE
         return POSTCARD.name, f"{instead} of {model.name}, which has a VAE of its own elsewhere."

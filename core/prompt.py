@@ -301,7 +301,7 @@ def _notes(
     notes = [f"Drawn by {quoted(model.name)}."] if model.name != choices.default else []
     asked = _steps(values, model, defaults)
     if asked > MAX_STEPS:
-        notes.append(f"{asked} steps were asked for; the most is {MAX_STEPS}.")
+        notes.append(f"{asked} steps were asked for; the limit is {MAX_STEPS}.")
     more = asked - _steps({**values, "quality": 1.0}, model, defaults)
     idle = parameter_effects.idle_parameters(values, request, model, more_steps=more)
     return (*notes, *idle, *_shape_note(values, request), *read_as_words(request.prompt))
@@ -325,7 +325,7 @@ def _refuse_length(what: str, length: int, text: str, most: int, *, typed: str =
     """Raises PromptError naming the first word of `text`, the beginning of what was `typed`, that is too much."""
     word = _WORD.search(text, most) or _WORD.search(text)
     start = word.start() if word else 0
-    sentence = f"{what} {length:,} characters; the most is {most:,}."
+    sentence = f"{what} {length:,} characters; the limit is {most:,}."
     raise _error(sentence, typed or text, word[0][:60] if word else "", start)
 
 

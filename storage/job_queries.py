@@ -23,7 +23,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class QueuePlace:
     """A waiting job's place in the fair order, 1 = next, and the GPU time of those before it in its own lane."""
 
     place: int
@@ -89,13 +89,15 @@ class JobQueries:
         """Housekeeping: see FairQueue.tidy."""
         await self._fair_queue.tidy(self._db)
 
-    async def places(self) -> dict[str, Place]:
+    async def places(self) -> dict[str, QueuePlace]:
         """Every waiting job's place in the order in which jobs would be served if no other came."""
         waiting, service = await self._fair_queue.queue(self._db.read)
-        places: dict[str, Place] = {}
+        places: dict[str, QueuePlace] = {}
         ahead = dict.fromkeys(Lane, 0)
         for place, job in enumerate(in_order(waiting, service, share=self._fair_queue.share), start=1):
-            places[job.job] = Place(place=place, lane=job.lane, ahead_ms=ahead[job.lane], estimate_ms=job.estimate_ms)
+            places[job.job] = QueuePlace(
+                place=place, lane=job.lane, ahead_ms=ahead[job.lane], estimate_ms=job.estimate_ms
+            )
             ahead[job.lane] += job.estimate_ms
         return places
 

@@ -31,12 +31,12 @@ from core.job import Job, MadeWith, State
 from core.preemption import Capacity
 from storage.database import Database, Tx
 from storage.fair_queue import FairQueue
-from storage.job_queries import Counts, JobQueries, Place
+from storage.job_queries import Counts, JobQueries, QueuePlace
 from storage.ledger import Ledger
 from storage.outbox import DeliveryKind, Outbox
 from storage.rows import job_columns, job_of, waiting_of
 
-__all__ = ["Claim", "Counts", "Dedupe", "Jobs", "Place"]
+__all__ = ["Claim", "Counts", "Dedupe", "Jobs", "QueuePlace"]
 
 DOUBLE_PRESS_SECONDS = 3.0
 STRIKES = 3

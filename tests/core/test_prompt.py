@@ -39,7 +39,7 @@ def test_the_ratio_may_be_said_in_several_ways(text):
 def test_more_steps_than_there_are_become_the_most_and_a_note_says_so():
     parsed = read("a boat --quality 4 --steps 100")
     assert parsed.request.steps == 100
-    assert parsed.notes == ("400 steps were asked for; the most is 100.",)
+    assert parsed.notes == ("400 steps were asked for; the limit is 100.",)
     assert read("a boat --quality 2 --steps 50").notes == ()
 
 
@@ -86,8 +86,8 @@ def test_midjourneys_own_parameters_are_ignored_and_named():
         ("a boat --aspekt 1:1", "--aspekt", "`--ar`"),
         ("a boat --ar16", "16", "like 16:9"),
         ("a boat --tile2", "--tile2", "`--tile`"),
-        ("a (red:9) boat", "", "the most is 4"),
-        ("a boat --no (fog:9)", "--no", "the most is 4"),
+        ("a (red:9) boat", "", "the limit is 4"),
+        ("a boat --no (fog:9)", "--no", "the limit is 4"),
         ("a boat --zzqqx 1", "--zzqqx", "`/help`"),
         ("a boat --steps 500", "500", "1 to 100"),
         ("a boat --steps many", "many", "1 to 100"),
@@ -115,7 +115,7 @@ def test_midjourneys_own_parameters_are_ignored_and_named():
         ("a boat --model sdxl --lora glow", "glow", "`--model styled`"),
         ("a boat --lora a --lora b --lora c --lora d --lora e", "--lora", "may be given up to 4 times"),
         ("a boat --model flux --sampler euler", "euler", "cannot use the sampler `euler`"),
-        ("a boat::1000", "", "the most is 100"),
+        ("a boat::1000", "", "the limit is 100"),
         ("a boat::1 a tree::-2", "", "must be above 0"),
         ("a (red:1.3) boat --model flux", "", "cannot weight"),
         ("a boat --chaos 101", "101", "0 to 100"),
@@ -213,7 +213,7 @@ def test_too_long_prompts_are_refused_with_the_limit():
 def test_of_too_many_words_their_own_length_is_said_and_not_that_of_the_parameters_behind():
     text = f"{'boat ' * 300}sea --no {'fog ' * 120}"
     error = wrong(text)
-    assert error.sentence == "The prompt's words have 1,503 characters; the most is 1,500."
+    assert error.sentence == "The prompt's words have 1,503 characters; the limit is 1,500."
     assert (error.prompt, text[error.start :].startswith("sea")) == (text, True)
 
 

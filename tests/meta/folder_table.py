@@ -29,7 +29,7 @@ TABLE: dict[str, Row] = {
     ),
     "bot.catalogue": row(
         imports="bot.config bot.file_storage core storage",
-        offers="ModelRegistry State catalogue_files cli folder_watcher locations",
+        offers="ModelRegistry Availability catalogue_files cli folder_watcher locations",
     ),
     "bot.config": row(
         imports="core",
@@ -229,7 +229,8 @@ TABLE: dict[str, Row] = {
     "worker.transport": row(
         imports="core",
         offers=(
-            "Address BotConnection Compiled ConnectionLost HeartbeatThread Inbox LoadEnded Order ProgressReporter Stop"
+            "Address BotConnection Compiled ConnectionLost HeartbeatThread Inbox InboxItem LoadEnded ProgressReporter "
+            "Stop"
         ),
     ),
     "worker.vision": row(

@@ -35,7 +35,7 @@ from worker.device import Device
 from worker.diffusers_internals import is_group_offloaded
 from worker.errors import CannotLoad
 from worker.families import LoraFiles
-from worker.interfaces import Family, Guidance, Model, PipelineModel
+from worker.interfaces import Family, Guidance, ModelProtocol, PipelineModel
 from worker.memory import (
     DENOISERS,
     FULL,
@@ -221,7 +221,7 @@ def add_companions(loaded: LoadedCheckpoint, paths: CompanionPaths, device: Devi
     return replace(loaded, companions=companions, info=replace(loaded.info, edits=edits))
 
 
-def memory_mb(family: Model) -> int:
+def memory_mb(family: ModelProtocol) -> int:
     """MB of parameters and buffers that lie on its device."""
     tensors = (tensor for part in family.parts.values() for tensor in (*part.parameters(), *part.buffers()))
     there = (tensor for tensor in tensors if tensor.device.type == family.device.type)

@@ -285,7 +285,7 @@ def test_bot_and_worker_take_the_same_copy_or_neither(here, tmp_path, data, by_h
         taken = started(data)
     except CannotLoad:
         taken = None
-    assert taken == (place.path if place.state is locations.State.HERE else None)
+    assert taken == (place.path if place.state is locations.Availability.HERE else None)
 
 
 def test_a_model_that_was_fetched_is_loaded_and_called_by_its_authors_name(here, tmp_path, data) -> None:
