@@ -219,7 +219,7 @@ TABLE: dict[str, Row] = {
     "worker.samplers": row(
         imports="core",
         offers=(
-            "BEFORE EARLIER FLOW INPUT MAX_STEPS NOISE PREDICTIONS Schedules StepSchedule TIME X X0 X0_OUT X0_X "
+            "BEFORE EARLIER INPUT MAX_STEPS NOISE Schedules StepSchedule TIME X X0 X0_OUT X0_X "
             "diffusers_scheduler samplers_for set_steps"
         ),
     ),
