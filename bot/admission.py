@@ -169,7 +169,7 @@ class Admission:
         if job_request.kind is not Kind.CROP and job_request.request.work() > most:
             wanted, allowed = _apart(job_request.request.work() / 1e6, most / 1e6)
             raise Refused(
-                f"That is too much for one job: {wanted} megapixel steps, and the most is {allowed}. "
+                f"That is too much for one job: {wanted} megapixel steps; the limit is {allowed}. "
                 f"{_smaller(job_request)}",
                 prompt=job_request.typed,
             )
@@ -179,7 +179,7 @@ class Admission:
         waiting = (await resources.jobs.counts(job.account, tx=tx)).waiting
         if waiting >= resources.plan.waiting:
             raise QueueFull(
-                f"You have {counted(waiting, 'job')} waiting, which is the most for one person. "
+                f"You have {counted(waiting, 'job')} waiting, which is the limit for one person. "
                 f"Try again when {'it' if waiting == 1 else 'one of them'} has started.",
                 prompt=job.typed,
             )

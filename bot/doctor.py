@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from bot import database
-from bot.catalogue import State, catalogue_files, folder_watcher, locations
+from bot.catalogue import Availability, catalogue_files, folder_watcher, locations
 from bot.config import ROOT, Config
 from bot.file_storage import free_bytes, nearest_folder
 from bot.interactions import DISCORD
@@ -87,13 +87,14 @@ def _model(config: Config) -> Finding:
         return Finding(False, error.sentence)
     place = locations.find(model, config.data)
     here = config.worker == "local"  # in a container of its own the bot has no weights, and needs none
-    if here and model.name == POSTCARD.name and place.state is not State.HERE:
+    if here and model.name == POSTCARD.name and place.state is not Availability.HERE:
         return Finding(False, f"The shipped model in {place.path} is incomplete. Clone the whole repository again.")
     if here and is_path(model.path) and place.problems:
         return Finding(False, f"The model {model.name} cannot be used: {place.problems[0]}")
-    if here and place.state is not State.HERE:
-        fetch = f"`python bot.py models add {model.name if '/' not in config.model else config.model}` fetches it now."
-        return Finding(None, f"The model {model.name} is {place.state}; the worker fetches it when it starts. {fetch}")
+    if here and place.state is not Availability.HERE:
+        fetch = f"`python bot.py models add {model.name if '/' not in config.model else config.model}` fetches it now"
+        later = "the worker does so when it starts, if it can"
+        return Finding(False, f"The model {model.name} is not here ({place.state}): {fetch}; {later}.")
     return Finding(True, f"The model is {model.name}, {model.native}×{model.native} pixels.")
 
 
@@ -164,7 +165,10 @@ async def _port(host: str, port: int, *, runs: bool) -> Finding:
 
 async def _tried(config: Config) -> AsyncIterator[Finding]:
     """What the worker's own doctor says. A model that lies on the hub is not fetched for it; Postcard stands in."""
-    command = [*PLAIN_COMMAND, "doctor", *worker_options(config, _at_hand(config))]
+    model, why = _at_hand(config)
+    if why:
+        yield Finding(None, why)
+    command = [*PLAIN_COMMAND, "doctor", *worker_options(config, model)]
     process = await asyncio.create_subprocess_exec(
         *command, stdout=PIPE, stderr=DEVNULL, cwd=ROOT, env=worker_environment()
     )
@@ -185,12 +189,19 @@ async def _tried(config: Config) -> AsyncIterator[Finding]:
         yield Finding(False, "The worker cannot run: `python -m worker doctor` shows why.")
 
 
-def _at_hand(config: Config) -> str:
+def _at_hand(config: Config) -> tuple[str, str]:
+    """Where the model is that the worker is tried with, and why it is not the usual one, if it is not."""
+    instead = f"The worker is tried with {POSTCARD.name} instead"
     try:
-        place = locations.find(catalogue_files.default_of(config, read(catalogue_files.documents(config))), config.data)
+        model = catalogue_files.default_of(config, read(catalogue_files.documents(config)))
     except ConfigError:
-        return POSTCARD.name
-    return str(place.path) if place.state is State.HERE and place.path.is_dir() else POSTCARD.name
+        return POSTCARD.name, f"{instead} of the usual model, which is not known."
+    place = locations.find(model, config.data)
+    if place.state is not Availability.HERE:
+        return POSTCARD.name, f"{instead} of {model.name}, which is not here."
+    if not place.path.is_dir() and model.vae:  # the worker's doctor is told of no VAE
+        return POSTCARD.name, f"{instead} of {model.name}, which has a VAE of its own elsewhere."
+    return str(place.path), ""
 
 
 async def _discord(config: Config) -> AsyncIterator[Finding]:
@@ -208,9 +219,24 @@ async def _discord(config: Config) -> AsyncIterator[Finding]:
         yield Finding(False, f"{config.api_url or DISCORD} does not answer ({error}). Check the network.")
         return
     yield Finding(True, f"Discord knows the bot as {application.get('name')}.")
-    if not application.get("bot_public", True):
-        yield Finding(None, "The bot is private: only its owner can add it to servers.")
+    yield _public(config) if application.get("bot_public", True) else _PRIVATE
     yield Finding(None, f"Invite it with {invite_link(application['id'])}")
+
+
+_PRIVATE = Finding(None, "The bot is private: only its owner can add it to servers.")
+
+
+def _public(config: Config) -> Finding:
+    """Anybody's servers would be as many quotas."""
+    served = (
+        "DARKROOM_GUILDS says which are served"
+        if config.guilds is not None
+        else "One that no owner manages is served only once an owner has approved it by a button"
+    )
+    cure = (
+        "To keep others out, switch Public Bot off: its developer page → Bot (first Installation → Install Link: None)."
+    )
+    return Finding(None, f"It is a public application: anybody can add it to servers of their own. {served}. {cure}")
 
 
 async def _application(config: Config) -> dict[str, Any]:

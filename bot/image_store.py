@@ -6,14 +6,18 @@ What only cannot be read just now (no right, no handle left, the folder is away)
 """
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import logging
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.file_storage import UNFINISHED, free_bytes, sync_folders, write_atomically
+from bot.disk_room import DiskRoom
+from bot.file_storage import UNFINISHED, sync_folders, write_atomically
+from bot.thread_pool import ThreadPool
 from core.errors import DiskFull, PicturesAway
 from core.job import Job, Kind, Source
 from storage.database import Database
@@ -51,16 +55,20 @@ class ImageStore:
         self._jobs = jobs
         self._limit_bytes = limit_bytes
         self._free_bytes = free_bytes
+        # Reading is quick, and presses wait for it; writing waits for the disk.
+        self._readers, self._writers = ThreadPool("read", 4), ThreadPool("write", 4)
+        self._whole = asyncio.Semaphore(2)  # results read at once: threads stay free for those who press
+        self._room = DiskRoom(folder)
 
     async def write(self, job_id: str, index: int, png: bytes) -> Written:
         """Puts one finished picture (0-based) on the disk; it is kept once `keep` has noted it. Raises OSError."""
         name = f"{job_id[:2]}/{job_id}-{index}.png"
-        digest = await asyncio.to_thread(_write, self._folder / name, png)
+        digest = await self._writers.run(_write, self._folder / name, png)
         return Written(job=job_id, index=index, file=name, bytes=len(png), sha256=digest)
 
     async def keep(self, pictures: Collection[Written]) -> None:
         """Notes a job's written pictures, all of them or none; again after pruning is fine."""
-        await asyncio.to_thread(sync_folders, {(self._folder / picture.file).parent for picture in pictures})
+        await self._writers.run(sync_folders, {(self._folder / picture.file).parent for picture in pictures})
         async with self._db.transaction() as tx:
             for it in pictures:
                 await self._results.add(it.job, it.index, it.file, it.bytes, it.sha256, tx=tx)
@@ -68,7 +76,7 @@ class ImageStore:
     async def drop(self, pictures: Collection[Written]) -> None:
         """Removes written pictures that will not be kept."""
         for picture in pictures:
-            await asyncio.to_thread((self._folder / picture.file).unlink, missing_ok=True)
+            await self._writers.run((self._folder / picture.file).unlink, missing_ok=True)
 
     async def read(self, job_id: str, index: int) -> bytes | None:
         """The PNG, or None when it is not kept (any more). Raises PicturesAway when nobody can say that just now."""
@@ -80,7 +88,7 @@ class ImageStore:
         except OSError as error:
             log.warning("A picture cannot be read just now (%s).", error, extra={"job": job_id})
             raise PicturesAway(_AWAY) from error
-        if png is not None and await asyncio.to_thread(_sha256, png) == row.sha256:
+        if png is not None and await self._readers.run(_sha256, png) == row.sha256:
             return png
         what = "is missing" if png is None else "is damaged"
         log.warning("The file of a picture %s; it will be drawn again.", what, extra={"job": job_id})
@@ -92,10 +100,10 @@ class ImageStore:
         path = self._folder / picture.file
         for seconds in (SECOND_LOOK_SECONDS, 0.0):
             try:
-                return await asyncio.to_thread(path.read_bytes)
+                return await self._readers.run(path.read_bytes)
             except FileNotFoundError:
                 await asyncio.sleep(seconds)
-        await asyncio.to_thread(_check_there, self._folder)
+        await self._readers.run(_check_there, self._folder)
         return None
 
     async def use(self, job_id: str, index: int) -> bytes | None:
@@ -110,7 +118,8 @@ class ImageStore:
         sources = (
             [job.source] if job.kind is Kind.CROP else [Source(job=job.id, index=i) for i in range(job.request.count)]
         )
-        found = [await self.read(source.job, source.index) for source in sources if source is not None]
+        async with self._whole:
+            found = [await self.read(source.job, source.index) for source in sources if source is not None]
         complete = tuple(png for png in found if png is not None)
         return complete if complete and len(complete) == len(sources) else None
 
@@ -143,18 +152,23 @@ class ImageStore:
 
     async def prune(self) -> int:
         """Removes pictures until the limit holds again; returns how many."""
+        gone = 0
+        while victims := await self._prune_candidates():
+            for picture in victims:
+                await self._remove(picture)
+            gone += len(victims)
+        if gone:
+            log.info("%d pictures were removed; their buttons draw them again.", gone)
+        return gone
+
+    async def _prune_candidates(self) -> list[Picture]:
         over = await self._results.total_bytes() - self._limit_bytes
-        victims = await self._results.prune_candidates(max(0, over))
-        for picture in victims:
-            await self._remove(picture)
-        if victims:
-            log.info("%d pictures were removed; their buttons draw them again.", len(victims))
-        return len(victims)
+        return await self._results.prune_candidates(max(0, over))
 
     async def check_room(self) -> None:
         """Raises DiskFull while the disk has less free space than the configuration asks for."""
         try:
-            free = await asyncio.to_thread(free_bytes, self._folder)
+            free = await self._room.free_bytes()
         except OSError as error:
             log.warning("Nobody can say how much room the disk has (%s).", error)
             raise PicturesAway(_AWAY) from error
@@ -164,9 +178,9 @@ class ImageStore:
                 "Please tell the bot's owner; what is in the queue will finish."
             )
 
-    async def sweep(self) -> None:
-        """Removes what a killed process left half written."""
-        await asyncio.to_thread(_sweep, self._folder)
+    async def sweep(self, before: float) -> None:
+        """Removes what a killed process left half written `before` this one began; looks through all folders."""
+        await self._writers.run(_sweep, self._folder, before)
 
     async def _remove(self, picture: Picture) -> None:
         # The row first: a row without its file would only cost a look, a file without its row would stay for ever.
@@ -174,7 +188,7 @@ class ImageStore:
         await self._unlink(picture)
 
     async def _unlink(self, picture: Picture) -> None:
-        await asyncio.to_thread((self._folder / picture.file).unlink, missing_ok=True)
+        await self._writers.run((self._folder / picture.file).unlink, missing_ok=True)
 
 
 def _write(path: Path, png: bytes) -> str:
@@ -193,6 +207,16 @@ def _check_there(folder: Path) -> None:
         raise FileNotFoundError(errno.ENOENT, "The folder is empty", str(folder))
 
 
-def _sweep(folder: Path) -> None:
-    for unfinished in folder.glob(f"*/*{UNFINISHED}"):
-        unfinished.unlink(missing_ok=True)
+def _sweep(folder: Path, before: float) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        with os.scandir(folder) as entries:
+            places = [entry.path for entry in entries if entry.is_dir()]
+        for place in places:
+            _sweep_one(place, before)
+
+
+def _sweep_one(place: str, before: float) -> None:
+    with os.scandir(place) as entries:
+        for entry in entries:  # hundreds of thousands in all: only the name is looked at
+            if entry.name.endswith(UNFINISHED) and entry.stat().st_mtime < before:
+                Path(entry.path).unlink(missing_ok=True)

@@ -15,7 +15,6 @@ class Moderation:
     """`owners` is shared and grows at login, when Discord tells who owns the application."""
 
     def __init__(self, config: Config, owners: Collection[str]) -> None:
-        self._guilds = config.guilds
         self._channels = config.channels
         self._owners = owners
         self._blocked = BlockedWords(config.blocked)
@@ -27,15 +26,12 @@ class Moderation:
     def check_place(
         self, user: str, guild: str | None, channel: str, parent: str | None = None, *, beside: Collection[str] = ()
     ) -> None:
-        """Raises NotAllowed where the bot does not serve.
+        """Raises NotAllowed in a channel that is not served.
 
         `parent`: the channel that a thread belongs to; `beside`: all channels of the server, of which some are named.
         """
         if self.is_owner(user):
             return
-        if guild is not None and self._guilds is not None and guild not in self._guilds:
-            sentence = "Darkroom does not work in this server yet. The bot's owner can add it."
-            raise NotAllowed(sentence, rule="DARKROOM_GUILDS")
         if guild is not None and self._channels is not None and not {channel, parent} & self._channels:
             cure = _one_of(sorted(self._channels & set(beside)))
             raise NotAllowed(f"Darkroom does not work in this channel. {cure}", rule="DARKROOM_CHANNELS")

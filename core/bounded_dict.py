@@ -8,7 +8,7 @@ V = TypeVar("V")
 
 
 class BoundedDict(OrderedDict[K, V]):
-    """At most `most` entries. One that is set, or set again, is the newest; `used` makes it so without a change."""
+    """At most `most` entries. One that is set, or set again, is the newest."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -19,7 +19,3 @@ class BoundedDict(OrderedDict[K, V]):
         self.move_to_end(key)
         while len(self) > self.most:
             self.popitem(last=False)
-
-    def used(self, key: K) -> None:
-        """The entry is the newest again. Raises KeyError where there is none."""
-        self.move_to_end(key)

@@ -93,6 +93,8 @@ class Model:
     shape: str = ""  # of its weights, as core.safetensors_header tells it; empty = not known
     digest: str = ""  # of the weights; empty until a worker has loaded them
     edits: tuple[str, ...] | None = None  # of Capability, as its worker says; None until then
+    ignores: tuple[str, ...] = ()  # of core.parameters: what changes nothing with it, as its worker says
+    negative_above: float = 1.0  # at a higher guidance than this `--no` counts
 
     def size_for(self, across: float, down: float) -> tuple[int, int]:
         """(width, height) for the ratio across:down: about as many pixels as the native square, of that ratio."""
@@ -117,6 +119,8 @@ class Model:
             samplers=info.samplers,
             digest=info.digest,
             edits=info.edits,
+            ignores=info.ignores,
+            negative_above=info.negative_above,
             min_side=max(info.multiple, native // 2) if other else self.min_side,
             max_side=native * 2 if other else self.max_side,
             sizes=() if other and "sizes" not in self.fixed else self.sizes,

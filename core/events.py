@@ -79,6 +79,9 @@ class ModelInfo:
     samplers: Annotated[tuple[Name, ...], Many(256)]
     #: Of core.catalogue.Edit: what it can do besides pictures from words.
     edits: Annotated[tuple[Name, ...], Many(256)] = ()
+    #: Of core.parameters: what changes nothing with it.
+    ignores: Annotated[tuple[Name, ...], Many(256)] = ()
+    negative_above: Annotated[float, Range(-1000, 1000)] = 1.0  # at a higher guidance than this `--no` counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +119,13 @@ class Models:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadFailed:
-    """The model cannot be loaded; the sentence says why and what to do. The worker exits after it."""
+    """The first model cannot be loaded; the sentence says why and what to do.
+
+    The worker exits after it, unless it `stays` for the other models of the catalogue; Models follows then.
+    """
 
     sentence: Sentence
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 Pure values. Knows nothing of how they are stored, shown or computed.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -130,6 +131,14 @@ class HouseStyle:
     positive: str = ""
     negative: str = ""
     weight: float = 0.0
+
+    def spoken(self) -> tuple[str, str]:
+        """What to say and what to avoid where words cannot be weighed: the first phrases, all at a weight of 1."""
+        return self._first(self.positive), self._first(self.negative)
+
+    def _first(self, words: str) -> str:
+        phrases = [phrase.strip() for phrase in words.split(",") if phrase.strip()]
+        return ", ".join(phrases[: math.ceil(self.weight * len(phrases))])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

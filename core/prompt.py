@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from core import model_selection, prompt_weights
+from core import model_selection, parameter_effects, prompt_weights
 from core.catalogue import OWN_SAMPLER, Capability, Choices, Model
 from core.errors import PromptError
 from core.foreign_syntax import read_as_words
@@ -101,7 +101,8 @@ def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Pars
     values = {name: value for name, (value, _piece) in given.items()} | {"lora": loras}
     request = _request(words, values, model=model, choices=choices, defaults=defaults, seed=seed)
     _refuse_lacking(text, request, given, model, choices)
-    if "stylize" in given and model.style is None:
+    _refuse_idle_negative(text, request, given, model)
+    if "stylize" in given and not parameter_effects.style_counts(values, request, model, choices):
         ignored.append("--stylize")
     notes = _notes(values, request, model, choices, defaults)
     names = tuple(dict.fromkeys(ignored))
@@ -286,6 +287,13 @@ def _refuse_lacking(
         raise _error(sentence, text, piece.dashed if piece else "", piece.start if piece else 0)
 
 
+def _refuse_idle_negative(text: str, request: Request, given: dict[str, tuple[Any, Piece]], model: Model) -> None:
+    """Raises PromptError for a `--no` that would change nothing."""
+    if sentence := parameter_effects.idle_negative(request, model):
+        piece = given["no"][1]
+        raise _error(sentence, text, piece.dashed, piece.start)
+
+
 def _notes(
     values: dict[str, Any], request: Request, model: Model, choices: Choices, defaults: Defaults
 ) -> tuple[str, ...]:
@@ -293,8 +301,10 @@ def _notes(
     notes = [f"Drawn by {quoted(model.name)}."] if model.name != choices.default else []
     asked = _steps(values, model, defaults)
     if asked > MAX_STEPS:
-        notes.append(f"{asked} steps were asked for; the most is {MAX_STEPS}.")
-    return (*notes, *_shape_note(values, request), *read_as_words(request.prompt))
+        notes.append(f"{asked} steps were asked for; the limit is {MAX_STEPS}.")
+    more = asked - _steps({**values, "quality": 1.0}, model, defaults)
+    idle = parameter_effects.idle_parameters(values, request, model, more_steps=more)
+    return (*notes, *idle, *_shape_note(values, request), *read_as_words(request.prompt))
 
 
 def _shape_note(values: dict[str, Any], request: Request) -> tuple[str, ...]:
@@ -315,7 +325,7 @@ def _refuse_length(what: str, length: int, text: str, most: int, *, typed: str =
     """Raises PromptError naming the first word of `text`, the beginning of what was `typed`, that is too much."""
     word = _WORD.search(text, most) or _WORD.search(text)
     start = word.start() if word else 0
-    sentence = f"{what} {length:,} characters; the most is {most:,}."
+    sentence = f"{what} {length:,} characters; the limit is {most:,}."
     raise _error(sentence, typed or text, word[0][:60] if word else "", start)
 
 

@@ -90,7 +90,7 @@ def _parts(text: str, plain: str) -> list[tuple[tuple[Span, ...], float]]:
     for match in _PART.finditer(plain):
         weight = float(match["weight"] or 1)
         if abs(weight) > MOST_WEIGHT:
-            raise ValueError(f"The weight {quoted(match[0])} is too large; the most is {MOST_WEIGHT:g}.")
+            raise ValueError(f"The weight {quoted(match[0])} is too large; the limit is {MOST_WEIGHT:g}.")
         found.append((*_stripped(text, start, match.start()), weight))
         start = match.end()
     if not start:
@@ -172,4 +172,4 @@ def _runs(text: str, marks: list[re.Match[str]], brackets: Mapping[int, float]) 
 
 
 def _refuse(bracket: str) -> None:
-    raise ValueError(f"The emphasis {quoted(bracket)} is too strong; the most is {MOST_EMPHASIS:g}.")
+    raise ValueError(f"The emphasis {quoted(bracket)} is too strong; the limit is {MOST_EMPHASIS:g}.")

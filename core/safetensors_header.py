@@ -1,4 +1,4 @@
-"""Reads a .safetensors file's header, and tells from it what kind of checkpoint the file is.
+"""Reads a .safetensors file's header, and tells whether it is a LoRA's; what a checkpoint is says single_file.py.
 
 Pure: it is given bytes, opens no file, and knows neither torch nor what a model is good for. Format: 8 bytes with the
 header's length (little endian), the header as JSON, then the tensors' bytes without a gap.
@@ -6,7 +6,6 @@ header's length (little endian), the header as JSON, then the tensors' bytes wit
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -37,15 +36,8 @@ _STRANGERS = (
     (b"<!DOCTYP", "a web page"),
     (b"<html", "a web page"),
 )
-_CONTEXT = re.compile(
-    r"^(?:model\.diffusion_model\.)?input_blocks\.\d+\.1\.transformer_blocks\.0\.attn2\.to_k\.weight$"
-)
-_UNET_IN = re.compile(r"^(?:model\.diffusion_model\.)?input_blocks\.0\.0\.weight$")
-_FLUX = re.compile(r"^(?:model\.diffusion_model\.)?double_blocks\.0\.img_attn\.")
 #: Width of the text that a Stable Diffusion UNet looks at, by which its generations differ.
 _BY_WIDTH = {768: "sd1", 1024: "sd2", 1280: "sdxl-refiner", 2048: "sdxl"}
-#: Latent channels that a plain UNet takes in; others are for inpainting or editing alone.
-_PLAIN_CHANNELS = 4
 
 
 class NotSafetensors(ValueError):
@@ -111,32 +103,6 @@ def parse(data: bytes) -> Header:
     return Header(tensors=tensors, metadata=told, file_bytes=PREFIX + size + end)
 
 
-def shape_of(header: Header) -> str | None:
-    """`sd1`, `sd2`, `sdxl`, `sdxl-refiner` or `flux` for a checkpoint in its original layout; None for all else.
-
-    None too for UNets that take more than plain latents (inpainting, editing): they cannot draw from words alone.
-    """
-    if _first(header, _FLUX) is not None:
-        return "flux"
-    into, context = _first(header, _UNET_IN), _first(header, _CONTEXT)
-    if into is None or context is None or len(into.shape) != 4 or into.shape[1] != _PLAIN_CHANNELS:
-        return None
-    return _BY_WIDTH.get(context.shape[-1]) if context.shape else None
-
-
-def parts_of(header: Header) -> frozenset[str]:
-    """Which of `denoiser`, `text` and `vae` a checkpoint in its original layout holds."""
-    found = set()
-    for name in header.tensors:
-        if name.startswith(("model.diffusion_model.", "double_blocks.", "input_blocks.")):
-            found.add("denoiser")
-        elif name.startswith(("cond_stage_model.", "conditioner.", "text_encoders.")):
-            found.add("text")
-        elif name.startswith(("first_stage_model.", "vae.")):
-            found.add("vae")
-    return frozenset(found)
-
-
 def is_lora(header: Header) -> bool:
     """Whether the tensors are those of a LoRA, of whichever kind."""
     return any(lora_tensors.is_telling(name) for name in header.tensors)
@@ -145,10 +111,6 @@ def is_lora(header: Header) -> bool:
 def shape_by_width(width: int) -> str:
     """How checkpoints are called that look at text of this width; a small model of one's own by the width itself."""
     return _BY_WIDTH.get(width, f"width-{width}")
-
-
-def _first(header: Header, pattern: re.Pattern[str]) -> Tensor | None:
-    return next((tensor for name, tensor in header.tensors.items() if pattern.match(name)), None)
 
 
 def _name(name: str) -> str:

@@ -1,7 +1,8 @@
 """Opens the one database of a data folder and gives out transactions and reads. Knows no table.
 
-One process at a time (a lock file), one writing connection, one reading connection. `transaction()` is the only way to
-write: tasks that share a connection without it lose acknowledged writes in each other's rollbacks.
+One process at a time (a lock file), one writing connection, one reading connection, and one for housekeeping, whose
+long looks delay nobody's answer. `transaction()` is the only way to write: tasks that share a connection without it
+lose acknowledged writes in each other's rollbacks.
 """
 
 import asyncio
@@ -56,12 +57,13 @@ class Database:
     """See the module. `trace`, when set, is called before and after every write statement and COMMIT."""
 
     def __init__(self, path: Path, clock: Callable[[], float], writer: aiosqlite.Connection,
-                 reader: aiosqlite.Connection) -> None:  # fmt: skip
+                 reader: aiosqlite.Connection, surveyor: aiosqlite.Connection) -> None:  # fmt: skip
         self.path = path
         self.clock = clock
         self.trace: Trace | None = None
         self._writer = writer
         self._reader = reader
+        self._surveyor = surveyor
         self._lock = asyncio.Lock()
         self._owner: asyncio.Task[Any] | None = None
 
@@ -74,9 +76,10 @@ class Database:
             path = folder / FILE
             path.touch(mode=0o600)  # prompts and tokens are nobody else's; -wal and -shm inherit this
             _migrate(path)
-            async with _connect(path) as writer, _connect(path) as reader:
-                await reader.execute_fetchall("PRAGMA query_only = ON")
-                yield cls(path, clock, writer, reader)
+            async with _connect(path) as writer, _connect(path) as reader, _connect(path) as surveyor:
+                for connection in (reader, surveyor):
+                    await connection.execute_fetchall("PRAGMA query_only = ON")
+                yield cls(path, clock, writer, reader, surveyor)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
@@ -104,8 +107,12 @@ class Database:
                 self._owner = None
 
     async def read(self, sql: str, params: Params | None = None) -> list[sqlite3.Row]:
-        """Rows as of the last commit, without waiting for writers."""
+        """Rows as of the last commit, without waiting for writers. First answers wait for it, so it has to be quick."""
         return list(await self._reader.execute_fetchall(sql, params or {}))
+
+    async def survey(self, sql: str, params: Params | None = None) -> list[sqlite3.Row]:
+        """The same for housekeeping: it may take long, and nobody's answer waits behind it."""
+        return list(await self._surveyor.execute_fetchall(sql, params or {}))
 
 
 def _make(folder: Path) -> None:
@@ -159,7 +166,9 @@ def _only_process(folder: Path) -> Iterator[None]:
 async def _connect(path: Path) -> AsyncIterator[aiosqlite.Connection]:
     async with aiosqlite.connect(path, isolation_level=None) as connection:
         connection.row_factory = sqlite3.Row
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"):
+        # Inner pages of large trees stay in memory: 32 MiB, taken as they are read.
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000",
+                       "cache_size = -32768"):  # fmt: skip
             await connection.execute_fetchall(f"PRAGMA {pragma}")
         yield connection
 

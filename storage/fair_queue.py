@@ -5,12 +5,13 @@ All writes belong to a larger transaction: counters move in the same one as the 
 
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from core.fairness import CREDIT, RELAX_SHARE, Scope, Service, Updates, WaitingJob, arrive, correct
+from core.fairness import CREDIT, RELAX_SHARE, Counter, Scope, Service, Updates, WaitingJob, arrive, correct
 from core.job import Lane
 from core.preemption import Capacity, Entry, enter
-from storage.database import Params, Tx
+from storage.database import Database, Params, Tx
 from storage.rows import waiting_of
 
 Fetch = Callable[[str, Params | None], Awaitable[list[sqlite3.Row]]]
@@ -51,6 +52,20 @@ _SERVED = """
     WHERE scope = 'account' AND lane = :lane AND name IN (SELECT value FROM json_each(:accounts))
 """
 _LANES = "SELECT scope, lane, name, ms FROM service WHERE scope IN ('lane', 'credit')"
+# What of these accounts lives, and their counters (all accounts': null). A key's name is its account's, a bar, its own.
+_LIVE_KEYS = """
+    SELECT DISTINCT lane, account, batch_key FROM job WHERE state IN ('preparing', 'queued', 'running')
+    AND (:accounts IS NULL OR account IN (SELECT value FROM json_each(:accounts)))
+"""
+_ALL_COUNTERS = "SELECT scope, lane, name, ms FROM service WHERE scope IN ('account', 'key', 'lane')"
+_SOME_COUNTERS = """
+    SELECT scope, lane, name, ms FROM service WHERE scope = 'lane'
+    UNION ALL SELECT service.scope, service.lane, service.name, ms FROM json_each(:names) JOIN service
+      ON service.scope = json_extract(value, '$[0]') AND service.lane = json_extract(value, '$[1]')
+     AND service.name = json_extract(value, '$[2]')
+"""
+#: Counters that go in one transaction.
+_TIDIED_AT_ONCE = 200
 
 
 class FairQueue:
@@ -80,18 +95,50 @@ class FairQueue:
             " AND state IN ('preparing', 'queued', 'running')",
             {"account": waiting.account, "lane": waiting.lane, "job": waiting.job},
         )
-        service = await self._counters(tx, waiting)
-        await self.keep(tx, arrive(waiting, {row["batch_key"] for row in live}, service))
+        live_keys = {row["batch_key"] for row in live}
+        if not live_keys:  # back from idling: its batch keys start anew
+            await tx.execute(
+                "DELETE FROM service WHERE scope = 'key' AND lane = :lane"
+                " AND name >= :account || '|' AND name < :account || '}'",
+                {"lane": waiting.lane, "account": waiting.account},
+            )
+        service = await self._counters(tx, waiting, live_keys)
+        await self.keep(tx, arrive(waiting, live_keys, service))
 
     async def corrected(self, tx: Tx, row: sqlite3.Row, measured_ms: int) -> None:
         """An attempt ended: `row` still says what was booked for it."""
         ended = waiting_of(row)
-        service = await self._counters(tx, ended)
+        service = await self._counters(tx, ended, ())
         await self.keep(tx, correct(ended, row["booked_ms"], measured_ms, service))
 
     async def credit(self, fetch: Fetch) -> float:
         """Relax's credit in GPU milliseconds, as it was kept last."""
         return _service_of(await fetch(_LANES, None)).get(CREDIT, 0.0)
+
+    async def tidy(self, db: Database) -> None:
+        """Lets go of counters without which every turn would be the same, so that they do not grow with history.
+
+        Those of an account that has nothing in the lane and is not ahead of it, and those of a batch key that it has
+        no job of and that is not ahead of its others: both would start from there again.
+        """
+        live = _by_account(await db.survey(_LIVE_KEYS, {"accounts": None}))
+        silent = _silent(_service_of(await db.survey(_ALL_COUNTERS)), live)
+        for first in range(0, len(silent), _TIDIED_AT_ONCE):
+            async with db.transaction() as tx:
+                await self._let_go(tx, silent[first : first + _TIDIED_AT_ONCE])
+
+    async def _let_go(self, tx: Tx, counters: list[Counter]) -> None:
+        """Of these, those that still say nothing."""
+        accounts = json.dumps(sorted({name.partition("|")[0] for _, _, name in counters}))
+        live = _by_account(await tx.execute(_LIVE_KEYS, {"accounts": accounts}))
+        beside = [(Scope.KEY, lane, f"{account}|{key}") for (lane, account), keys in live.items() for key in keys]
+        service = _service_of(await tx.execute(_SOME_COUNTERS, {"names": json.dumps([*counters, *beside])}))
+        silent = set(_silent(service, live)) & set(counters)
+        await tx.execute(
+            "DELETE FROM service WHERE (scope, lane, name) IN (SELECT json_extract(value, '$[0]'),"
+            " json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:names))",
+            {"names": json.dumps(sorted(silent))},
+        )
 
     async def keep(self, tx: Tx, updates: Updates) -> None:
         """Writes counters."""
@@ -114,17 +161,44 @@ class FairQueue:
             service[key] = row["key_ms"] or 0.0
         return waiting, service | _service_of(await fetch(_LANES, None))
 
-    async def _counters(self, tx: Tx, waiting: WaitingJob) -> Service:
-        """The lanes' counters, the account's in this lane, and those of all its batch keys."""
+    async def _counters(self, tx: Tx, waiting: WaitingJob, keys: Iterable[str]) -> Service:
+        """The lanes' counters, the account's in this lane, and those of these batch keys and its own."""
+        names = [f"{waiting.account}|{key}" for key in {waiting.key, *keys}]
         rows = await tx.execute(
             f"{_LANES} UNION ALL SELECT scope, lane, name, ms FROM service"
             " WHERE scope = 'account' AND lane = :lane AND name = :account"
             " UNION ALL SELECT scope, lane, name, ms FROM service"
-            " WHERE scope = 'key' AND lane = :lane AND name >= :account || '|' AND name < :account || '}'",
-            {"lane": waiting.lane, "account": waiting.account},
+            " WHERE scope = 'key' AND lane = :lane AND name IN (SELECT value FROM json_each(:names))",
+            {"lane": waiting.lane, "account": waiting.account, "names": json.dumps(names)},
         )
         return _service_of(rows)
 
 
 def _service_of(rows: list[sqlite3.Row]) -> dict[tuple[Scope, Lane, str], float]:
     return {(Scope(row["scope"]), Lane(row["lane"]), row["name"]): row["ms"] for row in rows}
+
+
+def _by_account(rows: list[sqlite3.Row]) -> dict[tuple[Lane, str], set[str]]:
+    """Batch keys of what waits or runs, by lane and account."""
+    live: dict[tuple[Lane, str], set[str]] = defaultdict(set)
+    for row in rows:
+        live[Lane(row["lane"]), row["account"]].add(row["batch_key"])
+    return live
+
+
+def _silent(service: Service, live: Mapping[tuple[Lane, str], set[str]]) -> list[Counter]:
+    """Counters without which every turn would be the same (see `tidy`)."""
+    floors = {
+        (lane, account): min(service.get((Scope.KEY, lane, f"{account}|{key}"), 0.0) for key in keys)
+        for (lane, account), keys in live.items()
+    }
+    found = []
+    for counter, ms in service.items():
+        scope, lane, name = counter
+        account, _, key = name.partition("|")
+        keys = live.get((lane, account), set())
+        if scope is Scope.ACCOUNT and not keys and ms <= service.get((Scope.LANE, lane, ""), 0.0):
+            found.append(counter)
+        if scope is Scope.KEY and key not in keys and (not keys or ms <= floors[lane, account]):
+            found.append(counter)
+    return found

@@ -7,6 +7,19 @@ from storage.database import Database, Tx
 
 #: A deleted picture that was drawn again for another job stays so long after its last use: jobs use it in steps.
 FORGOTTEN_SECONDS = 3600.0
+#: Pictures that are looked for at once.
+MOST_AT_ONCE = 50
+
+# Jobs that live or whose result is on its way: few, however many have been. Their pictures and sources stay.
+_BUSY = (
+    "SELECT id, source_job, source_index FROM job WHERE finished_at IS NULL UNION ALL"
+    " SELECT id, source_job, source_index FROM delivery CROSS JOIN job ON job.id = delivery.job"
+    " WHERE delivery.state = 'pending'"
+)
+_FREE = (
+    "picture.job NOT IN (SELECT id FROM busy) AND (picture.job, picture.number) NOT IN"
+    " (SELECT source_job, source_index FROM busy WHERE source_job IS NOT NULL)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,26 +68,26 @@ class ImageRetention:
 
     async def total_bytes(self) -> int:
         """What the kept pictures take on the disk."""
-        rows = await self._db.read("SELECT coalesce(sum(bytes), 0) AS bytes FROM picture WHERE pruned = 0")
-        return int(rows[0]["bytes"])
+        return int((await self._db.read("SELECT bytes FROM kept"))[0]["bytes"])
 
     async def prune_candidates(self, over_bytes: int) -> list[Picture]:
-        """Kept pictures to let go, longest unused first, until `over_bytes` are free.
+        """Kept pictures to let go, longest unused first, until `over_bytes` are free; MOST_AT_ONCE, no more.
 
         With them go those that somebody deleted, an hour after they were drawn again and used.
         Never one of a job that lives or is not delivered yet, nor the source of such a job: a crop shows its source.
         """
-        rows = await self._db.read(
-            "SELECT * FROM (SELECT picture.*, sum(bytes) OVER (ORDER BY used_at, job, number) - bytes AS before"
-            " FROM picture WHERE pruned = 0"
-            " AND NOT EXISTS (SELECT 1 FROM job WHERE job.id = picture.job"
-            "                 AND state IN ('preparing', 'queued', 'running', 'held'))"
-            " AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.job = picture.job AND state = 'pending')"
-            " AND NOT EXISTS (SELECT 1 FROM job AS child LEFT JOIN delivery ON delivery.job = child.id"
-            "                 WHERE child.source_job = picture.job AND child.source_index = picture.number"
-            "                 AND (child.finished_at IS NULL OR delivery.state = 'pending')))"
-            " WHERE before < :over OR (forgotten = 1 AND used_at < :old) ORDER BY used_at, job, number",
-            {"over": over_bytes, "old": self._db.clock() - FORGOTTEN_SECONDS},
+        rows = await self._db.survey(
+            f"WITH busy AS ({_BUSY}),"
+            " oldest AS (SELECT * FROM picture WHERE :over > 0 AND pruned = 0"
+            f"  AND {_FREE} ORDER BY used_at, job, number LIMIT :most),"
+            " going AS (SELECT job, number, sum(bytes) OVER (ORDER BY used_at, job, number) - bytes AS before"
+            "  FROM oldest),"
+            " deleted AS (SELECT job, number FROM picture WHERE pruned = 0 AND forgotten = 1 AND used_at < :old"
+            f"  AND {_FREE} LIMIT :most)"
+            " SELECT picture.* FROM picture JOIN"
+            "  (SELECT job, number FROM going WHERE before < :over UNION SELECT job, number FROM deleted)"
+            "  USING (job, number) ORDER BY used_at, job, number",
+            {"over": over_bytes, "old": self._db.clock() - FORGOTTEN_SECONDS, "most": MOST_AT_ONCE},
         )
         return [_picture(row) for row in rows]
 

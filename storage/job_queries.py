@@ -10,6 +10,8 @@ from storage.rows import job_of
 
 _RANK = "CASE {}.lane WHEN 'turbo' THEN 0 WHEN 'fast' THEN 1 ELSE 2 END"
 _LIVE = "state IN ('preparing', 'queued', 'running')"
+#: The same for all accounts together: an index knows those that have not ended, however many have.
+_UNFINISHED = f"finished_at IS NULL AND {_LIVE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +23,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class QueuePlace:
     """A waiting job's place in the fair order, 1 = next, and the GPU time of those before it in its own lane."""
 
     place: int
@@ -51,7 +53,7 @@ class JobQueries:
 
     async def live(self) -> list[Job]:
         """All jobs that wait or run, oldest first: what a start finds to go on with."""
-        return await self._many(f"{_LIVE} ORDER BY seq", {})
+        return await self._many(f"{_UNFINISHED} ORDER BY +seq", {})  # the plus: by the index, not by age
 
     async def counts(self, account: Account, *, tx: Tx | None = None) -> Counts:
         """How many jobs of an account wait and run; inside a transaction, as that sees it."""
@@ -83,13 +85,19 @@ class JobQueries:
         """Relax's credit, as it was kept last."""
         return await self._fair_queue.credit(self._db.read)
 
-    async def places(self) -> dict[str, Place]:
+    async def tidy_counters(self) -> None:
+        """Housekeeping: see FairQueue.tidy."""
+        await self._fair_queue.tidy(self._db)
+
+    async def places(self) -> dict[str, QueuePlace]:
         """Every waiting job's place in the order in which jobs would be served if no other came."""
         waiting, service = await self._fair_queue.queue(self._db.read)
-        places: dict[str, Place] = {}
+        places: dict[str, QueuePlace] = {}
         ahead = dict.fromkeys(Lane, 0)
         for place, job in enumerate(in_order(waiting, service, share=self._fair_queue.share), start=1):
-            places[job.job] = Place(place=place, lane=job.lane, ahead_ms=ahead[job.lane], estimate_ms=job.estimate_ms)
+            places[job.job] = QueuePlace(
+                place=place, lane=job.lane, ahead_ms=ahead[job.lane], estimate_ms=job.estimate_ms
+            )
             ahead[job.lane] += job.estimate_ms
         return places
 

@@ -31,12 +31,12 @@ from core.job import Job, MadeWith, State
 from core.preemption import Capacity
 from storage.database import Database, Tx
 from storage.fair_queue import FairQueue
-from storage.job_queries import Counts, JobQueries, Place
+from storage.job_queries import Counts, JobQueries, QueuePlace
 from storage.ledger import Ledger
 from storage.outbox import DeliveryKind, Outbox
 from storage.rows import job_columns, job_of, waiting_of
 
-__all__ = ["Claim", "Counts", "Dedupe", "Jobs", "Place"]
+__all__ = ["Claim", "Counts", "Dedupe", "Jobs", "QueuePlace"]
 
 DOUBLE_PRESS_SECONDS = 3.0
 STRIKES = 3
@@ -98,7 +98,7 @@ class Jobs(JobQueries):
             )
             for row in orphans:
                 await self._lose(tx, row, row["attempt_ms"])
-            for row in await tx.execute("SELECT id FROM job WHERE state = 'preparing'"):
+            for row in await tx.execute("SELECT id FROM job WHERE finished_at IS NULL AND state = 'preparing'"):
                 await self._end(tx, _WAITS, State.FAILED, 0, job=row["id"], failure=UNPREPARED)
         return [job_of(row) for row in orphans]
 
@@ -124,11 +124,13 @@ class Jobs(JobQueries):
         """The job that is there already when the same interaction came twice, or the same button was pressed twice
         within DOUBLE_PRESS_SECONDS and the first press's job was not cancelled or failed.
         """
-        double = "dedupe = :dedupe AND abs(created_at - :created_at) < :window AND state NOT IN ('cancelled', 'failed')"
+        double = (
+            "dedupe = :dedupe AND created_at > :after AND created_at < :before AND state NOT IN ('cancelled', 'failed')"
+        )
         return await self._one(
             f"(interaction = :interaction AND ordinal = :ordinal) OR ({double})",
             {"interaction": job.where.interaction, "ordinal": ordinal, "dedupe": dedupe.key() if dedupe else None,
-             "created_at": job.created_at, "window": DOUBLE_PRESS_SECONDS},
+             "after": job.created_at - DOUBLE_PRESS_SECONDS, "before": job.created_at + DOUBLE_PRESS_SECONDS},
             tx,
         )  # fmt: skip
 

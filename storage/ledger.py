@@ -6,6 +6,8 @@ Every measured millisecond is booked in `usage` too, to the job's account or as 
 `house`.
 """
 
+import json
+
 from core.cost import AccountPlan, period_of
 from core.job import Account
 from storage.audit import CHECKS
@@ -13,6 +15,9 @@ from storage.database import Database, Tx
 
 #: The source of a month's first lot; of a later one, after the plan was raised, it is this and the new amount.
 _PLAN = "plan"
+_OVER = "left_ms > 0 AND expires_at <= :now"
+_TOO_SOON = "expired_ms > 0 AND expires_at > :now"
+_ACCOUNTS_AT_ONCE = 100
 
 
 class NotEnough(Exception):
@@ -48,7 +53,7 @@ class Ledger:
         given = await self.granted(account, now, tx=tx)
         await self.grant(tx, account, source=f"{_PLAN} {plan.fast_ms_per_period}" if given else _PLAN,
                          period_start=start, amount_ms=plan.fast_ms_per_period - given, expires_at=end)  # fmt: skip
-        await self.expire(tx, now)
+        await self._expire(tx, "account = :account", account=account.key(), now=now)
 
     async def granted(self, account: Account, now: float, *, tx: Tx | None = None) -> int:
         """What plans have given the account for this calendar month, in milliseconds."""
@@ -115,23 +120,30 @@ class Ledger:
             if part["over"] and back > 0:
                 await self._enter(tx, part["account"], part["lot"], job, "expire", -back, "period over", now)
 
-    async def expire(self, tx: Tx, now: float) -> None:
-        """Ends the unreserved rest of lots whose time is over.
+    async def expire(self, now: float) -> None:
+        """Housekeeping: ends the unreserved rest of all lots whose time is over, a few in each transaction.
 
-        A lot whose time is *not* over but that was ended, because the clock had jumped ahead, gets its rest back.
+        Nobody's balance counts such a lot anyway, and whoever comes back has theirs ended on the way.
         """
-        await tx.execute(
-            "INSERT INTO entry (account, lot, kind, amount_ms, cause, at)"
-            " SELECT account, id, 'expire', -left_ms, 'period over', :now FROM lot"
-            " WHERE left_ms > 0 AND expires_at <= :now",
-            {"now": now},
-        )
-        await tx.execute(
-            "INSERT INTO entry (account, lot, kind, amount_ms, cause, at)"
-            " SELECT account, id, 'expire', expired_ms, 'the clock went back', :now FROM lot"
-            " WHERE expired_ms > 0 AND expires_at > :now",
-            {"now": now},
-        )
+        sql = f"SELECT account FROM lot WHERE {_OVER} UNION SELECT account FROM lot WHERE {_TOO_SOON}"
+        over = await self._db.survey(sql, {"now": now})
+        for first in range(0, len(over), _ACCOUNTS_AT_ONCE):
+            accounts = json.dumps([row["account"] for row in over[first : first + _ACCOUNTS_AT_ONCE]])
+            async with self._db.transaction() as tx:
+                those = "account IN (SELECT value FROM json_each(:accounts))"
+                await self._expire(tx, those, accounts=accounts, now=now)
+
+    async def _expire(self, tx: Tx, whose: str, *, now: float, **params: str) -> None:
+        """A lot whose time is *not* over but that was ended, because the clock had jumped ahead, gets its rest back."""
+        for which, amount, cause in (
+            (_OVER, "-left_ms", "period over"),
+            (_TOO_SOON, "expired_ms", "the clock went back"),
+        ):
+            await tx.execute(
+                "INSERT INTO entry (account, lot, kind, amount_ms, cause, at)"
+                f" SELECT account, id, 'expire', {amount}, '{cause}', :now FROM lot WHERE {whose} AND {which}",
+                {"now": now, **params},
+            )
 
     async def balance(self, account: Account, now: float, *, tx: Tx | None = None) -> int:
         """What the account can still reserve, in milliseconds."""
@@ -162,7 +174,7 @@ class Ledger:
     async def audit(self, *, tx: Tx | None = None) -> list[str]:
         """Every broken invariant as a sentence; empty when the books are right."""
         union = "\nUNION ALL\n".join(f"SELECT '{rule}: ' || subject AS broken FROM ({sql})" for rule, sql in CHECKS)
-        return [row["broken"] for row in await (tx.execute if tx else self._db.read)(union)]
+        return [row["broken"] for row in await (tx.execute if tx else self._db.survey)(union)]
 
     async def _enter(
         self, tx: Tx, account: str, lot: int, job: str | None, kind: str, amount_ms: int, cause: str, now: float

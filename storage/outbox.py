@@ -71,7 +71,8 @@ class Outbox:
     async def put(self, tx: Tx, job: str, kind: DeliveryKind) -> None:
         """Puts a job's end into the outbox, in the transaction that ends the job."""
         await tx.execute(
-            "INSERT INTO delivery (job, kind, next_try_at, created_at) VALUES (:job, :kind, :now, :now)",
+            "INSERT INTO delivery (job, kind, user, next_try_at, created_at)"
+            " SELECT id, :kind, user, :now, :now FROM job WHERE id = :job",
             {"job": job, "kind": kind, "now": self._db.clock()},
         )
 
@@ -143,12 +144,15 @@ class Outbox:
         changes = "state = 'undeliverable', note = 'deleted', told = 1, settled_at = :now"
         return await self._change(job, changes, now=self._db.clock()) is not None
 
-    async def untold(self, user: str) -> list[Delivery]:
-        """This person's results that could not be posted, or not yet, and that they have not heard of; oldest first."""
+    async def untold(self, user: str, limit: int = 12) -> list[Delivery]:
+        """This person's results that could not be posted, or not yet, and that they have not heard of; oldest first.
+
+        So many, no more.
+        """
         rows = await self._db.read(
-            "SELECT delivery.* FROM delivery CROSS JOIN job ON job.id = delivery.job"  # in this order: few are late
-            " WHERE late_at > :old AND told = 0 AND delivery.state <> 'posted' AND job.user = :user ORDER BY late_at",
-            {"user": user, "old": self._db.clock() - TOLD_FOR_SECONDS},
+            "SELECT * FROM delivery WHERE user = :user AND late_at > :old AND told = 0 AND state <> 'posted'"
+            " ORDER BY late_at LIMIT :limit",
+            {"user": user, "old": self._db.clock() - TOLD_FOR_SECONDS, "limit": limit},
         )
         return [_delivery(row) for row in rows]
 

@@ -5,7 +5,10 @@ FLUX.1 and on text encoders; pyproject.toml allows that minor version and no oth
 both change together.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,3 +37,24 @@ def is_group_offloaded(network: nn.Module) -> bool:
 def repeated_blocks(network: nn.Module) -> Sequence[str]:
     """Classes of the equal blocks that a transformer is made of; none for what diffusers names none of."""
     return list(getattr(network, "_repeated_blocks", None) or ())
+
+
+def text_encoder_of_file(
+    kind: Any, tensors: Mapping[str, Any], configs: Path, name: str, dtype: torch.dtype
+) -> nn.Module:  # fmt: skip
+    """The text encoder `name`, of this class, out of the tensors of a checkpoint in the original layout."""
+    from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
+
+    found: nn.Module = create_diffusers_clip_model_from_ldm(
+        kind, tensors, subfolder=name, config=str(configs), torch_dtype=dtype, local_files_only=True
+    )
+    return found
+
+
+def guides_at(pipeline: Any, scale: float) -> bool | None:
+    """Whether it takes a second forward without the prompt at this guidance scale; None where it does not tell."""
+    if not hasattr(type(pipeline), "do_classifier_free_guidance"):
+        return None
+    tried = copy.copy(pipeline)
+    tried._guidance_scale = scale
+    return bool(tried.do_classifier_free_guidance)

@@ -7,6 +7,10 @@ class CannotLoad(DarkroomError):
     """The model cannot be used; the sentence says why and what to do."""
 
 
+class NotHere(CannotLoad):
+    """Its files are not here, or not all of them."""
+
+
 class NoRoom(CannotLoad):
     """It would lie much better without this worker's other models."""
 

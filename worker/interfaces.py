@@ -46,7 +46,7 @@ class Adaptation:
     files: tuple[str, ...] = ()
 
 
-class Model(Protocol):
+class ModelProtocol(Protocol):
     """A loaded model of either kind: a `Family`, whose rows share forwards, or a `PipelineModel`. Sizes are pixels."""
 
     name: str
@@ -83,7 +83,7 @@ class LatentCoder(Protocol):
         """Latents [channels, h, w] as a picture: float32 in 0 … 1, [3, height, width]."""
 
 
-class Family(Model, LatentCoder, Protocol):
+class Family(ModelProtocol, LatentCoder, Protocol):
     """A model whose rows share forwards."""
 
     def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
@@ -122,7 +122,7 @@ class GenerationRun(Protocol):
 
 
 @runtime_checkable
-class PipelineModel(Model, Protocol):
+class PipelineModel(ModelProtocol, Protocol):
     """A model whose forwards are shared with nobody; it brings its own sampler and way of following the prompt."""
 
     def begin(self, request: Request, indices: Sequence[int], rows: int) -> GenerationRun:

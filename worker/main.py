@@ -15,7 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 from core.errors import DarkroomError
-from core.events import PROTOCOL, Hello, LoadFailed, Phase, Ready
+from core.events import PROTOCOL, Hello, LoadFailed, ModelInfo, Phase, Ready
 from worker import VERSION
 from worker.checkpoints import CatalogueLoader, LoadedCheckpoint, ModelsFolder, load
 from worker.compiling import ModelCompiler, set_torch_cache_folders
@@ -92,7 +92,7 @@ def _run_engine(context: WorkerContext) -> None:
 
 
 def load_and_run(context: WorkerContext) -> None:
-    """Loads the model, says so, and runs the loop. Raises CannotLoad."""
+    """Loads the model, says so, and runs the loop. Raises DarkroomError where there is no model to serve with."""
     settings, device, heartbeat = context.settings, context.device, context.heartbeat
     use_device(device)
     meter = GpuMeter.for_device(device.torch_device)
@@ -123,21 +123,41 @@ def load_and_run(context: WorkerContext) -> None:
             heartbeat.progress(Phase.LOADING)
         elif context.inbox.catalogue is not None:
             loader.set_catalogue(context.inbox.catalogue)
-        with meter.measure() as measured:
-            measured.overhead("load")
-            loaded = loader.load_first()
-            if context.inbox.catalogue is not None:  # it came meanwhile, and may call the model by another name
-                loader.set_catalogue(context.inbox.catalogue)
-                loaded = loader.named_by_catalogue(loaded)
-        heartbeat.progress(Phase.LOADING)
-        with meter.measure() as measured:
-            measured.overhead("warmup")
-            cache.add(LoadedModel.of(loaded, device))
+        greeting: Ready | LoadFailed
+        try:
+            info = _load_first(context, loader, cache, meter)
+            load_ms = round((monotonic() - began) * 1000)
+            log.info("%s (%s) is loaded after %d ms.", info.name, info.digest, load_ms)
+            greeting = Ready(model=info, load_ms=load_ms)
+        except DarkroomError as error:
+            greeting = LoadFailed(sentence=error.sentence, stays=True)
+            _check_others(context, loader, error)
         engine = Engine(cache, device, meter, heartbeat, context.connection.send, context.inbox, idle_event=idle_event)
-    load_ms = round((monotonic() - began) * 1000)
-    log.info("%s (%s) is loaded after %d ms.", loaded.info.name, loaded.info.digest, load_ms)
-    context.connection.announce(Ready(model=loaded.info, load_ms=load_ms))
+    context.connection.announce(greeting)
     engine.run()
+
+
+def _load_first(context: WorkerContext, loader: CatalogueLoader, cache: ModelCache, meter: GpuMeter) -> ModelInfo:
+    """The model that the worker was started with goes into the cache. Raises DarkroomError."""
+    with meter.measure() as measured:
+        measured.overhead("load")
+        loaded = loader.load_first()
+        if context.inbox.catalogue is not None:  # it came meanwhile, and may call the model by another name
+            loader.set_catalogue(context.inbox.catalogue)
+            loaded = loader.named_by_catalogue(loaded)
+    context.heartbeat.progress(Phase.LOADING)
+    with meter.measure() as measured:
+        measured.overhead("warmup")
+        cache.add(LoadedModel.of(loaded, context.device))
+    return loaded.info
+
+
+def _check_others(context: WorkerContext, loader: CatalogueLoader, error: DarkroomError) -> None:
+    """Raises the error again where there is no other model to stay for; a later job may bring the first one in."""
+    loader.set_catalogue(context.inbox.first_catalogue())
+    if not loader.has_others:
+        raise error
+    log.error("%s The other models of the catalogue are served.", error.sentence)
 
 
 def model_compiler_of(

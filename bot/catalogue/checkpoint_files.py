@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bot.file_storage import is_file, is_folder
-from core import safetensors_header
+from core import safetensors_header, single_file
 from core.catalogue import FAMILIES, Model, name_of
-from core.families import ANY, family_of
+from core.families import ANY, SCHEDULER_CONFIG, computed_family
 from core.folder_format import INDEX, PLAIN_INDEXES, chosen, components_of
 from core.hub_messages import gigabytes
 from core.safetensors_header import Header, NotSafetensors
@@ -26,8 +26,6 @@ _MOST_SIDE = 1 << 14
 _MOST_JSON = 1 << 26
 #: More files and folders than this are no model.
 _MOST_FILES = 100_000
-#: What the worker opens as one file.
-_IN_ONE_FILE = frozenset({"sd1", "sd2", "sdxl"})
 #: Families of which all denoise with a UNet.
 _UNETS = frozenset({"sd", "sdxl"})
 #: In these the sizes of such a model stand.
@@ -39,6 +37,10 @@ class Unusable(Exception):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(printable(sentence))
+
+
+class Unreadable(Unusable):
+    """The disk does not give them now; that says nothing about what they are, and they are tried again."""
 
 
 def model_at(place: Path, *, own_vae: bool = False) -> Model:
@@ -56,14 +58,26 @@ def header_of(path: Path) -> Header:
 
 def problems(place: Path, *, own_vae: bool = False) -> list[str]:
     """What is missing or damaged, each as a sentence; empty when all that a worker needs is there."""
+    try:
+        return lasting_problems(place, own_vae=own_vae)
+    except Unreadable as error:
+        return [str(error)]
+
+
+def lasting_problems(place: Path, *, own_vae: bool = False) -> list[str]:
+    """As `problems`, of files that the disk gives. Raises Unreadable where it does not just now."""
     if not is_folder(place):
         try:
             _in_file(place, own_vae=own_vae)
+        except Unreadable:
+            raise
         except Unusable as error:
             return [str(error)]
         return []
     try:
         index = _read(place / INDEX)
+    except Unreadable:
+        raise
     except Unusable as error:
         return [str(error)]
     names = components_of(index)
@@ -106,15 +120,15 @@ def bytes_of(place: Path) -> int:
 def _whole(path: Path) -> Header:
     """The header of a file that is complete. Raises Unusable."""
     if not is_file(path):
-        raise Unusable(f"{path} is no file, and leads to none. Remove it, or put the file there.")
+        raise Unusable(f"{path} is not a file, and does not lead to one. Remove it, or put the file there.")
     try:
         with path.open("rb") as file:
             header, there = safetensors_header.read(file.read), path.stat().st_size
     except NotSafetensors as error:
-        cure = "Only .safetensors files are used here; fetch it in that format."
+        cure = "Fetch it again, in safetensors format."
         raise Unusable(f"{path.name} {error}. {cure}") from None
     except OSError as error:
-        raise Unusable(f"{path} cannot be read ({error.strerror}).") from None
+        raise Unreadable(f"{path} cannot be read ({error.strerror}).") from None
     if there < header.file_bytes:
         raise Unusable(
             f"{path.name} is cut off: {gigabytes(there)} of {gigabytes(header.file_bytes)} are here. Fetch it again."
@@ -123,20 +137,18 @@ def _whole(path: Path) -> Header:
 
 
 def _in_file(path: Path, *, own_vae: bool) -> Model:
-    header = _whole(path)
-    shape = safetensors_header.shape_of(header)
-    if safetensors_header.is_lora(header):
-        raise Unusable(f"{path.name} is a LoRA: those belong in the folder loras.")
-    if shape not in _IN_ONE_FILE:
-        raise Unusable(
-            f"{path.name} is not a checkpoint that works as a single file: that has to be a whole Stable Diffusion "
-            "1.x, 2.x or XL in its original layout. Others, FLUX among them, work as a folder in diffusers' format."
-        )
-    lacks = {"text": "text encoder", "vae": "VAE"}
-    there = safetensors_header.parts_of(header) | ({"vae"} if own_vae else set())
-    if missing := " and ".join(words for part, words in lacks.items() if part not in there):
-        raise Unusable(f"{path.name} has no {missing}: it is only part of a model. Fetch the whole checkpoint.")
-    return replace(FAMILIES[shape], name=name_of(path.name), path=str(path))
+    _whole(path)
+    with path.open("rb") as file:
+        header = safetensors_header.read(file.read)
+        try:
+            found = single_file.identify(header, path.stem, take=single_file.behind_header(file), own_vae=own_vae)
+        except single_file.WrongFile as error:
+            raise Unusable(f"{path.name} {error}") from None
+    base = FAMILIES[found.shape]
+    model = replace(base, name=name_of(path.name), path=str(path))
+    if found.native == base.native:
+        return model
+    return replace(model, native=found.native, min_side=found.native // 2, max_side=found.native * 2)
 
 
 # --- folders --------------------------------------------------------------------------------------------------------
@@ -153,6 +165,8 @@ def _problems_of_component(folder: Path) -> list[str]:
     for path in weights:
         try:
             _whole(path)
+        except Unreadable:
+            raise
         except Unusable as error:
             found.append(f"{where}: {error}")
     if not weights and any(path.suffix in _PICKLES for path in files_of(folder)):
@@ -190,7 +204,8 @@ def _missing_shards(index: Path, there: set[str]) -> list[str]:
 
 def _in_folder(folder: Path) -> Model:
     """Raises Unusable."""
-    family = family_of(_read(folder / INDEX).get("_class_name"))
+    scheduler = folder / SCHEDULER_CONFIG
+    family = computed_family(_read(folder / INDEX), _read(scheduler) if scheduler.is_file() else {})
     name, path = name_of(str(folder)), str(folder)
     if family not in _UNETS and not all((folder / file).is_file() for file in _SIZED_BY):
         return replace(FAMILIES.get(family, FAMILIES[ANY]), name=name, path=path)
@@ -238,7 +253,9 @@ def _read(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise Unusable(f"{path} cannot be read: the folder is incomplete; fetch it again.") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be read ({error.strerror}).") from None
+    except ValueError as error:
         raise Unusable(
             f"{path} cannot be read ({str(error)[:200]}): the folder is incomplete; fetch it again."
         ) from None

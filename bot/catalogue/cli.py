@@ -10,7 +10,7 @@ from pathlib import Path
 from bot.catalogue import catalogue_files, checkpoint_files, cli_loras, hub_download, locations
 from bot.catalogue.folder_watcher import FolderWatcher
 from bot.catalogue.hub_download import HuggingFace
-from bot.catalogue.locations import Place, State
+from bot.catalogue.locations import Availability, ModelLocation
 from bot.config import Config
 from core import hub_files
 from core.catalogue import FAMILIES, POSTCARD, Model, name_of
@@ -118,9 +118,9 @@ def _list(config: Config) -> int:
     rows = [("name", "family", "on disk", "memory", "licence", "state")]
     for name in sorted(models):
         model, place = models[name], locations.find(models[name], config.data)
-        size = checkpoint_files.bytes_of(place.path) if place.state is not State.ABSENT else 0
+        size = checkpoint_files.bytes_of(place.path) if place.state is not Availability.ABSENT else 0
         state = f"{place.state}, the default" if name == default else str(place.state)
-        if place.state is State.ABSENT and model.recommended_gb:
+        if place.state is Availability.ABSENT and model.recommended_gb:
             state += f", recommended for {model.recommended_gb} GB"
         memory = f"{model.memory_mb / 1024:.3g} GB" if model.memory_mb else "–"
         rows.append((name, model.family, gigabytes(size) if size else "–", memory, _licence(model, place), state))
@@ -131,7 +131,7 @@ def _list(config: Config) -> int:
     return 0
 
 
-def _licence(model: Model, place: Place) -> str:
+def _licence(model: Model, place: ModelLocation) -> str:
     """As the catalogue says, or else as the hub stated it when the model was fetched."""
     note = locations.note_of(place.path)
     return model.licence or (note.licence if note is not None else "") or "–"
@@ -148,7 +148,7 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 
 def _check(config: Config, model: Model) -> int:
     place = locations.find(model, config.data)
-    if place.state is State.ABSENT:
+    if place.state is Availability.ABSENT:
         cure = f"Fetch it: python bot.py models add {model.name}" if not is_path(model.path) else "Correct its path."
         print(f"{model.name} is not here ({place.path}). {cure}")
         return 1
@@ -162,7 +162,7 @@ def _check(config: Config, model: Model) -> int:
     return 1 if wrong else 0
 
 
-def _damage(place: Place) -> dict[str, str]:
+def _damage(place: ModelLocation) -> dict[str, str]:
     """What is wrong with a model's files by the hub's sums: as we noted them, else as the cache names large files."""
     wrong = {}
     note = locations.note_of(place.path)
@@ -198,7 +198,7 @@ class _Shop:
     def add(self, model: Model) -> int:
         """Says what it would cost, asks, fetches, checks. Raises ConfigError."""
         place, damage = self._look(model)
-        if place.state is State.HERE and not damage:
+        if place.state is Availability.HERE and not damage:
             return 0
         if is_path(model.path) or model.path == POSTCARD.name:
             raise ConfigError(f"{model.name} is a path on this machine, {place.path}: there is nothing to fetch.")
@@ -217,7 +217,7 @@ class _Shop:
             print("Nothing was fetched.")
             return 1
         with hub_download.download_lock(self._config.data / "models", model.path, model.file, _say):
-            if place.state is not State.HERE and self._look(model)[0].state is State.HERE:
+            if place.state is not Availability.HERE and self._look(model)[0].state is Availability.HERE:
                 return 0  # somebody else was quicker
             self._fetch(repository, files, home)
         if wrong := checkpoint_files.problems(home, own_vae=bool(model.vae)):
@@ -225,11 +225,11 @@ class _Shop:
         print(f"{model.name} is here. A running bot offers it within a minute: --model {model.name}")
         return 0
 
-    def _look(self, model: Model) -> tuple[Place, Mapping[str, str]]:
+    def _look(self, model: Model) -> tuple[ModelLocation, Mapping[str, str]]:
         """Where it is, and what is wrong with its files; says so when it is whole."""
         place = locations.find(model, self._config.data)
         damage = _damage(place)
-        if place.state is State.HERE and not damage:
+        if place.state is Availability.HERE and not damage:
             print(f"{model.name} is already here: {place.path}.")
         return place, damage
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.catalogue import catalogue_files, checkpoint_files, locations, lora_files
-from bot.catalogue.locations import State
+from bot.catalogue.locations import Availability
 from bot.config import Config
 from core.catalogue import LoraFile, Model, fits, name_of
 from core.catalogue_file import read
@@ -58,7 +58,7 @@ def find(config: Config, name: str, models: Mapping[str, Model]) -> CheckedLora 
     here = {}
     for model in models.values():
         place = locations.find(model, config.data)
-        if place.state is State.HERE:
+        if place.state is Availability.HERE:
             told = checkpoint_files.model_at(place.path, own_vae=bool(model.vae))
             here[model.name] = replace(told, name=model.name)
     lora = lora_files.LoraMisfits().look({checked.name: checked.lora}, here)[checked.name]

@@ -2,7 +2,8 @@
 
 A file counts when it is still: as long and as old as at the look before, or untouched for a while. Another file in its
 place is looked at anew. What cannot be used is said once for each state of a file, so that a log is not filled by one
-broken download; whatever it is, it takes none of the others along.
+broken download; whatever it is, it takes none of the others along. What the disk does not give for a moment stays what
+it was and is tried again: only a file that is not there is gone.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bot.catalogue import checkpoint_files, lora_files
-from bot.catalogue.checkpoint_files import Unusable
+from bot.catalogue.checkpoint_files import Unreadable, Unusable
 from bot.file_storage import is_folder
 from core.catalogue import LoraFile, Model
 from core.spelling import is_text, printable
@@ -56,7 +57,7 @@ class FolderWatcher:
         """Reads both folders. `now`: seconds since the epoch, as files' times are."""
         before, self._seen = self._seen, {}
         models, loras = self._folders
-        places = [*_places(models), *lora_files.places(loras, *_FOREIGN)]
+        places = [*self._listed(models, before), *lora_files.places(loras, *_FOREIGN, known=before)]
         things = [self._at(place, before, now) for place in places]
         self.models = self._by_name([thing for thing in things if isinstance(thing, Model)])
         self.loras = self._by_name([thing for thing in things if isinstance(thing, LoraFile)])
@@ -69,7 +70,7 @@ class FolderWatcher:
             return None  # it went away meanwhile
         except OSError as error:
             self.say_once(f"{place} cannot be read ({error.strerror}).")
-            return None
+            return self._kept(place, before)
         last = before.get(place)
         if last is None or last.stamp != stamp:
             still = now - stamp[1] / 1e9 > STILL_SECONDS
@@ -80,8 +81,24 @@ class FolderWatcher:
         self._seen[place] = last
         return last.thing
 
+    def _listed(self, folder: Path, before: Iterable[Path]) -> list[Path]:
+        try:
+            return _places(folder)
+        except OSError as error:
+            self.say_once(f"{folder} cannot be read ({error.strerror}).")
+            return sorted(place for place in before if place.parent == folder)
+
+    def _kept(self, place: Path, before: dict[Path, _Look]) -> Model | LoraFile | None:
+        if place in before:
+            self._seen[place] = before[place]
+        return self._seen[place].thing if place in before else None
+
     def _judged(self, place: Path, look: _Look) -> _Look:
-        thing = self._judge(place)
+        try:
+            thing = self._judge(place)
+        except Unreadable as error:
+            self.say_once(str(error))
+            return _Look(look.stamp, look.former, former=look.former)
         if isinstance(thing, LoraFile) and look.former is not None:
             log.info("The file of the LoRA %s was replaced: jobs that start from now on use the new one.", thing.name)
         return _Look(look.stamp, thing, judged=True)
@@ -89,6 +106,8 @@ class FolderWatcher:
     def _judge(self, place: Path) -> Model | LoraFile | None:
         try:
             return _thing_at(place, lora=self._folders[1] in place.parents)
+        except Unreadable:
+            raise
         except Unusable as error:
             log.warning("%s", error)
         return None
@@ -136,7 +155,11 @@ class FileStamps:
 def unusable(models: Path, loras: Path) -> list[str]:
     """What lies in the two folders and cannot be used, each as a sentence."""
     found = []
-    for place in (*_places(models), *lora_files.places(loras, *_FOREIGN)):
+    try:
+        places = [*_places(models), *lora_files.places(loras, *_FOREIGN)]
+    except OSError as error:
+        return [f"{models} cannot be read ({error.strerror})."]
+    for place in places:
         try:
             _thing_at(place, lora=loras in place.parents)
         except Unusable as error:
@@ -145,7 +168,7 @@ def unusable(models: Path, loras: Path) -> list[str]:
 
 
 def _thing_at(place: Path, *, lora: bool) -> Model | LoraFile | None:
-    """What lies there. Raises Unusable, whatever is wrong with it: its sentence names it."""
+    """What lies there. Raises Unusable, whatever is wrong with it, or Unreadable: the sentence names it."""
     try:
         if not is_text(str(place)):
             raise Unusable("Its name is not UTF-8. Rename it.")
@@ -153,22 +176,24 @@ def _thing_at(place: Path, *, lora: bool) -> Model | LoraFile | None:
             return lora_files.lora_at(place)
         if place.suffix.lower() in _FOREIGN:
             raise Unusable(f"{place.name} is not used: only .safetensors files and folders are.")
-        for problem in checkpoint_files.problems(place):
+        for problem in checkpoint_files.lasting_problems(place):
             raise Unusable(problem)
         return checkpoint_files.model_at(place)
+    except Unreadable:
+        raise
     except Unusable as error:
         raise Unusable(f"{place} cannot be used. {error}") from None
     except OSError as error:
-        raise Unusable(f"{place} cannot be read ({error.strerror}).") from None
+        raise Unreadable(f"{place} cannot be read ({error.strerror}).") from None
     except Exception as error:
         raise Unusable(f"{place} cannot be judged ({type(error).__name__}: {error}).") from error
 
 
 def _places(folder: Path) -> list[Path]:
-    """What may be a model or a LoRA in a folder, in a lasting order; nothing that is hidden."""
+    """What may be a model or a LoRA in a folder, in a lasting order; nothing that is hidden. Raises OSError."""
     try:
         inside = sorted(folder.iterdir())
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return [
         place

@@ -15,7 +15,7 @@ from core.catalogue_file import is_path
 from core.model_locations import Found, Note
 
 
-class State(StrEnum):
+class Availability(StrEnum):
     """What is there of a model's files."""
 
     HERE = "here"
@@ -24,15 +24,15 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ModelLocation:
     """Where a model is, or would be; `problems` say what is missing where it is incomplete."""
 
-    state: State
+    state: Availability
     path: Path
     problems: tuple[str, ...] = ()
 
 
-def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> Place:
+def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> ModelLocation:
     """Where the model's files are. Takes a moment: it reads their headers."""
     if model.path in (POSTCARD.name, POSTCARD.path):
         return _look(ROOT / POSTCARD.path, model)
@@ -44,7 +44,7 @@ def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> P
     places = [_look(fetched, model)] if ours and fetched.exists() else []
     if cached is not None and (not model.file or (cached / model.file).exists()):
         places.append(_look(cached / model.file if model.file else cached, model))
-    if whole := next((place for place in places if place.state is State.HERE), None):
+    if whole := next((place for place in places if place.state is Availability.HERE), None):
         return whole
     if places and places[0].path == fetched:
         return places[0]
@@ -52,8 +52,8 @@ def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> P
     here = ours and begun.exists()
     if here or cached is not None:
         missing = "Its download did not finish: the command `models add` continues it."
-        return Place(state=State.INCOMPLETE, path=begun if here else fetched, problems=(missing,))
-    return Place(state=State.ABSENT, path=fetched)
+        return ModelLocation(state=Availability.INCOMPLETE, path=begun if here else fetched, problems=(missing,))
+    return ModelLocation(state=Availability.ABSENT, path=fetched)
 
 
 def home_of(model: Model, data: Path) -> Path:
@@ -103,11 +103,11 @@ def snapshot(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path | Non
     return found if commit and is_folder(found) else None
 
 
-def _look(path: Path, model: Model) -> Place:
+def _look(path: Path, model: Model) -> ModelLocation:
     if not path.exists():
-        return Place(state=State.ABSENT, path=path, problems=(f"There is no {path}.",))
+        return ModelLocation(state=Availability.ABSENT, path=path, problems=(f"There is no {path}.",))
     found = (*checkpoint_files.problems(path, own_vae=bool(model.vae)), *_changed(path, note_of(path)))
-    return Place(state=State.INCOMPLETE if found else State.HERE, path=path, problems=found)
+    return ModelLocation(state=Availability.INCOMPLETE if found else Availability.HERE, path=path, problems=found)
 
 
 def _changed(path: Path, note: Note | None) -> list[str]:

@@ -79,12 +79,15 @@ def networks_of(model: Model, place: Path) -> Networks:
     return found
 
 
-def places(folder: Path, *endings: str) -> list[Path]:
-    """Files below a folder that may be LoRAs, in a lasting order; nothing that is hidden, no folder twice."""
-    return sorted(_below(folder, (_ENDING, *endings)))
+def places(folder: Path, *endings: str, known: Iterable[Path] = ()) -> list[Path]:
+    """Files below a folder that may be LoRAs, in a lasting order; nothing that is hidden, no folder twice.
+
+    `known`: those of the look before, which stay where a folder cannot be read just now.
+    """
+    return sorted(_below(folder, (_ENDING, *endings), [*known]))
 
 
-def _below(top: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+def _below(top: Path, endings: tuple[str, ...], known: list[Path]) -> Iterator[Path]:
     seen: set[tuple[int, int]] = set()  # links may lead in a circle
     waiting = [top]
     while waiting:
@@ -92,7 +95,10 @@ def _below(top: Path, endings: tuple[str, ...]) -> Iterator[Path]:
         try:
             told = folder.stat()
             inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
         except OSError:
+            yield from (path for path in known if folder in path.parents)
             continue
         if (told.st_dev, told.st_ino) in seen:
             continue

@@ -15,7 +15,7 @@ from typing import Any
 from bot.catalogue import catalogue_files, checkpoint_files, locations, lora_files
 from bot.catalogue.catalogue_files import expected
 from bot.catalogue.folder_watcher import FileStamps, FolderWatcher, Stamp, stamp_of
-from bot.catalogue.locations import Place, State
+from bot.catalogue.locations import Availability, ModelLocation
 from bot.catalogue.lora_files import LoraMisfits
 from bot.config import Config
 from bot.file_storage import is_file, is_folder
@@ -74,7 +74,7 @@ class ModelRegistry:
         self._spoken: set[str] = set()  # those of which a worker has spoken since this start
         self._brought: dict[str, Model] = {}  # what workers have and no catalogue names
         self._misfits = LoraMisfits()
-        self._judged: dict[Model, tuple[Stamp, Place, Model]] = {}
+        self._judged: dict[Model, tuple[Stamp, ModelLocation, Model]] = {}
         self._stamps = FileStamps()
         self._stamped: dict[str, str] = {}  # by model, as workers were told last
         default = catalogue_files.default_of(config, read(catalogue_files.documents(config)))
@@ -224,7 +224,7 @@ class ModelRegistry:
         models: dict[str, Model] = {}
         for entry in origins.values():
             place, model = self._judged_or_absent(entry)
-            if place.state is State.HERE or entry.name == default.name or entry.name in elsewhere:
+            if place.state is Availability.HERE or entry.name == default.name or entry.name in elsewhere:
                 models[entry.name] = model
         for model in self._watcher.models.values():
             used = models.setdefault(model.name, model)
@@ -247,7 +247,7 @@ class ModelRegistry:
             for name, told in wheres.items()
         }
 
-    def _judged_or_absent(self, entry: Model) -> tuple[Place, Model]:
+    def _judged_or_absent(self, entry: Model) -> tuple[ModelLocation, Model]:
         """As `_judge`; whatever is wrong with one entry's files, the others are there."""
         try:
             place, model = self._judge(entry)
@@ -257,15 +257,15 @@ class ModelRegistry:
         except Exception as error:
             wrong = f"its files cannot be judged ({type(error).__name__}: {error})"
         self._watcher.say_once(f"The model {entry.name} cannot be used: {wrong}.")
-        return Place(state=State.ABSENT, path=Path(entry.path)), entry
+        return ModelLocation(state=Availability.ABSENT, path=Path(entry.path)), entry
 
-    def _judge(self, entry: Model) -> tuple[Place, Model]:
+    def _judge(self, entry: Model) -> tuple[ModelLocation, Model]:
         """Where an entry is, and with what its files tell; from memory while the files are as they were."""
         before = self._judged.get(entry)
         if before is not None and before[0] == stamp_of(before[1].path):
             return before[1:]
         place = locations.find(entry, self._config.data)
-        here = place.state is State.HERE
+        here = place.state is Availability.HERE
         judged = place, self._with_files(entry, place.path) if here else entry
         if here:
             self._judged[entry] = (stamp_of(place.path), *judged)

@@ -64,7 +64,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "DARKROOM_GUILDS",
         "all",
-        "all, or the ids of the servers to serve; their members are served in direct messages, too.",
+        "all: those that an owner manages or has approved. Or the ids of those to serve. Their members are served in "
+        "direct messages, too.",
         parse.snowflakes_or_all,
     ),
     Variable("DARKROOM_CHANNELS", "all", "all, or the ids of the channels to answer in.", parse.snowflakes_or_all),

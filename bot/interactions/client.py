@@ -22,6 +22,7 @@ from bot.interactions.client_base import ClientBase, Interaction
 from bot.interactions.command_registration import CommandRegistration
 from bot.interactions.home_server import HomeServers
 from bot.interactions.registry import ComponentItem, Registry, view_of
+from bot.interactions.served_servers import ServedServers
 from bot.messages import (
     REQUEST_ERRORS,
     UPLOAD_BYTES,
@@ -84,8 +85,11 @@ class Tree(app_commands.CommandTree["DarkroomBot"]):
     """Slash commands and message apps."""
 
     async def interaction_check(self, interaction: discord.Interaction["DarkroomBot"], /) -> bool:
-        """Leaves alone what nobody waits for any more."""
-        return not self.client.too_late(interaction)
+        """Leaves alone what nobody waits for any more; before the rest, whether its server is served is known."""
+        if self.client.too_late(interaction):
+            return False
+        await self.client.served_servers.look(interaction.guild_id)
+        return True
 
     async def on_error(
         self, interaction: discord.Interaction["DarkroomBot"], error: app_commands.AppCommandError, /
@@ -115,7 +119,8 @@ class DarkroomBot(ClientBase):
         self.deadline = InteractionDeadline()
         self.pending = PendingResponses()
         self.message_api = MessageApi(self, services.clock, view_of)
-        self.home_servers = HomeServers(self, services.config.guilds)
+        self.served_servers = ServedServers(self, services)
+        self.home_servers = HomeServers(self, self.served_servers.is_served)
         limiter = EditRateLimiter(services.config.edits_per_second)
         self.editor = ProgressEditor(
             services.bus, self.message_api, limiter, self.cards, self.job_view, clock=services.clock
@@ -139,7 +144,7 @@ class DarkroomBot(ClientBase):
 
     async def setup_hook(self) -> None:
         """After login, before the gateway: everything that may happen only once."""
-        self.services.owners.update(self._owners_of_application())
+        self.services.owners.update(owners_of(self.application))
         for feature in sorted(await asyncio.to_thread(_features)):
             await self._load(feature)
         self._check_features()
@@ -173,6 +178,7 @@ class DarkroomBot(ClientBase):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.editor.run())
             tasks.create_task(self.delivery.run())
+            tasks.create_task(self.served_servers.run())
             await asyncio.sleep(0)  # both listen before the rows are read, so that no news falls between
             await self._take_up_again()
 
@@ -186,6 +192,10 @@ class DarkroomBot(ClientBase):
     async def on_ready(self) -> None:
         """May come again after each reconnect, so nothing happens here."""
         log.info("Connected to Discord as %s.", self.user)
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """Whether it is served is known before anybody asks for something."""
+        await self.served_servers.look(guild.id)
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Nothing is read in channels: there are only commands, buttons and modals."""
@@ -272,14 +282,6 @@ class DarkroomBot(ClientBase):
                 "An error message could not be sent: %s", in_one_line(error), extra={"interaction": interaction.id}
             )
 
-    def _owners_of_application(self) -> set[str]:
-        application = self.application
-        if application is None:
-            return set()
-        if application.team is not None:
-            return {str(member.id) for member in application.team.members}
-        return {str(application.owner.id)}
-
     async def _take_up_again(self) -> None:
         """Goes on with the messages of jobs that were alive when the bot stopped."""
         for job in await until_stored(self.services.jobs.live, "read the jobs in progress"):
@@ -297,6 +299,16 @@ class DarkroomBot(ClientBase):
     def _upload_limit(self, job: Job) -> int:
         guild = self.get_guild(int(job.where.guild)) if job.where.guild else None
         return max(UPLOAD_BYTES, guild.filesize_limit) if guild is not None else UPLOAD_BYTES
+
+
+def owners_of(application: discord.AppInfo | None) -> set[str]:
+    """Users who own the application: alone, or in its team, which some were only invited to so far."""
+    if application is None:
+        return set()
+    if application.team is not None:
+        accepted = discord.TeamMembershipState.accepted
+        return {str(member.id) for member in application.team.members if member.membership_state is accepted}
+    return {str(application.owner.id)}
 
 
 def _features() -> list[str]:

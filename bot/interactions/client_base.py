@@ -6,6 +6,7 @@ import discord
 from discord.ext import commands
 
 from bot.interactions.home_server import HomeServers
+from bot.interactions.served_servers import ServedServers
 from bot.messages import Card, JobCards, JobView, Mends, MessageApi, PendingResponses, ProgressEditor
 from bot.services import Services
 from core.events import Progress
@@ -17,6 +18,7 @@ class ClientBase(commands.Bot):
 
     services: Services
     home_servers: HomeServers
+    served_servers: ServedServers
     pending: PendingResponses
     message_api: MessageApi
     editor: ProgressEditor

@@ -13,6 +13,7 @@ from bot.messages import REQUEST_ERRORS, ErrorKind, error_kind
 from core.bounded_dict import BoundedDict
 from core.errors import NotAllowed
 
+_NOT_YET = "Discord did not say yet which servers you are in. Please try again in a few seconds."
 _FRESH_SECONDS = 600.0
 _REMEMBERED = 10_000
 _ASK_SECONDS = 1.5  # the first answer has to come within three
@@ -21,17 +22,17 @@ _ASKED_AT_ONCE = 10  # of a search; Discord takes fifty requests a second from a
 
 
 class HomeServers:
-    """`served`: server ids, None for all that the bot is in. `monotonic` ages what was learned."""
+    """`is_served` says whether a server is served, None when nobody knows yet. `monotonic` ages what was learned."""
 
     def __init__(
         self,
         client: discord.Client,
-        served: frozenset[str] | None,
+        is_served: Callable[[discord.Guild], bool | None],
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._served = served
+        self._is_served = is_served
         self._monotonic = monotonic
         self._searches: dict[int, _Search] = {}  # by person; those that have no answer yet
         self._known: BoundedDict[int, tuple[float, str | None]] = BoundedDict(_REMEMBERED)
@@ -53,6 +54,8 @@ class HomeServers:
         home = await search.home(_ASK_SECONDS)
         if self._searches.get(user) is search:  # of two calls at once the first one ends it
             self._end(user)
+        if home is None and any(self._is_served(guild) is None for guild in self._client.guilds):
+            raise NotAllowed(_NOT_YET, rule="place")
         self._remember(user, home)
         return home
 
@@ -66,8 +69,7 @@ class HomeServers:
 
     def _guilds(self) -> list[discord.Guild]:
         """Those that are served, the oldest first, so that of several it is the same one each time."""
-        guilds = [guild for guild in self._client.guilds if self._served is None or str(guild.id) in self._served]
-        return sorted(guilds, key=lambda guild: guild.id)
+        return sorted(filter(self._is_served, self._client.guilds), key=lambda guild: guild.id)
 
     async def _is_still_in(self, home: str, user: int) -> bool:
         """One question instead of all of them. Where nobody says for now, what was known holds."""
@@ -116,8 +118,7 @@ class _Search:
         said = [_said(task) for task in self._asked.values()]
         home = next((str(guild) for guild, member in zip(self._asked, said, strict=True) if member), None)
         if home is None and None in said:
-            sentence = "Discord did not say yet which servers you are in. Please try again in a few seconds."
-            raise NotAllowed(sentence, rule="place")
+            raise NotAllowed(_NOT_YET, rule="place")
         return home
 
     def stop(self) -> None:

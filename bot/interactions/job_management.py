@@ -25,6 +25,6 @@ def check_may_manage(interaction: Interaction, job: Job) -> None:
 async def cancel_job(services: Services, job: Job) -> str:
     """Cancels a job; the sentence says what became of it."""
     if job.is_final:
-        return "That job has already ended. ⓘ below it can delete it."
+        return "That job has already ended. To delete it, press ⓘ below it."
     after = await services.scheduler.cancel(job.id)
     return "Cancelled." if after is not None and after.is_final else "It stops at its next step."

@@ -166,6 +166,7 @@ class Registry:
         if client.too_late(interaction):
             return
         try:
+            await client.served_servers.look(interaction.guild_id)
             known = component_id and handlers.get((component_id.verb, component_id.job is not None))
             if component_id is None or not known:
                 raise Gone(NO_FEATURE)

@@ -37,6 +37,7 @@ _LINK_SECONDS = 1.0
 _MOST_IGNORED = 8
 _REFUSALS = (ErrorKind.REFUSED, ErrorKind.FORBIDDEN, ErrorKind.CHANNEL_GONE, ErrorKind.TOO_LARGE)
 TAKEN_BACK = "Discord refused my answer where you asked for it, so the job was taken back. Other words may pass there."
+TOO_LATE = "My answer came too late, and I may not write where you asked for it, so the job was taken back."
 #: Small lines below a job whose result may not be posted there later. A token lives for a quarter of an hour.
 _LATER = "what takes longer than 15 minutes comes as a direct message, or in `/info`."
 UNSEEN = f"I cannot see this channel: {_LATER}"
@@ -124,7 +125,7 @@ async def answer(interaction: Interaction, job: Job) -> None:
         message = await _say_first(interaction, job, card)
     except FirstAnswerRefused as refused:
         log.warning("A first answer was refused, so its job is taken back (%s).", refused, extra={"job": job.id})
-        await bot.services.scheduler.take_back(job.id, TAKEN_BACK)
+        await bot.services.scheduler.take_back(job.id, refused.sentence)
         return
     if message is None:
         return
@@ -134,6 +135,10 @@ async def answer(interaction: Interaction, job: Job) -> None:
 
 class FirstAnswerRefused(Exception):
     """Discord will never take this answer: nobody would see the job, nor be able to stop it."""
+
+    def __init__(self, why: str, sentence: str = TAKEN_BACK) -> None:
+        super().__init__(why)
+        self.sentence = sentence
 
 
 async def _say_first(interaction: Interaction, job: Job, card: Card) -> str | None:
@@ -149,13 +154,27 @@ async def _say_first(interaction: Interaction, job: Job, card: Card) -> str | No
         if not already_answered(error):
             log.warning("A first answer failed (%s).", in_one_line(error), extra={"job": job.id})
         if error_kind(error) is ErrorKind.TOKEN_DEAD:
-            return None
+            return await _say_late(interaction.client, job, card)
         if error_kind(error) in _REFUSALS and not already_answered(error):
             raise FirstAnswerRefused(in_one_line(error)) from error
     try:
         # It may have arrived although we did not hear so.
         return await interaction.client.message_api.original(job.where)
     except REQUEST_ERRORS:
+        return None
+
+
+async def _say_late(bot: ClientBase, job: Job, card: Card) -> str | None:
+    """Nobody waits for the answer any more, but the job is there: its message comes as one of the channel's own.
+
+    Raises FirstAnswerRefused where the bot may not write.
+    """
+    try:
+        return await bot.message_api.send(job.where, card, [], nonce=f"late-{job.id}", mention=job.user)
+    except REQUEST_ERRORS as error:
+        if error_kind(error) is not ErrorKind.LATER:
+            raise FirstAnswerRefused(in_one_line(error), TOO_LATE) from error
+        log.warning("A late answer cannot be posted (%s).", in_one_line(error), extra={"job": job.id})
         return None
 
 
@@ -191,6 +210,8 @@ def where_of(interaction: Interaction) -> Where:
     if guild is not None and server is None:
         raise NotAllowed("I am not a member of this server, so I could not post a result here.", rule="place")
     parent = str(interaction.channel.parent_id) if isinstance(interaction.channel, discord.Thread) else None
+    if server is not None and not bot.services.moderation.is_owner(str(interaction.user.id)):
+        bot.served_servers.check(server)
     beside = [str(channel.id) for channel in (*server.channels, *server.threads)] if server is not None else ()
     bot.services.moderation.check_place(
         str(interaction.user.id), guild, str(interaction.channel_id), parent, beside=beside

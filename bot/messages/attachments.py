@@ -1,16 +1,25 @@
-"""The files of a result, from the largest that Discord may take down to the smallest. Knows nothing of messages."""
+"""The files of a result, from the largest that Discord may take down to the smallest. Knows nothing of messages.
+
+They are made by one or two threads of their own, and pictures are read when it is their turn: a grid of large pictures
+takes seconds and a hundred megabytes, and twelve of them may end at once.
+"""
 
 import asyncio
 import io
+import os
 from collections.abc import AsyncIterator, Callable
 
 import discord
 
 from bot.image_store import ImageStore
-from bot.messages.grid_image import ENCODINGS, UPLOAD_BYTES, encode
+from bot.messages.grid_image import ENCODINGS, UPLOAD_BYTES, Encoding, encode
 from bot.messages.message_api import FileMaker
 from bot.text import file_name
+from bot.thread_pool import ThreadPool
 from core.job import Job, State
+
+#: Results whose files are made at once: a core stays free for answers.
+AT_ONCE = 2 if (os.cpu_count() or 1) > 2 else 1
 
 
 class Try:
@@ -32,6 +41,9 @@ class ResultFiles:
     def __init__(self, images: ImageStore, limit_of: Callable[[Job], int] = lambda _: UPLOAD_BYTES) -> None:
         self._images = images
         self._limit_of = limit_of
+        self.at_once = AT_ONCE
+        self._encoders = ThreadPool("encode", AT_ONCE)
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def complete(self, job: Job) -> bool:
         """Whether all that the job's message has to show is there."""
@@ -39,13 +51,12 @@ class ResultFiles:
 
     async def tries(self, job: Job) -> AsyncIterator[Try]:
         """Sets of files to try in turn, until one is taken; at least one. An unfinished job has no files."""
-        pictures = await self._images.results(job) if job.state is State.DONE else None
-        if not pictures:
-            yield Try([], 0)
-            return
         limit = self._limit_of(job)
         for encoding in ENCODINGS:
-            data = await asyncio.to_thread(encode, pictures, encoding)
+            data = await self._encoded(job, encoding)
+            if data is None:
+                yield Try([], 0)
+                return
             last = encoding is ENCODINGS[-1]
             if len(data) > limit and not last:
                 continue
@@ -53,6 +64,14 @@ class ResultFiles:
             yield attempt
             if attempt.refused:
                 limit = min(limit, len(data) - 1)
+
+    async def _encoded(self, job: Job, encoding: Encoding) -> bytes | None:
+        """None where there are no pictures to show."""
+        if job.state is not State.DONE:
+            return None
+        async with self._turns:
+            pictures = await self._images.results(job)
+            return await self._encoders.run(encode, pictures, encoding) if pictures else None
 
 
 def _maker(data: bytes, name: str) -> FileMaker:

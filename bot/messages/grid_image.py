@@ -1,6 +1,6 @@
 """Makes the file that a result is posted as: four pictures in a grid, as large as Discord takes it.
 
-Pure work on bytes with pillow; slow, so callers run it in a thread. Knows nothing of jobs and messages.
+Pure work on bytes with pillow; slow, so callers run it in a thread of its own. Knows nothing of jobs and messages.
 """
 
 import io
@@ -51,10 +51,11 @@ def encode(pictures: Sequence[bytes], encoding: Encoding) -> bytes:
 
 
 def _sheet(pictures: Sequence[bytes]) -> Image.Image:
-    opened = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
-    width, height = opened[0].size
-    across = columns(len(opened))
-    sheet = Image.new("RGB", (width * across, height * -(-len(opened) // across)))
-    for place, picture in enumerate(opened):
-        sheet.paste(picture, (place % across * width, place // across * height))
+    with Image.open(io.BytesIO(pictures[0])) as first:
+        width, height = first.size
+    across = columns(len(pictures))
+    sheet = Image.new("RGB", (width * across, height * -(-len(pictures) // across)))
+    for place, picture in enumerate(pictures):
+        with Image.open(io.BytesIO(picture)) as opened:  # one after the other: each takes megabytes
+            sheet.paste(opened.convert("RGB"), (place % across * width, place // across * height))
     return sheet

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from core.fairness import RELAX_SHARE
 from core.job import Lane
-from storage.jobs import Place
+from storage.jobs import QueuePlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class RemainingWork:
 
 def estimates(
     remaining: Sequence[RemainingWork],
-    places: Mapping[str, Place],
+    places: Mapping[str, QueuePlace],
     *,
     pace: float,
     working: bool,
@@ -68,7 +68,7 @@ def estimates(
 class _Line:
     """All work that is known, by lane, in GPU milliseconds."""
 
-    def __init__(self, remaining: Sequence[RemainingWork], places: Mapping[str, Place], share: float) -> None:
+    def __init__(self, remaining: Sequence[RemainingWork], places: Mapping[str, QueuePlace], share: float) -> None:
         self.running = {lane: [job.left_ms for job in remaining if job.lane is lane] for lane in Lane}
         self._work = {lane: sum(self.running[lane]) for lane in Lane}
         for place in places.values():

@@ -13,6 +13,7 @@ from bot.event_bus import Status, WorkerState
 from bot.resources import Resources
 from bot.scheduling.attempt import LEASE_SECONDS, Attempt
 from bot.scheduling.cost_estimator import CostEstimator
+from bot.scheduling.housekeeping import Housekeeping
 from bot.scheduling.job_runner import JobRunner
 from bot.scheduling.lane_control import LaneControl
 from bot.scheduling.overhead_usage import OverheadUsage
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 PAUSE_GRACE_SECONDS = 30.0
 #: A job that is paused for this long says so; a slice of relax's share is shorter.
 PAUSE_SHOWN_SECONDS = 3.0
-TICK_SECONDS, RENEW_SECONDS, HOUSEKEEPING_SECONDS = 0.25, 10.0, 60.0
+TICK_SECONDS, RENEW_SECONDS = 0.25, 10.0
 #: How often relax's credit is kept, and a job that waits may displace one of its lane.
 LOOK_SECONDS = 1.0
 _ESTIMATE_SECONDS = 0.5
@@ -91,7 +92,6 @@ class Scheduler:
         if await self._resources.settings.state("worker_paused", False):
             self._paused_at = self._resources.monotonic()
         await self._costs.begin()
-        await self._resources.images.sweep()
         self._lane_control.credit_ms = self._lane_control.kept_ms = await self._jobs.credit()
         returned = await self._jobs.new_boot(self._boot)
         if returned:
@@ -103,7 +103,7 @@ class Scheduler:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._tick())
-            tasks.create_task(self._housekeeping())
+            tasks.create_task(Housekeeping(self._resources, self._overhead.book).run())
             self.kick()
             while True:
                 await self._wake.wait()
@@ -358,13 +358,3 @@ class Scheduler:
         except PASSING as error:
             log.error("Could not note that the jobs are alive (%s).", error)
         await self._overhead.book()
-
-    async def _housekeeping(self) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            await self._overhead.book()
-            try:
-                await self._resources.images.prune()
-                await self._jobs.forget_tokens()
-            except PASSING as error:
-                log.error("Removing what is no longer kept failed (%s); trying again in a minute.", error)

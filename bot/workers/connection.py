@@ -51,6 +51,7 @@ class WorkerConnection:
         self.id = ""
         self.hello: events.Hello | None = None
         self.model: events.ModelInfo | None = None
+        self.stays = False  # its first model cannot be loaded, but it serves the others
         self.loaded: tuple[str, ...] = ()  # models in its memory, by name
         self.known: dict[str, events.ModelInfo] = {}  # all that it has ever loaded
         self.offered: frozenset[str] = frozenset()  # what the catalogue lets it load
@@ -70,8 +71,8 @@ class WorkerConnection:
 
     @property
     def ready(self) -> bool:
-        """Its model is loaded."""
-        return self.model is not None
+        """It can be given jobs: its model is loaded, or it stays without."""
+        return self.model is not None or self.stays
 
     @property
     def pid(self) -> int:

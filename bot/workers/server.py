@@ -244,7 +244,13 @@ class WorkerServer:
             connection.loaded = message.loaded
         elif isinstance(message, events.LoadFailed):
             log.error("Worker %s cannot load the model. %s", connection.id, message.sentence)
-            if self.local and self.local.is_process(connection.pid):
+            if message.stays:
+                connection.stays = True
+                connection.beat = events.Heartbeat(phase=events.Phase.IDLE, phase_seconds=0.0)
+                if self.local and connection.pid == self.local.pid:
+                    self.local.ready()
+                self._look()
+            elif self.local and self.local.is_process(connection.pid):
                 self.local.load_failed(message.sentence)
         self._tell("received", connection, message)
 

@@ -10,7 +10,7 @@ import torch
 from benchmarks._gpu import building, reporting
 from benchmarks._gpu.configs import SUBJECTS, subject
 from benchmarks.gpu import goals, main
-from worker.checkpoints.components import class_of
+from worker.checkpoints import class_of
 
 #: 10¹² operations of a forward of one row, and 10⁹ weights of the denoiser, by the models' cards.
 KNOWN = {"sd15": (0.803, 0.860), "sdxl": (6.761, 2.567), "flux-schnell": (69.5, 11.891)}

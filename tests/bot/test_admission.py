@@ -111,7 +111,7 @@ async def test_a_job_admitted_as_the_month_turns_has_the_new_months_time(tmp_pat
 
 async def test_a_job_of_too_much_work_is_refused_by_its_total(tmp_path: Path) -> None:
     async with headless_bot(tmp_path, DARKROOM_MAX_WORK="10", **NO_WORKER) as bot:
-        with pytest.raises(Refused, match="105 megapixel steps, and the most is 10") as caught:
+        with pytest.raises(Refused, match="105 megapixel steps; the limit is 10") as caught:
             await bot.imagine("big", width=512, height=512, steps=100)
         assert caught.value.prompt == "big"
 
@@ -122,9 +122,9 @@ async def test_the_two_numbers_of_too_much_work_differ_and_the_cure_can_be_done(
         for wishes, told in (
             (
                 {"steps": 10},
-                "0.164 megapixel steps, and the most is 0.160. Use fewer `--steps` or a smaller `--count`.",
+                "0.164 megapixel steps; the limit is 0.160. Use fewer `--steps` or a smaller `--count`.",
             ),
-            ({"steps": 40, "count": 1}, "0.164 megapixel steps, and the most is 0.160. Use fewer `--steps`."),
+            ({"steps": 40, "count": 1}, "0.164 megapixel steps; the limit is 0.160. Use fewer `--steps`."),
             (
                 {"steps": 10, "kind": Kind.VARIATION, "source": Source(job=grid.id, index=0)},
                 "as its picture: make that",

@@ -66,8 +66,12 @@ async def test_a_half_written_picture_is_swept_away_at_start(tmp_path: Path) -> 
     half = tmp_path / "pictures" / "ab" / "abc-0.half"
     half.parent.mkdir(parents=True)
     half.write_bytes(b"half")
-    async with headless_bot(tmp_path, DARKROOM_WORKER="none"):
-        assert not await asyncio.to_thread(half.exists)
+    async with headless_bot(tmp_path, DARKROOM_WORKER="none") as bot:
+
+        async def swept() -> bool:
+            return not await asyncio.to_thread(half.exists)
+
+        await bot.eventually(swept, "the sweep")
 
 
 async def test_a_disk_that_is_full_for_a_while_delays_a_job_and_loses_nothing(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bot import health, main
-from bot.config.config import ROOT, Config
+from bot.config import ROOT, Config
 from tests.harness.crash_environment import CrashEnvironment, about, until
 from tests.harness.headless_bot import FAKE_WORKER
 from tests.harness.running_sandbox import RunningSandbox, running_sandbox
@@ -66,7 +66,7 @@ async def test_a_refused_token_ends_it_with_the_cure_and_is_not_repeated(tmp_pat
 
 
 async def test_a_discord_that_does_not_answer_is_said_at_once_and_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    from bot.interactions.api_endpoint import Unreachable, until_reachable
+    from bot.interactions import Unreachable, until_reachable
 
     with pytest.raises(Unreachable, match=r"does not answer.*DISCORD_API_URL"):
         await until_reachable("http://127.0.0.1:9", seconds=0.5, silent_seconds=0.0)

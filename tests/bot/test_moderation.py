@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.config.config import Config
+from bot.config import Config
 from bot.moderation import Moderation
 from core.errors import NotAllowed
 from tests.harness.sample_jobs import a_job
@@ -120,13 +120,11 @@ def test_terms_with_signs_are_taken_literally() -> None:
     rules.check_text("a c book, x")
 
 
-def test_only_configured_servers_and_channels_are_served() -> None:
-    rules = moderation(("9",), DARKROOM_GUILDS=SERVER, DARKROOM_CHANNELS=CHANNEL)
+def test_only_configured_channels_are_served() -> None:
+    rules = moderation(("9",), DARKROOM_CHANNELS=CHANNEL)
     rules.check_place("5", SERVER, CHANNEL)
     rules.check_place("5", SERVER, THREAD, CHANNEL)
     rules.check_place("5", None, "77")
-    with pytest.raises(NotAllowed, match="does not work in this server"):
-        rules.check_place("5", OTHER, CHANNEL)
     with pytest.raises(NotAllowed, match=f"Try <#{CHANNEL}>"):
         rules.check_place("5", SERVER, THREAD, beside=(CHANNEL, THREAD))
 
@@ -144,11 +142,11 @@ def test_of_many_channels_a_few_of_the_same_server_are_named() -> None:
 
 def test_owners_may_do_everything_also_those_that_discord_names_later() -> None:
     owners: set[str] = set()
-    rules = Moderation(Config.from_env({"DARKROOM_GUILDS": SERVER}, Path("/nonexistent")), owners)
+    rules = Moderation(Config.from_env({"DARKROOM_CHANNELS": CHANNEL}, Path("/nonexistent")), owners)
     with pytest.raises(NotAllowed):
-        rules.check_place("9", OTHER, CHANNEL)
+        rules.check_place("9", SERVER, THREAD)
     owners.add("9")
-    rules.check_place("9", OTHER, CHANNEL)
+    rules.check_place("9", SERVER, THREAD)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.config.config import ROOT
+from bot.config import ROOT
 
 pytestmark = pytest.mark.e2e
 NO_DISCORD = {"DISCORD_API_URL": "http://127.0.0.1:9", "DARKROOM_WORKER": "none"}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bot.admission import AccountStatus
 from bot.event_bus import Status, WorkerState
-from bot.scheduling.queue_estimate import Estimate
+from bot.scheduling import Estimate
 from cogs.info import AccountInfo, info_card
 from core.cost import AccountPlan
 from core.job import Kind, Lane, Source, State

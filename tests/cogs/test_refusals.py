@@ -56,7 +56,7 @@ async def test_midjourneys_parameters_are_passed_over_with_one_small_line(tmp_pa
 async def test_more_steps_than_there_are_are_said_in_one_small_line(tmp_path):
     async with sandboxed_bot(tmp_path) as bot:
         first = await bot.imagine("a red boat --quality 4 --steps 100 --v 7")
-        assert "\n-# Ignored: --v\n-# 400 steps were asked for; the most is 100.\n" in first["content"]
+        assert "\n-# Ignored: --v\n-# 400 steps were asked for; the limit is 100.\n" in first["content"]
         assert "100 steps" in first["content"]
 
 

@@ -1,6 +1,4 @@
-"""A memory that must not grow for ever keeps what was set or used last."""
-
-import pytest
+"""A memory that must not grow for ever keeps what was set last."""
 
 from core.bounded_dict import BoundedDict
 
@@ -18,15 +16,6 @@ def test_the_oldest_entry_goes_first() -> None:
 
 def test_setting_an_entry_again_makes_it_the_newest() -> None:
     assert filled(2, "a", "b", "a", "c") == {"a": 2, "c": 3}
-
-
-def test_an_entry_that_is_used_stays_longer() -> None:
-    memory = filled(2, "a", "b")
-    memory.used("a")
-    memory["c"] = 2
-    assert list(memory) == ["a", "c"]
-    with pytest.raises(KeyError):
-        memory.used("b")
 
 
 def test_every_way_to_put_an_entry_in_is_bounded() -> None:

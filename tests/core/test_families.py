@@ -9,7 +9,7 @@ from bot.catalogue import checkpoint_files
 from core.catalogue import FAMILIES
 from core.families import ANY, FAMILY_OF, family_of
 from tests.harness import weight_files
-from worker.checkpoint_formats.kinds import PIPELINE_KINDS, kind_of
+from worker.checkpoint_formats import PIPELINE_KINDS, computed_kind, kind_of
 
 #: Those of the table, those that are nearly called like them, and what is no name at all.
 PIPELINES = [
@@ -22,10 +22,13 @@ PIPELINES = [
 def test_what_the_bot_takes_a_folder_for_is_what_a_worker_computes_it_as(tmp_path: Path, pipeline: object) -> None:
     folder = weight_files.folder(tmp_path / "model")
     index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps({**index, "_class_name": pipeline}))
-    seen, kind = checkpoint_files.model_at(folder), kind_of(pipeline)
+    flow = isinstance(pipeline, str) and pipeline.startswith("Flux")
+    scheduler = ["diffusers", "FlowMatchEulerDiscreteScheduler" if flow else "PNDMScheduler"]
+    index |= {"_class_name": pipeline, "scheduler": scheduler}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    seen, kind = checkpoint_files.model_at(folder), computed_kind(index, {})
     computed = ANY if kind is None else kind.family
-    assert family_of(pipeline) == computed
+    assert family_of(pipeline) == computed and kind_of(pipeline) is kind
     assert {"sd1": "sd", "sd2": "sd"}.get(seen.family, seen.family) == computed
     assert seen.samplers == FAMILIES[seen.family].samplers
 

@@ -1,43 +1,15 @@
 """What people may type, and what they are told when it is wrong."""
 
-import unicodedata
-from dataclasses import replace
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.catalogue import FAMILIES, POSTCARD, SD15, Choices, LoraFile, Style
+from core.catalogue import POSTCARD, SD15, Choices
 from core.errors import PromptError
 from core.job import HouseStyle, Lane, Lora
 from core.parameters import BY_NAME, IGNORED, PARAMETERS, table
-from core.prompt import MAX_TEXT, MAX_TYPED, Defaults, Parsed, clean, parse
-
-STYLE = Style(positive="calm light", negative="fog", guidance=9.0, lora="glow", weight=0.8)
-XL = replace(FAMILIES["sdxl"], name="sdxl", path="x")
-STYLED = replace(FAMILIES["sd1"], name="styled", path="s", style=STYLE)
-FLUX = replace(FAMILIES["flux"], name="flux", path="f", steps=4, guidance=0.0, style=replace(STYLE, guidance=None))
-LORAS = [
-    LoraFile(name="ink", path="ink.safetensors"),
-    LoraFile(name="glow", path="glow.safetensors", shape="sd1"),
-    LoraFile(name="grain", path="grain.safetensors", shape="sdxl"),
-]
-CHOICES = Choices(
-    default="postcard",
-    models={model.name: model for model in (POSTCARD, XL, STYLED, FLUX)},
-    loras={lora.name: lora for lora in LORAS},
-    absent=("flux-dev",),
-)
-
-
-def read(text: str, **changes: object) -> Parsed:
-    return parse(text, choices=CHOICES, defaults=Defaults(**changes), seed=4242)  # type: ignore[arg-type]
-
-
-def wrong(text: str) -> PromptError:
-    with pytest.raises(PromptError) as caught:
-        read(text)
-    return caught.value
+from core.prompt import MAX_TEXT, MAX_TYPED, Defaults, clean, parse
+from tests.core.prompts import CHOICES, FLUX, XL, read, wrong
 
 
 def test_plain_words_get_the_models_own_settings():
@@ -64,119 +36,10 @@ def test_the_ratio_may_be_said_in_several_ways(text):
     assert (request.prompt, request.width, request.height) == ("a boat", 352, 192)
 
 
-@pytest.mark.parametrize("dash", [d for d in map(chr, range(0x11000)) if unicodedata.category(d) == "Pd" and d != "-"])
-def test_every_dash_of_unicode_starts_a_parameter_alone_or_twice(dash):
-    for typed in (f"{dash}ar 16:9", f"{dash}{dash}ar 16:9", f"-{dash}ar 16:9", f"{dash}ar16:9", f"{dash}AR=16:9"):
-        request = read(f"a boat {typed}").request
-        assert (request.prompt, request.width, request.height) == ("a boat", 352, 192), typed
-
-
-@pytest.mark.parametrize(
-    "typed",
-    ["——ar 16:9", "–-ar 16:9", "－－ar 16:9", "−ar 16:9", "−−ar 16:9", "―ar 16:9", "—ar16:9", "--ar16:9", "ーーar 16:9",
-     "—ar 16：9", "--ar １６：９", "--ar 16∶9", "--ar 16×9", "--ar 16／9", "--ar＝16:9", "－－ａｒ　１６：９",
-     "，--ar 16:9，"],
-)  # fmt: skip
-def test_dashes_and_signs_of_all_keyboards_are_read(typed):
-    request = read(f"a boat {typed}").request
-    assert (request.prompt, request.width, request.height) == ("a boat", 352, 192)
-
-
-def test_values_may_have_the_signs_of_other_keyboards_and_stand_right_behind_the_name():
-    parsed = read("a boat ——seed７ −−cfg ６．５ —steps30 --lora ink:−０．５ --sampler dpmpp＿2m —chaos5")
-    request = parsed.request
-    assert (request.seed, request.guidance, request.steps, request.chaos) == (7, 6.5, 30, 5)
-    assert (request.loras, request.sampler) == ((Lora(name="ink", weight=-0.5),), "dpmpp_2m")
-    assert read("a boat —s250 --model styled").request.house.weight == 0.25
-    assert read("a boat --v6.1 --niji6").ignored == ("--v", "--niji")
-    assert read("一艘船 ——no 人，车、雾").request.negative == "人, 车, 雾"
-    assert wrong("a boat --seed １２x").word == "１２x"
-
-
-@pytest.mark.parametrize(
-    "prose",
-    ["a boat — at sea", "Paris—Texas", "a castle —in the sky", "a garden —see below", "a boat — no, two", "他说——你好",
-     "a beach –– quiet", "1990–1999", "Wi‐Fi at 5−3", "a road —not taken", "スーパーマーケット",
-     "well-made, mid-size 3",
-     "a duck—a 3 metre one", "an inn —modern style", "one - two", "from 3 -4 to 5", "――夢"],
-)  # fmt: skip
-def test_dashes_in_prose_stay_prose(prose):
-    parsed = read(prose)
-    assert (parsed.request.prompt, parsed.ignored) == (prose, ())
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["a boat— ar 16:9", "a boat — ar 16:9", "a boat—ar 16:9", "a boat —— seed 7", "a boat −−　ar 16:9", "a boat—ar16:9",
-     "a boat -ar16:9", "a boat--steps4", "a boat — s 250"],
-)  # fmt: skip
-def test_a_parameter_behind_a_dash_that_does_not_count_is_refused_where_its_value_tells(text):
-    assert "is not read as a parameter. Write `--" in wrong(text).sentence
-
-
-@pytest.mark.parametrize(
-    ("text", "prompt", "loras"),
-    [
-        ("a boat <lora:ink:0.8>", "a boat", {"ink": 0.8}),
-        ("<lora:ink>a boat", "a boat", {"ink": 1}),
-        ("a <lora:sub/Ink.safetensors:-1,5> boat", "a boat", {"ink": -1.5}),
-        ("a boat ＜lora：ink：０．８＞", "a boat", {"ink": 0.8}),
-        ("a boat <lyco:ink:0.5:0.5> --lora glow:0.1 --seed 3", "a boat", {"ink": 0.5, "glow": 0.1}),
-        ("a boat --seed 3 <lora:ink:unet=0.5>", "a boat", {"ink": 0.5}),
-        ("ha<lora:ink:1>rd", "ha rd", {"ink": 1}),
-    ],
-)
-def test_a_tag_of_other_programs_names_a_lora_and_is_no_words(text, prompt, loras):
-    request = read(text).request
-    assert (request.prompt, {lora.name: lora.weight for lora in request.loras}) == (prompt, loras)
-
-
-@pytest.mark.parametrize(
-    ("text", "word", "told"),
-    [
-        ("a boat <lora:ink:3>", "ink:3", "-2 to 2"),
-        ("a boat <lora:inc:1>", "inc:1", "`ink`"),
-        ("a boat <lora:ink:0.8:0.2>", "<lora:ink:0.8:0.2>", "has several weights"),
-        ("a boat <lora:ink:1> --lora ink", "ink", "named twice"),
-        ("a boat --no fog <lora:ink:1>", "<lora:ink:1>", "Write it before"),
-        ("a boat <hypernet:ink:1>", "<hypernet:ink:1>", "hypernetworks do not work here"),
-        ("<lora:ink:1>", "", "no words"),
-        ("a <lora::1> boat", ":1", "the name of a LoRA"),
-        ("a boat <lora: ink : 3 >", " ink : 3 ", "-2 to 2"),
-        ("a boat--ar 3:2 <lora:ink>", "--ar", "a separate word"),
-    ],
-)
-def test_a_tag_that_cannot_be_is_refused_at_its_place(text, word, told):
-    error = wrong(text)
-    assert (error.word, told in error.sentence, error.prompt) == (word, True, text)
-    assert text[error.start : error.start + len(word)] == word
-
-
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [
-        ("a [cat:dog:0.5]", "`[cat:dog:0.5]`"),
-        ("a [cat|dog] [at sea]", "`[cat|dog]`"),
-        ("a {red, green} boat", "`{red, green}`"),
-        ("a cat BREAK a dog", "`BREAK`"),
-        ("embedding:bad-hands, a cat", "`embedding:bad-hands`"),
-    ],
-)
-def test_signs_of_other_programs_that_are_drawn_as_words_are_named(text, named):
-    parsed = read(text)
-    assert parsed.notes == (f"Not known here and read as words: {named}.",)
-    assert parsed.request.prompt == text
-
-
-@pytest.mark.parametrize("text", ["a [boat] {blue}", "GIVE ME A BREAK", "an embedding: stones", "salt AND-gate", "[]"])
-def test_brackets_and_words_of_prose_are_not(text):
-    assert read(f"{text} x" if text == "[]" else text).notes == ()
-
-
 def test_more_steps_than_there_are_become_the_most_and_a_note_says_so():
     parsed = read("a boat --quality 4 --steps 100")
     assert parsed.request.steps == 100
-    assert parsed.notes == ("400 steps were asked for; the most is 100.",)
+    assert parsed.notes == ("400 steps were asked for; the limit is 100.",)
     assert read("a boat --quality 2 --steps 50").notes == ()
 
 
@@ -223,8 +86,8 @@ def test_midjourneys_own_parameters_are_ignored_and_named():
         ("a boat --aspekt 1:1", "--aspekt", "`--ar`"),
         ("a boat --ar16", "16", "like 16:9"),
         ("a boat --tile2", "--tile2", "`--tile`"),
-        ("a (red:9) boat", "", "the most is 4"),
-        ("a boat --no (fog:9)", "--no", "the most is 4"),
+        ("a (red:9) boat", "", "the limit is 4"),
+        ("a boat --no (fog:9)", "--no", "the limit is 4"),
         ("a boat --zzqqx 1", "--zzqqx", "`/help`"),
         ("a boat --steps 500", "500", "1 to 100"),
         ("a boat --steps many", "many", "1 to 100"),
@@ -252,7 +115,7 @@ def test_midjourneys_own_parameters_are_ignored_and_named():
         ("a boat --model sdxl --lora glow", "glow", "`--model styled`"),
         ("a boat --lora a --lora b --lora c --lora d --lora e", "--lora", "may be given up to 4 times"),
         ("a boat --model flux --sampler euler", "euler", "cannot use the sampler `euler`"),
-        ("a boat::1000", "", "the most is 100"),
+        ("a boat::1000", "", "the limit is 100"),
         ("a boat::1 a tree::-2", "", "must be above 0"),
         ("a (red:1.3) boat --model flux", "", "cannot weight"),
         ("a boat --chaos 101", "101", "0 to 100"),
@@ -350,7 +213,7 @@ def test_too_long_prompts_are_refused_with_the_limit():
 def test_of_too_many_words_their_own_length_is_said_and_not_that_of_the_parameters_behind():
     text = f"{'boat ' * 300}sea --no {'fog ' * 120}"
     error = wrong(text)
-    assert error.sentence == "The prompt's words have 1,503 characters; the most is 1,500."
+    assert error.sentence == "The prompt's words have 1,503 characters; the limit is 1,500."
     assert (error.prompt, text[error.start :].startswith("sea")) == (text, True)
 
 

@@ -40,7 +40,7 @@ def test_weights_must_add_up_to_more_than_nothing(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize(("text", "sentence"), [("a::101", "the most is 100"), ("(a:9)", "the most is 4")])
+@pytest.mark.parametrize(("text", "sentence"), [("a::101", "the limit is 100"), ("(a:9)", "the limit is 4")])
 def test_weights_without_sense_are_refused_in_a_sentence(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         parse(text)
@@ -94,7 +94,7 @@ def test_a_number_with_a_fraction_is_an_emphasis_also_behind_a_number() -> None:
 
 @pytest.mark.parametrize("text", ["((a:3):3)", "(a:-4.5)", "(a (b:9) c)"])
 def test_brackets_that_multiply_to_too_much_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="the most is 4"):
+    with pytest.raises(ValueError, match="the limit is 4"):
         parse(text)
 
 

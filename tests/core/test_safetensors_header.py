@@ -14,10 +14,8 @@ from core.safetensors_header import (
     is_lora,
     length,
     parse,
-    parts_of,
     read,
     shape_by_width,
-    shape_of,
 )
 from tests.harness import weight_files
 
@@ -32,39 +30,10 @@ def header(shapes: dict[str, list[int]], **metadata: str) -> Header:
     return parse(beginning(shapes, **metadata))
 
 
-def checkpoint(block: int, width: int, channels: int = 4) -> Header:
-    return header({
-        f"{UNET}input_blocks.0.0.weight": [320, channels, 3, 3],
-        f"{UNET}input_blocks.{block}.1.{weight_files.CONTEXT}": [320, width],
-        "first_stage_model.decoder.conv_in.weight": [512, 4, 3, 3],
-        "cond_stage_model.transformer.x": [4],
-    })  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("block", "width", "shape"),
-    [(1, 768, "sd1"), (1, 1024, "sd2"), (4, 2048, "sdxl"), (4, 1280, "sdxl-refiner"), (1, 999, None)],
-)
-def test_generations_of_stable_diffusion_are_told_apart_by_the_text_they_look_at(block, width, shape):
-    found = checkpoint(block, width)
-    assert shape_of(found) == shape
-    assert parts_of(found) == {"denoiser", "vae", "text"}
-
-
-def test_a_checkpoint_for_inpainting_alone_is_no_model_for_words():
-    assert shape_of(checkpoint(1, 768, channels=9)) is None
-
-
-@pytest.mark.parametrize("prefix", ["", UNET])
-def test_flux_is_known_with_and_without_its_prefix(prefix):
-    found = header({f"{prefix}double_blocks.0.img_attn.norm.key_norm.scale": [128]})
-    assert (shape_of(found), parts_of(found)) == ("flux", {"denoiser"})
-
-
 def test_a_checkpoint_is_no_lora_and_a_lora_is_no_checkpoint():
     lora = header({"lora_unet_down_blocks_1_attn2_to_k.lora_down.weight": [8, 768]})
-    assert is_lora(lora) and shape_of(lora) is None
-    assert not is_lora(checkpoint(1, 768))
+    assert is_lora(lora)
+    assert not is_lora(header(weight_files.checkpoint_shapes()))
     assert (shape_by_width(192), shape_by_width(2048)) == ("width-192", "sdxl")
 
 
@@ -137,5 +106,5 @@ def test_of_a_file_only_the_header_is_read(tmp_path):
             return file.read(size)
 
         found = read(take)
-    assert found.file_bytes == path.stat().st_size and shape_of(found) == "sd1"
+    assert found.file_bytes == path.stat().st_size
     assert len(taken) == 2 and sum(taken) < found.file_bytes

@@ -295,7 +295,7 @@ async def test_cancel_is_for_who_asked_and_ends_the_job(tmp_path):
 
 
 async def test_the_message_app_finds_the_job_of_an_old_message(tmp_path):
-    ended, none = "That job has already ended. ⓘ below it can delete it.", "There is no job in that message."
+    ended, none = "That job has already ended. To delete it, press ⓘ below it.", "There is no job in that message."
     sentences = dict.fromkeys(WAITING, "Cancelled.")
     sentences |= {"grid": ended, "crop": ended, "failed": ended, "relaxed pair": ended}
     async with this_version(tmp_path, paused=True) as bot:

@@ -110,7 +110,7 @@ def reconnect_quickly() -> None:
 def run_bot(environ: Mapping[str, str], log: str, crash: CrashPoint | None, tally: str | None) -> None:
     """The process: `bot.main.serve` with this environment, and nothing inherited but imports."""
     from bot import log_setup
-    from bot.config.config import Config
+    from bot.config import Config
     from bot.main import serve
 
     gc.freeze()  # else a collection looks at all that was imported, and with that copies it

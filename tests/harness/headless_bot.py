@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.admission import JobRequest, PressedButton
-from bot.config.config import Config
+from bot.config import Config
 from bot.event_bus import Status
 from bot.main import Parts, build
 from core.job import Job, Kind, Lane, Request, Source, State, Where

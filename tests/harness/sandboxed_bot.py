@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.config.config import Config
-from bot.interactions.api_endpoint import point_at
-from bot.interactions.client import DarkroomBot
+from bot.config import Config
+from bot.interactions import DarkroomBot, point_at
 from bot.main import Parts, build
 from core.job import Job
 from tests.harness.control_client import ControlClient, Json

@@ -3,6 +3,7 @@
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 CONTEXT = "transformer_blocks.0.attn2.to_k.weight"
 
@@ -29,16 +30,50 @@ def tensors(path: Path, shapes: dict[str, list[int]], **metadata: str) -> Path:
     return path
 
 
+#: How many transformers a block of the UNet has, by block, of Stable Diffusion 1.x and 2.x, and of XL.
+_SD: dict[str, Any] = {
+    "input": {1: 1, 2: 1, 4: 1, 5: 1, 7: 1, 8: 1},
+    "output": dict.fromkeys(range(3, 12), 1),
+    "middle": 1,
+    "blocks": 12,
+}
+_XL: dict[str, Any] = {
+    "input": {4: 2, 5: 2, 7: 10, 8: 10},
+    "output": {0: 10, 1: 10, 2: 10, 3: 2, 4: 2, 5: 2},
+    "middle": 10,
+    "blocks": 9,
+}
+_TEXTS = {
+    768: ("cond_stage_model.transformer.text_model.x",), 1024: ("cond_stage_model.model.x",),
+    2048: ("conditioner.embedders.0.transformer.text_model.x", "conditioner.embedders.1.model.x"),
+}  # fmt: skip
+
+
+def unet_shapes(width: int = 768) -> dict[str, list[int]]:
+    """A UNet in the original layout that looks at text of this width: its blocks by name, and little else."""
+    kind = _XL if width == 2048 else _SD
+    shapes = {"input_blocks.0.0.weight": [8, 4, 3, 3]}
+    for side in ("input", "output"):
+        for block in range(kind["blocks"]):
+            shapes[f"{side}_blocks.{block}.0.x"] = [1]
+            for depth in range(kind[side].get(block, 0)):
+                shapes[f"{side}_blocks.{block}.1.{CONTEXT.replace('0', str(depth), 1)}"] = [8, width]
+    for depth in range(kind["middle"]):
+        shapes[f"middle_block.1.{CONTEXT.replace('0', str(depth), 1)}"] = [8, width]
+    if width == 2048:
+        shapes["label_emb.0.0.weight"] = [8, 4]
+    return {f"model.diffusion_model.{name}": shape for name, shape in shapes.items()}
+
+
+def checkpoint_shapes(width: int = 768) -> dict[str, list[int]]:
+    """A whole one."""
+    texts = _TEXTS.get(width, _TEXTS[768])
+    return {**unet_shapes(width), "first_stage_model.decoder.conv_in.weight": [8, 4], **{name: [4] for name in texts}}
+
+
 def checkpoint(path: Path, width: int = 768, *, whole: bool = True) -> Path:
     """A single file in the original layout of Stable Diffusion: 768 is 1.x, 2048 is XL."""
-    block = 4 if width == 2048 else 1
-    shapes = {
-        "model.diffusion_model.input_blocks.0.0.weight": [8, 4, 3, 3],
-        f"model.diffusion_model.input_blocks.{block}.1.{CONTEXT}": [8, width],
-    }
-    if whole:
-        shapes |= {"first_stage_model.decoder.conv_in.weight": [8, 4], "cond_stage_model.transformer.x": [4]}
-    return tensors(path, shapes)
+    return tensors(path, checkpoint_shapes(width) if whole else unet_shapes(width))
 
 
 def lora(path: Path, width: int = 768) -> Path:

@@ -29,7 +29,7 @@ TABLE: dict[str, Row] = {
     ),
     "bot.catalogue": row(
         imports="bot.config bot.file_storage core storage",
-        offers="ModelRegistry State catalogue_files cli folder_watcher locations",
+        offers="ModelRegistry Availability catalogue_files cli folder_watcher locations",
     ),
     "bot.config": row(
         imports="core",
@@ -37,6 +37,9 @@ TABLE: dict[str, Row] = {
     ),
     "bot.database": row(
         imports="core storage",
+    ),
+    "bot.disk_room": row(
+        imports="bot.file_storage bot.thread_pool",
     ),
     "bot.doctor": row(
         imports=(
@@ -52,7 +55,7 @@ TABLE: dict[str, Row] = {
         imports="bot.file_storage",
     ),
     "bot.image_store": row(
-        imports="bot.file_storage core storage",
+        imports="bot.disk_room bot.file_storage bot.thread_pool core storage",
     ),
     "bot.interactions": row(
         imports=(
@@ -79,7 +82,7 @@ TABLE: dict[str, Row] = {
         ),
     ),
     "bot.messages": row(
-        imports="bot.event_bus bot.image_store bot.storage_retry bot.text core storage",
+        imports="bot.event_bus bot.image_store bot.storage_retry bot.text bot.thread_pool core storage",
         offers=(
             "ANY_ID Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
             "JobButton JobCards JobView Mends MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
@@ -109,6 +112,7 @@ TABLE: dict[str, Row] = {
     "bot.text": row(
         imports="core",
     ),
+    "bot.thread_pool": row(),
     "bot.workers": row(
         imports="bot.config bot.event_bus core",
         offers=(
@@ -125,8 +129,8 @@ TABLE: dict[str, Row] = {
     "worker.checkpoint_formats": row(
         imports="core worker.errors",
         offers=(
-            "CONFIGS FAMILIES FLUX PIPELINE_KINDS PipelineKind SD SDXL Shape check_folder family_of "
-            "few_step_methods kind_of prediction_of read_header read_model_index shape_of with_plain_names"
+            "CONFIGS FAMILIES FLUX PIPELINE_KINDS PipelineKind SD SDXL Shape check_folder computed_kind family_of "
+            "few_step_methods kind_of look read_header read_model_index read_scheduler_config with_plain_names"
         ),
     ),
     "worker.checkpoints": row(
@@ -215,7 +219,7 @@ TABLE: dict[str, Row] = {
     "worker.samplers": row(
         imports="core",
         offers=(
-            "BEFORE EARLIER FLOW INPUT MAX_STEPS NOISE PREDICTIONS Schedules StepSchedule TIME X X0 X0_OUT X0_X "
+            "BEFORE EARLIER INPUT MAX_STEPS NOISE Schedules StepSchedule TIME X X0 X0_OUT X0_X "
             "diffusers_scheduler samplers_for set_steps"
         ),
     ),
@@ -225,7 +229,8 @@ TABLE: dict[str, Row] = {
     "worker.transport": row(
         imports="core",
         offers=(
-            "Address BotConnection Compiled ConnectionLost HeartbeatThread Inbox LoadEnded Order ProgressReporter Stop"
+            "Address BotConnection Compiled ConnectionLost HeartbeatThread Inbox InboxItem LoadEnded ProgressReporter "
+            "Stop"
         ),
     ),
     "worker.vision": row(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bot.config.config import VARIABLES
+from bot.config import VARIABLES
 from tests.harness.source_tree import ROOT
 
 DRAIN_SECONDS = 20
@@ -130,8 +130,9 @@ def test_compose_lets_the_worker_find_the_bots_worker_server(compose: dict) -> N
     assert bot["environment"]["DARKROOM_WORKER"] == "none"
     assert bot["environment"]["DARKROOM_WORKER_KEY"] == worker["environment"]["DARKROOM_WORKER_KEY"]
     assert "ports" not in bot, "the door is for the compose network alone"
-    (shared,) = (name for name, network in compose["networks"].items() if (network or {}).get("internal"))
-    assert all(shared in service["networks"] for service in (bot, worker))
+    internal = {name for name, network in compose["networks"].items() if (network or {}).get("internal")}
+    assert set(bot["networks"]) & set(worker["networks"]) == internal, "what both are in leads to the door, too"
+    assert len(internal) == 1 and all(set(service["networks"]) - internal for service in (bot, worker))
 
 
 def test_compose_names_only_settings_that_exist_and_volumes_that_are_declared(compose: dict) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from bot.config.config import VARIABLES
+from bot.config import VARIABLES
 from bot.config.unknown_settings import ELSEWHERE
 from scripts import tables
 from tests.harness.source_tree import FOLDERS, PACKAGES, ROOT, modules, name_of, tree_of

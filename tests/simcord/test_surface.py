@@ -13,8 +13,8 @@ from PIL import Image
 
 simcord = pytest.importorskip("simcord")
 
-from bot.config.config import Config  # noqa: E402
-from bot.interactions.client import DarkroomBot  # noqa: E402
+from bot.config import Config  # noqa: E402
+from bot.interactions import DarkroomBot  # noqa: E402
 from bot.main import build  # noqa: E402
 from core.job import MadeWith  # noqa: E402
 from core.preemption import Capacity  # noqa: E402

@@ -179,6 +179,19 @@ async def test_readers_see_the_last_commit_and_cannot_write(db):
         await db.read(PUT, {"name": "b"})
 
 
+async def test_a_long_look_of_housekeeping_holds_up_no_reader_and_cannot_write(db):
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    look = asyncio.ensure_future(db.survey(endless))
+    async with db.transaction() as tx:
+        await tx.execute(PUT, {"name": "a"})
+    assert await names(db) == ["a"] and not look.done()
+    await db._surveyor.interrupt()
+    with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+        await look
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        await db.survey(PUT, {"name": "b"})
+
+
 async def test_a_full_disk_undoes_the_transaction_and_leaves_the_database_usable(db):
     async with db.transaction() as tx:
         await tx.execute(PUT, {"name": "kept"})

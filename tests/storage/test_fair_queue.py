@@ -207,3 +207,40 @@ async def test_with_two_thousand_jobs_waiting_a_claim_still_takes_milliseconds(s
         took.append(time.process_time() - begin)
         assert job.state is State.RUNNING
     assert sorted(took)[10] < 0.03, took  # about 3 ms
+
+
+async def counters(store, scope):
+    return {
+        row["name"].removeprefix("member:guild:"): row["ms"]
+        for row in await store.rows("service", f"scope = '{scope}'")
+    }
+
+
+async def test_counters_that_change_no_turn_go_and_those_that_do_stay(store):
+    for user, wide in (("alice", 256), ("alice", 320), ("alice", 384), ("bob", 256), ("carol", 256)):
+        await store.admit(store.make(user, width=wide, estimate=3000))
+    await serve(store, 2, cost=lambda job: 9000 if job.user == "alice" else 1000)  # alice's first, then bob's only one
+    before = await store.jobs.places()
+    accounts, keys = await counters(store, "account"), await counters(store, "key")
+    await store.jobs.tidy_counters()
+    assert await store.jobs.places() == before
+    assert (await counters(store, "account")) == accounts, "bob is ahead of the lane, which has served nobody else yet"
+    assert sorted(keys) == sorted([*await counters(store, "key"), "bob|" + store.make().request.batch_key()])
+    assert len(await counters(store, "key")) == 3, "alice's used key is ahead of those that wait"
+    await serve(store, 3)
+    await store.jobs.tidy_counters()
+    assert await counters(store, "key") == {}
+    assert set(await counters(store, "account")) == {"alice"}, "she was served more than the lane's last"
+
+
+async def test_who_comes_back_begins_where_they_would_have_with_all_counters_kept(store):
+    for tidied in (False, True):
+        for user in ("alice", "bob", "alice"):
+            await store.admit(user=user, estimate=1000)
+        assert await serve(store, 3) in (["alice", "bob", "alice"], ["bob", "alice", "alice"])
+        if tidied:
+            await store.jobs.tidy_counters()
+        await store.admit(user="carol")
+        await store.claim()
+    (lane,) = await store.rows("service", "scope = 'lane'")
+    assert (await counters(store, "account"))["carol"] >= lane["ms"]

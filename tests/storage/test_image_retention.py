@@ -80,6 +80,30 @@ async def test_a_picture_stays_until_the_crop_that_shows_it_is_posted(store):
     assert await candidates(store, 1000) == [(parent.id, 0)]
 
 
+async def test_more_pictures_than_are_looked_at_at_once_go_round_by_round(store, monkeypatch):
+    monkeypatch.setattr("storage.image_retention.MOST_AT_ONCE", 2)
+    job, gone = await delivered(store, 5), []
+    while found := await candidates(store, await store.results.total_bytes() - 100):
+        assert len(found) <= 2
+        for picture in found:
+            await store.results.mark_pruned(*picture)
+        gone += found
+    assert gone == [(job.id, index) for index in range(4)]
+
+
+async def test_what_the_kept_pictures_take_is_known_whatever_becomes_of_them(store):
+    job = await delivered(store, 3)
+    await store.results.add(job.id, 0, "a.png", 150, SHA)
+    await store.results.mark_pruned(job.id, 1)
+    await store.results.mark_pruned(job.id, 1)
+    await store.results.forget(job.id)
+    await store.results.add(job.id, 2, "again.png", 70, SHA)
+    assert await store.results.total_bytes() == 70
+    async with store.db.transaction() as tx:
+        await tx.execute("DELETE FROM picture")
+    assert await store.results.total_bytes() == 0
+
+
 async def test_a_picture_can_be_added_inside_a_larger_transaction(store):
     job = await store.running()
     async with store.db.transaction() as tx:

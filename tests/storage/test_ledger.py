@@ -128,9 +128,26 @@ async def test_a_reservation_outlives_its_lot(store):
 async def test_a_gift_without_an_expiry_stays(store):
     await give(store, "gift", 500, None)
     store.clock.now = AUGUST
-    async with store.db.transaction() as tx:
-        await store.ledger.expire(tx, AUGUST)
+    await store.ledger.expire(AUGUST)
     assert await store.balance() == 500
+
+
+async def test_at_the_turn_of_a_month_whoever_comes_ends_their_own_lots_and_housekeeping_the_others(store):
+    bob = dataclasses.replace(ALICE, id="bob")
+    await renew(store)
+    await renew(store, bob)
+    store.clock.now = JULY
+    await renew(store)
+    assert len(await store.rows("entry", "kind = 'expire'")) == 1, "one answer waits for nobody else's books"
+    assert await store.balance("bob") == 0
+    await store.ledger.expire(JULY)
+    await store.ledger.expire(JULY)
+    ended = [row["account"] for row in await store.rows("entry", "kind = 'expire'")]
+    assert ended == [ALICE.key(), bob.key()]
+    await store.ledger.expire(NOON)  # the clock had jumped
+    assert await store.balance("bob") == 0
+    store.clock.now = NOON
+    assert await store.balance("bob") == 60_000
 
 
 async def test_a_grant_is_given_once_and_nothing_is_no_grant(store):

@@ -1,7 +1,7 @@
 """Writes a checkpoint of diffusers' folders as one file, with the names that the original programs gave its tensors."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,12 @@ _OPEN_CLIP = {
 
 def single_file(
     folder: Path, path: Path, *, open_clip: bool = False, more: Mapping[str, Any] | None = None,
-    without: tuple[str, ...] = (),
+    without: tuple[str, ...] = (), change: Callable[[Tensors], Tensors] = dict,
 ) -> Path:  # fmt: skip
-    """SDXL where there is a second text encoder; else 1.x, or 2.x with `open_clip`. `more`: tensors to add."""
+    """SDXL where there is a second text encoder; else 1.x, or 2.x with `open_clip`. `more`: tensors to add.
+
+    `change`: what else another program does to them.
+    """
     unet = _prefixed("model.diffusion_model.", _unet(_read(folder, "unet")))
     vae = _prefixed("first_stage_model.", _vae(_read(folder, "vae")))
     text = _read(folder, "text_encoder")
@@ -45,8 +48,38 @@ def single_file(
         texts = _prefixed("cond_stage_model.transformer.", _clip(text))
     tensors = {**unet, **vae, **texts, **(more or {})}
     kept = {name: tensor.contiguous() for name, tensor in tensors.items() if not name.startswith(without or "-")}
-    save_file(kept, path)
+    save_file(change(kept), path)
     return path
+
+
+def renamed(*pairs: tuple[str, str]) -> Callable[[Tensors], Tensors]:
+    """A change of beginnings of names."""
+
+    def change(tensors: Tensors) -> Tensors:
+        for old, new in pairs:
+            tensors = {
+                new + name.removeprefix(old) if name.startswith(old) else name: one for name, one in tensors.items()
+            }
+        return tensors
+
+    return change
+
+
+def scaled_fp8(ending: str, dtype: torch.dtype, *, rows: bool = False) -> Callable[[Tensors], Tensors]:
+    """ComfyUI's: the UNet's layers in fp8, each with a scale beside it, for all of it or one for each of its `rows`."""
+
+    def change(tensors: Tensors) -> Tensors:
+        found = {**tensors, "model.diffusion_model.scaled_fp8": torch.zeros(2, dtype=dtype)}
+        for name, tensor in tensors.items():
+            if name.startswith("model.diffusion_model.") and name.endswith(".weight") and tensor.ndim == 2:
+                largest = tensor.abs().amax(dim=1, keepdim=True) if rows else tensor.abs().max()
+                scale = largest / torch.finfo(dtype).max
+                found[name] = (tensor / scale).to(dtype)
+                found[name.removesuffix("weight") + ending] = scale
+                found[name.removesuffix("weight") + "scale_input"] = torch.ones(())
+        return found
+
+    return change
 
 
 def _read(folder: Path, network: str) -> Tensors:

@@ -18,9 +18,9 @@ from transformers import (
     Swin2SRForImageSuperResolution,
 )
 
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.engine.image_encoding import png
-from worker.vision.companions import Companions
+from worker.vision import Companions
 from worker.vision.upscale import Upscaler
 
 WIDTH, EMBED = 128, 24  # of the encoder: a plus resampler's heads are 64 wide

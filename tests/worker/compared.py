@@ -10,7 +10,7 @@ import torch
 from core.catalogue import SAMPLERS
 from core.job import Request
 from tests.worker.engine_driver import EngineDriver, pixels
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.samplers import diffusers_scheduler
 
 #: What a model that predicts noise may use.

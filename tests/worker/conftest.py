@@ -10,9 +10,10 @@ from diffusers import UNet2DConditionModel
 from tests.worker.checkpoint import make
 from tests.worker.companions import make_adapter, make_classifier, make_upscaler
 from tests.worker.engine_driver import EngineDriver
-from worker.checkpoints.loader import LoadedCheckpoint, add_companions, load
+from worker.checkpoints import LoadedCheckpoint, load
+from worker.checkpoints.loader import add_companions
 from worker.device import choose_device
-from worker.vision.companion_paths import CompanionPaths
+from worker.vision import CompanionPaths
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

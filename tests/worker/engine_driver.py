@@ -16,18 +16,14 @@ from core.catalogue import POSTCARD
 from core.events import Cancel, Done, Event, Failed, JobEvent, OverheadTime, Picture, Progress, Submit
 from core.job import Request
 from tests.worker.fake_models import FakeSource
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.cuda_streams import HostCopy
 from worker.device import Device, choose_device
-from worker.engine.engine import Engine
-from worker.engine.gpu_meter import GpuMeter
+from worker.engine import Engine, GpuMeter, LoadedModel, ModelCache
 from worker.engine.image_encoding import jpeg
-from worker.engine.loaded_model import LoadedModel
-from worker.engine.model_cache import ModelCache
-from worker.families.latent_preview import LatentPreview, preview_sheet
+from worker.families import LatentPreview, preview_sheet
 from worker.settings import Settings, read
-from worker.transport.heartbeat import HeartbeatThread
-from worker.transport.inbox import Inbox, Stop
+from worker.transport import HeartbeatThread, Inbox, Stop
 
 E = TypeVar("E")
 PATIENCE = 60.0  # seconds until a test gives up

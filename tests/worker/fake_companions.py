@@ -14,11 +14,12 @@ from core.events import Models
 from core.job import Input, Kind, Role, Upscale
 from tests.worker.engine_driver import EngineDriver, request
 from tests.worker.fake_models import PATIENCE, FakeNetwork, FakeSource
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.device import choose_device
+from worker.engine import ModelCache
 from worker.engine.image_encoding import png
-from worker.engine.model_cache import ModelCache
-from worker.vision.companions import CompanionKind, KnownCompanion, LazyCompanions
+from worker.vision import CompanionKind, LazyCompanions
+from worker.vision.companions import KnownCompanion
 
 CPU = choose_device("cpu", "float32", 0)
 SOURCE = png(np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8))

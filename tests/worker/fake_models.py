@@ -12,11 +12,11 @@ from torch.nn import functional
 from core.events import Catalogue, ModelInfo
 from core.job import Request
 from tests.worker.checkpoint import SCHEDULER
+from worker.checkpoints import LoadedCheckpoint
 from worker.checkpoints.catalogue_loader import UnknownModel
-from worker.checkpoints.loader import LoadedCheckpoint
 from worker.engine.loaded_model import SMOKE_TEST_PROMPT
 from worker.interfaces import Adaptation, Conditions, Guidance, Pixels
-from worker.memory.offload_plan import NOTHING_RESERVED, ReservedMemory
+from worker.memory import NOTHING_RESERVED, ReservedMemory
 from worker.samplers import samplers_for
 
 PATIENCE = 60.0

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.interfaces import Conditions
 
 #: The first number of a marked prompt's encoding; nothing else comes near.

@@ -232,8 +232,35 @@ def test_a_model_that_is_not_there_is_said_with_its_cure(server: BotServer, tmp_
     with fork("--connect", server.address, "--local", "--model", str(tmp_path / "nowhere")) as process:
         connection = server.accept()
         connection.welcome()
-        assert "DARKROOM_MODEL" in connection.receive(LoadFailed).sentence
+        connection.send(
+            Catalogue(default="nowhere", models=(ModelPlace(name="nowhere", where=str(tmp_path / "nowhere")),))
+        )
+        failed = connection.receive(LoadFailed)
+        assert "DARKROOM_MODEL" in failed.sentence and not failed.stays
         assert process.wait(60) == 78
+
+
+def test_a_worker_whose_usual_model_is_not_here_stays_for_the_others(
+    server: BotServer, folder: Path, tmp_path: Path, fork: Fork
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    places = (ModelPlace(name="nowhere", where=str(nowhere)), ModelPlace(name="tiny", where=str(folder)))
+    with fork("--connect", server.address, "--local", "--model", str(nowhere)) as process:
+        connection = server.accept()
+        connection.welcome()
+        connection.send(Catalogue(default="nowhere", models=places))
+        failed = connection.receive(LoadFailed)
+        assert failed.stays and "there is no such folder" in failed.sentence
+        assert connection.receive(Models).loaded == ()
+        connection.send(submit("a", request(model="nowhere", count=1)))
+        assert "The model `nowhere` is not here." in connection.receive(Failed).sentence
+        connection.send(submit("b", request(model="tiny", count=1, steps=2)))
+        connection.receive(Done, lambda done: done.job == "b")
+        nowhere.symlink_to(folder)  # its owner fetches it: the next job that names it brings it in
+        connection.send(submit("c", request(model="nowhere", count=1, steps=2)))
+        connection.receive(Done, lambda done: done.job == "c")
+        connection.send(Shutdown())
+        assert process.wait(60) == 0
 
 
 def test_a_local_worker_dies_with_its_parent(server: BotServer, folder: Path) -> None:

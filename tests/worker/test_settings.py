@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.config.config import Config
+from bot.config import Config
 from bot.workers import worker_options
 from core.errors import ConfigError
 from tests.worker.engine_driver import settings

@@ -9,17 +9,18 @@ from worker.checkpoint_formats.kinds import (
     SDXL,
     PipelineKind,
     check_folder,
+    computed_kind,
     kind_of,
     read_model_index,
+    read_scheduler_config,
 )
 from worker.checkpoint_formats.single_file import (
     CONFIGS,
     FAMILIES,
     Shape,
     family_of,
-    prediction_of,
+    look,
     read_header,
-    shape_of,
 )
 
 __all__ = [
@@ -32,12 +33,13 @@ __all__ = [
     "PipelineKind",
     "Shape",
     "check_folder",
+    "computed_kind",
     "family_of",
     "few_step_methods",
     "kind_of",
-    "prediction_of",
+    "look",
     "read_header",
     "read_model_index",
-    "shape_of",
+    "read_scheduler_config",
     "with_plain_names",
 ]

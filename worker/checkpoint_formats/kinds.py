@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.families import family_of
+from core.families import SCHEDULER_CONFIG, computed_family, family_of
 from core.folder_format import INDEX
+from core.single_file import INPAINTING, REFINER
 from worker.errors import CannotLoad
 
 
@@ -63,8 +64,13 @@ PIPELINE_KINDS: Mapping[str, PipelineKind] = {kind.family: kind for kind in (SD,
 
 
 def kind_of(pipeline: object) -> PipelineKind | None:
-    """By the `_class_name` of a `model_index.json`; None for a pipeline that runs whole."""
+    """What a folder holds, by the `_class_name` of its `model_index.json`; None for a pipeline that has no family."""
     return PIPELINE_KINDS.get(family_of(pipeline))
+
+
+def computed_kind(index: Mapping[str, Any], scheduler: Mapping[str, Any]) -> PipelineKind | None:
+    """As what it is computed; None for a pipeline that runs whole: also one whose noise no sampler here knows."""
+    return PIPELINE_KINDS.get(computed_family(index, scheduler))
 
 
 def read_model_index(folder: Path, model: str) -> Mapping[str, Any]:
@@ -81,10 +87,22 @@ def read_model_index(folder: Path, model: str) -> Mapping[str, Any]:
     raise CannotLoad(f"{path} cannot be read. Is the download complete?")
 
 
+def read_scheduler_config(folder: Path) -> dict[str, Any]:
+    """The config of a folder's scheduler; empty where there is none. Raises CannotLoad."""
+    path = folder / SCHEDULER_CONFIG
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        raise CannotLoad(f"{path} cannot be read. Is the download complete?") from None
+    return config if isinstance(config, dict) else {}
+
+
 def check_folder(folder: Path, kind: PipelineKind, index: Mapping[str, Any]) -> None:
     """Raises CannotLoad unless the folder holds what its kind needs, as safetensors, and makes pictures from words."""
     if kind.family == "sdxl" and (index.get("requires_aesthetics_score") or index.get("text_encoder") == [None, None]):
-        raise CannotLoad(REFINER.format(folder))
+        raise CannotLoad(f"{folder} {REFINER}")
     for name in kind.networks:
         if not (folder / name / "config.json").is_file():
             raise CannotLoad(f"{folder} has no {name}/: a checkpoint of {kind.pipeline} needs it. Fetch it again.")
@@ -94,8 +112,4 @@ def check_folder(folder: Path, kind: PipelineKind, index: Mapping[str, Any]) -> 
     if kind.denoiser == "unet":
         channels = json.loads((folder / "unet" / "config.json").read_text("utf-8")).get("in_channels", 4)
         if channels > 4:
-            raise CannotLoad(INPAINTING.format(folder))
-
-
-REFINER = "{} is a refiner: it only refines the pictures of another model. Use the base model."
-INPAINTING = "{} only fills masks in pictures and makes none from words. Use the model it was made from."
+            raise CannotLoad(f"{folder} {INPAINTING}")

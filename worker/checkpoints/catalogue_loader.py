@@ -61,6 +61,12 @@ class CatalogueLoader:
         """True when the worker was started with a name of the catalogue (`sdxl`), which has not come yet."""
         return not is_location(self._own) and not self._entries
 
+    @property
+    def has_others(self) -> bool:
+        """Whether the catalogue has models besides the one that the worker was started with."""
+        own = self._own_entry()
+        return bool(self._entries.keys() - {name_of(self._own) if own is None else own.name})
+
     def load_first(self) -> LoadedCheckpoint:
         """The model that the worker was started with: as the catalogue has it, or as its own files say it is.
 

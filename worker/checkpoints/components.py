@@ -4,6 +4,7 @@ Knows which class stands for which family; knows nothing of where checkpoints co
 """
 
 import importlib
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ from typing import Any
 
 import torch
 
-from worker.checkpoint_formats import PipelineKind, with_plain_names
+from core.families import scheduler_of
+from worker.checkpoint_formats import PipelineKind, read_scheduler_config, with_plain_names
 from worker.device import Device
-from worker.errors import CannotLoad
 from worker.families import Flux, LoraFiles, LoraSwitcher, StableDiffusion, StableDiffusionXL, dtype_of
 from worker.interfaces import Family
+
+#: How noise lies over the steps. Schedulers differ in what they take where their config is silent.
+_NOISE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
 
 FAMILIES: Mapping[str, Callable[..., Family]] = {"sd": StableDiffusion, "sdxl": StableDiffusionXL, "flux": Flux}
 
@@ -46,7 +50,7 @@ def read_folder(
 
     Raises CannotLoad, or whatever the libraries raise on broken files.
     """
-    scheduler = read_scheduler(folder, kind)
+    scheduler = read_scheduler(folder, kind, index)
     networks: dict[str, Any] = {}
     for name, class_name in kind.networks.items():
         if name == "vae" and vae is not None:
@@ -60,13 +64,15 @@ def read_folder(
     )  # fmt: skip
 
 
-def read_scheduler(folder: Path, kind: PipelineKind) -> dict[str, Any]:
-    """The scheduler's config without its names of classes. Raises CannotLoad for a prediction nobody here knows."""
-    config: dict[str, Any] = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
-    prediction = config.setdefault("prediction_type", kind.predictions[0])
-    if prediction not in kind.predictions:
-        known = " and ".join(kind.predictions)
-        raise CannotLoad(f"The checkpoint predicts {prediction!r}; only {known} work here with {kind.pipeline}.")
+def read_scheduler(folder: Path, kind: PipelineKind, index: Mapping[str, Any]) -> dict[str, Any]:
+    """The scheduler's config without its names of classes, but with the noise that its class takes for granted.
+
+    Of a folder whose schedule the samplers know (`computed_kind`).
+    """
+    config = read_scheduler_config(folder)
+    taken = inspect.signature(class_of(scheduler_of(index, config)).__init__).parameters
+    config = {**{name: taken[name].default for name in _NOISE if name in taken}, **config}
+    config.setdefault("prediction_type", kind.predictions[0])
     return {**guidance_rescale_of(config), **{key: value for key, value in config.items() if not key.startswith("_")}}
 
 

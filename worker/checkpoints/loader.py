@@ -4,16 +4,27 @@ Safetensors only, never pickle. Knows nothing of jobs. Whatever goes wrong is sa
 (`CannotLoad`).
 """
 
+import importlib.util
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from core.catalogue import POSTCARD, SAMPLERS, Capability, name_of
 from core.events import ModelInfo
-from worker.checkpoint_formats import PipelineKind, family_of, few_step_methods, kind_of, read_model_index
+from core.families import family_of as family_of_pipeline
+from core.families import unknown_schedule
+from worker.checkpoint_formats import (
+    PipelineKind,
+    computed_kind,
+    family_of,
+    few_step_methods,
+    read_model_index,
+    read_scheduler_config,
+)
 from worker.checkpoints.components import Components, build_family, read_folder
 from worker.checkpoints.locator import DEFAULT_FOLDER, ModelsFolder, locate, note_of
 from worker.checkpoints.single_file import read_file
@@ -24,7 +35,7 @@ from worker.device import Device
 from worker.diffusers_internals import is_group_offloaded
 from worker.errors import CannotLoad
 from worker.families import LoraFiles
-from worker.interfaces import Family, Model, PipelineModel
+from worker.interfaces import Family, Guidance, ModelProtocol, PipelineModel
 from worker.memory import (
     DENOISERS,
     FULL,
@@ -128,9 +139,11 @@ def _load(model: str, device: Device, progress: Callable[[], None], how: _LoadOp
         components = read_file(where, device, progress, vae_network, original_name=name)
     else:
         index = read_model_index(where, model)
-        kind = kind_of(index["_class_name"])
+        scheduler = read_scheduler_config(where)
+        _check_beta_sigmas(model, scheduler)
+        kind = computed_kind(index, scheduler)
         if kind is None:
-            return _load_pipeline(model, where, device, how)
+            return _load_pipeline(model, where, device, how, index, scheduler)
         other = read_vae(vae, kind.family, device) if vae else None
         components = read_folder(where, kind, index, device, progress, None if other is None else other.network)
     family = build_family(components, device, how.loras)
@@ -153,15 +166,34 @@ def _placed(family: Family | PipelineModel, info: ModelInfo, device: Device, how
     return add_companions(loaded, how.companions, device)
 
 
-def _load_pipeline(model: str, folder: Path, device: Device, how: _LoadOptions) -> LoadedCheckpoint:
+def _check_beta_sigmas(model: str, scheduler: Mapping[str, Any]) -> None:
+    """Raises CannotLoad where a schedule needs a library that is not here."""
+    if scheduler.get("use_beta_sigmas") and importlib.util.find_spec("scipy") is None:
+        raise CannotLoad(f"The scheduler of {model} uses beta sigmas, which need scipy: run `pip install scipy`.")
+
+
+def _load_pipeline(
+    model: str, folder: Path, device: Device, how: _LoadOptions, index: Mapping[str, Any], scheduler: Mapping[str, Any]
+) -> LoadedCheckpoint:
     from worker.families import GenericPipeline
 
-    family = GenericPipeline.load(folder, device)
+    other = None
+    if how.vae and "vae" in index:
+        other = read_vae(how.vae, family_of_pipeline(index["_class_name"]), device)
+    elif how.vae:
+        log.warning("The VAE %s is not used: the pipeline of %s has none.", how.vae, model)
+    family = GenericPipeline.load(folder, device, None if other is None else other.network)
+    if unknown := unknown_schedule(index, scheduler):  # it would have a family otherwise
+        if not family.scales_its_input:
+            cure = "Use a model with a scheduler of Stable Diffusion."
+            raise CannotLoad(f"{model} cannot be drawn: not even diffusers' own pipeline takes its {unknown}. {cure}")
+        log.info("%s is drawn by diffusers' own pipeline: no sampler here knows its %s.", model, unknown)
+    weights = digest(folder, folder.glob("*/*.safetensors"))
     few_steps = bool(few_step_methods(_original_name(model, folder))) or family.distilled
     info = ModelInfo(
         name=_name(model),
         family=family.name,
-        digest=digest(folder, folder.glob("*/*.safetensors")),
+        digest=weights if other is None else combined(weights, other.digest),
         dtype=device.dtype_name,
         native=family.native,
         multiple=family.multiple,
@@ -171,6 +203,8 @@ def _load_pipeline(model: str, folder: Path, device: Device, how: _LoadOptions) 
         sampler=family.sampler,
         samplers=(family.sampler,),
         edits=tuple(edit.value for edit in family.edits),
+        ignores=family.ignores,
+        negative_above=family.negative_above,
     )
     # Nobody compiles for a pipeline that runs whole.
     placed = _placed(family, info, device, replace(how, reserved=replace(how.reserved, compiler=False)))
@@ -187,7 +221,7 @@ def add_companions(loaded: LoadedCheckpoint, paths: CompanionPaths, device: Devi
     return replace(loaded, companions=companions, info=replace(loaded.info, edits=edits))
 
 
-def memory_mb(family: Model) -> int:
+def memory_mb(family: ModelProtocol) -> int:
     """MB of parameters and buffers that lie on its device."""
     tensors = (tensor for part in family.parts.values() for tensor in (*part.parameters(), *part.buffers()))
     there = (tensor for tensor in tensors if tensor.device.type == family.device.type)
@@ -226,6 +260,7 @@ def _info(model: str, name: str, components: Components, family: Family, device:
         sampler=POSTCARD.sampler if shipped else sampler,
         samplers=samplers_for(family.scheduler),
         edits=tuple(edit.value for edit in family.edits),
+        ignores=("cfg",) if family.guidance is Guidance.NONE else (),
     )
 
 

@@ -16,7 +16,7 @@ from core.folder_format import INDEX, lacks
 from core.model_locations import Note
 from core.safetensors_header import NotSafetensors
 from worker.checkpoint_formats import check_folder, kind_of, read_model_index
-from worker.errors import CannotLoad
+from worker.errors import CannotLoad, NotHere
 from worker.hub_download import HubError, ModelDownload, choose_files, download_lock, fetch_model
 from worker.paths import ROOT, existing
 
@@ -64,7 +64,7 @@ def locate(
         return _of_hub(f"{owner}/{of}", file, name or name_of(file), folder, progress)
     if not far or model.count("/") != 1 or model.endswith((".safetensors", *PICKLES)):
         cure = "a hub id looks like owner/name."
-        raise CannotLoad(f"DARKROOM_MODEL is {model!r}, but there is no such folder and no such file; {cure}")
+        raise NotHere(f"DARKROOM_MODEL is {model!r}, but there is no such folder and no such file; {cure}")
     return _checked(_of_hub(model, "", name or name_of(model), folder, progress), model)
 
 
@@ -110,7 +110,7 @@ def _of_hub(repository: str, file: str, name: str, folder: ModelsFolder, progres
     home, note = _home(repository, file, name, folder.path)
     if home.exists() and note is None:
         cure = "Move it away, or complete it with `python bot.py models add`."
-        raise CannotLoad(f"{home} is not the complete model {repository}, and was not fetched from there. {cure}")
+        raise NotHere(f"{home} is not the complete model {repository}, and was not fetched from there. {cure}")
     try:
         described, files = choose_files(repository, file, note.files.keys() if note is not None else ())
         download = ModelDownload(repository=described, files=files, home=home, min_free_mb=folder.min_free_mb)
@@ -119,7 +119,7 @@ def _of_hub(repository: str, file: str, name: str, folder: ModelsFolder, progres
             if found is None:
                 fetch_model(download, progress)
     except HubError as error:
-        raise CannotLoad(f"The model {repository} is not here yet. {error.sentence}") from error
+        raise NotHere(f"The model {repository} is not here yet. {error.sentence}") from error
     except OSError as error:
         raise CannotLoad(
             f"{repository} cannot be fetched into {folder.path} ({error}). Make that folder writable."

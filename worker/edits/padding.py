@@ -8,13 +8,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.interfaces import Model
+from worker.interfaces import ModelProtocol
 
 Size = tuple[int, int]  # (width, height) in pixels
 Bytes = TypeVar("Bytes", bound=NDArray[np.uint8])  # [height, width] or [height, width, 3]
 
 
-def grid_of(family: Model) -> int:
+def grid_of(family: ModelProtocol) -> int:
     """What the sides of its pictures are filled up to multiples of.
 
     Latents come whole, and some transformers look at two by two of them. The multiples that a model likes may be

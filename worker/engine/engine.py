@@ -43,7 +43,7 @@ from worker.engine.recovery import Recovery
 from worker.engine.result_writer import ResultWriter
 from worker.engine.run_queue import RunQueue
 from worker.engine.task import Task
-from worker.transport import ConnectionLost, HeartbeatThread, Inbox, LoadEnded, Order, ProgressReporter, Stop
+from worker.transport import ConnectionLost, HeartbeatThread, Inbox, InboxItem, LoadEnded, ProgressReporter, Stop
 from worker.vision import CompanionKind
 
 log = logging.getLogger("darkroom.engine")
@@ -126,7 +126,7 @@ class Engine:
                 return False
             self._handle(order)
 
-    def _wait(self) -> Order | None:
+    def _wait(self) -> InboxItem | None:
         """For the next order; while a model loads, that is overhead."""
         if self._cache.loading is None:
             self._idle_event.set()
@@ -137,7 +137,7 @@ class Engine:
             measured.overhead("load")
             return self.inbox.get(block=True)
 
-    def _handle(self, order: Order) -> None:
+    def _handle(self, order: InboxItem) -> None:
         if isinstance(order, ConnectionLost):
             self._reporter.forget_all()
             for task in list(self._queue.tasks.values()):
@@ -192,8 +192,9 @@ class Engine:
             self._go_without(result, result.companion)
         elif result.sentence:
             log.error("%s cannot be used: %s", result.name, result.sentence)
+            said = failure_messages.not_here if result.not_here else failure_messages.not_loaded
             for task in self._queue.tasks_for(result.name):
-                self._fail(task, FailureKind.INVALID, failure_messages.not_loaded(result.name))
+                self._fail(task, FailureKind.INVALID, said(result.name))
 
     def _go_without(self, result: LoadResult, kind: CompanionKind) -> None:
         """What lies beside a model is of no use: the jobs that cannot be without it fail, at no cost."""

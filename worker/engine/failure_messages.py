@@ -19,6 +19,12 @@ def describe_failure(error: Exception, size: tuple[int, int]) -> tuple[FailureKi
     return FailureKind.ERROR, "The picture could not be computed. The worker's log says why; trying again may help."
 
 
+def not_here(model: str) -> str:
+    """Of one whose files are missing."""
+    cure = "Choose another one with `--model`, or ask the bot's owner to fetch it."
+    return f"The model {quoted(model)} is not here. {cure}"
+
+
 def not_loaded(model: str) -> str:
     """For everybody to read: why not, with paths and settings, is for whoever runs the worker."""
     return f"The model {quoted(model)} could not be loaded. The bot's owner can find the reason in the log."

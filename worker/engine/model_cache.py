@@ -16,7 +16,7 @@ from worker.compiling import CompiledModel
 from worker.device import Device, other_programs_mb, synchronize, without_traceback
 from worker.engine.loaded_model import LoadedModel
 from worker.engine.model_loading import LoadAttempt, ModelLoader, ModelSource
-from worker.errors import CannotLoad, CannotOpen, NoRoom
+from worker.errors import CannotLoad, CannotOpen, NoRoom, NotHere
 from worker.memory import ReservedMemory
 from worker.vision import CompanionKind
 
@@ -33,7 +33,7 @@ Companion = tuple[str, CompanionKind]
 class LoadResult:
     """What came of a load: the model, or the companion of it, is in the cache, or `sentence` says why not.
 
-    A companion that did not come is withdrawn; `file`: its name; `lacked_memory`: whether that is the reason.
+    A companion that did not come is withdrawn; `file`: its name. `lacked_memory`, `not_here`: whether this is why.
     """
 
     name: str
@@ -41,6 +41,7 @@ class LoadResult:
     companion: CompanionKind | None = None
     file: str = ""
     lacked_memory: bool = False
+    not_here: bool = False  # its files are not here
 
 
 class ModelCache:
@@ -192,7 +193,8 @@ class ModelCache:
         if attempt.companion is not None:
             return self._finish_companion_load(attempt, attempt.companion, busy)
         if attempt.model is None:
-            return LoadResult(name=attempt.name, sentence=_sentence(attempt.name, attempt.error))
+            sentence, absent = _sentence(attempt.name, attempt.error), isinstance(attempt.error, NotHere)
+            return LoadResult(name=attempt.name, sentence=sentence, not_here=absent)
         self.add(attempt.model)
         self._evict_over_budget(attempt.name, busy)
         return LoadResult(name=attempt.name)

@@ -9,7 +9,7 @@ from worker.edits import Prepared, grid_of
 from worker.engine.batch import Row
 from worker.engine.pipeline_row import PipelineRow
 from worker.errors import CannotCompute
-from worker.interfaces import Adaptation, Model, PipelineModel
+from worker.interfaces import Adaptation, ModelProtocol, PipelineModel
 from worker.samplers import MAX_STEPS
 
 #: A first preview after this share of the steps, but after no more than `FIRST_PREVIEW_MAX_STEPS` of them.
@@ -101,7 +101,7 @@ class Task:
         return now - self.previewed_at >= every
 
 
-def check_request(order: Submit, family: Model, samplers: tuple[str, ...]) -> None:
+def check_request(order: Submit, family: ModelProtocol, samplers: tuple[str, ...]) -> None:
     """Raises CannotCompute when the numbers of a request cannot work with this model."""
     request = order.request
     if order.kind is Kind.DESCRIBE:
@@ -121,7 +121,7 @@ def check_request(order: Submit, family: Model, samplers: tuple[str, ...]) -> No
             raise CannotCompute(sentence)
 
 
-def _size_unit(order: Submit, family: Model) -> int:
+def _size_unit(order: Submit, family: ModelProtocol) -> int:
     """What the sides of its pictures have to be multiples of, in pixels."""
     if order.source and not order.request.tile:
         # `edits` draw it on the model's grid and cut it to any size; edges that meet would not survive that.

@@ -6,7 +6,6 @@ sharing of forwards is missing. Knows nothing of jobs.
 
 import copy
 import inspect
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from core.job import Request
 from core.prompt_weights import unweighted
 from worker.checkpoint_formats import read_model_index, with_plain_names
 from worker.device import Device
+from worker.diffusers_internals import guides_at
 from worker.errors import CannotLoad
 from worker.families.adaptation import ModelAdapter
 from worker.families.draft_preview import DraftPreview, in_pixels
@@ -29,6 +29,7 @@ from worker.interfaces import Adaptation, Guidance
 
 SAMPLER = "own"  # the pipeline's own scheduler
 STEPS, SCALE = 28, 4.0  # for pipelines that name none
+HIGHEST = 30.0  # guidance that a request can ask for
 PIXELS = 16  # sides that networks without an autoencoder take: they halve them up to four times
 
 
@@ -56,21 +57,27 @@ class GenericPipeline:
         config = getattr(pipeline, "config", {})
         self.distilled = bool(config.get("is_distilled"))  # taught to need few steps
         self._adapter = ModelAdapter(None, ())
+        #: What changes nothing with it, and the guidance above which a negative prompt counts; see `events.ModelInfo`.
+        self.ignores: tuple[str, ...] = () if self._guides else ("cfg",)
+        self.negative_above = 0.0 if guides_at(pipeline, 1.0) else 1.0
         self.edits: tuple[Capability, ...] = (
             *([Capability.NEGATIVE] if self._negates else []),
             *([Capability.PREVIEW] if self._draft_preview.possible else []),
         )
 
     @classmethod
-    def load(cls, folder: Path, device: Device) -> "GenericPipeline":
-        """Raises CannotLoad for a pipeline that makes no pictures from words, or whatever diffusers raises."""
+    def load(cls, folder: Path, device: Device, vae: Any = None) -> "GenericPipeline":
+        """`vae` takes the place of its own.
+
+        Raises CannotLoad for a pipeline that makes no pictures from words, or whatever diffusers raises.
+        """
         from diffusers import AutoPipelineForText2Image
 
         how: dict[str, Any] = {"dtype": device.dtype, "local_files_only": True, "use_safetensors": True}
-        # What nobody draws with need not be there.
-        how |= {
-            name: None for name in UNUSED & read_model_index(folder, str(folder)).keys() if not (folder / name).is_dir()
-        }
+        # What nobody draws with need not be there; what only looks at pictures stays out as everywhere here.
+        unused = UNUSED & read_model_index(folder, str(folder)).keys()
+        how |= {name: None for name in unused if name == "safety_checker" or not (folder / name).is_dir()}
+        how |= {} if vae is None else {"vae": vae}
         try:
             with with_plain_names(folder) as plain:
                 pipeline = AutoPipelineForText2Image.from_pretrained(plain, **how)
@@ -107,9 +114,22 @@ class GenericPipeline:
         return getattr(self.parts.get("transformer") or self.parts.get("unet"), "config", None)
 
     @property
+    def scales_its_input(self) -> bool:
+        """Whether its scheduler does what pipelines with a UNet ask of it before each step."""
+        return "unet" not in self.parts or hasattr(self._pipeline.scheduler, "scale_model_input")
+
+    @property
     def takes_guidance_scale(self) -> bool:
         """Whether its denoiser takes the guidance scale as a number: it needs one, however few its steps are."""
-        return bool(getattr(self._config, "guidance_embeds", False))
+        return any(getattr(self._config, name, None) for name in ("guidance_embeds", "time_cond_proj_dim"))
+
+    @property
+    def _guides(self) -> bool:
+        """Whether the guidance scale changes what it draws."""
+        twice = guides_at(self._pipeline, HIGHEST)
+        if twice is None:  # nobody says; of these those that may take it as a number show whether they do
+            twice = self._scale_name == "true_cfg_scale" or not hasattr(self._config, "guidance_embeds")
+        return self._scale_name in self._takes and (twice or self.takes_guidance_scale)
 
     @property
     def _scale_name(self) -> str:
@@ -119,7 +139,9 @@ class GenericPipeline:
 
     @property
     def _negates(self) -> bool:
-        return "negative_prompt" in self._takes
+        """Whether a negative prompt counts, given enough of the guidance that requests are for."""
+        other = "true_cfg_scale" in self._takes and self._scale_name != "true_cfg_scale"
+        return "negative_prompt" in self._takes and not other and guides_at(self._pipeline, HIGHEST) is not False
 
     def begin(self, request: Request, indices: Sequence[int], rows: int) -> PipelineRun:
         if request.strength < 1 or request.loras or request.inputs or request.canvas:
@@ -166,10 +188,9 @@ def _prompts_with_style(request: Request) -> tuple[str, str]:
     prompt, negative, house = unweighted(request.prompt), unweighted(request.negative), request.house
     if house is None:
         return prompt, negative
-    return _joined(prompt, house.positive, house.weight), _joined(negative, house.negative, house.weight)
+    said, avoided = house.spoken()
+    return _joined(prompt, said), _joined(negative, avoided)
 
 
-def _joined(words: str, style: str, weight: float) -> str:
-    """`words` with the first of the style's phrases: all of them at a weight of 1."""
-    phrases = [phrase.strip() for phrase in style.split(",") if phrase.strip()]
-    return ", ".join(part for part in (words, *phrases[: math.ceil(weight * len(phrases))]) if part)
+def _joined(words: str, more: str) -> str:
+    return ", ".join(part for part in (words, more) if part)

@@ -83,6 +83,9 @@ class PipelineRun(GenerationRun):
                 for number, call in enumerate(self._calls, start=1):
                     self._number = number - 1
                     self._check()
+                    # Some schedulers draw from torch's own generators, whichever the pipeline was given.
+                    if generators := call.get("generator"):
+                        torch.manual_seed(generators[0].initial_seed())
                     images = self._pipeline(**call, **self._step_callback()).images
                     self._pictures += [image.float().clamp(0, 1) for image in images]
                     self._latents = self._before = None
@@ -119,8 +122,12 @@ class PipelineRun(GenerationRun):
         return {}
 
     def _wait(self) -> None:
+        """Runs that take turns draw as they would alone."""
+        here, there = torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         self._yielded.release()
         self._resume.acquire()
+        torch.set_rng_state(here)
+        torch.cuda.set_rng_state_all(there)
         self._check()
 
     def _check(self) -> None:

@@ -43,7 +43,6 @@ class StableDiffusion:
         self.device = device
         self.scheduler = scheduler
         self.parts: Mapping[str, nn.Module] = {"text_encoder": text_encoder, "unet": unet, "vae": vae}
-        self.edits: tuple[Capability, ...] = (*EDITS, Capability.LORA) if loras is not None else EDITS
         self._prompt_encoder = PromptEncoder(tokenizer, text_encoder, device, penultimate=False)
         self._unet = unet
         self._dtype: torch.dtype = unet.dtype
@@ -56,6 +55,10 @@ class StableDiffusion:
         # Distilled ones (LCM) take the guidance scale as a number, next to the time.
         self._scale_features = int(unet.config.time_cond_proj_dim or 0)
         self.guidance: Guidance = Guidance.EMBEDDED if self._scale_features else Guidance.CLASSIFIER_FREE
+        # Without a second forward nothing can be led away from.
+        negates = self.guidance is Guidance.CLASSIFIER_FREE
+        edits = EDITS if negates else tuple(edit for edit in EDITS if edit is not Capability.NEGATIVE)
+        self.edits: tuple[Capability, ...] = (*edits, Capability.LORA) if loras is not None else edits
 
     def encode_prompt(self, text: str, *, negative: bool = False) -> Conditions:
         """`text`: [chunks × tokens, features]. Raises ValueError for weights that cannot be."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from worker.device import Device, other_programs_mb
 from worker.diffusers_internals import group_offload
-from worker.interfaces import Guidance, Model, PipelineModel
+from worker.interfaces import Guidance, ModelProtocol, PipelineModel
 from worker.memory.offload_plan import (
     FULLY_RESIDENT,
     NOTHING_RESERVED,
@@ -32,7 +32,7 @@ FULL, FP8 = "full", "fp8"
 
 
 def plan_for_model(
-    family: Model, device: Device, weights: str, name: str, reserved: ReservedMemory = NOTHING_RESERVED
+    family: ModelProtocol, device: Device, weights: str, name: str, reserved: ReservedMemory = NOTHING_RESERVED
 ) -> OffloadPlan:
     """How the model will lie in the device's memory, with what is reserved and what other programs have by now.
 

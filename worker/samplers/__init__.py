@@ -11,11 +11,10 @@ lines:
 `multistep.py` those with one, and `schedules.py` makes plans for requests of them. Knows nothing of batches or devices.
 """
 
-from worker.samplers.schedules import PREDICTIONS, Schedules, diffusers_scheduler, samplers_for, set_steps
+from worker.samplers.schedules import Schedules, diffusers_scheduler, samplers_for, set_steps
 from worker.samplers.table import (
     BEFORE,
     EARLIER,
-    FLOW,
     INPUT,
     MAX_STEPS,
     NOISE,
@@ -30,11 +29,9 @@ from worker.samplers.table import (
 __all__ = [
     "BEFORE",
     "EARLIER",
-    "FLOW",
     "INPUT",
     "MAX_STEPS",
     "NOISE",
-    "PREDICTIONS",
     "TIME",
     "X0",
     "X0_OUT",

@@ -149,7 +149,13 @@ def _shift(config: Any, tokens: int) -> float:
 
 
 def _prediction(config: Mapping[str, Any]) -> str:
-    """`flow_prediction` also when only the class or its numbers say so: such configs name no prediction."""
+    """`flow_prediction` also when only the class or its numbers say so: such configs name no prediction.
+
+    Raises ValueError for one that no table here is made for.
+    """
     if str(config.get("_class_name", "")).startswith("FlowMatch") or config.get("prediction_type") in (FLOW, "flow"):
         return FLOW
-    return str(config.get("prediction_type", "epsilon"))
+    prediction = str(config.get("prediction_type", "epsilon"))
+    if prediction not in PREDICTIONS:
+        raise ValueError(f"No sampler here knows the prediction {prediction!r}; they know {', '.join(PREDICTIONS)}.")
+    return prediction

@@ -2,7 +2,7 @@
 
 from worker.transport.bot_connection import Address, BotConnection
 from worker.transport.heartbeat import HeartbeatThread
-from worker.transport.inbox import Compiled, ConnectionLost, Inbox, LoadEnded, Order, Stop
+from worker.transport.inbox import Compiled, ConnectionLost, Inbox, InboxItem, LoadEnded, Stop
 from worker.transport.progress_reporter import ProgressReporter
 
 __all__ = [
@@ -12,8 +12,8 @@ __all__ = [
     "ConnectionLost",
     "HeartbeatThread",
     "Inbox",
+    "InboxItem",
     "LoadEnded",
-    "Order",
     "ProgressReporter",
     "Stop",
 ]

@@ -22,20 +22,20 @@ class Stop:
     """The loop is to end."""
 
 
-Order = Submit | Pause | Resume | Cancel | Catalogue | LoadEnded | Compiled | ConnectionLost | Stop
+InboxItem = Submit | Pause | Resume | Cancel | Catalogue | LoadEnded | Compiled | ConnectionLost | Stop
 
 
 class Inbox:
     """Orders on their way to the loop, from any thread to one. It can name the jobs that are still in it."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[InboxItem] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._jobs: list[tuple[str, int]] = []
         self.catalogue: Catalogue | None = None  # the newest that has come
         self._knows = threading.Event()
 
-    def put(self, order: Order) -> None:
+    def put(self, order: InboxItem) -> None:
         """After all that was put before."""
         with self._lock:
             if isinstance(order, Submit):
@@ -45,7 +45,7 @@ class Inbox:
                 self._knows.set()
             self._queue.put(order)
 
-    def get(self, *, block: bool) -> Order | None:
+    def get(self, *, block: bool) -> InboxItem | None:
         """The next order; None when there is none and `block` is false."""
         try:
             order = self._queue.get(block=block)

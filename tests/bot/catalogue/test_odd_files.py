@@ -1,5 +1,6 @@
 """Whatever lies in the folders, the bot starts and the others are there; one odd file is one line in the log."""
 
+import errno
 import json
 import logging
 import os
@@ -8,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.catalogue import checkpoint_files, folder_watcher, locations
-from bot.catalogue.registry import ModelRegistry
-from bot.config.config import Config
-from core import model_locations, wire
+from bot.catalogue import ModelRegistry, checkpoint_files, folder_watcher, locations
+from bot.config import Config
+from core import model_locations, safetensors_header, wire
 from storage.database import Database
 from storage.settings import Settings
 from tests.bot.catalogue.odd_files import UNUSABLE, with_config
@@ -198,3 +198,32 @@ def test_links_are_followed_and_each_file_is_counted_once(data) -> None:
     linked = {path.name for path in checkpoint_files.files_of(data / "models" / "link")}
     assert linked == {path.name for path in real.rglob("*") if path.is_file()}
     assert checkpoint_files.model_at(data / "models" / "link").native == 512
+
+
+def broken_disk(*_: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("what", ["iterdir", "stat", "open"])
+async def test_what_the_disk_does_not_give_for_a_moment_stays_what_it_was(
+    settings, data, caplog, monkeypatch, what: str
+) -> None:
+    model_registry = await opened(settings, data)
+    for place in (data / "models" / "good.safetensors", data / "loras" / "wash.safetensors"):
+        place.touch()  # so that it is read again
+    for _ in range(2):
+        with monkeypatch.context() as away, caplog.at_level(logging.WARNING):
+            away.setattr(Path, what, broken_disk)
+            await model_registry.look()
+        assert {"good"} < set(model_registry.choices.models) and {"wash"} < set(model_registry.choices.loras)
+    await model_registry.look()
+    assert {"good"} < set(model_registry.choices.models) and {"wash"} < set(model_registry.choices.loras)
+
+
+async def test_a_model_that_could_not_be_read_when_it_came_is_there_once_it_can_be(settings, data, monkeypatch) -> None:
+    with monkeypatch.context() as away:
+        away.setattr(safetensors_header, "read", broken_disk)
+        model_registry = await opened(settings, data)
+    assert set(model_registry.choices.models) == {"postcard"}
+    await model_registry.look()
+    assert set(model_registry.choices.models) == {"postcard", "good"}

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from bot.catalogue import ModelRegistry
 from bot.catalogue import registry as module
-from bot.catalogue.registry import ModelRegistry
-from bot.config.config import ROOT, Config
+from bot.config import ROOT, Config
 from core.catalogue import POSTCARD, SAMPLERS, XL_SIZES, Capability
 from core.errors import ConfigError
 from core.events import ModelInfo
@@ -203,8 +203,8 @@ async def test_what_cannot_be_used_is_said_once_with_its_cure(settings, data, ca
         model_registry = await opened(settings, data)
         await model_registry.look()
     assert set(model_registry.choices.models) == {"postcard"} and "large" not in model_registry.choices.loras
-    cures = ("only .safetensors files", "is a pickle", "text encoder and VAE", "folder loras", "is not a LoRA")
-    for told in (*cures, "Others, FLUX among them, work as a folder"):
+    cures = ("only .safetensors files", "is a pickle", "text encoder and VAE", "folder `loras`", "is not a LoRA")
+    for told in (*cures, "holds FLUX's transformer"):
         assert caplog.text.count(told) == 1, told
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bot.catalogue.catalogue_files import default_of, documents, expected
-from bot.config.config import ROOT, VARIABLES, Config
+from bot.config import ROOT, VARIABLES, Config
 from core import catalogue_file
 from core.errors import ConfigError
 

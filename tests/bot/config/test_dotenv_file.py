@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.config import dotenv_file
-from bot.config.config import VARIABLES, Config
+from bot.config import VARIABLES, Config, dotenv_file
 from bot.config.unknown_settings import ELSEWHERE
 from core.errors import ConfigError
 

@@ -1,8 +1,11 @@
 """Lateness and the owners: what the client decides without Discord."""
 
 import time
+from types import SimpleNamespace
 
-from bot.interactions.client import InteractionDeadline
+import discord
+
+from bot.interactions.client import InteractionDeadline, owners_of
 
 
 class Clocks:
@@ -54,3 +57,13 @@ def test_our_own_wall_clock_has_no_say_in_lateness(monkeypatch):
     assert not guard.too_late(created)
     monkeypatch.setattr(time, "time", lambda: created + 3600)
     assert not guard.too_late(created)
+
+
+def team_of(*states: int) -> SimpleNamespace:
+    members = [SimpleNamespace(id=number, membership_state=state) for number, state in enumerate(states)]
+    return SimpleNamespace(team=SimpleNamespace(members=members))
+
+
+def test_who_was_only_invited_to_the_team_is_no_owner():
+    accepted, invited = discord.TeamMembershipState.accepted, discord.TeamMembershipState.invited
+    assert owners_of(team_of(accepted, invited, accepted)) == {"0", "2"}

@@ -15,7 +15,7 @@ async def second_server(bot):
     first = (await bot.control.state())["guilds"][0]["id"]
     joined = asyncio.create_task(bot.client.wait_for("guild_join", timeout=30))
     await asyncio.sleep(0)  # it listens before anything can happen
-    second = await bot.control.create("guilds", name="elsewhere", owner="dave")
+    second = await bot.control.create("guilds", name="elsewhere", owner="alice")
     await joined
     return first, second["id"]
 

@@ -4,9 +4,7 @@ import time
 
 import pytest
 
-from bot.interactions import command_registration, login
-from bot.interactions.api_endpoint import Unreachable, point_at
-from bot.interactions.client import DarkroomBot
+from bot.interactions import DarkroomBot, Unreachable, command_registration, login, point_at
 from bot.main import build
 from core.errors import ConfigError
 from tests.harness.running_sandbox import running_sandbox

@@ -6,11 +6,9 @@ import discord
 import pytest
 from discord import ui
 
-from bot.interactions import refused_prompt
-from bot.interactions.registry import ComponentItem, Press, Registry, view_of
-from bot.messages.components import Button, Card, ComponentId, Option, Select
-from bot.messages.job_card import JobCards, JobView
-from bot.messages.refusal_card import refusal_of
+from bot.interactions import Press, refused_prompt
+from bot.interactions.registry import ComponentItem, Registry, view_of
+from bot.messages import Button, Card, ComponentId, JobCards, JobView, Option, Select, refusal_of
 from cogs import job_buttons, job_info
 from core.errors import QuotaSpent
 from core.job import State

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.messages.components import MAX_CUSTOM_ID, ComponentId, Verb, job_component
+from bot.messages import ComponentId, Verb, job_component
+from bot.messages.components import MAX_CUSTOM_ID
 
 
 @pytest.mark.parametrize(

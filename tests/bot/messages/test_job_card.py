@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bot.event_bus import Status, WorkerState
+from bot.messages import JobButton, JobCards, JobView
 from bot.messages.grid_image import ENCODINGS, encode
-from bot.messages.job_card import PAUSED, JobButton, JobCards, JobView
+from bot.messages.job_card import PAUSED
+from bot.scheduling import OTHER_MODEL
 from bot.scheduling.job_runner import INCOMPLETE, MISTAKE
-from bot.scheduling.render_stages import LOST_MODEL, OTHER_MODEL
+from bot.scheduling.render_stages import LOST_MODEL
 from bot.text import code_block, first_of, from_code_block, gpu_time, harmless, minutes, place_in_line, sentence
 from cogs import job_buttons, job_info
 from cogs.job_info import info_card

@@ -78,7 +78,7 @@ async def test_where_direct_messages_are_closed_info_has_the_pictures_while_the_
 
 async def test_a_result_of_a_server_that_threw_the_bot_out_ends_as_a_direct_message(tmp_path):
     async with sandboxed_bot(tmp_path, "--step-ms 50", **ALWAYS_NEW) as bot:
-        guild = await bot.control.create("guilds", name="elsewhere", owner="dave")
+        guild = await bot.control.create("guilds", name="elsewhere", owner="alice")
         channel = next(c["id"] for c in guild["channels"])
         await eventually(lambda: _is_in(bot, guild))
         await bot.control.limits(token_seconds=0.2)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
+from bot.messages import DeliveryTimes, ResultDelivery
 from core.job import Lane, State
 from storage.outbox import Way
 from tests.harness.bot_samples import NOW, a_job

@@ -9,15 +9,14 @@ from dataclasses import dataclass, field, replace
 from unittest.mock import create_autospec
 
 from bot.event_bus import EventBus
+from bot.scheduling import CostEstimator
 from bot.scheduling.attempt import Attempt
-from bot.scheduling.cost_estimator import CostEstimator
 from bot.scheduling.lane_control import LaneControl
 from bot.scheduling.overhead_usage import OverheadUsage
 from bot.scheduling.render_stages import Stage
 from bot.scheduling.running_jobs import RunningJobs
 from bot.scheduling.worker_events import WorkerEventHandler
-from bot.workers.connection import WorkerConnection
-from bot.workers.server import WorkerServer
+from bot.workers import WorkerConnection, WorkerServer
 from core import events
 from core.job import Job, Lane
 from tests.harness.opened_storage import OpenedStorage

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.catalogue.registry import ModelRegistry
-from bot.config.config import Config
-from bot.scheduling.cost_estimator import CostEstimator
+from bot.catalogue import ModelRegistry
+from bot.config import Config
+from bot.scheduling import CostEstimator
 from core.job import Job, MadeWith
 from storage.database import Database
 from storage.settings import Settings

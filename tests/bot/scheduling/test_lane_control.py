@@ -13,7 +13,7 @@ import pytest
 from bot.scheduling.queue_estimate import RemainingWork, estimates
 from core.errors import QuotaSpent
 from core.job import Job, Lane, State
-from storage.jobs import Place
+from storage.jobs import QueuePlace
 from tests.harness.headless_bot import FAKE_WORKER, HeadlessBot, headless_bot
 
 
@@ -273,8 +273,8 @@ def test_an_estimate_counts_the_lanes_that_go_before_and_relaxs_share() -> None:
         RemainingWork(job="relaxed", lane=Lane.RELAX, left_ms=500, paused=True),
     ]
     line = {
-        "next": Place(place=1, lane=Lane.FAST, ahead_ms=0, estimate_ms=9000),
-        "later": Place(place=2, lane=Lane.RELAX, ahead_ms=0, estimate_ms=9500),
+        "next": QueuePlace(place=1, lane=Lane.FAST, ahead_ms=0, estimate_ms=9000),
+        "later": QueuePlace(place=2, lane=Lane.RELAX, ahead_ms=0, estimate_ms=9500),
     }
     found = estimates(remaining, line, pace=1.0, working=True, share=0.1)
     # Relax gets a tenth while fast work lasts: its first 0.5 s take 5 s, and the fast jobs 10 s instead of 9.
@@ -285,13 +285,15 @@ def test_an_estimate_counts_the_lanes_that_go_before_and_relaxs_share() -> None:
 
 def test_turbo_ends_before_fast_work_begins() -> None:
     line = {
-        "turbo": Place(place=1, lane=Lane.TURBO, ahead_ms=0, estimate_ms=1000),
-        "fast": Place(place=2, lane=Lane.FAST, ahead_ms=0, estimate_ms=1000),
+        "turbo": QueuePlace(place=1, lane=Lane.TURBO, ahead_ms=0, estimate_ms=1000),
+        "fast": QueuePlace(place=2, lane=Lane.FAST, ahead_ms=0, estimate_ms=1000),
     }
     found = estimates([], line, pace=1.0, working=True)
     assert seconds(found, "turbo", "fast") == [(0.0, 1.0), (1.0, 2.0)]
 
 
 def test_without_a_worker_nothing_is_foretold() -> None:
-    found = estimates([], {"a": Place(place=1, lane=Lane.FAST, ahead_ms=0, estimate_ms=1)}, pace=1.0, working=False)
+    found = estimates(
+        [], {"a": QueuePlace(place=1, lane=Lane.FAST, ahead_ms=0, estimate_ms=1)}, pace=1.0, working=False
+    )
     assert (found["a"].starts_in_s, found["a"].ends_in_s) == (None, None)

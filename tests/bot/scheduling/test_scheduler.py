@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bot.main import build
-from bot.scheduling.render_stages import LOST_MODEL, OTHER_MODEL
+from bot.scheduling import OTHER_MODEL
+from bot.scheduling.render_stages import LOST_MODEL
 from core.errors import AlreadyRunning, Refused
 from core.job import Kind, Lane, Source, State
 from tests.harness.headless_bot import config, headless_bot

@@ -7,7 +7,7 @@ from unittest.mock import create_autospec
 
 from bot.scheduling.attempt import Attempt
 from bot.scheduling.worker_events import DISCONNECTS, SPOILT, outcomes_after_loss
-from bot.workers.connection import WorkerConnection
+from bot.workers import WorkerConnection
 from core.events import PHASE_DEADLINE_SECONDS, Phase
 from core.job import State
 from tests.harness.headless_bot import headless_bot

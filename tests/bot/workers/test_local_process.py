@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.config.config import Config
+from bot.config import Config
 from bot.workers import local_process
 from bot.workers.local_process import LocalWorker
 

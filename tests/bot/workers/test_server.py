@@ -24,6 +24,32 @@ async def test_who_knows_the_key_is_welcome(tmp_path: Path) -> None:
         await bot.online()
 
 
+async def test_a_worker_that_stays_without_its_first_model_is_given_jobs_of_the_others(tmp_path: Path) -> None:
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+        await worker.greet()
+        await worker.say(events.LoadFailed(sentence="It is not here.", stays=True), events.Models(loaded=(), known=()))
+        await bot.online()
+        job = await bot.imagine()
+        order = await worker.hear()
+        assert isinstance(order, events.Submit) and order.job == job.id
+
+
+async def test_a_worker_that_goes_without_its_first_model_is_given_none(tmp_path: Path) -> None:
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+        await worker.greet()
+        await worker.say(
+            events.LoadFailed(sentence="It is not here."),
+            events.Heartbeat(phase=events.Phase.LOADING, phase_seconds=1.0),
+        )
+        (connection,) = bot.parts.worker_server.connections.values()
+
+        async def heard() -> bool:
+            return connection.beat.phase_seconds == 1.0
+
+        await bot.eventually(heard, "what it said last")
+        assert not connection.ready and bot.parts.worker_server.status is Status.LOADING
+
+
 async def test_a_worker_says_which_models_are_loaded_and_the_first_one_counts(tmp_path: Path) -> None:
     async with alone(tmp_path) as bot, caller(tmp_path) as worker:
         await worker.greet()

@@ -8,10 +8,11 @@ import pytest
 
 from core.events import Catalogue, LoraPlace, ModelPlace
 from tests.worker.fake_models import fake_model
-from worker.checkpoints.catalogue_loader import CatalogueLoader, UnknownModel
+from worker.checkpoints import CatalogueLoader
+from worker.checkpoints.catalogue_loader import UnknownModel
 from worker.device import choose_device
-from worker.memory.offload_plan import ReservedMemory
-from worker.vision.companion_paths import CompanionPaths
+from worker.memory import ReservedMemory
+from worker.vision import CompanionPaths
 
 
 class FakeLoader:

@@ -21,8 +21,7 @@ from tests.harness import weight_files
 from tests.harness.model_hub import REVISION, FakeHub, hub, reachable
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_variants import saved
-from worker.checkpoints.loader import load
-from worker.checkpoints.locator import ModelsFolder, locate
+from worker.checkpoints import ModelsFolder, load, locate
 from worker.checkpoints.weight_digest import digest
 from worker.device import choose_device
 from worker.errors import CannotLoad
@@ -286,7 +285,7 @@ def test_bot_and_worker_take_the_same_copy_or_neither(here, tmp_path, data, by_h
         taken = started(data)
     except CannotLoad:
         taken = None
-    assert taken == (place.path if place.state is locations.State.HERE else None)
+    assert taken == (place.path if place.state is locations.Availability.HERE else None)
 
 
 def test_a_model_that_was_fetched_is_loaded_and_called_by_its_authors_name(here, tmp_path, data) -> None:

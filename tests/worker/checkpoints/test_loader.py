@@ -10,11 +10,12 @@ import torch
 from bot.catalogue.registry import expected
 from core.catalogue import SAMPLERS
 from tests.worker.checkpoint import make
-from worker.checkpoint_formats.few_step_models import few_step_methods
-from worker.checkpoints.loader import _name, load
-from worker.checkpoints.locator import locate
+from worker.checkpoint_formats import few_step_methods
+from worker.checkpoints import load, locate
+from worker.checkpoints.loader import _name
 from worker.checkpoints.weight_digest import digest
 from worker.device import choose_device, is_out_of_memory
+from worker.engine import LoadedModel
 from worker.errors import CannotLoad
 
 CPU = choose_device("cpu", "float32", 0)
@@ -130,11 +131,11 @@ def test_a_broken_download_is_one_sentence(copy: Path) -> None:
         load(str(copy), CPU)
 
 
-def test_a_prediction_that_no_sampler_here_knows_is_said(copy: Path) -> None:
+def test_a_prediction_that_nobody_knows_is_said(copy: Path) -> None:
     path = copy / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "prediction_type": "flow_prediction"}))
     with pytest.raises(CannotLoad, match="flow_prediction"):
-        load(str(copy), CPU)
+        LoadedModel.of(load(str(copy), CPU), CPU)
 
 
 def test_the_safety_checker_is_never_touched(copy: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sd3, make_sdxl
-from worker.checkpoints.loader import load
+from worker.checkpoints import load
 from worker.device import choose_device
 from worker.errors import CannotLoad
 from worker.families.sd import guidance_embedding

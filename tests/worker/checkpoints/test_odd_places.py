@@ -55,5 +55,5 @@ def test_an_index_that_is_none_is_said(tmp_path: Path, text: str | None) -> None
 
 def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "mine.safetensors")
-    with no_longer_than(20), pytest.raises(CannotLoad, match="is no file"):
+    with no_longer_than(20), pytest.raises(CannotLoad, match="is not a file"):
         read_header(tmp_path / "mine.safetensors")

@@ -1,38 +1,39 @@
 """Checkpoints in one file are known by their header and draw what their folders draw; nothing is fetched."""
 
 import importlib.util
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from core.safetensors_header import Header, Tensor
+from bot.catalogue import checkpoint_files
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_sdxl
 from tests.worker.checkpoint_loras import make_lora
-from tests.worker.checkpoint_single import single_file
+from tests.worker.checkpoint_single import renamed, scaled_fp8, single_file
 from tests.worker.compared import distance, ours
 from tests.worker.engine_driver import request
-from worker.checkpoint_formats.kinds import PIPELINE_KINDS
-from worker.checkpoint_formats.single_file import CONFIGS, Shape, prediction_of, shape_of
-from worker.checkpoints import loader
+from worker.checkpoint_formats import CONFIGS, PIPELINE_KINDS, Shape
+from worker.checkpoints import LoadedCheckpoint, load, loader
 from worker.checkpoints.clip_vocabulary import clip_tokenizer
-from worker.checkpoints.loader import LoadedCheckpoint, load
 from worker.device import choose_device
 from worker.errors import CannotLoad
 
 CPU = choose_device("cpu", "float32", 0)
+UNET = "model.diffusion_model."
 Maker = Callable[..., Path]
 
 
 def of_the_same(monkeypatch: pytest.MonkeyPatch, path: Path, folder: Path, vae: str = "") -> LoadedCheckpoint:
     """A file, loaded with the configs and tokenizers of the tiny folder that it was made from."""
-    read = loader.read_file
-    monkeypatch.setattr(loader, "read_file", lambda *given, **how: read(*given, **how, config=folder))
-    return load(str(path), CPU, vae=vae)
+    with monkeypatch.context() as patch:
+        patch.setattr(loader, "read_file", partial(loader.read_file, config=folder))
+        return load(str(path), CPU, vae=vae)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_a_file_that_was_taught_few_steps_takes_them_from_the_very_last_of_the_s
     ],
 )  # fmt: skip
 def test_our_configs_are_of_the_published_sizes(shape: Shape, sizes: dict[str, int]) -> None:
-    from worker.checkpoints.components import class_of
+    from worker.checkpoints import class_of
 
     kind = PIPELINE_KINDS["sdxl" if shape is Shape.SDXL else "sd"]
     found = {}
@@ -104,57 +105,119 @@ def test_our_configs_are_of_the_published_sizes(shape: Shape, sizes: dict[str, i
     assert found == sizes
 
 
-def of(tensors: dict[str, tuple[int, ...]], **remarks: str) -> Header:
-    entries = {name: Tensor(dtype="F16", shape=shape, begin=0, end=0) for name, shape in tensors.items()}
-    return Header(tensors=entries, metadata=remarks, file_bytes=0)
-
-
-def header(*names: str, channels: int = 4, **remarks: str) -> Header:
-    first = {"model.diffusion_model.input_blocks.0.0.weight": (320, channels, 3, 3), "first_stage_model.a": (1,)}
-    return of({**first, **dict.fromkeys(names, (1,))}, **remarks)
-
-
-SD1, SD2 = "cond_stage_model.transformer.text_model.a", "cond_stage_model.model.a"
-XL = ("conditioner.embedders.0.transformer.a", "conditioner.embedders.1.model.a")
-
-
-@pytest.mark.parametrize(("names", "shape"), [((SD1,), Shape.SD1), ((SD2,), Shape.SD2), (XL, Shape.SDXL)])
-def test_the_shape_shows_in_the_header(names: tuple[str, ...], shape: Shape) -> None:
-    assert shape_of(header(*names), "a.safetensors") is shape
+CLIP, XL_CLIP = "cond_stage_model.transformer.", "conditioner.embedders.0.transformer."
+OPEN_CLIP, FIRST_OPEN_CLIP = "cond_stage_model.model.", "conditioner.embedders.0.model."
 
 
 @pytest.mark.parametrize(
-    ("found", "sentence"),
+    ("name", "maker", "open_clip", "change"),
     [
-        (header("conditioner.embedders.0.model.a"), "a refiner"),
-        (header(SD1, channels=9), "only fills masks"),
-        (header(), "no text encoder"),
-        (of({"model.diffusion_model.input_blocks.1.a": (1,), SD1: (1,)}), "no autoencoder"),
-        (of({"lora_unet_a.lora_down.weight": (1,)}), "loras folder"),
-        (of({"double_blocks.0.img_attn.qkv.weight": (1,)}), "FLUX"),
-        (of({"model.diffusion_model.joint_blocks.0.a": (1,)}), "Stable Diffusion 3"),
-        (of({"encoder.a": (1,)}), "not Stable Diffusion 1"),
+        ("tiny", make, False, renamed((f"{CLIP}text_model.", CLIP))),
+        ("tiny", make_sdxl, False, renamed((f"{XL_CLIP}text_model.", XL_CLIP))),
+        ("sd_base", make, True, renamed((OPEN_CLIP, FIRST_OPEN_CLIP))),
     ],
+    ids=["1.x", "xl", "2.x as xl"],
 )
-def test_files_of_other_kinds_are_refused_with_a_cure(found: Header, sentence: str) -> None:
-    with pytest.raises(CannotLoad, match=sentence):
-        shape_of(found, "a.safetensors")
+def test_text_encoders_are_found_under_other_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, maker: Maker, open_clip: bool, change: Any
+) -> None:
+    folder = maker(tmp_path / "tiny")
+    path = single_file(folder, tmp_path / f"{name}.safetensors", open_clip=open_clip, change=change)
+    loaded = of_the_same(monkeypatch, path, folder)
+    assert distance(ours(loaded, request()), ours(load(str(folder), CPU), request())) <= 1
 
 
-@pytest.mark.parametrize(
-    ("found", "shape", "name", "prediction"),
-    [
-        (header(), Shape.SD1, "a", ("epsilon", False)),
-        (header(), Shape.SD2, "v2-1_768", ("v_prediction", False)),
-        (header(), Shape.SD2, "v2-1_512-base", ("epsilon", False)),
-        (header(**{"modelspec.prediction_type": "epsilon"}), Shape.SD2, "a", ("epsilon", False)),
-        (header(**{"modelspec.prediction_type": "v"}), Shape.SDXL, "a", ("v_prediction", False)),
-        (header("v_pred", "ztsnr"), Shape.SDXL, "a", ("v_prediction", True)),
-        (header(ss_zero_terminal_snr="True"), Shape.SDXL, "a", ("epsilon", True)),
-    ],
-)
-def test_what_is_predicted_is_found_out(found: Header, shape: Shape, name: str, prediction: tuple[str, bool]) -> None:
-    assert prediction_of(found, shape, name) == prediction
+def test_sd_turbo_is_2_at_512_and_takes_few_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make(tmp_path / "tiny")
+    change = renamed((OPEN_CLIP, FIRST_OPEN_CLIP))
+    path = single_file(folder, tmp_path / "sd_turbo.safetensors", open_clip=True, change=change)
+    loaded = of_the_same(monkeypatch, path, folder)
+    assert (loaded.info.family, loaded.info.steps, loaded.info.guidance) == ("sd", 4, 1.0)
+    assert loaded.family.scheduler["prediction_type"] == "epsilon"
+
+
+@pytest.mark.parametrize("maker", [make, make_sdxl], ids=["1.x", "xl"])
+@pytest.mark.parametrize("ending", ["scale_weight", "weight_scale"])
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_scaled_fp8_draws_what_its_scaled_weights_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maker: Maker, ending: str, rows: bool, dtype: torch.dtype
+) -> None:
+    folder = maker(tmp_path / "tiny")
+    small = scaled_fp8(ending, dtype, rows=rows)
+
+    def again(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        found = small(tensors)
+        scales = {name: found.get(f"{name.removesuffix('weight')}{ending}") for name in tensors}
+        return {name: found[name] if scale is None else found[name].float() * scale for name, scale in scales.items()}
+
+    pictures = [
+        ours(
+            of_the_same(monkeypatch, single_file(folder, tmp_path / f"{name}.safetensors", change=change), folder),
+            request(),
+        )
+        for name, change in (("scaled", small), ("plain", again))
+    ]
+    assert distance(*pictures) <= 1
+
+
+def test_fp8_without_scales_draws_what_its_weights_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make(tmp_path / "tiny")
+
+    def rounded(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: one.to(torch.float8_e4m3fn) if one.is_floating_point() else one for name, one in tensors.items()}
+
+    def again(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: one.float() if one.is_floating_point() else one for name, one in rounded(tensors).items()}
+
+    pictures = [
+        ours(
+            of_the_same(monkeypatch, single_file(folder, tmp_path / f"{name}.safetensors", change=change), folder),
+            request(),
+        )
+        for name, change in (("small", rounded), ("plain", again))
+    ]
+    assert distance(*pictures) <= 1
+
+
+def test_a_distilled_unet_takes_its_guidance_as_a_number_from_a_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path / "tiny")
+    config = json.loads((folder / "unet" / "config.json").read_text())
+    torch.manual_seed(1)
+    weight = torch.randn(16, 8)
+    path = single_file(folder, tmp_path / "distilled.safetensors", more={f"{UNET}time_embed.cond_proj.weight": weight})
+    loaded = of_the_same(monkeypatch, path, folder)
+    (folder / "unet" / "config.json").write_text(json.dumps({**config, "time_cond_proj_dim": 8}))
+    (weights,) = (folder / "unet").glob("*.safetensors")
+    save_file({**load_file(weights), "time_embedding.cond_proj.weight": weight}, weights, {"format": "pt"})
+    assert loaded.info.guidance == 7.5 and loaded.family.guidance == "input"
+    one, other = (ours(loaded, request(guidance=guidance)) for guidance in (2.0, 9.0))
+    assert distance(one, other) > 2
+    assert distance(one, ours(load(str(folder), CPU), request(guidance=2.0))) <= 1
+
+
+def test_a_unet_with_more_or_less_in_it_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make(tmp_path / "tiny")
+    more = {f"{UNET}input_blocks.1.0.adapter.weight": torch.zeros(2)}
+    with pytest.raises(CannotLoad, match=r"its UNet.*Use its folder"):
+        of_the_same(monkeypatch, single_file(folder, tmp_path / "more.safetensors", more=more), folder)
+    lacking = (("UNet", f"{UNET}input_blocks.1.0.in_layers"), ("text_encoder", f"{CLIP}text_model.encoder.layers.1"))
+    for part, without in lacking:
+        less = single_file(folder, tmp_path / "less.safetensors", without=(without,))
+        with pytest.raises(CannotLoad, match=rf"lacks weights of its {part}.*Use its folder"):
+            of_the_same(monkeypatch, less, folder)
+
+
+def test_bot_and_worker_say_the_same_of_a_file(tmp_path: Path) -> None:
+    path = single_file(make(tmp_path / "tiny"), tmp_path / "tiny.safetensors", without=(CLIP,))
+    with pytest.raises(CannotLoad) as of_worker:
+        load(str(path), CPU)
+    with pytest.raises(checkpoint_files.Unusable) as of_bot:
+        checkpoint_files.model_at(path)
+    assert str(of_bot.value) == of_worker.value.sentence
+    assert "no text encoder" in str(of_bot.value)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +294,7 @@ def test_a_tokenizer_beside_the_file_comes_first(tmp_path: Path, folder: Path) -
 
 def test_a_small_file_with_our_own_configs_does_not_load_by_chance(tmp_path: Path, folder: Any) -> None:
     path = single_file(folder, tmp_path / "tiny.safetensors")
-    with pytest.raises(CannotLoad, match="could not be loaded"):
+    with pytest.raises(CannotLoad, match="another one's UNet"):
         load(str(path), CPU)
 
 
@@ -240,7 +303,7 @@ def test_another_autoencoder_takes_the_place_of_a_models_own(
 ) -> None:
     other = make(tmp_path / "other", seed=3)
     path = single_file(folder, tmp_path / "bare.safetensors", without=("first_stage_model.",))
-    with pytest.raises(CannotLoad, match="no autoencoder"):
+    with pytest.raises(CannotLoad, match="no VAE"):
         load(str(path), CPU)
     theirs = load(str(other), CPU).family.parts["vae"].state_dict()
     # As one file; its config is then ours, which here is the tiny one.

@@ -18,13 +18,13 @@ from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_sd3, make_sdxl
 from tests.worker.checkpoint_single import single_file
 from tests.worker.companions import make_adapter, make_classifier, make_upscaler, open_all
-from worker.checkpoints import loader
+from worker.checkpoints import LoadedCheckpoint, load, loader
 from worker.checkpoints.components import read_network
-from worker.checkpoints.loader import LoadedCheckpoint, add_companions, load
+from worker.checkpoints.loader import add_companions
 from worker.device import choose_device
-from worker.memory.offload_plan import OffloadPlan, OffloadPolicy
-from worker.memory.placement import place_networks, unmap_weights
-from worker.vision.companion_paths import CompanionPaths
+from worker.memory import OffloadPlan, place_networks, unmap_weights
+from worker.memory.offload_plan import OffloadPolicy
+from worker.vision import CompanionPaths
 
 CPU = choose_device("cpu", "float32", 0)
 MAPS = Path("/proc/self/maps")

@@ -18,10 +18,18 @@ import torch
 from diffusers import AutoencoderKL
 
 from tests.worker.compiling.traced_networks import FakeCompiler, TracedNetwork, serve_next, unet, unet_call
-from worker.compiling import artifact_store, background_compiler, call_signature, compile_process, tracing
-from worker.compiling.background_compiler import BackgroundCompiler, CompileTarget, IdleSignal, compile_in_process
-from worker.compiling.shape_counts import ShapeRequest
-from worker.compiling.tracing import NetworkSpec, trace
+from worker.compiling import (
+    IdleSignal,
+    NetworkSpec,
+    ShapeRequest,
+    artifact_store,
+    background_compiler,
+    call_signature,
+    compile_process,
+    trace,
+    tracing,
+)
+from worker.compiling.background_compiler import BackgroundCompiler, CompileTarget, compile_in_process
 
 
 @pytest.fixture(autouse=True)

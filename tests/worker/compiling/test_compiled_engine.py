@@ -12,14 +12,13 @@ import torch
 from core.events import Done, OverheadTime, Submit
 from tests.worker.compiling.traced_networks import FakeCompiler, serve_next
 from tests.worker.engine_driver import EngineDriver, pixels, request
-from worker.checkpoints.loader import LoadedCheckpoint, load
-from worker.compiling.compiled_model import ModelCompiler
+from worker.checkpoints import LoadedCheckpoint, load
+from worker.compiling import ModelCompiler
 from worker.device import choose_device
-from worker.engine.engine import Engine
-from worker.engine.gpu_meter import GpuMeter
+from worker.engine import Engine, GpuMeter
 from worker.engine.task import Task
 from worker.interfaces import Adaptation
-from worker.transport.inbox import Compiled
+from worker.transport import Compiled
 
 
 class TracedModel:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.compiling.traced_networks import TracedNetwork, flux, flux_call, unet, unet_call
-from worker.compiling import batch_buckets, call_signature
+from worker.compiling import ShapeRequest, batch_buckets, call_signature
 from worker.compiling.batch_buckets import Piece, pieces
 from worker.compiling.compiled_forward import OVERDUE_SECONDS
-from worker.compiling.shape_counts import ShapeCounts, ShapeRequest
+from worker.compiling.shape_counts import ShapeCounts
 
 READY = st.sets(st.sampled_from(batch_buckets.BUCKETS))
 

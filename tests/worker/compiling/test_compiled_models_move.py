@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from tests.worker.compiling.traced_networks import FakeCompiler, TracedNetwork, unet, unet_call
-from worker.compiling import call_signature
+from worker.compiling import CompiledModel, ShapeRequest, call_signature
 from worker.compiling.background_compiler import BackgroundCompiler, CompileTarget
 from worker.compiling.compiled_forward import OVERDUE_SECONDS
-from worker.compiling.compiled_model import CompiledModel
 from worker.compiling.cuda_graphs import CudaGraphRecorder, RunForward
-from worker.compiling.shape_counts import ShapeRequest
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,10 @@ import torch
 from diffusers import FluxTransformer2DModel, UNet2DConditionModel
 from torch import Tensor
 
-from worker.compiling import artifact_store, call_signature
-from worker.compiling.background_compiler import BackgroundCompiler, CompileFailed, IdleSignal, ensure_artifact
+from worker.compiling import IdleSignal, NetworkSpec, ShapeRequest, Traced, artifact_store, call_signature, trace
+from worker.compiling.background_compiler import BackgroundCompiler, CompileFailed, ensure_artifact
 from worker.compiling.compiled_forward import CompiledForward
-from worker.compiling.shape_counts import ShapeCounts, ShapeRequest
-from worker.compiling.tracing import NetworkSpec, Traced, trace
+from worker.compiling.shape_counts import ShapeCounts
 
 _known: dict[tuple[str, int, str], list[Traced]] = {}
 

@@ -12,13 +12,13 @@ from core.events import Submit
 from core.job import Request
 from tests.worker.companions import open_all
 from tests.worker.engine_driver import postcard_request
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.edits import PrepareContext, Prepared, prepare
 from worker.engine.batch import Batch, Row, new_row
 from worker.engine.image_encoding import png, to_bytes
 from worker.interfaces import Conditions, Pixels
 from worker.samplers import Schedules
-from worker.vision.companions import Companions
+from worker.vision import Companions
 
 BOAT = "a red boat on the sea on a sunny day"
 

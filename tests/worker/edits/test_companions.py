@@ -12,7 +12,7 @@ from models.postcard.render import render
 from models.postcard.world import Scene, Thing
 from tests.worker.companions import open_all
 from tests.worker.edits.drawing import EditDriver, apart, edit_request, red, yellow
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.interfaces import Pixels
 from worker.vision.describe import best_words
 

@@ -13,7 +13,7 @@ from tests.worker.companions import LARGER, SOURCE, enlarge_in_small_tiles, make
 from tests.worker.edits.drawing import EditDriver
 from tests.worker.engine_driver import EngineDriver, pixels, request
 from tests.worker.faulty_family import FaultyFamily, faulty
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.device import choose_device
 
 

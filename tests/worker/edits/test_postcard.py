@@ -17,10 +17,10 @@ from core.edits import CREATIVE, STRONG, SUBTLE
 from core.job import Canvas, HouseStyle, Input, Role, Upscale
 from tests.worker.edits.drawing import EditDriver, apart, edit_request, red, yellow
 from tests.worker.engine_driver import EngineDriver, pixels
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.edits.masks import OVERLAP
 from worker.interfaces import Pixels
-from worker.vision.companions import Companions
+from worker.vision import Companions
 
 
 @pytest.fixture(scope="module")

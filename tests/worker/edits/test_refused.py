@@ -13,13 +13,13 @@ from core.events import Submit
 from core.job import Canvas, HouseStyle, Input, Kind, Request, Role, Upscale
 from tests.worker.edits.drawing import EditDriver, grey
 from tests.worker.engine_driver import request
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.edits import PrepareContext, check_text_only, prepare
 from worker.edits.inputs import Inputs, decode, read_inputs
 from worker.engine.image_encoding import png
 from worker.errors import CannotCompute
 from worker.interfaces import Pixels
-from worker.vision.companions import Companions
+from worker.vision import Companions
 
 SIDE = 64
 PIXELS: Pixels = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)

@@ -10,12 +10,12 @@ from core.canvas import Direction, pan, square, zoom_out
 from core.edits import ANEW, ONWARD
 from core.job import Canvas, Input, Role
 from tests.worker.edits.drawing import BOAT, EditDriver, edit_request, red
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.edits.color_match import match_colors
 from worker.edits.masks import OVERLAP, feathered, paste, within
 from worker.families.latent_preview import synthetic_fields
 from worker.interfaces import Pixels
-from worker.vision.companions import Companions
+from worker.vision import Companions
 
 NIGHT = "a yellow star in the desert at night"
 Size = tuple[int, int]

@@ -17,12 +17,13 @@ from tests.worker.checkpoint_families import make_flux
 from tests.worker.companions import make_upscaler
 from tests.worker.edits.drawing import EditDriver, apart, edit_request, red
 from tests.worker.engine_driver import EngineDriver, pixels
-from worker.checkpoints.loader import LoadedCheckpoint, add_companions, load
+from worker.checkpoints import LoadedCheckpoint, load
+from worker.checkpoints.loader import add_companions
 from worker.device import choose_device
 from worker.edits.padding import crop_to, pad_to, round_up_to_grid
 from worker.engine.image_encoding import png
 from worker.interfaces import Pixels
-from worker.vision.companion_paths import CompanionPaths
+from worker.vision import CompanionPaths
 
 WIDTH, HEIGHT = 250, 187
 

@@ -10,9 +10,9 @@ import torch
 from core.events import Cancelled, Done, Failed, FailureKind, OverheadTime, Picture, Progress, Started
 from tests.worker.engine_driver import EngineDriver, pixels, request
 from tests.worker.faulty_family import FaultyFamily, faulty
-from worker.checkpoints.loader import LoadedCheckpoint
-from worker.engine.loaded_model import LoadedModel
-from worker.transport.inbox import ConnectionLost
+from worker.checkpoints import LoadedCheckpoint
+from worker.engine import LoadedModel
+from worker.transport import ConnectionLost
 
 
 def faulty_driver(loaded: LoadedCheckpoint, rows: int = 8, **how: Any) -> tuple[EngineDriver, FaultyFamily]:

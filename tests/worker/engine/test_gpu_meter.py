@@ -4,7 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.engine.gpu_meter import GpuMeter, WallSpan, split
+from worker.engine import GpuMeter
+from worker.engine.gpu_meter import WallSpan, split
 
 #: A busy machine is not a failure.
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

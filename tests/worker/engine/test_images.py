@@ -11,7 +11,7 @@ from PIL import Image
 from tests.worker.checkpoint import make
 from tests.worker.compared import NOISE_SAMPLERS, furthest, plain_grid
 from tests.worker.engine_driver import EngineDriver, pixels, request
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.device import choose_device
 from worker.engine.image_encoding import png
 

@@ -18,16 +18,17 @@ from tests.worker.fake_models import (
     FakeSource,
     fake_model,
 )
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
+from worker.compiling import CompiledModel
 from worker.compiling.compiled_forward import CompiledForward
-from worker.compiling.compiled_model import CompiledModel
 from worker.compiling.shape_counts import ShapeCounts
 from worker.device import Device, choose_device
-from worker.engine.loaded_model import LoadedModel, smoke_test, smoke_test_side
-from worker.engine.model_cache import SUSPEND_SECONDS, LoadResult, ModelCache
+from worker.engine import LoadedModel, ModelCache, smoke_test
+from worker.engine.loaded_model import smoke_test_side
+from worker.engine.model_cache import SUSPEND_SECONDS, LoadResult
 from worker.errors import CannotLoad, NoRoom
 from worker.interfaces import Adaptation
-from worker.memory.offload_plan import ReservedMemory
+from worker.memory import ReservedMemory
 
 DEVICE = choose_device("cpu", "float32", 0)
 FULL = torch.OutOfMemoryError("CUDA out of memory.")

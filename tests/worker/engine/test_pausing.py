@@ -6,7 +6,7 @@ import pytest
 
 from core.events import Cancelled, Done, Pause, Resume, Started
 from tests.worker.engine_driver import EngineDriver, request
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 
 
 def pause(driver: EngineDriver, job: str, attempt: int = 1) -> None:

@@ -13,9 +13,9 @@ from core.job import Upscale
 from tests.worker.companions import LARGER, SOURCE, enlarge_in_small_tiles
 from tests.worker.engine_driver import EngineDriver, request
 from tests.worker.fake_models import FakeFamily, fake_model
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.families.pipeline_run import PipelineRun
-from worker.memory.placement import enable_tiling
+from worker.memory import enable_tiling
 
 
 class OutOfMemory:

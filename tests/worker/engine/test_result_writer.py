@@ -8,7 +8,7 @@ import pytest
 from tests.worker.engine_driver import EngineDriver, request
 from tests.worker.fake_models import FakeSource, fake_model
 from worker.device import choose_device
-from worker.engine.model_cache import ModelCache
+from worker.engine import ModelCache
 
 
 def test_a_picture_of_another_size_than_was_ordered_is_never_sent_and_its_job_says_so(

@@ -27,12 +27,13 @@ from core.job import Kind, Lora
 from tests.worker.engine_driver import EngineDriver, pixels, request
 from tests.worker.fake_models import FakeFamily, FakePipelineModel, FakeSource, fake_model
 from worker.device import choose_device
-from worker.edits.prepared_job import Prepared
+from worker.edits import Prepared
+from worker.engine import ModelCache
 from worker.engine.image_encoding import png
-from worker.engine.model_cache import ModelCache
 from worker.errors import CannotLoad
 from worker.interfaces import Adaptation
-from worker.vision.companions import CompanionKind, KnownCompanion, LazyCompanions
+from worker.vision import CompanionKind, LazyCompanions
+from worker.vision.companions import KnownCompanion
 
 CPU = choose_device("cpu", "float32", 0)
 

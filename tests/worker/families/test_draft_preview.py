@@ -15,11 +15,11 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from tests.worker.compared import distance, plain
 from tests.worker.engine_driver import request
 from tests.worker.families.other_pipelines import flux2, make_pixart, qwen
-from worker.checkpoints.loader import load
+from worker.checkpoints import load
 from worker.device import choose_device
+from worker.families import GenericPipeline
 from worker.families.autoencoder import Autoencoder, PatchAutoencoder
 from worker.families.draft_preview import DraftPreview, as_latent_maps
-from worker.families.generic_pipeline import GenericPipeline
 from worker.interfaces import PipelineModel
 
 CPU = torch.device("cpu")

@@ -16,8 +16,7 @@ from tests.worker.compared import distance, ours, plain, with_sampler
 from tests.worker.engine_driver import request
 from tests.worker.families.other_pipelines import make_pixart
 from worker.checkpoint_formats import kinds
-from worker.checkpoints import components
-from worker.checkpoints.loader import load
+from worker.checkpoints import components, load
 from worker.device import choose_device
 from worker.interfaces import Adaptation
 

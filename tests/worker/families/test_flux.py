@@ -13,7 +13,7 @@ from core.job import Request
 from tests.worker.checkpoint_families import make_flux
 from tests.worker.compared import distance, ours, plain
 from tests.worker.engine_driver import request
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.device import choose_device
 from worker.families.flux import packed, patch_positions, unpacked
 from worker.interfaces import Adaptation, Guidance

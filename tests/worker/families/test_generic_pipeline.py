@@ -18,13 +18,13 @@ from tests.worker.checkpoint_families import make_sd3
 from tests.worker.compared import distance, plain
 from tests.worker.engine_driver import EngineDriver, request
 from tests.worker.families.other_pipelines import flux2
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.device import choose_device
-from worker.engine.loaded_model import LoadedModel
+from worker.engine import LoadedModel
 from worker.errors import CannotLoad
-from worker.families.generic_pipeline import GenericPipeline
+from worker.families import GenericPipeline
 from worker.interfaces import Adaptation, GenerationRun, PipelineModel
-from worker.memory.placement import plan_for_model
+from worker.memory import plan_for_model
 from worker.memory.size_estimate import estimate_sizes
 
 CPU = choose_device("cpu", "float32", 0)
@@ -173,7 +173,7 @@ def test_one_whose_index_calls_it_distilled_takes_few_steps_and_guidance_only_as
 ) -> None:
     pipeline, _ = flux2(guidance_embeds=embeds, is_distilled=True)
     whole = GenericPipeline(pipeline, torch.device("cpu"))
-    monkeypatch.setattr(GenericPipeline, "load", lambda _folder, _device: whole)
+    monkeypatch.setattr(GenericPipeline, "load", lambda *_: whole)
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "Flux2KleinPipeline"}))
     info = load(str(tmp_path), CPU).info
     assert (info.steps, info.guidance) == usual

@@ -17,7 +17,7 @@ from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sd3, make_sdxl
 from tests.worker.compared import ours, plain, with_sampler
 from tests.worker.engine_driver import request
-from worker.checkpoints.loader import load
+from worker.checkpoints import load
 from worker.device import choose_device
 from worker.paths import ROOT
 

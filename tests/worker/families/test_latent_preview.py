@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from tests.worker.engine_driver import PATIENCE, pixels
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.cuda_streams import FinishedCopy
 from worker.engine.image_encoding import PreviewWriter, png, to_bytes
-from worker.families.latent_preview import MAX_SIDE, LatentPreview, preview_sheet, synthetic_fields
+from worker.families import LatentPreview, preview_sheet
+from worker.families.latent_preview import MAX_SIDE, synthetic_fields
 
 
 def test_a_preview_is_near_the_decoders_picture_on_fields_that_were_not_fitted(loaded: LoadedCheckpoint) -> None:

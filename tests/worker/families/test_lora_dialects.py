@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sdxl
 from tests.worker.lora_dialects import KINDS, Written, kohya, lora, write
-from worker.checkpoints.loader import load
+from worker.checkpoints import load
 from worker.device import choose_device
 from worker.interfaces import Adaptation, Family
 

@@ -14,10 +14,10 @@ from torch import nn
 from core.job import Lora
 from tests.worker.checkpoint_loras import make_lora
 from tests.worker.engine_driver import EngineDriver, pixels, request
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.device import choose_device
+from worker.families import LoraSwitcher, file_states
 from worker.families import lora_switcher as module
-from worker.families.lora_switcher import LoraSwitcher, file_states
 
 REQUEST = request(loras=(Lora(name="ink"),), steps=5)
 BOTH = ("unet", "text_encoder")

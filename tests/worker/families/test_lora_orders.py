@@ -16,7 +16,7 @@ from tests.worker.checkpoint import make
 from tests.worker.checkpoint_loras import make_lora
 from tests.worker.compared import distance
 from tests.worker.engine_driver import EngineDriver, pixels, request
-from worker.checkpoints.loader import load
+from worker.checkpoints import load
 from worker.device import choose_device
 from worker.families.lora_slot import Change, LoraSlot
 

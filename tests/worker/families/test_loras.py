@@ -18,12 +18,12 @@ from tests.worker.checkpoint_families import make_flux, make_sdxl
 from tests.worker.checkpoint_loras import make_lora
 from tests.worker.compared import distance, plain, with_sampler
 from tests.worker.engine_driver import request
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.device import choose_device
+from worker.engine import LoadedModel
 from worker.engine.batch import Batch, new_row
-from worker.engine.loaded_model import LoadedModel
+from worker.families import LoraSwitcher
 from worker.families.lora_slot import Change, LoraSlot
-from worker.families.lora_switcher import LoraSwitcher
 from worker.interfaces import Adaptation, Family
 from worker.samplers import Schedules
 

@@ -15,7 +15,7 @@ from core import model_layers
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sdxl
 from worker.checkpoint_formats import CONFIGS
-from worker.checkpoints.components import class_of
+from worker.checkpoints import class_of
 
 
 def layers_of(network: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -10,7 +10,7 @@ from diffusers import StableDiffusionPipeline
 from core.catalogue import POSTCARD
 from tests.worker.compared import NOISE_SAMPLERS, furthest, plain_grid
 from tests.worker.engine_driver import EngineDriver, pixels, postcard_request
-from worker.checkpoints.loader import LoadedCheckpoint
+from worker.checkpoints import LoadedCheckpoint
 from worker.paths import ROOT
 
 #: Mean absolute difference of 255 that a preview may have to the picture: late ones, and the first one.

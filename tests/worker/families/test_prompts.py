@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.worker.checkpoint_families import make_sdxl
 from tests.worker.compared import distance, ours
 from tests.worker.engine_driver import EngineDriver, request
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.device import choose_device
 from worker.families.clip import MAX_CHUNKS
 from worker.interfaces import Family

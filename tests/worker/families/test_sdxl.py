@@ -11,7 +11,7 @@ import torch
 from tests.worker.checkpoint_families import make_sdxl
 from tests.worker.compared import distance, ours, plain, with_sampler
 from tests.worker.engine_driver import EngineDriver, pixels, request
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.device import choose_device
 
 CPU = choose_device("cpu", "float32", 0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.worker.checkpoint_families import make_sdxl
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.device import choose_device
 from worker.interfaces import Adaptation, Family
 

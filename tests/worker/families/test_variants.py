@@ -15,8 +15,8 @@ from core.hub_files import NoModel
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_families import make_flux, make_sd3, make_sdxl
 from tests.worker.checkpoint_variants import fetched, repository, rounded, saved, spelled_as_before, taken_from
-from worker.checkpoint_formats.diffusers_folder import with_plain_names
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoint_formats import with_plain_names
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.checkpoints.vae_override import read_vae
 from worker.device import choose_device
 

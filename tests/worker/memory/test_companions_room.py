@@ -11,9 +11,10 @@ from core.job import Kind
 from tests.worker.engine_driver import request
 from tests.worker.fake_companions import STYLE, TWICE, FakeCompanion, ask, driver_of, told, with_companions
 from tests.worker.fake_models import fake_model
-from worker.checkpoints.loader import LoadedCheckpoint
-from worker.memory.offload_plan import ModelSizes, OffloadPolicy, ReservedMemory, plan_offload
-from worker.vision.companions import CompanionKind
+from worker.checkpoints import LoadedCheckpoint
+from worker.memory import ReservedMemory
+from worker.memory.offload_plan import ModelSizes, OffloadPolicy, plan_offload
+from worker.vision import CompanionKind
 
 FULL = torch.OutOfMemoryError("CUDA out of memory.")
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from core.errors import ConfigError
 from tests.worker.memory.model_sizes import FLUX, MEMORY, SD15, SDXL, SIZES
-from worker.checkpoints.loader import load
+from worker.checkpoints import load
 from worker.device import choose_device
 from worker.errors import CannotLoad
 from worker.families.latent_preview import synthetic_fields
-from worker.memory.offload_plan import ModelSizes, OffloadPlan, OffloadPolicy, plan_offload, reserve_mb
-from worker.memory.placement import enable_tiling
+from worker.memory import OffloadPlan, enable_tiling
+from worker.memory.offload_plan import ModelSizes, OffloadPolicy, plan_offload, reserve_mb
 from worker.memory.size_estimate import estimate_sizes, weights_mb
 
 

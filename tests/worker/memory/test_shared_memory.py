@@ -13,27 +13,22 @@ from tests.worker.companions import make_adapter, make_classifier, make_upscaler
 from tests.worker.engine_driver import settings
 from tests.worker.memory.model_sizes import FLUX, MEMORY, SD15, SDXL, SIZES
 from worker import doctor
-from worker.checkpoints.loader import LoadedCheckpoint, load
+from worker.checkpoints import LoadedCheckpoint, load
 from worker.device import CONTEXT_MB, Device, choose_device, other_programs_mb
 from worker.errors import CannotLoad
+from worker.memory import FULLY_RESIDENT, OffloadPlan, ReservedMemory, plan_for_model, plan_with_companions
 from worker.memory.offload_plan import (
     COMPILER_MB,
     FEW_ROWS,
-    FULLY_RESIDENT,
     ModelSizes,
     NoRoom,
-    OffloadPlan,
     OffloadPolicy,
-    ReservedMemory,
     _compiled_mb_of,
     plan_beside_models,
     plan_offload,
-    plan_with_companions,
     reserve_mb,
 )
-from worker.memory.placement import plan_for_model
-from worker.vision.companion_paths import CompanionPaths
-from worker.vision.companions import read_companion_headers
+from worker.vision import CompanionPaths, read_companion_headers
 
 GB = 1024
 PARTS = st.integers(0, 20_000)

@@ -20,8 +20,8 @@ from core.events import (
 )  # fmt: skip
 from tests.worker.bot_server import KEY, BotServer, submit
 from tests.worker.engine_driver import request
-from worker.transport.bot_connection import BACKLOG, Address, BotConnection, WorkerRefused
-from worker.transport.inbox import ConnectionLost, Inbox
+from worker.transport import Address, BotConnection, ConnectionLost, Inbox
+from worker.transport.bot_connection import BACKLOG, WorkerRefused
 
 INFO = ModelInfo(
     name="one", family="sd", digest="", dtype="float32", native=64, multiple=8, steps=4, guidance=1.0,

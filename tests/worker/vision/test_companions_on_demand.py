@@ -17,12 +17,13 @@ from tests.worker.engine_driver import EngineDriver, request
 from tests.worker.fake_companions import CPU, SOURCE, STYLE, TWICE, FakeCompanion, ask, driver_of, told, with_companions
 from tests.worker.fake_models import fake_model
 from worker import doctor
-from worker.checkpoints.loader import LoadedCheckpoint, add_companions, load
+from worker.checkpoints import LoadedCheckpoint, load
+from worker.checkpoints.loader import add_companions
 from worker.errors import CannotOpen
 from worker.settings import read
-from worker.transport.inbox import Compiled
-from worker.vision.companion_paths import CompanionPaths
-from worker.vision.companions import CompanionKind, KnownCompanion
+from worker.transport import Compiled
+from worker.vision import CompanionKind, CompanionPaths
+from worker.vision.companions import KnownCompanion
 
 ALL = {"image_prompt", "style", "character", "upscale", "describe"}
 

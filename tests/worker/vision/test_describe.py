@@ -14,9 +14,8 @@ from transformers.models.blip.processing_blip import BlipProcessor
 
 from tests.worker.companions import LABELS, make_adapter, make_classifier, make_encoder, make_upscaler
 from worker.errors import CannotOpen
+from worker.vision import CompanionKind, CompanionPaths, read_companion_headers
 from worker.vision.check import open_check
-from worker.vision.companion_paths import CompanionPaths
-from worker.vision.companions import CompanionKind, read_companion_headers
 from worker.vision.describe import LabelDescriber, best_words, open_describer, wordings
 from worker.vision.image_processor import ImageProcessor
 

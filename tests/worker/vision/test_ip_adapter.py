@@ -11,15 +11,9 @@ from safetensors.torch import load_file
 
 from tests.worker.companions import EMBED, WIDTH, make_adapter
 from worker.interfaces import Pixels
+from worker.vision import IPAdapter, ip_adapter_kwargs
 from worker.vision.headers import shapes_of, weights_of
-from worker.vision.ip_adapter import (
-    AdapterTarget,
-    IPAdapter,
-    Projection,
-    check_adapter,
-    ip_adapter_kwargs,
-    open_adapter,
-)
+from worker.vision.ip_adapter import AdapterTarget, Projection, check_adapter, open_adapter
 
 ROWS, TIMES = 3, torch.tensor([900.0, 400.0, 10.0])
 

@@ -18,7 +18,7 @@ from tests.worker.companions import make_upscaler
 from worker.errors import CannotOpen
 from worker.families.latent_preview import synthetic_fields
 from worker.interfaces import Pixels
-from worker.vision.tiles import TileBlender, cut_tiles
+from worker.vision import TileBlender, cut_tiles
 from worker.vision.upscale import Upscaler, open_upscaler, read_upscaler_headers
 
 CPU, FLOAT = torch.device("cpu"), torch.float32
