@@ -82,8 +82,10 @@ class Connection:
         self.send_text(json.dumps({"op": op, "d": data, "s": None, "t": None}))
 
     async def close(self, code: int) -> None:
-        await asyncio.sleep(0)
-        self._writer.cancel()
+        try:
+            await asyncio.sleep(0)
+        finally:  # also when whoever closes is cancelled
+            self._writer.cancel()
         with suppress(asyncio.CancelledError):
             await self._writer
         await self.socket.close(code=code)
