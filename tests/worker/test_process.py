@@ -113,21 +113,21 @@ def test_a_worker_loads_what_the_catalogue_has_when_a_request_names_it(
     with fork("--connect", server.address, "--local", "--model", str(folder)):
         connection = server.accept()
         connection.welcome()
-        places = (ModelPlace(name="my own", where=str(folder)), ModelPlace(name="second", where=str(other), steps=3))
-        connection.send(Catalogue(default="my own", models=places))
+        places = (ModelPlace(name="my-own", where=str(folder)), ModelPlace(name="second", where=str(other), steps=3))
+        connection.send(Catalogue(default="my-own", models=places))
         connection.send(submit("a", request(model="second", steps=2)))
-        connection.send(submit("b", request(model="my own", steps=2)))
+        connection.send(submit("b", request(model="my-own", steps=2)))
         connection.send(submit("c", request(model="third", steps=2)))
         ready = connection.receive(Ready)
-        assert ready.model.name == "my own", "as the catalogue calls it, not as its folder"
+        assert ready.model.name == "my-own", "as the catalogue calls it, not as its folder"
         ends = connection.last_words("a", "b", "c")
         assert isinstance(ends["a"], Done) and isinstance(ends["b"], Done)
         assert isinstance(ends["c"], Failed)
         assert ends["c"].sentence.startswith("The model `third` could not be loaded.")
         made = {message.job: message.made_with.model for message in connection.all if isinstance(message, Started)}
-        assert made == {"a": "second", "b": "my own"}
+        assert made == {"a": "second", "b": "my-own"}
         told = [message for message in connection.all if isinstance(message, Models)]
-        assert set(told[-1].loaded) == {"my own", "second"}
+        assert set(told[-1].loaded) == {"my-own", "second"}
         assert {info.name: info.steps for info in told[-1].known}["second"] == 3
 
 
