@@ -37,8 +37,8 @@ def run(config: Config, words: Sequence[str], *, ask: Ask = input) -> int:
             lora = cli_loras.find(config, name, _all(config)[0])
             return _check(config, _find(config, name)) if lora is None else lora.tell()
         case ["add", name]:
-            shop = _Shop(config, HuggingFace(config.hf_token), _sure if sure else ask)
-            return shop.add(_find(config, name, hub_too=True))
+            fetcher = _ModelFetcher(config, HuggingFace(config.hf_token), _sure if sure else ask)
+            return fetcher.add(_find(config, name, hub_too=True))
     raise ConfigError(_USAGE)
 
 
@@ -187,7 +187,7 @@ def _damage(place: ModelLocation) -> dict[str, str]:
 # --- add --------------------------------------------------------------------------------------------------------------
 
 
-class _Shop:
+class _ModelFetcher:
     """Fetches one model."""
 
     def __init__(self, config: Config, hub: HuggingFace, ask: Ask) -> None:

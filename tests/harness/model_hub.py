@@ -20,6 +20,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
+from tests.harness import weight_files
+
 REVISION = "0" * 40
 _LARGE = ".safetensors"
 
@@ -206,6 +208,20 @@ def reachable(patch: pytest.MonkeyPatch, here: FakeHub, cache: Path) -> None:
     patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache / "hub"))
     for name, value in environment(here, cache).items():
         patch.setenv(name, value)
+
+
+@contextmanager
+def hub_with_a_model(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub that the client takes for the real one, with the model `owner/mine`; hub and cache lie in the folder."""
+    with hub(folder / "hub") as found:
+        reachable(patch, found, folder / "cache")
+        weight_files.folder(found.folder / "owner" / "mine")
+        yield found
+
+
+def try_again_at_once(patch: pytest.MonkeyPatch) -> None:
+    """The library rests between its tries; not from now on."""
+    patch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
 
 
 def environment(here: FakeHub, cache: Path) -> dict[str, str]:

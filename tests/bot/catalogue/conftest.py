@@ -5,22 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import weight_files
-from tests.harness.model_hub import FakeHub, hub, reachable
+from tests.harness.model_hub import FakeHub, hub_with_a_model, try_again_at_once
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with hub(tmp_path / "hub") as found:
-        reachable(monkeypatch, found, tmp_path / "cache")
-        weight_files.folder(found.folder / "owner" / "mine")
+    with hub_with_a_model(tmp_path, monkeypatch) as found:
         yield found
 
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library rests between its tries."""
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+    try_again_at_once(monkeypatch)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from bot.catalogue import cli, locations
 from bot.config import ROOT, Config
 from core.catalogue import SD15
 from tests.harness import weight_files
-from tests.harness.model_hub import REVISION, FakeHub, hub, reachable
+from tests.harness.model_hub import REVISION, FakeHub, hub_with_a_model, try_again_at_once
 from tests.worker.checkpoint import make
 from tests.worker.checkpoint_variants import saved
 from worker.checkpoints import ModelsFolder, load, locate
@@ -32,16 +32,13 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with hub(tmp_path / "hub") as found:
-        reachable(monkeypatch, found, tmp_path / "cache")
-        weight_files.folder(found.folder / "owner" / "mine")
+    with hub_with_a_model(tmp_path, monkeypatch) as found:
         yield found
 
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library rests between its tries."""
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+    try_again_at_once(monkeypatch)
 
 
 @pytest.fixture
