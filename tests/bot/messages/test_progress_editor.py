@@ -289,11 +289,9 @@ async def test_all_messages_together_stay_within_four_edits_a_second(tmp_path):
         names = ("alice", "bob", "carol", "dave")
         firsts = await asyncio.gather(*(bot.imagine(f"boat {n}", as_=names[n % 4]) for n in range(8)))
         await asyncio.gather(*(bot.done(first) for first in firsts))
-        (begun, *_) = sorted(request["at_ms"] for request in await bot.requests("POST", "/interactions/"))
-        at = sorted(request["at_ms"] for request in await bot.requests("PATCH", "/webhooks/"))
-        # Counted from the beginning: a busy machine lets them arrive late and together, but never more of them.
-        assert len(at) > 8
-        assert all(number <= 4 * (moment - begun) / 1000 + 2 for number, moment in enumerate(at)), at
+        at = [request["at_ms"] for request in await bot.requests("PATCH", "/webhooks/")]
+        busiest = max(sum(1 for other in at if 0 <= other - moment < 1000) for moment in at)
+        assert busiest <= 6, busiest
         assert len(await bot.posted()) == 8
 
 
