@@ -62,7 +62,7 @@ def take_back(shipped: Path, folder: Path) -> None:
         UNet2DConditionModel.from_pretrained(shipped / "unet", torch_dtype=torch.float32),
         CLIPTextModel.from_pretrained(shipped / "text_encoder", dtype=torch.float32),
     )
-    save(folder / "denoiser.safetensors", denoiser, Average(denoiser, 0.0), 1)
+    save(folder / "painter.safetensors", denoiser, Average(denoiser, 0.0), 1)
     vae = AutoencoderKL.from_pretrained(shipped / "vae", torch_dtype=torch.float32)
     save(folder / "vae.safetensors", vae, Average(vae, 0.0), 0)
     vae.save_pretrained(folder / "vae")
@@ -85,7 +85,7 @@ def ship(folder: Path, shipped: Path) -> None:
     """Write the model folder from the checkpoints."""
     denoiser, tokenizer = parts(folder)
     average = Average(denoiser, 0.0)
-    load(folder / "denoiser.safetensors", denoiser, average)
+    load(folder / "painter.safetensors", denoiser, average)
     vae = AutoencoderKL.from_pretrained(folder / "vae")
     export(shipped, vae, average.model.unet, average.model.text, tokenizer)
 
@@ -101,7 +101,7 @@ def paint(team: Team, stage: str, folder: Path, minutes: float, lr: float) -> No
 
 def words(folder: Path, seconds: float) -> None:
     """Begins the denoiser: a new UNet, and a text encoder that has had its lesson. Never replaces one that paints."""
-    path = folder / "denoiser.safetensors"
+    path = folder / "painter.safetensors"
     if path.exists() and (step := step_of(path)):
         raise SystemExit(f"{path} has painted for {step} steps, and words begins anew. Remove it first.")
     denoiser, tokenizer = parts(folder)

@@ -97,7 +97,7 @@ def train_unet(
     """Trains for so many minutes; `decay` lets the rate fall to nothing at the end."""
     average = Average(denoiser, 0.999)
     denoiser.unet.set_attn_processor(AttnProcessor())  # on a CPU the fused attention's backward pass is the slower one
-    path = folder / "denoiser.safetensors"
+    path = folder / "painter.safetensors"
     step = load(path, denoiser, average)
     same_start(denoiser, team)
     seed = 77 + step + 7919 * team.rank

@@ -50,7 +50,7 @@ def test_every_stage_goes_on_from_the_one_before(tmp_path: Path, monkeypatch) ->
     steps = []
     for _ in range(2):
         train_unet(Team(), folder, denoiser, vae, tokenizer, minutes=6 / 60, sizes={SMALL: 1.0}, lr=1e-6, start_pool=2)
-        steps.append(step_of(folder / "denoiser.safetensors"))
+        steps.append(step_of(folder / "painter.safetensors"))
     assert 0 < steps[0] < steps[1]
     ship(folder, tmp_path / "model")
     open_pipeline(tmp_path / "model")
@@ -61,10 +61,10 @@ def test_every_stage_goes_on_from_the_one_before(tmp_path: Path, monkeypatch) ->
 
 def test_the_words_stage_replaces_no_painter_that_has_painted(tmp_path: Path) -> None:
     take_back(HERE, tmp_path)
-    before = (tmp_path / "denoiser.safetensors").read_bytes()
+    before = (tmp_path / "painter.safetensors").read_bytes()
     with pytest.raises(SystemExit, match="Remove it first"):
         train.words(tmp_path, 0.0)
-    assert (tmp_path / "denoiser.safetensors").read_bytes() == before
+    assert (tmp_path / "painter.safetensors").read_bytes() == before
 
 
 def test_killed_in_one_stage_all_goes_on_with_that_stage(tmp_path: Path, monkeypatch) -> None:
