@@ -172,6 +172,8 @@ def test_a_database_that_breaks_while_the_bot_runs_ends_it_with_its_cure(
         raise ExceptionGroup("in a task", [error])
 
     monkeypatch.setattr(main, "serve", breaks)
+    # It is for a whole process: tests that follow in this one would log to what is closed by then.
+    monkeypatch.setattr(main.log_setup, "set_up", lambda *_: None)
     monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
     assert main.main([]) == main.EXIT_CONFIG
     said = capsys.readouterr().err

@@ -152,6 +152,8 @@ class FakeWorker:
     async def load(self) -> None:
         await asyncio.sleep(self.options.load_seconds)
         if self.options.load_fails:
+            # As a real one, which has read its greeting by then: an end with words unread may take the last word along.
+            await self.there.wait()
             self.send(events.LoadFailed(sentence=self.options.load_fails))
             await self.writer.drain()
             os._exit(1)
