@@ -7,7 +7,8 @@ from bot.admission import PressedButton
 from bot.interactions import DarkroomBot, Interaction, Press, refused_prompt, submission
 from bot.messages import FIX, IN_RELAX, ComponentId
 from core.job import Kind, Lane
-from core.prompt import MAX_TYPED, clean
+from core.pasted_prompt import clean
+from core.prompt_reading import MAX_TYPED
 
 _FORM = ComponentId(verb="prompt")
 

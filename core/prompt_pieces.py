@@ -52,9 +52,10 @@ class Tag:
 
 def find_pieces(text: str) -> list[Piece]:
     """The parameters, in order; what stands before the first one is the prompt's words."""
-    plain = plain_signs(text)
-    found = list(_starts(text, plain))
-    ends = [*(match.start() for match in found[1:]), len(text)]
+    end = _without_full_stop(text)
+    plain = plain_signs(text[:end])
+    found = list(_starts(text[:end], plain))
+    ends = [*(match.start() for match in found[1:]), end]
     return [_piece(text, plain, match, end) for match, end in zip(found, ends, strict=False)]
 
 
@@ -89,6 +90,11 @@ def find_hidden(text: str, pieces: list[Piece]) -> tuple[str, str, int] | None:
         if not single and (value or (dashes.isascii() and not glued)):
             return text[match.start() : match.end()], name, match.start()
     return None
+
+
+def _without_full_stop(text: str) -> int:
+    """Where the text ends but for what ends a sentence: behind a parameter's value it is no part of it."""
+    return len(text.rstrip().rstrip(".。"))
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
@@ -133,7 +139,7 @@ def _glued(name: str) -> re.Match[str] | None:
     if match is None:
         return None
     known = match["name"].lower()
-    takes = BY_NAME[known].takes if known in BY_NAME else IGNORED.get(known)
+    takes = BY_NAME[known].takes if known in BY_NAME else IGNORED[known].takes if known in IGNORED else None
     return match if takes is Takes.ONE else None
 
 

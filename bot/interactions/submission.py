@@ -26,7 +26,7 @@ from bot.messages import (
 )
 from bot.scheduling import render_stages
 from bot.services import Services
-from bot.text import first_of, link
+from bot.text import link
 from core.errors import NotAllowed, Refused
 from core.job import Job, Kind, Lane, Request, Source, Where
 from core.prompt import Defaults, Parsed, parse
@@ -34,7 +34,6 @@ from core.prompt import Defaults, Parsed, parse
 log = logging.getLogger(__name__)
 
 _LINK_SECONDS = 1.0
-_MOST_IGNORED = 8
 _REFUSALS = (ErrorKind.REFUSED, ErrorKind.FORBIDDEN, ErrorKind.CHANNEL_GONE, ErrorKind.TOO_LARGE)
 TAKEN_BACK = "Discord refused my answer where you asked for it, so the job was taken back. Other words may pass there."
 TOO_LATE = "My answer came too late, and I may not write where you asked for it, so the job was taken back."
@@ -45,12 +44,10 @@ NO_FILES = f"I may not attach files in this channel: {_LATER}"
 
 
 def read(services: Services, typed: str) -> Parsed:
-    """What a prompt asks for, its `notes` complete. Raises PromptError and NotAllowed."""
+    """What a prompt asks for. Raises PromptError and NotAllowed."""
     parsed = parse(typed, choices=services.model_registry.choices, defaults=Defaults(), seed=services.new_seed())
     services.moderation.check_text(*parsed.unread)  # the rest is a part of the request, which admission checks
-    # One small line of names alone: what stood behind them is nobody's to read, and there may be much of it.
-    ignored = (f"Ignored: {first_of(parsed.ignored, _MOST_IGNORED)}",) if parsed.ignored else ()
-    return replace(parsed, notes=(*ignored, *parsed.notes))
+    return parsed
 
 
 def once(press: Press) -> PressedButton:

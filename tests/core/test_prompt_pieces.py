@@ -34,7 +34,7 @@ def test_values_may_have_the_signs_of_other_keyboards_and_stand_right_behind_the
     assert read("a boat —s250 --model styled").request.house.weight == 0.25
     assert read("a boat --v6.1 --niji6").ignored == ("--v", "--niji")
     assert read("一艘船 ——no 人，车、雾").request.negative == "人, 车, 雾"
-    assert wrong("a boat --seed １２x").word == "１２x"
+    assert wrong("a boat --seed １２x").mistakes[0].word == "１２x"
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_a_tag_of_other_programs_names_a_lora_and_is_no_words(text, prompt, lora
 )
 def test_a_tag_that_cannot_be_is_refused_at_its_place(text, word, told):
     error = wrong(text)
-    assert (error.word, told in error.sentence, error.prompt) == (word, True, text)
-    assert text[error.start : error.start + len(word)] == word
+    assert (error.mistakes[0].word, told in error.sentence, error.prompt) == (word, True, text)
+    assert text[error.mistakes[0].start : error.mistakes[0].start + len(word)] == word
 
 
 @pytest.mark.parametrize(
