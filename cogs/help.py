@@ -58,7 +58,11 @@ _LANES = """\
 `/fast` uses your fast time · `/turbo` comes first, at double price · `/relax` is free and comes last
 `--fast`, `--turbo` and `--relax` do the same for one job.
 `/info` shows what you have left, and what waits or runs.
-When fast time is spent, **Run it in relax** takes the same prompt on."""
+When fast time is spent, **Run it in relax** takes the same prompt on.
+
+**Your own settings**
+`/settings` has your usual model, style, lane and suffix · `/prefer suffix` adds parameters to every prompt
+`/prefer option set` makes a name of your own, `--film`, stand for words and parameters"""
 
 _MANAGE = """\
 **Stopping**
@@ -131,8 +135,8 @@ PAGES: tuple[Page, ...] = (
     *_parameter_pages(),
     Page(
         name="lanes",
-        title="Lanes and time",
-        about="Fast, turbo and relax",
+        title="Lanes, time and settings",
+        about="Fast, turbo and relax; what holds for all your prompts",
         text=_LANES,
         examples=("a red boat --relax",),
     ),
@@ -170,9 +174,9 @@ async def _run_example(press: Press) -> None:
     examples = page.examples or PAGES[0].examples
     typed = examples[int(number) if number.isdecimal() and int(number) < len(examples) else 0]
     with submission.carrying(typed):
-        read = submission.read(press.services, typed)
+        read = await submission.read_typed(press.services, str(press.interaction.user.id), typed)
         await submission.run(
-            press.interaction, Kind.GRID, typed, read.request, lane=read.lane, pressed=submission.once(press),
+            press.interaction, Kind.GRID, read.typed, read.request, lane=read.lane, pressed=submission.once(press),
             notes=read.notes,
         )  # fmt: skip
 

@@ -30,10 +30,10 @@ async def _imagine(
     services = interaction.client.services
     typed = clean(typed)
     with submission.carrying(typed):
-        read = submission.read(services, typed)
+        read = await submission.read_typed(services, str(interaction.user.id), typed)
         chosen = lane or read.lane
         await submission.run(
-            interaction, Kind.GRID, typed, read.request, lane=chosen, pressed=pressed, notes=read.notes
+            interaction, Kind.GRID, read.typed, read.request, lane=chosen, pressed=pressed, notes=read.notes
         )
 
 

@@ -4,6 +4,7 @@ Pure. Knows models and LoRAs from what it is given; knows no plan, no person and
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,11 +53,17 @@ class Parsed:
     ignored: tuple[str, ...]  # names as typed, "--weird"
     unread: tuple[str, ...] = ()  # the words behind them, and addresses, which nothing reads
     notes: tuple[str, ...] = ()  # what was taken otherwise than it was typed, as sentences
+    typed: str = ""  # with what was added from saved settings, so that it means the same for everybody
 
 
-def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Parsed:
-    """The request that `text` asks for; `seed` is used when it names none. Raises PromptError, nothing else."""
-    reading = prompt_reading.read(text)
+def parse(
+    text: str, *, choices: Choices, defaults: Defaults, seed: int, saved: Sequence[prompt_reading.Saved] = ()
+) -> Parsed:
+    """The request that `text` asks for; `seed` is used when it names none. Raises PromptError, nothing else.
+
+    `saved`: what holds where the text says nothing, the nearer to it first: macros, the suffix, the settings.
+    """
+    reading = prompt_reading.read(text, saved)
     lane = _lane(reading)
     model = _model(reading, choices)
     if model is None:  # what another one could not do says nothing about the one that was meant
@@ -70,7 +77,9 @@ def parse(text: str, *, choices: Choices, defaults: Defaults, seed: int) -> Pars
     reading.mistakes.raise_any()
     notes = (*_ignored_notes(reading), *_notes(values, request, model, choices, defaults))
     ignored = tuple(dict.fromkeys(f"--{name}" for name in reading.ignored))
-    return Parsed(request=request, lane=lane, ignored=ignored, unread=tuple(filter(None, reading.unread)), notes=notes)
+    unread = tuple(filter(None, reading.unread))
+    typed = " ".join([text, *reading.added])
+    return Parsed(request=request, lane=lane, ignored=ignored, unread=unread, notes=notes, typed=typed)
 
 
 def _model(reading: Reading, choices: Choices) -> Model | None:
@@ -82,7 +91,7 @@ def _model(reading: Reading, choices: Choices) -> Model | None:
         return model_selection.find_model(name, choices)
     except model_selection.UnknownName as error:
         edits = _renamed(piece.value, piece.value_start, piece.value, error.near)
-        reading.mistakes.add(str(error), piece.value, piece.value_start, *edits)
+        reading.mistakes.add(str(error), piece.value, piece.value_start, *edits, origin=piece.origin)
         return None
 
 
@@ -92,7 +101,7 @@ def _check_sampler(reading: Reading, model: Model) -> None:
         name, piece = reading.given["sampler"]
         has = "it uses its own" if model.samplers == (OWN_SAMPLER,) else f"it has {', '.join(model.samplers)}"
         sentence = f"{quoted(model.name)} cannot use the sampler {quoted(name)}; {has}."
-        reading.mistakes.add(sentence, piece.value, piece.value_start)
+        reading.mistakes.add(sentence, piece.value, piece.value_start, origin=piece.origin)
 
 
 def _loras(reading: Reading, model: Model, choices: Choices) -> tuple[Lora, ...]:
@@ -104,11 +113,11 @@ def _loras(reading: Reading, model: Model, choices: Choices) -> tuple[Lora, ...]
         except model_selection.UnknownName as error:
             name = piece.value.partition(":")[0]
             edits = _renamed(piece.value, piece.value_start, name, error.near)
-            reading.mistakes.add(str(error), piece.value, piece.value_start, *edits)
+            reading.mistakes.add(str(error), piece.value, piece.value_start, *edits, origin=piece.origin)
             continue
         if lora.name in found:
             sentence = f"The LoRA {quoted(lora.name)} is named twice; once is enough."
-            reading.mistakes.add(sentence, piece.value, piece.value_start)
+            reading.mistakes.add(sentence, piece.value, piece.value_start, origin=piece.origin)
         found[lora.name] = lora
     return tuple(found.values())
 
@@ -125,7 +134,10 @@ def _check_capabilities(reading: Reading, request: Request, model: Model, choice
         capability, sentence = found
         name = _ASKED_BY.get(capability, "")
         piece = reading.given[name][1] if name in reading.given else None
-        reading.mistakes.add(sentence, piece.dashed if piece else "", piece.start if piece else 0)
+        if piece is None:
+            reading.mistakes.add(sentence)
+        else:
+            reading.mistakes.add(sentence, piece.dashed, piece.start, origin=piece.origin)
         less = _without(request, capability)
         if less == request:
             return
@@ -150,7 +162,7 @@ def _check_negative(reading: Reading, request: Request, model: Model) -> None:
     # More guidance is no cure for what the model cannot do at all.
     if sentence and Capability.NEGATIVE in capabilities(model):
         piece = reading.given["no"][1]
-        reading.mistakes.add(sentence, piece.dashed, piece.start)
+        reading.mistakes.add(sentence, piece.dashed, piece.start, origin=piece.origin)
 
 
 def _ignored_notes(reading: Reading) -> tuple[str, ...]:

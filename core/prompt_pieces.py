@@ -30,13 +30,21 @@ _PROSE = frozenset({"not", "without"})
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One `--name` with the text that follows it, each with its place in the prompt."""
+    """One `--name` with the text that follows it, each with its place in the prompt.
+
+    `origin`: the saved setting that it stands in, where it is no part of the prompt.
+    """
 
     dashed: str
     name: str
     start: int
     value: str
     value_start: int
+    origin: str = ""
+
+    def shown(self) -> str:
+        """As it may be typed."""
+        return f"--{self.name} {self.value}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

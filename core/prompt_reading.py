@@ -5,11 +5,13 @@ Pure. Knows the table of parameters; knows no model, and not what a value does.
 
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core import prompt_weights
 from core.errors import Edit
+from core.job import Lane
 from core.parameter_parsers import OneOf
 from core.parameters import BY_NAME, IGNORED, MEANT, PARAMETERS, Ignored, Parameter, Takes
 from core.prompt_addresses import take_addresses
@@ -30,6 +32,21 @@ _WORD = re.compile(r"\S+")
 _COMMAS = " ,，、"
 
 
+#: A prompt that has one of them takes none of them from a saved setting.
+_TOGETHER = (frozenset(Lane), frozenset({"stylize", "raw"}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """Parameters that somebody has saved, which hold where the prompt says nothing of them.
+
+    `origin`: where they come from, as a sentence about a mistake says it: "your suffix (`/prefer suffix`)".
+    """
+
+    text: str
+    origin: str
+
+
 @dataclass(slots=True)
 class Reading:
     """What stands in a prompt. `given`: by the parameter's name, its value and where that stands."""
@@ -42,14 +59,18 @@ class Reading:
     ignored: list[str] = field(default_factory=list)  # names of Midjourney's own, without dashes
     unread: list[str] = field(default_factory=list)  # what stands behind them, and addresses
     addresses: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)  # parameters from saved settings, as they may be typed
 
     def values(self) -> dict[str, Any]:
         """Each parameter's value."""
         return {name: value for name, (value, _piece) in self.given.items()}
 
 
-def read(text: str) -> Reading:
-    """Everything in `text`. Raises PromptError only for one that is too long to be looked at."""
+def read(text: str, saved: Sequence[Saved] = ()) -> Reading:
+    """Everything in `text`, then what is saved, first ones first.
+
+    Raises PromptError only for a text that is too long to be looked at.
+    """
     reading = Reading(text, Mistakes(text))
     if len(text) > MAX_TYPED:
         _add_length(reading, "The prompt has", len(text), text, MAX_TYPED)
@@ -63,8 +84,36 @@ def read(text: str) -> Reading:
     for piece in pieces:
         _take_piece(reading, piece)
     _check_words(reading, pieces)
+    for one in saved:
+        _add_saved(reading, one)
     _check_weights(reading)
     return reading
+
+
+def read_saved(saved: Saved) -> Reading:
+    """Parameters alone. Its `words` are what stands before them, which belongs nowhere."""
+    reading = Reading(saved.text, Mistakes(saved.text))
+    pieces = [replace(piece, origin=saved.origin) for piece in find_pieces(saved.text)]
+    reading.words = " ".join(saved.text[: pieces[0].start if pieces else None].split())
+    for piece in pieces:
+        _take_piece(reading, piece)
+    return reading
+
+
+def _add_saved(reading: Reading, saved: Saved) -> None:
+    """The prompt's own parameters win, and those that were saved more especially."""
+    found = read_saved(saved)
+    reading.mistakes.add_all(found.mistakes, saved.origin)
+    taken = set(reading.given)
+    for group in _TOGETHER:
+        taken |= group if taken & group else frozenset()
+    for name, (value, piece) in found.given.items():
+        if name not in taken:
+            reading.given[name] = (value, piece)
+            pieces = [one for _, one in value] if BY_NAME[name].most > 1 else [piece]
+            reading.added += [one.shown() for one in pieces]
+    reading.ignored += found.ignored
+    reading.unread += found.unread
 
 
 def _read_words(reading: Reading, bare: str, pieces: list[Piece]) -> None:
@@ -82,7 +131,7 @@ def _take_piece(reading: Reading, piece: Piece) -> None:
     parameter = BY_NAME.get(piece.name)
     if piece.name == "style" and piece.value.lower().split()[:1] == ["raw"]:
         parameter = BY_NAME["raw"]  # the one style that means something here
-        piece = Piece(piece.dashed, "raw", piece.start, piece.value[3:].lstrip(), piece.value_start + 3)
+        piece = replace(piece, name="raw", value=piece.value[3:].lstrip(), value_start=piece.value_start + 3)
     if parameter is not None:
         value = _value_of(reading, piece, parameter.takes)
         _take_value(reading, piece, parameter, value, typed=value)
@@ -256,7 +305,7 @@ def _check_weights(reading: Reading) -> None:
         prompt_weights.parse(negative)
     except ValueError as error:
         assert piece is not None  # nothing has no weights
-        reading.mistakes.add(str(error), piece.dashed, piece.start)
+        reading.mistakes.add(str(error), piece.dashed, piece.start, origin=piece.origin)
 
 
 def _add_length(reading: Reading, what: str, length: int, text: str, most: int) -> None:

@@ -12,8 +12,10 @@ from dataclasses import replace
 import discord
 
 from bot.admission import JobRequest, PressedButton
+from bot.interactions import saved_settings
 from bot.interactions.client_base import ClientBase, Interaction
 from bot.interactions.registry import Press
+from bot.interactions.saved_settings import SavedSettings
 from bot.messages import (
     REQUEST_ERRORS,
     Card,
@@ -27,12 +29,14 @@ from bot.messages import (
 from bot.scheduling import render_stages
 from bot.services import Services
 from bot.text import link
+from core import prompt_macros
 from core.errors import NotAllowed, Refused
 from core.job import Job, Kind, Lane, Request, Source, Where
 from core.prompt import Defaults, Parsed, parse
 
 log = logging.getLogger(__name__)
 
+NO_SETTINGS = SavedSettings()
 _LINK_SECONDS = 1.0
 _REFUSALS = (ErrorKind.REFUSED, ErrorKind.FORBIDDEN, ErrorKind.CHANNEL_GONE, ErrorKind.TOO_LARGE)
 TAKEN_BACK = "Discord refused my answer where you asked for it, so the job was taken back. Other words may pass there."
@@ -43,9 +47,21 @@ UNSEEN = f"I cannot see this channel: {_LATER}"
 NO_FILES = f"I may not attach files in this channel: {_LATER}"
 
 
-def read(services: Services, typed: str) -> Parsed:
-    """What a prompt asks for. Raises PromptError and NotAllowed."""
-    parsed = parse(typed, choices=services.model_registry.choices, defaults=Defaults(), seed=services.new_seed())
+async def read_typed(services: Services, user: str, typed: str) -> Parsed:
+    """What a prompt asks for that this member has just typed. Raises PromptError and NotAllowed."""
+    return read(services, typed, await saved_settings.of(services, user))
+
+
+def read(services: Services, typed: str, settings: SavedSettings = NO_SETTINGS) -> Parsed:
+    """What a prompt asks for. Raises PromptError and NotAllowed.
+
+    A job's own prompt has what was added from its member's settings, and takes nobody else's.
+    """
+    typed, saved = prompt_macros.expand(typed, settings.macros)
+    parsed = parse(
+        typed, choices=services.model_registry.choices, defaults=Defaults(), seed=services.new_seed(),
+        saved=(*saved, *settings.saved),
+    )  # fmt: skip
     services.moderation.check_text(*parsed.unread)  # the rest is a part of the request, which admission checks
     return parsed
 

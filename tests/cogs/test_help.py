@@ -3,8 +3,9 @@
 import pytest
 
 from cogs import help as help_cog
+from core.catalogue import POSTCARD, Choices
 from core.parameters import PARAMETERS
-from tests.core.prompts import read
+from core.prompt import Defaults, parse
 from tests.harness.sandboxed_bot import sandboxed_bot
 
 MAX_LABEL = 80
@@ -55,7 +56,8 @@ def test_every_parameter_stands_on_a_page() -> None:
 def test_a_page_fits_into_a_message_and_its_examples_are_prompts(page: help_cog.Page) -> None:
     assert len(page.text) <= 2000 and len(page.about) <= 100
     for example in page.examples:
-        assert read(example).request.prompt
+        choices = Choices(default=POSTCARD.name, models={POSTCARD.name: POSTCARD})
+        assert parse(example, choices=choices, defaults=Defaults(), seed=1).request.prompt
     for row in help_cog.card(page.name).rows:
         assert all(len(getattr(one, "label", None) or "") <= MAX_LABEL for one in row)
 
