@@ -33,7 +33,7 @@ class ModelLocation:
 
 
 def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> ModelLocation:
-    """Where the model's files are. Takes a moment: it reads their headers."""
+    """Where the model's files are. Takes a moment: it reads their headers. Raises OSError."""
     if model.path in (POSTCARD.name, POSTCARD.path):
         return _look(ROOT / POSTCARD.path, model)
     if is_path(model.path):
@@ -54,6 +54,20 @@ def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> M
         missing = "Its download did not finish: the command `models add` continues it."
         return ModelLocation(state=Availability.INCOMPLETE, path=begun if here else fetched, problems=(missing,))
     return ModelLocation(state=Availability.ABSENT, path=fetched)
+
+
+def examined(model: Model, data: Path) -> ModelLocation:
+    """As `find`, for people: files that cannot be gone through are a problem like others."""
+    try:
+        return find(model, data)
+    except OSError as error:
+        path = Path(model.path).expanduser().absolute() if is_path(model.path) else home_of(model, data)
+        return ModelLocation(state=Availability.INCOMPLETE, path=path, problems=(unreadable(path, error),))
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """Of files that cannot be gone through."""
+    return f"{path} cannot be read ({error.strerror})."
 
 
 def home_of(model: Model, data: Path) -> Path:

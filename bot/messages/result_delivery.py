@@ -28,7 +28,7 @@ from bot.storage_retry import until_stored
 from bot.text import link
 from core.backoff import backoff_seconds
 from core.errors import PicturesAway
-from core.job import Job, Kind, Lane, State
+from core.job import Job, Kind, Lane, State, Where
 from storage.jobs import Jobs
 from storage.outbox import LONGEST_BACKOFF_SECONDS, Delivery, Outbox, Way
 
@@ -151,7 +151,10 @@ class ResultDelivery:
         if await self._pending.settled(job.where.interaction):
             job = await self._jobs.get(job.id) or job
         await self._editor.leave(job.id)
-        begun = await self._outbox.begin(job.id, delivery.way or self._way(job))
+        way = self._way(job)
+        begun = await self._outbox.begin(job.id, delivery.way or way)
+        if begun is not None and begun.message is None and (begun.way, way) == (Way.EDIT, Way.NEW):
+            begun = await self._outbox.change_way(job.id, way)  # it was tried until nobody looked at it any more
         if begun is None:
             return
         if begun.message is not None:  # an earlier try has posted it, and could not take the progress message away
@@ -226,11 +229,11 @@ class ResultDelivery:
     async def _pointed_on(self, job: Job, posted: Posted) -> bool:
         """A progress message that stays says where the result is, and has no Cancel any more."""
         there = link(replace(job, where=replace(job.where, message=posted.message)))
-        card = self._cards.render(JobView(job=job))
+        card = Card(content=self._cards.render(JobView(job=job)).content)
         where = replace(job.where, message=posted.progress)
         try:
             async with asyncio.timeout(_TIDY_SECONDS):
-                await self._message_api.edit(where, Card(content=f"{card.content}\n-# Its result: {there}"), [])
+                await self._add_line(where, card, f"-# Its result: {there}")
         except REQUEST_ERRORS as error:
             log.warning(
                 "A progress message that stays could not be changed: %s", in_one_line(error), extra={"job": job.id}
@@ -252,7 +255,7 @@ class ResultDelivery:
         log.warning("A result cannot be posted: %s", in_one_line(error), extra={"job": job.id})
         await until_stored(partial(self._outbox.undeliverable, job.id, sort.name), "give up on a result", job=job.id)
         told = begun.told_message is not None or (not begun.told and await self._tell(job))
-        await self._excuse(job, "it came as a direct message" if told else "`/info` has it")
+        await self._excuse(job, self._cards.render(JobView(job=job)), told=told)
 
     async def _put_off(self, job: Job, begun: Delivery, sort: ErrorKind) -> None:
         """To be tried again. One that its channel has refused for a while is told by another door meanwhile."""
@@ -260,7 +263,10 @@ class ResultDelivery:
         if waited >= self._times.tell_after and begun.tries >= _TRIES_BEFORE_TELLING and not begun.told:
             await until_stored(partial(self._outbox.late, job.id), "note a late result", job=job.id)
             if sort is not ErrorKind.LATER:
-                await self._tell(job)
+                told = await self._tell(job)
+                if told or begun.late_at is None:
+                    # No buttons yet: by them a later try would take this card for the result.
+                    await self._excuse(job, Card(content=self._cards.render(JobView(job=job)).content), told=told)
         at = self._clock() + _backoff(begun.tries)
         await until_stored(partial(self._outbox.retry, job.id, at, sort.name), "note a retry", job=job.id)
 
@@ -276,16 +282,25 @@ class ResultDelivery:
         guild = job.where.guild
         return guild is not None and self._client.is_ready() and self._client.get_guild(int(guild)) is None
 
-    async def _excuse(self, job: Job, instead: str) -> None:
+    async def _excuse(self, job: Job, card: Card, *, told: bool) -> None:
         """The progress message, where it still stands, must not go on as if the job ran."""
         if job.where.message is None:
             return
-        card = self._cards.render(JobView(job=job))
-        content = f"{card.content}\n-# The result could not be posted here: {instead}."
+        instead = "it came as a direct message" if told else "`/info` has it"
+        line = f"-# The result could not be posted here: {instead}."
         try:
-            await self._message_api.edit(job.where, replace(card, content=content), [])
+            await self._add_line(job.where, card, line)
         except REQUEST_ERRORS as error:
             log.info("The progress message cannot be changed (%s).", in_one_line(error), extra={"job": job.id})
+
+    async def _add_line(self, where: Where, card: Card, line: str) -> None:
+        """Shows the card with a line below it; where Discord takes its words no more, the line alone."""
+        try:
+            await self._message_api.edit(where, replace(card, content=f"{card.content}\n{line}"), [])
+        except discord.HTTPException as error:
+            if error_kind(error) is not ErrorKind.REFUSED:
+                raise
+            await self._message_api.edit(where, replace(card, content=line), [])
 
     async def _tell(self, job: Job) -> bool:
         """Sends the result as a direct message, and says whether that went. Where it does not, /info says it."""
