@@ -18,7 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from core import events, wire_values
 from core.errors import FrameError
 from core.job import Canvas, HouseStyle, Input, Lora, MadeWith, Request, Upscale
-from core.wire_values import ANY_LINE, ANY_LIST, ANY_NUMBER, MAX_PREVIEW, Words, check_text, shortly
+from core.wire_values import ANY_LINE, ANY_LIST, ANY_NUMBER, MAX_PREVIEW, Many, Words, check_text, shortly
 
 PREFIX = struct.Struct(">2sBBII")
 MAGIC = b"DR"
@@ -110,7 +110,8 @@ class Splitter:
         self.allow = allow
         self.max_header = max_header
         self._buffer = bytearray()
-        self._header: dict[str, Any] | None = None  # of the frame that is coming, once it was looked at
+        #: Of the frame that is coming, once it was looked at; and the message, so far as its header tells it.
+        self._coming: tuple[dict[str, Any], events.Message | None] | None = None
 
     def feed(self, chunk: bytes) -> Iterator[events.Message]:
         """Messages completed by this chunk; unknown types are skipped. Raises FrameError."""
@@ -119,25 +120,32 @@ class Splitter:
             head, body = lengths(bytes(self._buffer[: PREFIX.size]), self.max_header)
             if len(self._buffer) < PREFIX.size + head:
                 return
-            if self._header is None:
-                self._header = self._looked_at(bytes(self._buffer[PREFIX.size : PREFIX.size + head]), body)
+            if self._coming is None:
+                self._coming = self._looked_at(bytes(self._buffer[PREFIX.size : PREFIX.size + head]), body)
             end = PREFIX.size + head + body
             if len(self._buffer) < end:
                 return
-            message = _read(self._header, bytes(self._buffer[PREFIX.size + head : end]))
+            header, message = self._coming
+            if body or _has_bytes(message):
+                message = _read(header, bytes(self._buffer[PREFIX.size + head : end]))
             del self._buffer[:end]
-            self._header = None
+            self._coming = None
             if message is not None:
                 yield message
 
-    def _looked_at(self, header: bytes, body: int) -> dict[str, Any]:
+    def _looked_at(self, header: bytes, body: int) -> tuple[dict[str, Any], events.Message | None]:
         """Before its body comes: a message with nothing in the place of its bytes. Raises FrameError."""
         parsed = _parsed(header)
         message = _read(parsed, None)
         most = MAX_HEADER if message is None else self.allow(message)
         if body > most:
             raise FrameError(f"{body} bytes follow a {type(message).__name__}, which can have {most} at most.")
-        return parsed
+        return parsed, message
+
+
+def _has_bytes(message: events.Message | None) -> bool:
+    """Whether its header may announce bytes, which then have to be there."""
+    return message is not None and not {bytes, _MANY}.isdisjoint(_HINTS[type(message)].values())
 
 
 def _parsed(header: bytes) -> dict[str, Any]:
@@ -222,6 +230,8 @@ def _typed(hint: Any, value: Any, *, free: bool) -> Any:
     origin = get_origin(hint)
     if origin is Annotated:
         hint, rule = get_args(hint)
+        if isinstance(rule, Many):
+            rule.check(value)  # before any of its items is looked at
         value = _typed(hint, value, free=free or hint is str)
         rule.check(value)
         return value
