@@ -245,7 +245,7 @@ def fill(data: Path) -> None:
 @pytest.mark.parametrize("how", ["stat", "open", "iterdir"])
 @pytest.mark.parametrize(
     "where",
-    ["good.safetensors", "models/whole", "unet", "data/mine", "models--owner", "wash", "loras/peft", "adapter_"],
+    ["good.safetensors", "models/whole", "unet", "data/mine", "models--owner", "wash", "loras/peft", "adapter_config"],
 )
 async def test_a_place_that_the_disk_does_not_give_for_a_moment_is_what_it_was(
     settings, data, monkeypatch, where: str, how: str, error: int
