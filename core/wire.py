@@ -10,7 +10,7 @@ import json
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from enum import StrEnum
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -40,6 +40,10 @@ _HINTS: dict[type[Any], dict[str, Any]] = {
 #: What the bot orders has texts of members in it, of any length and with line breaks. A worker's are lines.
 _ORDERED = frozenset({*get_args(events.Order), *_NESTED} - {MadeWith, events.ModelInfo})
 _MANY = tuple[bytes, ...]
+#: The fields whose bytes follow the header, in their order.
+_BYTES: dict[type[Any], tuple[str, ...]] = {
+    cls: tuple(name for name, hint in hints.items() if hint in (bytes, _MANY)) for cls, hints in _HINTS.items()
+}
 
 
 def encode(message: events.Message) -> bytes:
@@ -64,13 +68,15 @@ def encode(message: events.Message) -> bytes:
 
 def decode(header: bytes, body: bytes) -> events.Message | None:
     """A frame's two parts as a message; None for a type of a newer protocol. Raises FrameError."""
-    return _read(_parsed(header), body)
+    data = _parsed(header)
+    message = _read(data)
+    return None if message is None else _filled(message, data, body)
 
 
 def built(cls: type[Any], data: Mapping[str, Any]) -> Any:
     """A value as it would come over the wire, from JSON that was kept. Raises FrameError."""
     try:
-        return _build(cls, data, b"")
+        return _build(cls, data)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise FrameError(f"{shortly(data)} is no {cls.__name__}: {error}.") from error
 
@@ -110,8 +116,8 @@ class Splitter:
         self.allow = allow
         self.max_header = max_header
         self._buffer = bytearray()
-        #: Of the frame that is coming, once it was looked at; and the message, so far as its header tells it.
-        self._coming: tuple[dict[str, Any], events.Message | None] | None = None
+        # Of the frame that is coming, once it was looked at: its header, and what that says.
+        self._begun: tuple[dict[str, Any], events.Message | None] | None = None
 
     def feed(self, chunk: bytes) -> Iterator[events.Message]:
         """Messages completed by this chunk; unknown types are skipped. Raises FrameError."""
@@ -120,32 +126,26 @@ class Splitter:
             head, body = lengths(bytes(self._buffer[: PREFIX.size]), self.max_header)
             if len(self._buffer) < PREFIX.size + head:
                 return
-            if self._coming is None:
-                self._coming = self._looked_at(bytes(self._buffer[PREFIX.size : PREFIX.size + head]), body)
+            if self._begun is None:
+                self._begun = self._looked_at(bytes(self._buffer[PREFIX.size : PREFIX.size + head]), body)
             end = PREFIX.size + head + body
             if len(self._buffer) < end:
                 return
-            header, message = self._coming
-            if body or _has_bytes(message):
-                message = _read(header, bytes(self._buffer[PREFIX.size + head : end]))
+            header, message = self._begun
+            whole = bytes(self._buffer[PREFIX.size + head : end])
             del self._buffer[:end]
-            self._coming = None
+            self._begun = None
             if message is not None:
-                yield message
+                yield _filled(message, header, whole)
 
     def _looked_at(self, header: bytes, body: int) -> tuple[dict[str, Any], events.Message | None]:
         """Before its body comes: a message with nothing in the place of its bytes. Raises FrameError."""
         parsed = _parsed(header)
-        message = _read(parsed, None)
+        message = _read(parsed)
         most = MAX_HEADER if message is None else self.allow(message)
         if body > most:
             raise FrameError(f"{body} bytes follow a {type(message).__name__}, which can have {most} at most.")
         return parsed, message
-
-
-def _has_bytes(message: events.Message | None) -> bool:
-    """Whether its header may announce bytes, which then have to be there."""
-    return message is not None and not {bytes, _MANY}.isdisjoint(_HINTS[type(message)].values())
 
 
 def _parsed(header: bytes) -> dict[str, Any]:
@@ -159,12 +159,34 @@ def _parsed(header: bytes) -> dict[str, Any]:
         raise _unreadable(error) from error
 
 
-def _read(data: Mapping[str, Any], body: bytes | None) -> events.Message | None:
+def _read(data: Mapping[str, Any]) -> events.Message | None:
+    """A message with nothing in the place of its bytes; None for a type of a newer protocol. Raises FrameError."""
     try:
         cls = _TYPES.get(data["type"])
-        return None if cls is None else _build(cls, data, body)
+        return None if cls is None else _build(cls, data)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(error) from error
+
+
+def _filled(message: events.Message, data: Mapping[str, Any], body: bytes) -> events.Message:
+    """The same message with its bytes. Raises FrameError when the header does not say where they end."""
+    names = [name for name in _BYTES[type(message)] if name in data]
+    if not names:
+        return message
+    values: dict[str, Any] = {}
+    try:
+        for name in names:
+            if _HINTS[type(message)][name] is bytes:
+                values[name], body = _cut(body, data[name])
+                continue
+            parts = []
+            for length in _typed(tuple[int, ...], data[name], free=True):
+                part, body = _cut(body, length)
+                parts.append(part)
+            values[name] = tuple(parts)
+    except (ValueError, TypeError) as error:
+        raise _unreadable(error) from error
+    return replace(message, **values)
 
 
 def _unreadable(error: Exception) -> FrameError:
@@ -187,36 +209,26 @@ def _plain(hint: Any, value: Any) -> Any:
     return value
 
 
-def _build(cls: type[Any], data: Mapping[str, Any], body: bytes | None) -> Any:
-    """Without a body its bytes-fields are empty."""
+def _build(cls: type[Any], data: Mapping[str, Any]) -> Any:
+    """What the header says; bytes-fields are empty."""
     if not isinstance(data, Mapping):
         raise TypeError(f"{shortly(data)} is no {cls.__name__}")
     hints, free = _HINTS[cls], cls in _ORDERED
     values: dict[str, Any] = {}
-    left = body
     for field in fields(cls):
         hint = hints[field.name]
-        if field.name in data and hint is bytes:
-            values[field.name], left = _cut(left, data[field.name])
-        elif field.name in data and hint == _MANY:
-            parts = []
-            for length in _typed(tuple[int, ...], data[field.name], free=True):
-                part, left = _cut(left, length)
-                parts.append(part)
-            values[field.name] = tuple(parts)
-        elif field.name in data:
-            values[field.name] = _typed(hint, data[field.name], free=free)
+        if field.name in data:
+            is_bytes = field.name in _BYTES[cls]
+            values[field.name] = hint() if is_bytes else _typed(hint, data[field.name], free=free)
         elif field.default is MISSING and field.default_factory is MISSING:
             raise KeyError(field.name)
     return cls(**values)
 
 
-def _cut(body: bytes | None, length: Any) -> tuple[bytes, bytes | None]:
+def _cut(body: bytes, length: Any) -> tuple[bytes, bytes]:
     """The first `length` bytes, and the rest. Raises ValueError when there are not as many."""
     if type(length) is not int or length < 0:
         raise ValueError("a length in its header is none")
-    if body is None:
-        return b"", None
     if length > len(body):
         raise ValueError("its body is shorter than its header says")
     return body[:length], body[length:]
@@ -241,7 +253,7 @@ def _typed(hint: Any, value: Any, *, free: bool) -> Any:
         of = next(a for a in get_args(hint) if a is not type(None))
         return None if value is None else _typed(of, value, free=free)
     if hint in _NESTED:
-        return _build(hint, value, b"")
+        return _build(hint, value)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return hint(value)
     if hint is float and type(value) is int:
