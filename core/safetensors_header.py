@@ -97,7 +97,8 @@ def parse(data: bytes) -> Header:
     if len(data) < PREFIX + size:
         raise NotSafetensors("is cut off inside its header")
     try:
-        metadata, tensors = {}, {}
+        metadata: Any = {}
+        tensors: dict[str, Tensor] = {}
         for name, entry in _entries(data[PREFIX : PREFIX + size].decode()):
             if name == "__metadata__":
                 metadata = entry or {}

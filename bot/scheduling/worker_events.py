@@ -39,7 +39,7 @@ SPOILT = (
 )
 
 
-_Told = TypeVar("_Told", events.Progress, events.Done, events.Failed, events.Cancelled)
+_Told = TypeVar("_Told", bound=events.Progress | events.Done | events.Failed | events.Cancelled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

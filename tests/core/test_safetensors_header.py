@@ -80,7 +80,7 @@ def test_a_tensor_whose_numbers_do_not_fit_together_is_damage(entry):
 
 @pytest.mark.parametrize(
     "text",
-    ['{"a": 1', '{"a" 1}', '{"a": }', '{1: 2}', '{"a": 1,}', '{"a": 1} x', "{,}", '{"a": 1 "b": 2}', "{} {}", '{"a"}'],
+    ['{"a": 1', '{"a" 1}', '{"a": }', "{1: 2}", '{"a": 1,}', '{"a": 1} x', "{,}", '{"a": 1 "b": 2}', "{} {}", '{"a"}'],
 )
 def test_a_header_that_is_no_object_of_entries_is_damage(text):
     with pytest.raises(NotSafetensors, match="damaged"):
