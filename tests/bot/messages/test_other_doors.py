@@ -184,6 +184,12 @@ async def test_delete_takes_the_result_away_while_its_progress_message_goes(tmp_
         first = await bot.imagine("a red boat")
         await bot.control.wait(as_="alice", channel="general", button="ⓘ", timeout_ms=15_000)
         (new,) = await bot.posted()
+        job = await bot.job(new)
+
+        async def noted():
+            return (await bot.parts.services.outbox.get(job.id)).message == new["id"]
+
+        await eventually(noted, seconds=3.0)
         about = await bot.press(new, "ⓘ")
         await bot.control.press(as_="alice", message=about["id"], label="Delete")
         await bot.until(new, deleted=True)
@@ -265,9 +271,10 @@ async def test_deleting_a_job_that_runs_waits_for_its_end_and_leaves_nothing_of_
         services = bot.parts.services
         running = frozenset({State.RUNNING})
         bot.client.cards.add(JobButton(verb=Verb.INFO, states=running, row=0, order=9, label="ⓘ"))
-        there, write = asyncio.Event(), services.images.write
+        writing, there, write = asyncio.Event(), asyncio.Event(), services.images.write
 
         async def slow(*picture):
+            writing.set()  # the worker has drawn it: it is too late to stop it
             await there.wait()
             return await write(*picture)
 
@@ -276,6 +283,7 @@ async def test_deleting_a_job_that_runs_waits_for_its_end_and_leaves_nothing_of_
         job = await bot.job(first)
         shown = await bot.until(first, button="ⓘ")
         about = await bot.press(shown, "ⓘ")
+        await writing.wait()
         await bot.control.press(as_="alice", message=about["id"], label="Delete")
 
         async def stopping():
