@@ -301,3 +301,27 @@ async def test_more_gpu_time_than_has_passed_is_nobodys_price(tmp_path: Path, ca
         assert await bot.admission.price_ms(job.request, Lane.FAST) < 700_000
         await bot.clean()
     assert "which cannot be" in caplog.text
+
+
+async def test_what_a_listener_makes_a_mistake_with_ends_neither_the_connection_nor_the_bot(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+        server = bot.parts.worker_server
+        listener = server.listener
+
+        class Breaks:
+            def __getattr__(self, name: str) -> object:
+                return getattr(listener, name)
+
+            def received(self, connection: object, event: events.Message) -> None:
+                if isinstance(event, events.OverheadTime):
+                    raise ValueError("no such thing")
+                listener.received(connection, event)
+
+        server.listener = Breaks()
+        await worker.greet()
+        await worker.say(events.OverheadTime(cause="load", gpu_ms=1), events.Ready(model=MODEL, load_ms=1))
+        async with asyncio.timeout(20):
+            await bot.online()
+    assert "could not be handled (received)" in caplog.text
