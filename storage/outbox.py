@@ -19,6 +19,9 @@ _DELETED = "deleted"
 _OPEN = "job = :job AND state = 'pending' AND note IS NOT :deleted"
 
 
+_UNTOLD = "FROM delivery WHERE user = :user AND late_at > :old AND told = 0 AND state <> 'posted'"
+
+
 class DeliveryKind(StrEnum):
     """What is to be told."""
 
@@ -134,9 +137,9 @@ class Outbox:
         """This try failed for a reason that may pass; `note` says which."""
         return await self._change(job, "next_try_at = :at, note = :note", at=at, note=note) is not None
 
-    async def change_way(self, job: str, way: Way) -> bool:
-        """The first way turned out to be closed (its message is gone): from now on the other."""
-        return await self._change(job, "way = :way", way=way) is not None
+    async def change_way(self, job: str, way: Way) -> Delivery | None:
+        """The first way turned out to be closed (its message is gone, or too old to be looked at): now the other."""
+        return await self._change(job, "way = :way", way=way)
 
     async def undeliverable(self, job: str, note: str) -> bool:
         """It will never reach Discord; whoever asked is told at the next chance."""
@@ -181,14 +184,17 @@ class Outbox:
     async def untold(self, user: str, limit: int = 12) -> list[Delivery]:
         """This person's results that could not be posted, or not yet, and that they have not heard of; oldest first.
 
-        So many, no more.
+        So many, no more; `count_untold` says how many there are.
         """
-        rows = await self._db.read(
-            "SELECT * FROM delivery WHERE user = :user AND late_at > :old AND told = 0 AND state <> 'posted'"
-            " ORDER BY late_at LIMIT :limit",
-            {"user": user, "old": self._db.clock() - TOLD_FOR_SECONDS, "limit": limit},
-        )
+        rows = await self._db.read(f"SELECT * {_UNTOLD} ORDER BY late_at LIMIT :limit", self._late(user, limit))
         return [_delivery(row) for row in rows]
+
+    async def count_untold(self, user: str, most: int = 1000) -> int:
+        """How many there are of them, counted up to `most`."""
+        rows = await self._db.read(
+            f"SELECT count(*) AS untold FROM (SELECT 1 {_UNTOLD} LIMIT :limit)", self._late(user, most)
+        )
+        return int(rows[0]["untold"])
 
     async def told(self, job: str) -> None:
         """They have heard of it now."""
@@ -204,6 +210,9 @@ class Outbox:
                 {"job": job, "channel": channel, "message": message, "deleted": _DELETED},
             )
         return row is not None
+
+    def _late(self, user: str, limit: int) -> dict[str, str | float]:
+        return {"user": user, "old": self._db.clock() - TOLD_FOR_SECONDS, "limit": limit}
 
     async def _change(self, job: str, changes: str, **params: str | float) -> Delivery | None:
         async with self._db.transaction() as tx:

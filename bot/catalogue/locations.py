@@ -63,6 +63,20 @@ def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> M
     return ModelLocation(state=Availability.ABSENT, path=fetched, is_unread=is_unread)
 
 
+def examined(model: Model, data: Path) -> ModelLocation:
+    """As `find`, for people: files that cannot be gone through are a problem like others."""
+    try:
+        return find(model, data)
+    except OSError as error:
+        path = Path(model.path).expanduser().absolute() if is_path(model.path) else home_of(model, data)
+        return ModelLocation(state=Availability.INCOMPLETE, path=path, problems=(unreadable(path, error),))
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """Of files that cannot be gone through."""
+    return f"{path} cannot be read ({error.strerror})."
+
+
 def home_of(model: Model, data: Path) -> Path:
     """Where a model of the hub lies in the models folder, or where it belongs."""
     name = model_locations.home_for(model.path, model.file, model.name, _models(data))

@@ -43,7 +43,10 @@ def lora_at(path: Path) -> LoraFile:
     except LoraRefused as error:
         raise Unusable(f"{path.name} {error}") from None
     shape = lora_shape.lora_shape(header, plan)
-    return LoraFile(name=name_at(path), path=str(path), shape=shape, notes=tuple(plan.notes))
+    notes = [*plan.notes]
+    if beside is not None and not _is_nameless(path):  # which of several files it was written for does not show
+        notes.append(f"takes its strength from the {ADAPTER_CONFIG} beside it")
+    return LoraFile(name=name_at(path), path=str(path), shape=shape, notes=tuple(notes))
 
 
 def remarks(loras: Iterable[LoraFile], models: Mapping[str, Model]) -> Iterator[str]:
@@ -138,8 +141,11 @@ def _below(top: Path, endings: tuple[str, ...], known: list[Path], say: Callable
 
 def name_at(path: Path) -> str:
     """What the LoRA in this file is called."""
-    nameless = path.name[: -len(_ENDING)].lower() in _NAMELESS
-    return name_of(path.parent.name if nameless else path.name)
+    return name_of(path.parent.name if _is_nameless(path) else path.name)
+
+
+def _is_nameless(path: Path) -> bool:
+    return path.name[: -len(_ENDING)].lower() in _NAMELESS
 
 
 def _read(path: Path) -> tuple[Header, Mapping[str, Any] | None]:

@@ -36,7 +36,7 @@ _MOST_BROUGHT = 1000
 _COMPANIONS = ("vae", "adapter", "upscaler", "classifier")
 _BY_FILES = (
     *("family", "shape", "native", "multiple", "min_side", "max_side", "sizes"),
-    *("steps", "guidance", "sampler", "samplers"),
+    *("steps", "guidance", "sampler", "samplers", "ignores"),
 )
 
 __all__ = ["ModelRegistry", "expected"]

@@ -197,6 +197,13 @@ class DarkroomBot(ClientBase):
         """Whether it is served is known before anybody asks for something."""
         await self.served_servers.look(guild.id)
 
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
+        """What a listener raises; one that the stop cuts off, its database closed, is no mistake."""
+        if self.is_closed():
+            log.info("The stop cut off what listens to %s.", event_method)
+            return
+        await super().on_error(event_method, *args, **kwargs)
+
     async def on_message(self, message: discord.Message, /) -> None:
         """Nothing is read in channels: there are only commands, buttons and modals."""
 

@@ -104,7 +104,7 @@ class ResultSender:
         return Posted(message=edited)
 
     async def _change_way(self, job: Job, way: Way) -> None:
-        if not await self._outbox.change_way(job.id, way):
+        if await self._outbox.change_way(job.id, way) is None:
             raise Settled
 
     async def _edit(self, job: Job, card: Card) -> str:

@@ -117,6 +117,17 @@ async def test_what_could_not_be_posted_is_told_of_until_it_was_told_or_for_a_mo
     assert await store.outbox.untold("alice") == []
 
 
+async def test_whoever_has_more_untold_than_are_named_hears_how_many(store):
+    jobs = [await store.running() for _ in range(5)]
+    for job in jobs:
+        await store.jobs.finish(job.id, job.attempt, 1)
+        await store.outbox.undeliverable(job.id, "gone")
+    await store.outbox.told(jobs[0].id)
+    assert len(await store.outbox.untold("alice", limit=2)) == 2
+    assert await store.outbox.count_untold("alice") == 4 and await store.outbox.count_untold("bob") == 0
+    assert await store.outbox.count_untold("alice", most=3) == 3
+
+
 async def test_what_was_deleted_is_neither_posted_nor_told_of(store):
     job = await store.running()
     await store.jobs.finish(job.id, job.attempt, 1)

@@ -1,18 +1,38 @@
-"""What is tidied each minute is all tidied, and one thing that fails for a moment keeps no other from it."""
+"""What is tidied by itself while the bot runs."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
-from bot.scheduling import housekeeping as module
+from bot.scheduling import housekeeping
+from core.job import State
 from tests.harness.headless_bot import headless_bot
+
+
+async def test_the_token_of_an_interaction_leaves_the_database_once_it_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "HOUSEKEEPING_SECONDS", 0.05)
+    monkeypatch.setattr(housekeeping, "_TOKENS_AT_ONCE", 2)
+    later = {"now": 0.0}
+    async with headless_bot(tmp_path, build_with={"clock": lambda: time.time() + later["now"]}) as bot:
+        jobs = [await bot.imagine(f"a red boat {number}") for number in range(3)]
+        await bot.until(jobs[-1].id, State.DONE)
+        assert all([(await bot.jobs.get(job.id)).where.token for job in jobs])
+        later["now"] = 1000.0
+
+        async def forgotten() -> bool:
+            return not any([(await bot.jobs.get(job.id)).where.token for job in jobs])
+
+        await bot.eventually(forgotten, "the tokens' end")
 
 
 async def test_each_round_tidies_pictures_tokens_accounts_and_counters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(housekeeping, "HOUSEKEEPING_SECONDS", 0.01)
     done: set[str] = set()
     all_done = asyncio.Event()
 
