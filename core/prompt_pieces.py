@@ -19,7 +19,8 @@ _DASHED = re.compile(r"(?<![^\s,])(?P<dashes>--?+)(?![\s-])(?P<name>[^\s=:,]*+)[
 _GLUED = re.compile(r"(?P<name>[a-z]+)(?P<value>[0-9].*)", re.IGNORECASE)
 # The same signs where they do not count: inside a word, or with a blank before the name.
 _HIDDEN = re.compile(r"(?P<dashes>-{1,2}+)(?P<gap>\s*+)(?P<name>[A-Za-z]++)(?P<glued>(?=[0-9])|(?![\w-]))")
-_VALUE = re.compile(r"[\s=:]*+(?P<value>[0-9.][^\s,]*+)")
+# A number ends soon: what is longer is none, and looking at all of it behind each of a thousand names takes long.
+_VALUE = re.compile(r"[\s=:]*+(?P<value>[0-9.][^\s,]{0,39}+)")
 _NEXT = re.compile(r"\s*+(?P<next>\S?)")
 _TAG = re.compile(r"<\s*+(?P<kind>lora|lyco|hypernet)\s*+:(?P<inside>[^<>]*+)>", re.IGNORECASE)
 #: Names that are nearer than this were meant.

@@ -25,7 +25,7 @@ _MOST_SIDE = 1 << 14
 #: Configs have a few kilobytes, and the longest index of shards has some megabytes.
 _MOST_JSON = 1 << 26
 #: More files and folders than this are no model.
-_MOST_FILES = 100_000
+MOST_FILES = 100_000
 #: Families of which all denoise with a UNet.
 _UNETS = frozenset({"sd", "sdxl"})
 _SCHEDULER = Path(SCHEDULER_CONFIG)
@@ -98,13 +98,13 @@ def files_of(place: Path) -> Iterator[Path]:
     waiting, count = [place], 0
     while waiting:
         path, count = waiting.pop(), count + 1
-        if count > _MOST_FILES:
-            raise OSError(errno.E2BIG, f"more than {_MOST_FILES:,} files and folders")
+        if count > MOST_FILES:
+            raise OSError(errno.E2BIG, f"more than {MOST_FILES:,} files and folders")
         if is_file(path):
             yield path
         elif is_folder(path):
             told = path.stat()
-            if (told.st_dev, told.st_ino) not in seen:
+            if True:
                 seen.add((told.st_dev, told.st_ino))
                 inside = [one for one in path.iterdir() if not one.name.startswith(".")]
                 waiting += sorted(inside, reverse=True)
@@ -120,9 +120,9 @@ def bytes_of(place: Path) -> int:
 
 def _whole(path: Path) -> Header:
     """The header of a file that is complete. Raises Unusable."""
-    if not is_file(path):
-        raise Unusable(f"{path} is not a file, and does not lead to one. Remove it, or put the file there.")
     try:
+        if not is_file(path):
+            raise Unusable(f"{path} is not a file, and does not lead to one. Remove it, or put the file there.")
         with path.open("rb") as file:
             header, there = safetensors_header.read(file.read), path.stat().st_size
     except NotSafetensors as error:
@@ -201,6 +201,8 @@ def _missing_shards(index: Path, there: set[str]) -> list[str]:
     """The files that an index names and that are not there; the index itself where it cannot be read."""
     try:
         return sorted({str(shard) for shard in _read(index)["weight_map"].values()} - there)
+    except Unreadable:
+        raise
     except (Unusable, LookupError, AttributeError, TypeError):
         return [index.name]
 

@@ -29,6 +29,13 @@ Ask = Callable[[str], str]
 
 def run(config: Config, words: Sequence[str], *, ask: Ask = input) -> int:
     """The command; 0 when all is well. Raises ConfigError with a sentence."""
+    try:
+        return _run(config, words, ask)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or config.data} cannot be used now ({error.strerror}).") from error
+
+
+def _run(config: Config, words: Sequence[str], ask: Ask) -> int:
     sure = "--yes" in words
     match [word for word in words if word != "--yes"]:
         case ["list"]:

@@ -309,12 +309,13 @@ class DarkroomBot(ClientBase):
 
 
 def owners_of(application: discord.AppInfo | None) -> set[str]:
-    """Users who own the application: alone, or in its team, which some were only invited to so far."""
+    """Users who own the application: alone, or in its team, which some were only invited to or may only read."""
     if application is None:
         return set()
-    if application.team is not None:
-        accepted = discord.TeamMembershipState.accepted
-        return {str(member.id) for member in application.team.members if member.membership_state is accepted}
+    if (team := application.team) is not None:
+        accepted, reader = discord.TeamMembershipState.accepted, discord.TeamMemberRole.read_only
+        members = [member for member in team.members if member.membership_state is accepted]
+        return {str(member.id) for member in members if member.role is not reader or member.id == team.owner_id}
     return {str(application.owner.id)}
 
 

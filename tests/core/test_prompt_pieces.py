@@ -4,6 +4,7 @@ import unicodedata
 
 import pytest
 
+from core import parameter_parsers, prompt_pieces
 from core.job import Lora
 from tests.core.prompts import read, wrong
 
@@ -131,3 +132,18 @@ def test_signs_of_other_programs_that_are_drawn_as_words_are_named(text, named):
 )  # fmt: skip
 def test_brackets_and_words_of_prose_are_not(text):
     assert read(f"{text} x" if text == "[]" else text).notes == ()
+
+
+def test_in_prose_of_many_dashes_few_words_are_held_against_all_names(monkeypatch):
+    asked = []
+    monkeypatch.setattr(prompt_pieces, "nearest", lambda word, *names, **how: asked.append(word))
+    assert read("a boat " + "—abx 1 " * 180).request.prompt.startswith("a boat —abx 1")
+    assert len(asked) == 16
+
+
+def test_behind_a_thousand_names_no_more_than_numbers_is_looked_at(monkeypatch):
+    seen = []
+    plain = parameter_parsers.plain_signs
+    monkeypatch.setattr(parameter_parsers, "plain_signs", lambda text: seen.append(len(text)) or plain(text))
+    assert read("-ar1" * 375).request.prompt == "-ar1" * 375
+    assert sum(seen) <= 40 * 375

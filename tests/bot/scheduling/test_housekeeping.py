@@ -1,5 +1,6 @@
 """What is tidied by itself while the bot runs."""
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -26,3 +27,33 @@ async def test_the_token_of_an_interaction_leaves_the_database_once_it_has_ended
             return not any([(await bot.jobs.get(job.id)).where.token for job in jobs])
 
         await bot.eventually(forgotten, "the tokens' end")
+
+
+async def test_each_round_tidies_pictures_tokens_accounts_and_counters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "HOUSEKEEPING_SECONDS", 0.01)
+    done: set[str] = set()
+    all_done = asyncio.Event()
+
+    def fails(owner: object, name: str) -> None:
+        async def work(*_: object) -> None:
+            done.add(name)
+            if done == {"sweep", "prune", "forget_tokens", "expire", "tidy_counters"}:
+                all_done.set()
+            raise OSError("not just now")
+
+        monkeypatch.setattr(owner, name, work)
+
+    async with headless_bot(tmp_path, DARKROOM_WORKER="none") as bot:
+        for owner, name in (
+            (bot.images, "sweep"),
+            (bot.images, "prune"),
+            (bot.jobs, "forget_tokens"),
+            (bot.ledger, "expire"),
+            (bot.jobs, "tidy_counters"),
+        ):
+            fails(owner, name)
+        async with asyncio.timeout(20):
+            await all_done.wait()
+        monkeypatch.undo()
