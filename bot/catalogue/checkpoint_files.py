@@ -134,6 +134,9 @@ def _whole(path: Path) -> Header:
         raise Unusable(
             f"{path.name} is cut off: {gigabytes(there)} of {gigabytes(header.file_bytes)} are here. Fetch it again."
         )
+    if there > header.file_bytes:
+        more = f"has {there - header.file_bytes} bytes behind its last tensor, which its reader refuses"
+        raise Unusable(f"{path.name} {more}. Fetch it again.")
     return header
 
 

@@ -260,6 +260,9 @@ def test_check_says_what_is_missing_and_the_cure(data, capsys) -> None:
     assert run(settings, ["check", "broken"]) == 1
     said = capsys.readouterr().out
     assert "is cut off" in said and "pickled" in said
+    (broken / UNET).write_bytes((broken / "text_encoder" / "model.safetensors").read_bytes() + bytes(7))
+    assert run(settings, ["check", "broken"]) == 1
+    assert "7 bytes behind its last tensor" in capsys.readouterr().out
     (data / "models" / "pickle.safetensors").write_bytes(b"PK\x03\x04 and more of it")
     assert run(settings, ["check", "pickle"]) == 1
     assert "pickle" in capsys.readouterr().out
