@@ -104,7 +104,7 @@ def files_of(place: Path) -> Iterator[Path]:
             yield path
         elif is_folder(path):
             told = path.stat()
-            if True:
+            if (told.st_dev, told.st_ino) not in seen:
                 seen.add((told.st_dev, told.st_ino))
                 inside = [one for one in path.iterdir() if not one.name.startswith(".")]
                 waiting += sorted(inside, reverse=True)

@@ -366,7 +366,7 @@ def test_a_folder_with_more_files_than_any_model_is_one_row_of_the_list_and_a_se
     for number in range(30):
         (folder / f"sample{number}.png").touch()
     (data / "models.toml").write_text(f'[[model]]\nname = "mine"\nwhere = "{folder}"\n')
-    monkeypatch.setattr(checkpoint_files, "_MOST_FILES", 25)
+    monkeypatch.setattr(checkpoint_files, "MOST_FILES", 25)
     assert models(here, data, "list") == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mine"))
     assert "cannot be read (more than 25 files and folders)" in row
