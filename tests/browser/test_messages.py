@@ -154,6 +154,24 @@ async def test_picture_opens_large_and_closes_with_the_keyboard(pages: PageFixtu
     await page.get_by_role("dialog", name="Picture").wait_for(state="hidden")
 
 
+async def test_opened_picture_with_a_long_name_fits_a_phone(pages: PageFixture) -> None:
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel, PHONE)
+    name = "alice_a_red_boat_on_the_sea_at_sunset_with_many_more_words_" + "0" * 60
+    attachment = {"attachments": [{"id": 0, "filename": f"{name}.png"}]}
+    for size in ((1024, 1024), (1024, 300), (300, 1024)):
+        message = await pages.post(channel, attachment, **{name: picture("red", size)})
+        await page.locator(f"[data-message='{message['id']}'] .print").click()
+        large = page.locator("#lightbox img")
+        await large.evaluate("image => image.decode()")
+        for part in (large, page.locator("#lightbox footer"), page.get_by_role("button", name="Close the picture")):
+            box = await part.bounding_box()
+            assert box is not None
+            assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE[0], f"{size} is {box}"
+            assert box["y"] >= 0 and box["y"] + box["height"] <= PHONE[1], f"{size} is {box}"
+        await page.keyboard.press("Escape")
+
+
 async def test_person_writes_replies_reacts_edits_and_deletes(pages: PageFixture) -> None:
     channel = await pages.new_channel()
     alice, bob = await asyncio.gather(pages.open("alice", channel), pages.open("bob", channel))
