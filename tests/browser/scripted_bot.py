@@ -82,6 +82,17 @@ def commands(tree: app_commands.CommandTree[discord.Client]) -> None:
     async def describe(interaction: discord.Interaction, image: discord.Attachment) -> None:
         await interaction.response.send_message(f"{image.filename} is {image.width} wide.")
 
+    @tree.command(description="One picture from two")
+    async def blend(interaction: discord.Interaction, image1: discord.Attachment, image2: discord.Attachment) -> None:
+        await interaction.response.send_message(f"{image1.filename} and {image2.filename}")
+
+    @tree.command(name="help", description="Pages")
+    @app_commands.choices(
+        page=[app_commands.Choice(name=name, value=name.lower()) for name in ("Start", "Parameters", "Models")]
+    )
+    async def pages(interaction: discord.Interaction, page: str = "start") -> None:
+        await interaction.response.send_message(f"The page {page}.", ephemeral=True)
+
     @tree.context_menu(name="Cancel Job")
     async def cancel(interaction: discord.Interaction, message: discord.Message) -> None:
         await interaction.response.send_message(f"Cancelled {message.content}", ephemeral=True)
