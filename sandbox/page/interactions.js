@@ -15,7 +15,11 @@ export function notice(sentence) {
   clearTimeout(noticeTimer);
   box.replaceChildren(el("p", {}, sentence));
   box.hidden = false;
-  noticeTimer = setTimeout(() => (box.hidden = true), NOTICE_MS);
+  noticeTimer = setTimeout(hideNotice, NOTICE_MS);
+}
+
+export function hideNotice() {
+  byId("notice").hidden = true;
 }
 
 export class Interactions {

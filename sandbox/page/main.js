@@ -5,7 +5,7 @@ import { connect } from "./live_events.js";
 import { Composer } from "./composer.js";
 import { showHistory } from "./edit_history.js";
 import { Inspector } from "./inspector.js";
-import { Interactions, notice } from "./interactions.js";
+import { hideNotice, Interactions, notice } from "./interactions.js";
 import { messageEntries, openMenu } from "./menu.js";
 import { pickEmoji } from "./reactions.js";
 import { Sidebar } from "./sidebar.js";
@@ -119,6 +119,10 @@ function onEntry(entry) {
   inspector.push(entry);
   if (entry.kind !== "event") return void (/\/commands/.test(entry.route ?? "") && worldSoon());
   hear(entry);
+  if (entry.name === "BOT_ONLINE") {
+    timeline.forgetNotes();
+    hideNotice();
+  }
   if (/^MESSAGE_(CREATE|UPDATE|DELETE)$/.test(entry.name)) waiting ? waiting.push(entry) : apply(entry);
   else if (/^MESSAGE_REACTION_(ADD|REMOVE)$/.test(entry.name)) timeline.react(entry.body, entry.name.endsWith("ADD"));
   else if (!/^(INTERACTION|TYPING|MESSAGE_REACTION)/.test(entry.name)) worldSoon();

@@ -143,6 +143,11 @@ export class Timeline {
     this.remove(id);
   }
 
+  /** Takes away what was said beside buttons that nobody answered: somebody does again. */
+  forgetNotes() {
+    for (const view of this.views.values()) view.note(null);
+  }
+
   redraw() {
     for (const view of this.views.values()) view.redraw();
   }
