@@ -53,6 +53,16 @@ def delete(world: World, record: Json) -> None:
     world.emit(Event(name="MESSAGE_DELETE", body=body, **_scope(record)))
 
 
+def private_reference(world: World, record: Json) -> str | None:
+    """The one person who sees the message that this one replies to; None when everybody does, or there is none.
+
+    On Discord an answer to a press or a form below a private message replies to that message; others see a reply to a
+    message that they cannot load (discordjs/discord-utils-bot#47).
+    """
+    replied = world.get("message", record["reference"]["message_id"]) if record["reference"] else None
+    return replied["visible_to"] if replied else None
+
+
 def tell(world: World, name: str, record: Json) -> None:
     """Emit a message event: whole for the page, and what its intents let the bot read for the bot."""
     body = message_object(world, record) | ({"guild_id": record["guild_id"]} if record["guild_id"] else {})
@@ -60,6 +70,7 @@ def tell(world: World, name: str, record: Json) -> None:
         "ephemeral": record["visible_to"] is not None,
         "visible_to": record["visible_to"],
         "edits": record["edits"],
+        "reference_visible_to": private_reference(world, record),
     }
     world.emit(Event(name=name, body=body | extra, bot_body=body, **_scope(record)))
 

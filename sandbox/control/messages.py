@@ -5,18 +5,22 @@ from typing import Any
 from sandbox import messages
 from sandbox.control.request import ControlRequest, Route, is_thread, upload_of, visible
 from sandbox.errors import ControlError
-from sandbox.messages import CONTENT_FIELDS, REPLY, message_object, pings
+from sandbox.messages import CONTENT_FIELDS, REPLY, message_object, pings, private_reference
 from sandbox.value_types import Json
 from sandbox.world import World
 
 
-def shown(world: World, record: Json) -> Json:
-    """A message with what its edits were: `history` holds every state, oldest first, the present one last."""
+def shown(world: World, record: Json, user: Json) -> Json:
+    """A message as this person sees it, with what its edits were: `history` holds every state, oldest first, the present one last."""
     now = {"at_ms": int((record["edited_at"] or record["at"]) * 1000)}
     now |= {name: record[name] for name in CONTENT_FIELDS if name != "embeds"}
     history = [*world.revisions.get(record["id"], []), now]
     hidden = record["visible_to"] is not None
-    return message_object(world, record) | {"edits": record["edits"], "history": history, "ephemeral": hidden}
+    found = message_object(world, record) | {"edits": record["edits"], "history": history, "ephemeral": hidden}
+    found["reference_visible_to"] = private_reference(world, record)
+    if found["reference_visible_to"] not in (None, user["id"]):
+        found["referenced_message"] = None
+    return found
 
 
 async def write(request: ControlRequest) -> Any:
@@ -43,7 +47,7 @@ async def write(request: ControlRequest) -> Any:
         fields |= {"type": REPLY, "reference": reference}
     kept = [request.sandbox.attachments.keep(world, channel["id"], file) for file in files]
     made = messages.create(world, channel, user["id"], content=content, attachments=kept, **fields)
-    return shown(world, made)
+    return shown(world, made, user)
 
 
 async def change(request: ControlRequest) -> Any:
@@ -79,7 +83,7 @@ async def read(request: ControlRequest) -> Any:
         raise ControlError("wrong_field", "after must be a message's id.")
     records = request.world.messages_in(channel["id"])
     seen = (r for r in records if int(r["id"]) > int(after) and visible(request.world, r, user))
-    return [shown(request.world, record) for record in seen]
+    return [shown(request.world, record, user) for record in seen]
 
 
 ROUTES: list[Route] = [

@@ -61,7 +61,7 @@ export class MessageView {
     this.article.classList.toggle("to-me", (message.mentions ?? []).some((user) => user.id === context.names.me));
     this.article.setAttribute("aria-label", `${displayName(message.author)}, ${formatted(bornAt(message.id), "t")}`);
     this.#part("avatar", [message.author.id, displayName(message.author)], () => avatar(message.author));
-    this.#part("above", [message.message_reference, message.referenced_message?.content, message.interaction_metadata, message.interaction], () => this.#above());
+    this.#part("above", [message.message_reference, message.referenced_message?.content, message.reference_visible_to, context.names.me, message.interaction_metadata, message.interaction], () => this.#above());
     this.#part("head", [message.author, message.edited_timestamp, message.edits], () => this.#head());
     this.#part("text", [message.content, waiting], () => this.#text(waiting));
     this.#part("embeds", message.embeds, () => (message.embeds ?? []).map((data) => embed(data, context.names)));
@@ -92,11 +92,14 @@ export class MessageView {
 
   #above() {
     const { message, context } = this;
-    const target = message.referenced_message;
+    // A private message that somebody else got: all that others see is that there was one.
+    const hidden = message.reference_visible_to && message.reference_visible_to !== context.names.me;
+    const target = hidden ? null : message.referenced_message;
     if (message.message_reference?.message_id && message.type !== 20 && message.type !== 23) {
       const words = target ? plain(target.content, context.names) || "a picture" : "a message that is gone";
+      if (!target) return el("p", { class: "reference" }, icon("reply"), el("span", {}, words));
       const jump = () => context.jump(message.message_reference.message_id);
-      return el("button", { type: "button", class: "reference", on: { click: jump } }, icon("reply"), target && el("b", {}, displayName(target.author)), el("span", {}, words));
+      return el("button", { type: "button", class: "reference", on: { click: jump } }, icon("reply"), el("b", {}, displayName(target.author)), el("span", {}, words));
     }
     const used = message.interaction_metadata ?? message.interaction;
     if (!used?.user) return null;

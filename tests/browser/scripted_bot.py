@@ -44,7 +44,7 @@ class Buttons(discord.ui.View):
 
     @discord.ui.button(label="Whisper", custom_id="whisper")
     async def whisper(self, interaction: discord.Interaction, button: discord.ui.Button["Buttons"]) -> None:
-        await interaction.response.send_message("A secret for you.", ephemeral=True)
+        await interaction.response.send_message("A secret for you.", view=Buttons(), ephemeral=True)
 
     @discord.ui.button(label="Form", custom_id="form", style=discord.ButtonStyle.primary)
     async def form(self, interaction: discord.Interaction, button: discord.ui.Button["Buttons"]) -> None:
