@@ -11,7 +11,7 @@ from sandbox.world import World
 
 
 def shown(world: World, record: Json, user: Json) -> Json:
-    """A message as this person sees it, with what its edits were: `history` holds every state, oldest first, the present one last."""
+    """A message as this person sees it. `history` holds what it was before each edit, oldest first, and what it is."""
     now = {"at_ms": int((record["edited_at"] or record["at"]) * 1000)}
     now |= {name: record[name] for name in CONTENT_FIELDS if name != "embeds"}
     history = [*world.revisions.get(record["id"], []), now]

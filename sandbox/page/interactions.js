@@ -71,6 +71,7 @@ export class Interactions {
     const as = this.state.me.id;
     openModal(response.modal, {
       world: () => this.state.world,
+      names: this.state.names,
       submit: (values) => this.#run(() => api.modal({ as, interaction, values }), notice),
       dismiss: () => api.modal({ as, interaction, dismiss: true }).catch(() => {}),
     });

@@ -31,6 +31,55 @@ class Form(discord.ui.Modal, title="Fix and run"):
         await interaction.response.send_message(f"Running **{self.prompt.value}** in {self.lane.values[0]}.")
 
 
+class Edit(discord.ui.Modal, title="Edit a picture"):
+    """Words, several choices, a person and files."""
+
+    words: discord.ui.TextDisplay["Edit"] = discord.ui.TextDisplay("A picture, or one with a **scribble** over it.")
+    prompt: discord.ui.Label["Edit"] = discord.ui.Label(
+        text="Prompt", component=discord.ui.TextInput(default="a red boat")
+    )
+    where: discord.ui.Label["Edit"] = discord.ui.Label(
+        text="Where",
+        component=discord.ui.Select(
+            max_values=2,
+            options=[discord.SelectOption(label=name, default=name == "sky") for name in ("sky", "sea", "sand")],
+        ),
+    )
+    whom: discord.ui.Label["Edit"] = discord.ui.Label(text="For whom", component=discord.ui.UserSelect())
+    pictures: discord.ui.Label["Edit"] = discord.ui.Label(
+        text="Pictures", component=discord.ui.FileUpload(max_values=2)
+    )
+
+    async def on_submit(self, interaction: discord.Interaction) -> None:
+        prompt, where, whom, files = (part.component for part in (self.prompt, self.where, self.whom, self.pictures))
+        assert isinstance(prompt, discord.ui.TextInput) and isinstance(where, discord.ui.Select)
+        assert isinstance(whom, discord.ui.UserSelect) and isinstance(files, discord.ui.FileUpload)
+        names = ", ".join(file.filename for file in files.values)
+        places = ", ".join(where.values)
+        await interaction.response.send_message(
+            f"{prompt.value}: {places} for {whom.values[0].display_name} with {names}"
+        )
+
+
+AREAS = [f"{column}{row}" for row in range(1, 5) for column in "ABCD"]
+
+
+class Areas(discord.ui.View):
+    """Several areas of a picture."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout=None)
+
+    @discord.ui.select(
+        custom_id="areas",
+        placeholder="Areas",
+        max_values=3,
+        options=[discord.SelectOption(label=name, default=name == "B2") for name in AREAS],
+    )
+    async def areas(self, interaction: discord.Interaction, select: discord.ui.Select["Areas"]) -> None:
+        await interaction.response.send_message(f"Areas {', '.join(select.values)}.")
+
+
 class Buttons(discord.ui.View):
     """One button for each thing that may follow a press."""
 
@@ -93,6 +142,14 @@ def commands(tree: app_commands.CommandTree[discord.Client]) -> None:
     async def pages(interaction: discord.Interaction, page: str = "start") -> None:
         await interaction.response.send_message(f"The page {page}.", ephemeral=True)
 
+    @tree.command(description="Choose areas")
+    async def areas(interaction: discord.Interaction) -> None:
+        await interaction.response.send_message(view=Areas(), content="Where?")
+
+    @tree.command(description="Change a picture")
+    async def edit(interaction: discord.Interaction) -> None:
+        await interaction.response.send_modal(Edit(timeout=60))
+
     @tree.context_menu(name="Cancel Job")
     async def cancel(interaction: discord.Interaction, message: discord.Message) -> None:
         await interaction.response.send_message(f"Cancelled {message.content}", ephemeral=True)
@@ -107,6 +164,7 @@ async def main(url: str) -> None:
 
     async def set_up() -> None:
         client.add_view(Buttons())
+        client.add_view(Areas())
         await tree.sync()
 
     client.setup_hook = set_up  # type: ignore[method-assign]
