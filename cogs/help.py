@@ -6,6 +6,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.interactions import DarkroomBot, Interaction
+from core.catalogue import Model
 from core.parameters import IGNORED, PARAMETERS
 
 
@@ -82,22 +83,31 @@ PAGES: tuple[Page, ...] = (
 )
 
 
-def shown(name: str) -> str:
-    """The text of a page; an unknown one is the first."""
-    return next((page.text for page in PAGES if page.name == name), PAGES[0].text)
+def shown(name: str, model: Model) -> str:
+    """The text of a page; an unknown one is the first, which also says what the usual model is for."""
+    page = next((page for page in PAGES if page.name == name), PAGES[0])
+    if page is not PAGES[0] or not model.about:
+        return page.text
+    title = f"\n\n**What {model.name} draws**\n"
+    about = model.about.strip()
+    room = _PAGE_ROOM - len(page.text) - len(title)
+    return page.text + title + (about if len(about) <= room else about[: room - 1] + "…")
 
 
 class Help(commands.Cog):
     """How to use the bot."""
+
+    def __init__(self, bot: DarkroomBot) -> None:
+        self._bot = bot
 
     @app_commands.command()
     @app_commands.describe(page="Which page; the first one if left out")
     @app_commands.choices(page=[app_commands.Choice(name=page.title, value=page.name) for page in PAGES])
     async def help(self, interaction: Interaction, page: str = PAGES[0].name) -> None:
         """What you can type and press"""
-        await interaction.response.send_message(shown(page), ephemeral=True)
+        await interaction.response.send_message(shown(page, self._bot.services.model), ephemeral=True)
 
 
 async def setup(bot: DarkroomBot) -> None:
     """Makes the feature known to the bot."""
-    await bot.add_cog(Help())
+    await bot.add_cog(Help(bot))
