@@ -14,7 +14,8 @@ from sandbox.value_types import Event, Json
 from sandbox.world import DM, World
 
 SUPPRESS_EMBEDS, EPHEMERAL, LOADING, SILENT, V2 = 1 << 2, 1 << 6, 1 << 7, 1 << 12, 1 << 15
-REPLY, CHAT_COMMAND, CONTEXT_COMMAND = 19, 20, 23
+HAS_THREAD = 1 << 5
+THREAD_CREATED, REPLY, CHAT_COMMAND, CONTEXT_COMMAND = 18, 19, 20, 23
 CONTENT_FIELDS = ("content", "embeds", "attachments", "components")
 
 
@@ -59,7 +60,7 @@ def private_reference(world: World, record: Json) -> str | None:
     On Discord an answer to a press or a form below a private message replies to that message; others see a reply to a
     message that they cannot load (discordjs/discord-utils-bot#47).
     """
-    replied = world.get("message", record["reference"]["message_id"]) if record["reference"] else None
+    replied = world.get("message", (record["reference"] or {}).get("message_id"))
     return replied["visible_to"] if replied else None
 
 
@@ -111,7 +112,7 @@ def message_object(world: World, record: Json, *, nested: bool = False) -> Json:
         found["thread"] = channel_object(world, thread)
     if record["reference"]:
         found["message_reference"] = record["reference"] | {"type": 0}
-        if not nested:
+        if not nested and "message_id" in record["reference"]:
             replied = world.get("message", record["reference"]["message_id"])
             found["referenced_message"] = message_object(world, replied, nested=True) if replied else None
     return found

@@ -3,6 +3,7 @@
 from typing import Any
 
 from sandbox import messages
+from sandbox.channels import change_thread_member
 from sandbox.control.request import ControlRequest, Route, is_thread, upload_of, visible
 from sandbox.errors import ControlError
 from sandbox.messages import CONTENT_FIELDS, REPLY, message_object, pings, private_reference
@@ -17,6 +18,8 @@ def shown(world: World, record: Json, user: Json) -> Json:
     history = [*world.revisions.get(record["id"], []), now]
     hidden = record["visible_to"] is not None
     found = message_object(world, record) | {"edits": record["edits"], "history": history, "ephemeral": hidden}
+    for reaction, users in zip(found.get("reactions", []), record["reactions"].values(), strict=True):
+        reaction["users"] = users
     found["reference_visible_to"] = private_reference(world, record)
     if found["reference_visible_to"] not in (None, user["id"]):
         found["referenced_message"] = None
@@ -39,6 +42,8 @@ async def write(request: ControlRequest) -> Any:
     ]
     if not world.may(user["id"], channel, *needed):
         raise ControlError("not_permitted", f"{user['global_name']} may not write here.", status=403)
+    if is_thread(channel):
+        channel = change_thread_member(world, channel, user["id"], there=True)
     replied = request.seen_message(user, request.body["reply_to"]) if request.body.get("reply_to") else None
     fields: Json = pings(world, channel, content, None, replied)
     if replied:

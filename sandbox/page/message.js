@@ -10,6 +10,15 @@ import { reactionRow } from "./reactions.js";
 
 const LOADING = 1 << 7;
 export const V2 = 1 << 15;
+const THREAD_CREATED = 18;
+
+/** Leads to a thread; the page listens for `message-link`. */
+function threadLink(thread, ...more) {
+  const go = (event) => event.currentTarget.dispatchEvent(new CustomEvent("message-link", { bubbles: true, detail: { channel: thread.id } }));
+  return el("button", { type: "button", class: "thread-link", on: { click: go } }, el("b", {}, thread.name), more);
+}
+
+const threadCard = (thread) => thread && el("div", { class: "thread-card" }, icon("reply"), threadLink(thread), el("span", {}, "thread"));
 
 export function avatar(user) {
   const name = displayName(user);
@@ -30,7 +39,7 @@ export class MessageView {
     more.addEventListener("click", () => context.menu(this, more));
     this.article = el("article", { class: "message", data: { message: message.id }, tabIndex: -1 },
       part("above"), part("avatar", "span"), part("head", "header"),
-      el("div", { class: "body" }, part("text"), part("embeds"), part("attachments"), part("components"), part("reactions"), part("below")), more);
+      el("div", { class: "body" }, part("text"), part("embeds"), part("attachments"), part("components"), part("thread"), part("reactions"), part("below")), more);
     this.article.addEventListener("contextmenu", (event) => {
       if (event.target.closest("a, input, textarea") || !getSelection().isCollapsed) return;
       event.preventDefault();
@@ -67,6 +76,7 @@ export class MessageView {
     this.#part("embeds", message.embeds, () => (message.embeds ?? []).map((data) => embed(data, context.names)));
     this.#attach(message.flags & V2 ? [] : (message.attachments ?? []));
     this.#part("components", message.components, () => components(message.components, { ...context, press: (data, values, node) => context.press(this, data, values, node) }));
+    this.#part("thread", [message.thread?.id, message.thread?.name], () => threadCard(message.thread));
     this.#part("reactions", message.reactions, () => reactionRow(message, context));
     this.#part("below", [message.ephemeral], () => this.#below());
   }
@@ -124,6 +134,7 @@ export class MessageView {
 
   #text(waiting) {
     if (waiting) return el("p", { class: "thinking" }, el("span", { class: "dots", "aria-hidden": "true" }, el("i"), el("i"), el("i")), `${displayName(this.message.author)} is thinking…`);
+    if (this.message.type === THREAD_CREATED) return el("p", { class: "thread-begun" }, "began a thread: ", threadLink({ id: this.message.message_reference?.channel_id, name: this.message.content }));
     return rich(this.message.content, this.context.names);
   }
 

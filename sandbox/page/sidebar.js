@@ -10,8 +10,8 @@ const SIGNS = { text: "#", thread: "↳", dm: "@", 0: "#", 1: "@", 11: "↳", 12
 const roleNames = (member, names) => (member.roles ?? []).map((role) => role.name ?? names.roleName(role)).filter((name) => name !== "everyone" && name !== "@everyone");
 
 /** Open channels, the threads of each below it. */
-function nested(channels) {
-  const open = channels.filter((one) => !one.archived);
+function nested(channels, sees) {
+  const open = channels.filter((one) => !one.archived && sees(one));
   const parents = open.filter((one) => one.type !== "thread");
   const orphans = open.filter((one) => one.type === "thread" && !parents.some((parent) => parent.id === one.parent));
   return [...parents.flatMap((parent) => [parent, ...open.filter((one) => one.type === "thread" && one.parent === parent.id)]), ...orphans];
@@ -47,7 +47,7 @@ export class Sidebar {
     const { world, guild, channel, me } = state;
     this.#bot(world.application);
     fill(byId("guilds"), world.guilds.length > 1 ? world.guilds.map((one) => this.#guild(one)) : guild && el("p", { class: "guild-name" }, guild.name));
-    fill(byId("channels"), [...nested(guild?.channels ?? []), ...state.direct()].map((one) => this.#channel(one)));
+    fill(byId("channels"), [...nested(guild?.channels ?? [], (one) => !one.private || guild.owner === me?.id || one.members.includes(me?.id)), ...state.direct()].map((one) => this.#channel(one)));
     const members = guild?.members ?? [];
     const sorted = [...members].sort((a, b) => Number(state.isBot(b)) - Number(state.isBot(a)));
     fill(byId("members"), sorted.map((one) => this.#member(one)));

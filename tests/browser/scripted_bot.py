@@ -142,6 +142,10 @@ def commands(tree: app_commands.CommandTree[discord.Client]) -> None:
     async def pages(interaction: discord.Interaction, page: str = "start") -> None:
         await interaction.response.send_message(f"The page {page}.", ephemeral=True)
 
+
+def more_commands(tree: app_commands.CommandTree[discord.Client]) -> None:
+    """Choices, forms, threads, reactions, apps."""
+
     @tree.command(description="Choose areas")
     async def areas(interaction: discord.Interaction) -> None:
         await interaction.response.send_message(view=Areas(), content="Where?")
@@ -150,17 +154,53 @@ def commands(tree: app_commands.CommandTree[discord.Client]) -> None:
     async def edit(interaction: discord.Interaction) -> None:
         await interaction.response.send_modal(Edit(timeout=60))
 
+    @tree.command(description="Pictures in a thread")
+    async def batch(interaction: discord.Interaction) -> None:
+        await interaction.response.send_message("Six boats")
+        message = await interaction.original_response()
+        thread = await message.create_thread(name="the batch")
+        await thread.send("one of six")
+
+    @tree.command(description="A thread for all and one for you")
+    async def rooms(interaction: discord.Interaction) -> None:
+        await interaction.response.defer(ephemeral=True)
+        assert isinstance(interaction.channel, discord.TextChannel)
+        private = await interaction.channel.create_thread(name=f"{interaction.user.display_name}'s room")
+        await private.add_user(interaction.user)
+        kind = discord.ChannelType.public_thread
+        public = await interaction.channel.create_thread(name="open room", type=kind)
+        await public.send("for all")
+        await interaction.followup.send("made", ephemeral=True)
+
+    @tree.command(description="Stars")
+    async def vote(interaction: discord.Interaction) -> None:
+        await interaction.response.send_message("Vote")
+        await (await interaction.original_response()).add_reaction("⭐")
+
     @tree.context_menu(name="Cancel Job")
     async def cancel(interaction: discord.Interaction, message: discord.Message) -> None:
         await interaction.response.send_message(f"Cancelled {message.content}", ephemeral=True)
 
 
+def at(client: discord.Client, payload: discord.RawReactionActionEvent) -> discord.PartialMessage:
+    return client.get_partial_messageable(payload.channel_id).get_partial_message(payload.message_id)
+
+
+async def reacted(client: discord.Client, payload: discord.RawReactionActionEvent, verb: str) -> None:
+    """Says who did what, unless it was the bot."""
+    assert client.user is not None
+    if payload.user_id != client.user.id:
+        user = await client.fetch_user(payload.user_id)
+        await at(client, payload).reply(f"{user.display_name} {verb} {payload.emoji}")
+
+
 async def main(url: str) -> None:
     discord.http.Route.BASE = f"{url}/api/v10"
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url.replace("http", "ws", 1) + "/gateway")
-    client = discord.Client(intents=discord.Intents(guilds=True))
+    client = discord.Client(intents=discord.Intents(guilds=True, guild_reactions=True))
     tree = app_commands.CommandTree(client)
     commands(tree)
+    more_commands(tree)
 
     async def set_up() -> None:
         client.add_view(Buttons())
@@ -168,6 +208,16 @@ async def main(url: str) -> None:
         await tree.sync()
 
     client.setup_hook = set_up  # type: ignore[method-assign]
+
+    @client.event
+    async def on_raw_reaction_add(payload: discord.RawReactionActionEvent) -> None:
+        await reacted(client, payload, "added")
+        if str(payload.emoji) == "❌":
+            await at(client, payload).clear_reactions()
+
+    @client.event
+    async def on_raw_reaction_remove(payload: discord.RawReactionActionEvent) -> None:
+        await reacted(client, payload, "removed")
 
     @client.event
     async def on_connect() -> None:
