@@ -93,6 +93,8 @@ def message_object(world: World, record: Json, *, nested: bool = False) -> Json:
     found |= {
         name: record[name] for name in ("attachments", "components", "mention_roles", "mention_everyone", "pinned")
     }
+    if record["flags"] & V2:
+        found["attachments"] = []  # by design: the files of a layout are named in its parts alone
     found |= {"author": user_object(users[record["author_id"]]), "tts": False, "timestamp": iso(record["at"])}
     found["edited_timestamp"] = iso(record["edited_at"]) if record["edited_at"] else None
     found["mentions"] = [user_object(users[key]) for key in record["mentions"] if key in users]

@@ -146,6 +146,24 @@ def commands(tree: app_commands.CommandTree[discord.Client]) -> None:
 def more_commands(tree: app_commands.CommandTree[discord.Client]) -> None:
     """Choices, forms, threads, reactions, apps."""
 
+    prefer = app_commands.Group(name="prefer", description="Your settings")
+    option = app_commands.Group(name="option", description="Words of your own", parent=prefer)
+
+    @option.command(name="set", description="Make one")
+    async def set_option(interaction: discord.Interaction, name: str, value: str | None = None) -> None:
+        await interaction.response.send_message(f"{name} is {value}.", ephemeral=True)
+        await interaction.edit_original_response(content=f"{name} is {value} now.")
+
+    @set_option.autocomplete("value")
+    async def values(interaction: discord.Interaction, typed: str) -> list[app_commands.Choice[str]]:
+        return [app_commands.Choice(name=f"{typed} and {interaction.namespace.name}", value=typed * 2)]
+
+    tree.add_command(prefer)
+
+    @tree.context_menu(name="Pictures of")
+    async def pictures_of(interaction: discord.Interaction, user: discord.Member) -> None:
+        await interaction.response.send_message(f"All of {user.display_name}", ephemeral=True)
+
     @tree.command(description="Choose areas")
     async def areas(interaction: discord.Interaction) -> None:
         await interaction.response.send_message(view=Areas(), content="Where?")

@@ -274,6 +274,30 @@ async def test_message_app_stands_in_the_menu_of_a_message(pages: PageFixture) -
     await said(page, "Cancelled cancelled soon").wait_for()
 
 
+async def test_user_app_stands_in_the_menu_of_a_member(pages: PageFixture) -> None:
+    page = await pages.open("alice", await pages.new_channel())
+    await page.locator("#members").get_by_role("button", name="carol").click()
+    await page.get_by_role("menuitem", name="Pictures of").click()
+    await said(page, "All of carol").wait_for()
+
+
+async def test_command_of_a_group_asks_for_suggestions_with_what_is_filled_in_and_its_private_answer_is_edited(
+    pages: PageFixture,
+) -> None:
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
+    await entry(page).press_sequentially("/prefer option set look")
+    await page.get_by_role("button", name="value").click()
+    await page.keyboard.type("ink")
+    await page.get_by_role("option", name="ink and look").wait_for()
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Enter")
+    answer = page.locator("article.message", has_text="look is inkink now.")
+    await answer.get_by_text("Only you can see this").wait_for()
+    assert await answer.get_by_role("button", name="edited").count() == 1
+
+
 async def test_switching_the_person_changes_the_address_and_what_is_seen(pages: PageFixture) -> None:
     channel = await pages.new_channel()
     page = await pages.open("alice", channel)
