@@ -1,7 +1,12 @@
 // Tick boxes for a choice of several: says how many may be chosen, and keeps to it. Knows not what is chosen.
 import { el } from "./dom.js";
 
+const LETTERS = 3;
+
 const words = (least, most) => (least === most ? `choose ${most}` : least ? `choose ${least} to ${most}` : `choose up to ${most}`);
+
+// Names of areas, sizes, numbers: they stand in a square, as what they name does.
+const isShort = (option) => option.label.length <= LETTERS && !option.description && !option.emoji;
 
 /** `{element, values(), valid(), reset(), onChange}` for options of `{value, label, description?, emoji?, default?}`. */
 export function choiceBoxes(options, { least, most, disabled = false, title = "" }) {
@@ -10,7 +15,7 @@ export function choiceBoxes(options, { least, most, disabled = false, title = ""
   const text = (option) => el("span", {}, option.emoji && !option.emoji.id ? `${option.emoji.name} ` : null, option.label, option.description && el("small", {}, option.description));
   const element = el("fieldset", { class: "choices", disabled },
     el("legend", {}, title, el("small", {}, words(least, Math.min(most, options.length)))),
-    el("div", { class: "choice-boxes" }, options.map((option, index) => el("label", {}, boxes[index], text(option)))));
+    el("div", { class: options.every(isShort) ? "choice-boxes short" : "choice-boxes" }, options.map((option, index) => el("label", {}, boxes[index], text(option)))));
   const found = { element, values: () => chosen().map((box) => box.value), valid: () => chosen().length >= least && chosen().length <= most, onChange: () => {} };
   const check = () => {
     const full = chosen().length >= most;

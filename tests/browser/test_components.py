@@ -48,6 +48,9 @@ async def test_select_of_several_shows_what_is_chosen_keeps_to_its_numbers_and_i
     message = page.locator("article.message", has_text="choose 1 to 3")
     apply = message.get_by_role("button", name="Apply")
     assert await apply.evaluate("node => node.clientHeight < 50")  # it was squeezed into one letter a line
+    tops = "all => all.map(one => one.getBoundingClientRect().top)"
+    boxes = await message.get_by_role("checkbox").evaluate_all(tops)
+    assert [boxes.count(top) for top in sorted(set(boxes))] == [4] * 4  # as the areas of a picture lie
     assert await message.get_by_role("checkbox", checked=True).count() == 1
     for name in ("A1", "D4"):
         await message.get_by_role("checkbox", name=name).check()
