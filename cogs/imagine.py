@@ -1,5 +1,7 @@
 """/imagine: a prompt becomes pictures; and what mends a refused one, *Fix and run* and *Run it in relax*."""
 
+from dataclasses import replace
+
 from discord import app_commands
 from discord.ext import commands
 
@@ -7,7 +9,8 @@ from bot.admission import PressedButton
 from bot.interactions import DarkroomBot, Interaction, Press, refused_prompt, submission
 from bot.messages import FIX, IN_RELAX, ComponentId
 from core.job import Kind, Lane
-from core.prompt import MAX_TYPED, clean
+from core.pasted_prompt import clean
+from core.prompt_reading import MAX_TYPED
 
 _FORM = ComponentId(verb="prompt")
 
@@ -29,21 +32,23 @@ async def _imagine(
     services = interaction.client.services
     typed = clean(typed)
     with submission.carrying(typed):
-        read = submission.read(services, typed)
+        read = await submission.read_typed(services, str(interaction.user.id), typed)
         chosen = lane or read.lane
         await submission.run(
-            interaction, Kind.GRID, typed, read.request, lane=chosen, pressed=pressed, notes=read.notes
+            interaction, Kind.GRID, read.typed, read.request, lane=chosen, pressed=pressed, notes=read.notes
         )
 
 
 async def _fix(press: Press) -> None:
-    """Opens the refused prompt for correction."""
-    await press.open(refused_prompt.form(_FORM, refused_prompt.refused_prompt(press.interaction.message)))
+    """Opens the refused prompt for correction; what was to run in relax stays there."""
+    typed = refused_prompt.refused_prompt(press.interaction.message)
+    await press.open(refused_prompt.form(replace(_FORM, argument=press.id.argument), typed))
 
 
 async def _run_corrected(press: Press) -> None:
     """A corrected prompt comes back."""
-    await _imagine(press.interaction, refused_prompt.written(press.fields))
+    lane = Lane.RELAX if press.id.argument == IN_RELAX else None
+    await _imagine(press.interaction, refused_prompt.written(press.fields), lane=lane)
 
 
 async def _run_in_relax(press: Press) -> None:

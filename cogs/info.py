@@ -11,12 +11,24 @@ from discord.ext import commands
 
 from bot.admission import AccountStatus
 from bot.event_bus import Status, WorkerState
-from bot.interactions import ClientBase, DarkroomBot, Interaction, Press, reply, server_that_pays, usual_lane, where_of
+from bot.interactions import (
+    ClientBase,
+    DarkroomBot,
+    Interaction,
+    Press,
+    reply,
+    saved_settings,
+    server_that_pays,
+    usual_lane,
+    where_of,
+)
 from bot.messages import Button, Card, ComponentId, Verb, job_component
 from bot.scheduling import Estimate
+from bot.services import Services
 from bot.text import TURBO_PRICE, counted, day, first_of, harmless, link, minutes, place_in_line, sentence, when
 from core.cost import grids_left
-from core.job import Job, Kind, Lane, State
+from core.errors import PromptError
+from core.job import Job, Kind, Lane, Request, State
 from core.prompt import Defaults, parse
 
 _MOST_JOBS = 8
@@ -59,6 +71,7 @@ class AccountInfo:
     grids: int | None
     jobs: tuple[tuple[Job, Estimate], ...]
     untold: tuple[Job, ...]  # oldest first
+    untold_count: int = 0  # of all, also of those that are not named yet
     untold_until: float = 0.0  # when the last of those that are shown became late, seconds since the epoch
     worker: WorkerState
     models: tuple[str, ...] = ()  # the usual one first
@@ -70,7 +83,7 @@ async def account_info(bot: ClientBase, user: str, guild: int | None) -> Account
     services = bot.services
     payer = services.admission.account(user, await server_that_pays(bot, int(user), str(guild) if guild else None))
     status = await services.admission.account_status(payer)
-    usual = parse("a picture", choices=services.model_registry.choices, defaults=Defaults(), seed=0).request
+    usual = await _usual_request(services, user)
     lane = await usual_lane(bot, user)
     priced = Lane.FAST if lane is Lane.RELAX else lane  # relax is free, so what fast time still pays for is said
     live = await services.jobs.live_of(payer)
@@ -82,11 +95,22 @@ async def account_info(bot: ClientBase, user: str, guild: int | None) -> Account
         grids=grids_left(status.balance_ms, await services.admission.price_ms(usual, priced)),
         jobs=tuple([(job, await services.scheduler.estimate(job)) for job in live]),
         untold=tuple(job for job in untold if job is not None),
+        untold_count=await services.outbox.count_untold(user),
         untold_until=max((delivery.late_at or 0.0 for delivery in late[:_MOST_UNTOLD]), default=0.0),
         worker=_seen_by(services.scheduler.worker_state(), is_owner=services.moderation.is_owner(user)),
         models=(services.model.name, *sorted(set(services.model_registry.choices.models) - {services.model.name})),
         loras=tuple(sorted(services.model_registry.choices.loras)),
     )
+
+
+async def _usual_request(services: Services, user: str) -> Request:
+    """What this member asks for where a prompt says nothing more; without what they saved where that is wrong today."""
+    saved = (await saved_settings.of(services, user)).saved
+    choices, defaults = services.model_registry.choices, Defaults()
+    try:
+        return parse("a picture", choices=choices, defaults=defaults, seed=0, saved=saved).request
+    except PromptError:
+        return parse("a picture", choices=choices, defaults=defaults, seed=0).request
 
 
 def _seen_by(worker: WorkerState, *, is_owner: bool) -> WorkerState:
@@ -149,7 +173,7 @@ def _text(account: AccountInfo) -> str:
         f"{status.plan.running} running and {status.plan.waiting} waiting at once",
         f"**GPU** {_gpu(account.worker)}",
         *_choices(account),
-        *_not_posted(account.untold),
+        *_not_posted(account),
     ]
     lines += _jobs("Running", [pair for pair in account.jobs if pair[0].state is State.RUNNING], _room(lines) // 2)
     lines += _jobs("Waiting", [pair for pair in account.jobs if pair[0].state is not State.RUNNING], _room(lines))
@@ -175,14 +199,15 @@ def _named(names: tuple[str, ...]) -> str:
     return first_of([harmless(name, 40) for name in names], _MOST_NAMES)
 
 
-def _not_posted(jobs: tuple[Job, ...]) -> list[str]:
+def _not_posted(account: AccountInfo) -> list[str]:
     """Comes before the jobs, which may be many."""
+    jobs = account.untold
     if not jobs:
         return []
     lines = ["**Not posted**, because Discord refused it. The buttons below post the kept pictures here:"]
     lines += [f"- {harmless(job.request.prompt, 60)}{_instead(job)}" for job in jobs[:_MOST_UNTOLD]]
-    more = len(jobs) - _MOST_UNTOLD
-    return [*lines, f"-# and {more} more, once these are off the list"] if more > 0 else lines
+    more = max(account.untold_count, len(jobs)) - _MOST_UNTOLD
+    return [*lines, f"-# and {more:,} more, once these are off the list"] if more > 0 else lines
 
 
 def _instead(job: Job) -> str:

@@ -6,19 +6,22 @@ a plain keyboard's signs in the same places.
 """
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from core.parameter_parsers import Number, Ratio, Whole
 from core.parameters import BY_NAME, IGNORED, MEANT, Takes
-from core.spelling import nearest, plain_signs
+from core.spelling import DASHES, nearest, plain_signs
 
-_DASHED = re.compile(r"(?<![^\s,])(?P<dashes>--?+)(?![\s-])(?P<name>[^\s=,]*+)=?+")
+_DASHED = re.compile(r"(?<![^\s,])(?P<dashes>--?+)(?![\s-])(?P<name>[^\s=:,]*+)[=:]?+")
 #: A name and its value in one word, `--ar16:9`.
 _GLUED = re.compile(r"(?P<name>[a-z]+)(?P<value>[0-9].*)", re.IGNORECASE)
 # The same signs where they do not count: inside a word, or with a blank before the name.
 _HIDDEN = re.compile(r"(?P<dashes>-{1,2}+)(?P<gap>\s*+)(?P<name>[A-Za-z]++)(?P<glued>(?=[0-9])|(?![\w-]))")
-_VALUE = re.compile(r"[\s=:]*+(?P<value>[0-9.][^\s,]*+)")
+# A number ends soon: what is longer is none, and looking at all of it behind each of a thousand names takes long.
+_VALUE = re.compile(r"[\s=:]*+(?P<value>[0-9.][^\s,]{0,39}+)")
+_NEXT = re.compile(r"\s*+(?P<next>\S?)")
 _TAG = re.compile(r"<\s*+(?P<kind>lora|lyco|hypernet)\s*+:(?P<inside>[^<>]*+)>", re.IGNORECASE)
 #: Names that are nearer than this were meant.
 SURELY = 0.8
@@ -30,13 +33,21 @@ _PROSE = frozenset({"not", "without"})
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One `--name` with the text that follows it, each with its place in the prompt."""
+    """One `--name` with the text that follows it, each with its place in the prompt.
+
+    `origin`: the saved setting that it stands in, where it is no part of the prompt.
+    """
 
     dashed: str
     name: str
     start: int
     value: str
     value_start: int
+    origin: str = ""
+
+    def shown(self) -> str:
+        """As it may be typed."""
+        return f"--{self.name} {self.value}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +63,10 @@ class Tag:
 
 def find_pieces(text: str) -> list[Piece]:
     """The parameters, in order; what stands before the first one is the prompt's words."""
-    plain = plain_signs(text)
-    found = list(_starts(text, plain))
-    ends = [*(match.start() for match in found[1:]), len(text)]
+    end = _without_full_stop(text)
+    plain = plain_signs(text[:end])
+    found = list(_starts(text[:end], plain))
+    ends = [*(match.start() for match in found[1:]), end]
     return [_piece(text, plain, match, end) for match, end in zip(found, ends, strict=False)]
 
 
@@ -73,6 +85,21 @@ def take_tags(text: str) -> tuple[str, list[Tag]]:
     return "".join([*parts, text[at:]]), tags
 
 
+def without(text: str, flags: Collection[str]) -> str:
+    """The text without these parameters, which have no values.
+
+    >>> without("a boat —turbo --seed 3", {"turbo"})
+    'a boat --seed 3'
+    """
+    bare, _ = take_tags(text)
+    parts, at = [], 0
+    for piece in find_pieces(bare):
+        if piece.name in flags:
+            parts.append(text[at : piece.start].rstrip())
+            at = piece.start + len(piece.dashed)
+    return "".join([*parts, text[at:]]).strip()
+
+
 def find_hidden(text: str, pieces: list[Piece]) -> tuple[str, str, int] | None:
     """A parameter that would be read as words (`a boat--ar 3:2`, `-- ar 3:2`, `-ar 1:1`, `— ar 1:1`).
 
@@ -86,9 +113,15 @@ def find_hidden(text: str, pieces: list[Piece]) -> tuple[str, str, int] | None:
         dashes, value = text[slice(*match.span("dashes"))], _has_number(plain, match.end(), name)
         single = dashes == "-" and (match["gap"] or len(name) == 1 or not _stands_free(text, match.start()))
         glued = match["glued"] is not None and plain[match.end() : match.end() + 1].isdecimal()
-        if not single and (value or (dashes.isascii() and not glued)):
+        wide = len(dashes) == 2 and not match["gap"] and _among_wide(text, match)
+        if not single and (value or wide or (dashes.isascii() and not glued)):
             return text[match.start() : match.end()], name, match.start()
     return None
+
+
+def _without_full_stop(text: str) -> int:
+    """Where the text ends but for what ends a sentence: behind a parameter's value it is no part of it."""
+    return len(text.rstrip().rstrip(".。"))
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
@@ -133,7 +166,7 @@ def _glued(name: str) -> re.Match[str] | None:
     if match is None:
         return None
     known = match["name"].lower()
-    takes = BY_NAME[known].takes if known in BY_NAME else IGNORED.get(known)
+    takes = BY_NAME[known].takes if known in BY_NAME else IGNORED[known].takes if known in IGNORED else None
     return match if takes is Takes.ONE else None
 
 
@@ -147,6 +180,18 @@ def _has_number(plain: str, end: int, name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _among_wide(text: str, match: re.Match[str]) -> bool:
+    """Whether it stands in a script without blanks, so that nobody would have put one before it."""
+    following = _NEXT.match(text, match.end())
+    assert following is not None  # it matches anywhere
+    then = following["next"]
+    return match.start() > 0 and _is_wide(text[match.start() - 1]) and (not then or then in DASHES or _is_wide(then))
+
+
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in ("W", "F")
 
 
 def _stands_free(text: str, start: int) -> bool:

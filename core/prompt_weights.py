@@ -26,6 +26,8 @@ _SIGNS = re.compile(r"::(?:[-+.,\d]++(?!\w))?|:[-+.,\d\s]*+(?=[)\]}])|[()\[\]{}\
 #: More emphasis than this, in either direction, breaks any picture.
 MOST_EMPHASIS = 4.0
 MOST_WEIGHT = 100.0
+#: Each part is a pass through the text encoders, for which all other jobs wait.
+MOST_PARTS = 64
 #: Texts that are remembered: one request's are asked for several times, by its parser, its admission and its encoders.
 _REMEMBERED = 64
 
@@ -96,7 +98,12 @@ def _parts(text: str, plain: str) -> list[tuple[tuple[Span, ...], float]]:
     if not start:
         return [(_spans(text, plain), 1.0)]
     found.append((*_stripped(text, start, len(text)), 1.0))
-    parts = [(_spans(text[at:end], plain[at:end]), weight) for at, end, weight in found if at < end]
+    found = [one for one in found if one[0] < one[1]]
+    if len(found) > MOST_PARTS:
+        raise ValueError(f"`::` makes {len(found)} parts of this; the limit is {MOST_PARTS}.")
+    if _emphases(text, plain) > sum(_emphases(text[at:end], plain[at:end]) for at, end, _ in found):
+        raise ValueError("A bracket with emphasis has to be closed before `::`.")
+    parts = [(_spans(text[at:end], plain[at:end]), weight) for at, end, weight in found]
     return parts or [((Span(""),), 1.0)]
 
 
@@ -141,6 +148,11 @@ def _brackets(text: str, plain: str, marks: list[re.Match[str]]) -> Mapping[int,
     return found
 
 
+def _emphases(text: str, plain: str) -> int:
+    """How many brackets emphasise."""
+    return len(_brackets(text, plain, list(_MARK.finditer(plain))))
+
+
 def _is_words(plain: str, start: int, mark: re.Match[str]) -> bool:
     """Whether the number behind the last colon is half of a time, a ratio or a verse: `(12:30)`, `(in 16:9)`."""
     weight: str = mark["weight"]
@@ -172,4 +184,7 @@ def _runs(text: str, marks: list[re.Match[str]], brackets: Mapping[int, float]) 
 
 
 def _refuse(bracket: str) -> None:
-    raise ValueError(f"The emphasis {quoted(bracket)} is too strong; the limit is {MOST_EMPHASIS:g}.")
+    raise ValueError(
+        f"The emphasis {quoted(bracket)} is too strong; the limit is {MOST_EMPHASIS:g}. "
+        r"A bracket that is only a bracket is written `\(` and `\)`."
+    )

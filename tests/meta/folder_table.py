@@ -64,7 +64,8 @@ TABLE: dict[str, Row] = {
         ),
         offers=(
             "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel_job check_may_manage log_in "
-            "may_manage point_at refused_prompt reply server_that_pays submission until_reachable usual_lane where_of"
+            "may_manage point_at refused_prompt reply saved_settings server_that_pays submission "
+            "until_reachable usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(
@@ -121,7 +122,7 @@ TABLE: dict[str, Row] = {
         ),
     ),
     "cogs": row(
-        imports="bot.admission bot.event_bus bot.interactions bot.messages bot.scheduling bot.text core",
+        imports="bot.admission bot.event_bus bot.interactions bot.messages bot.scheduling bot.services bot.text core",
     ),
     "worker.__main__": row(
         imports="core worker.doctor worker.main worker.settings",
