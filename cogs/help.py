@@ -8,12 +8,14 @@ from discord.ext import commands
 
 from bot.interactions import DarkroomBot, Interaction, Press, reply, submission
 from bot.messages import Button, Card, ComponentId, Option, Select
+from core.catalogue import Model
 from core.job import Kind
 from core.parameters import IGNORED, PARAMETERS, Parameter
 
 _PAGE, _EXAMPLE = "help-page", "help-example"
 #: Discord takes 2,000 characters in a message; less is easier to read.
 _PAGE_ROOM = 1500
+_MOST_TEXT = 2000
 #: Labels that a phone shows whole.
 _MOST_LABEL = 38
 
@@ -146,8 +148,11 @@ PAGES: tuple[Page, ...] = (
 _BY_NAME = {page.name: page for page in PAGES}
 
 
-def card(name: str) -> Card:
-    """A page with its examples and the select of all; one that is not there any more is the first."""
+def card(name: str, model: Model) -> Card:
+    """A page with its examples and the select of all; one that is not there any more is the first.
+
+    The first also says what the usual model draws, where its entry in the catalogue does.
+    """
     page = _BY_NAME.get(name, PAGES[0])
     options = tuple(Option(value=one.name, label=one.title, description=one.about, chosen=one is page) for one in PAGES)
     runs = tuple(
@@ -155,7 +160,14 @@ def card(name: str) -> Card:
         for number, example in enumerate(page.examples)
     )
     select = Select(id=ComponentId(verb=_PAGE), options=options, placeholder="Another page")
-    return Card(content=page.text, rows=((runs,) if runs else ()) + ((select,),))
+    text = page.text + (_draws(model, _MOST_TEXT - len(page.text)) if page is PAGES[0] and model.about else "")
+    return Card(content=text, rows=((runs,) if runs else ()) + ((select,),))
+
+
+def _draws(model: Model, room: int) -> str:
+    title, about = f"\n\n**What {model.name} draws**\n", model.about.strip()
+    room -= len(title)
+    return title + (about if len(about) <= room else about[: room - 1] + "…")
 
 
 def _label(example: str) -> str:
@@ -164,7 +176,7 @@ def _label(example: str) -> str:
 
 async def _turn(press: Press) -> None:
     """Another page in the same answer."""
-    await press.update(card(press.values[0]))
+    await press.update(card(press.values[0], press.services.model))
 
 
 async def _run_example(press: Press) -> None:
@@ -184,16 +196,19 @@ async def _run_example(press: Press) -> None:
 class Help(commands.Cog):
     """How to use the bot."""
 
+    def __init__(self, bot: DarkroomBot) -> None:
+        self._bot = bot
+
     @app_commands.command()
     @app_commands.describe(page="Which page; the first one if left out")
     @app_commands.choices(page=[app_commands.Choice(name=page.title, value=page.name) for page in PAGES])
     async def help(self, interaction: Interaction, page: str = PAGES[0].name) -> None:
         """What you can type and press"""
-        await reply(interaction, card(page))
+        await reply(interaction, card(page, self._bot.services.model))
 
 
 async def setup(bot: DarkroomBot) -> None:
     """Makes the feature known to the bot."""
     bot.registry.add_component(_turn, _PAGE)
     bot.registry.add_component(_run_example, _EXAMPLE)
-    await bot.add_cog(Help())
+    await bot.add_cog(Help(bot))

@@ -9,6 +9,7 @@ from pathlib import Path
 from sandbox.app import running
 from sandbox.bot_process import BotProcess
 from sandbox.errors import CannotStart
+from sandbox.model_words import words_about
 from sandbox.settings import ROOT, Settings, port, read
 
 TOKEN = "sandbox"  # noqa: S105 - the word that every local bot logs in with
@@ -24,6 +25,7 @@ def arguments(settings: Settings) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=data, help=f"folder that its world is kept in (default: {data})")
     parser.add_argument("--with-bot", action="store_true", help="start the bot (bot.py) with it")
     given = parser.parse_args()
+    given.draws = words_about(settings.model) if given.with_bot else ""
     given.port = settings.port if given.port is None else port("--port", given.port)
     return given
 
@@ -32,7 +34,7 @@ async def main(options: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(options.data, host=options.host, port=options.port, token=TOKEN) as sandbox:
+    async with running(options.data, host=options.host, port=options.port, token=TOKEN, draws=options.draws) as sandbox:
         print(f"Darkroom's sandbox is at {sandbox.config.base}/", flush=True)
         bot = await BotProcess.start(sandbox.config.base, TOKEN, program=BOT) if options.with_bot else None
         watcher = asyncio.create_task(_say_when_ended(bot, stop)) if bot else None

@@ -27,6 +27,7 @@ CATALOGUE: dict[str, tuple[int, int, str]] = {
     "empty_message": (400, 50006, "Cannot send an empty message"),
     "dms_closed": (403, 50007, "Cannot send messages to this user"),
     "missing_permissions": (403, 50013, "Missing Permissions"),
+    "too_many_reactions": (400, 30010, "Maximum number of reactions reached (20)"),
     "invalid_token": (401, 50027, "Invalid Webhook Token"),
     "invalid_form": (400, 50035, "Invalid Form Body"),
     "invalid_json": (400, 50109, "The request body contains invalid JSON."),

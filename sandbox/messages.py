@@ -14,7 +14,8 @@ from sandbox.value_types import Event, Json
 from sandbox.world import DM, World
 
 SUPPRESS_EMBEDS, EPHEMERAL, LOADING, SILENT, V2 = 1 << 2, 1 << 6, 1 << 7, 1 << 12, 1 << 15
-REPLY, CHAT_COMMAND, CONTEXT_COMMAND = 19, 20, 23
+HAS_THREAD = 1 << 5
+THREAD_CREATED, REPLY, CHAT_COMMAND, CONTEXT_COMMAND = 18, 19, 20, 23
 CONTENT_FIELDS = ("content", "embeds", "attachments", "components")
 
 
@@ -53,6 +54,16 @@ def delete(world: World, record: Json) -> None:
     world.emit(Event(name="MESSAGE_DELETE", body=body, **_scope(record)))
 
 
+def private_reference(world: World, record: Json) -> str | None:
+    """The one person who sees the message that this one replies to; None when everybody does, or there is none.
+
+    On Discord an answer to a press or a form below a private message replies to that message; others see a reply to a
+    message that they cannot load (discordjs/discord-utils-bot#47).
+    """
+    replied = world.get("message", (record["reference"] or {}).get("message_id"))
+    return replied["visible_to"] if replied else None
+
+
 def tell(world: World, name: str, record: Json) -> None:
     """Emit a message event: whole for the page, and what its intents let the bot read for the bot."""
     body = message_object(world, record) | ({"guild_id": record["guild_id"]} if record["guild_id"] else {})
@@ -60,6 +71,7 @@ def tell(world: World, name: str, record: Json) -> None:
         "ephemeral": record["visible_to"] is not None,
         "visible_to": record["visible_to"],
         "edits": record["edits"],
+        "reference_visible_to": private_reference(world, record),
     }
     world.emit(Event(name=name, body=body | extra, bot_body=body, **_scope(record)))
 
@@ -81,6 +93,8 @@ def message_object(world: World, record: Json, *, nested: bool = False) -> Json:
     found |= {
         name: record[name] for name in ("attachments", "components", "mention_roles", "mention_everyone", "pinned")
     }
+    if record["flags"] & V2:
+        found["attachments"] = []  # by design: the files of a layout are named in its parts alone
     found |= {"author": user_object(users[record["author_id"]]), "tts": False, "timestamp": iso(record["at"])}
     found["edited_timestamp"] = iso(record["edited_at"]) if record["edited_at"] else None
     found["mentions"] = [user_object(users[key]) for key in record["mentions"] if key in users]
@@ -100,7 +114,7 @@ def message_object(world: World, record: Json, *, nested: bool = False) -> Json:
         found["thread"] = channel_object(world, thread)
     if record["reference"]:
         found["message_reference"] = record["reference"] | {"type": 0}
-        if not nested:
+        if not nested and "message_id" in record["reference"]:
             replied = world.get("message", record["reference"]["message_id"])
             found["referenced_message"] = message_object(world, replied, nested=True) if replied else None
     return found

@@ -22,13 +22,14 @@ KEPT_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What is set at the start. `base` is the address that the sandbox has for the outside."""
+    """What is set at the start. `base` is its address for the outside; `draws` says what its bot draws."""
 
     data: Path
     base: str
     token: str = "sandbox"  # noqa: S105 - the word that every local bot logs in with
     name: str = "Darkroom"
     privileged_intents: bool = False
+    draws: str = ""
 
 
 class Sandbox:

@@ -58,8 +58,10 @@ def add_role(world: World, guild_id: str, name: str, bits: int, *, managed: bool
     return world.put("role", key, role | {"position": len(world.roles_of(guild_id))})
 
 
-def add_channel(world: World, guild_id: str | None, name: str, *, kind: int = TEXT, **fields: object) -> Json:
-    key = world.ids.next()
+def add_channel(
+    world: World, guild_id: str | None, name: str, *, kind: int = TEXT, key: str | None = None, **fields: object
+) -> Json:
+    key = key or world.ids.next()
     channel: Json = {"id": key, "guild_id": guild_id, "type": kind, "name": name, "nsfw": False, "parent_id": None}
     channel |= {"overwrites": [], "recipient_id": None, "owner_id": None, "archived": False, "locked": False}
     channel["position"] = len(world.channels_of(guild_id)) if guild_id else 0

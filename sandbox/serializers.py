@@ -60,8 +60,13 @@ def _thread_fields(world: World, channel: Json) -> Json:
     count = len(world.by_channel.get(channel["id"], []))
     times = {"archive_timestamp": iso(born_at(channel["id"])), "create_timestamp": iso(born_at(channel["id"]))}
     state = {"archived": channel["archived"], "locked": channel["locked"], "auto_archive_duration": 1440}
-    counts = {"message_count": count, "total_message_sent": count, "member_count": 2}
+    members = len(channel.get("members", []))
+    counts = {"message_count": count, "total_message_sent": count, "member_count": members}
     return {"owner_id": channel["owner_id"], "thread_metadata": times | state, **counts}
+
+
+def thread_member(thread: Json, user_id: str, joined: float) -> Json:
+    return {"id": thread["id"], "user_id": user_id, "join_timestamp": iso(joined), "flags": 0}
 
 
 def partial_channel(world: World, channel: Json, user_id: str) -> Json:

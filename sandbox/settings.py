@@ -1,4 +1,4 @@
-"""Reads the sandbox's two settings, its data folder and its port, as the bot reads them. Knows no command line."""
+"""Reads the sandbox's settings, as the bot reads them: data folder, port, the bot's model. Knows no command line."""
 
 import io
 import logging
@@ -14,6 +14,11 @@ from sandbox.errors import CannotStart
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTS = 65535
+#: What the bot draws with where nothing else is set.
+SHIPPED = "postcard"
+
+
+NAMES = ("DARKROOM_DATA", "DARKROOM_PORT", "DARKROOM_MODEL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +27,18 @@ class Settings:
 
     data: Path
     port: int
+    model: str = SHIPPED
 
 
 def read(environ: Mapping[str, str] = os.environ, dotenv: Path = ROOT / ".env") -> Settings:
     """From the environment, else from `dotenv`; blanks count as left out. Raises CannotStart."""
     found = {**_file(dotenv), **environ}
-    named = {name: (found.get(name) or "").strip() for name in ("DARKROOM_DATA", "DARKROOM_PORT")}
-    return Settings(_folder(named["DARKROOM_DATA"] or "data"), port("DARKROOM_PORT", named["DARKROOM_PORT"] or "8800"))
+    named = {name: (found.get(name) or "").strip() for name in NAMES}
+    return Settings(
+        data=_folder(named["DARKROOM_DATA"] or "data"),
+        port=port("DARKROOM_PORT", named["DARKROOM_PORT"] or "8800"),
+        model=named["DARKROOM_MODEL"] or SHIPPED,
+    )
 
 
 def port(name: str, text: str) -> int:

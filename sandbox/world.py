@@ -8,7 +8,8 @@ meta         application, bot (their shared id), guild (the first), base (addres
 user         id, username, global_name, bot, dms_open
 guild        id, name, owner_id
 role         id, guild_id, name, permissions, position, managed
-channel      id, guild_id, type, name, nsfw, parent_id, position, overwrites, recipient_id, owner_id, archived, locked
+channel      id, guild_id, type, name, nsfw, parent_id, position, overwrites, recipient_id, owner_id, archived, locked,
+             members (of a thread: user ids)
 member       "guild:user": guild_id, user_id, roles, nick, joined
 message      see sandbox/messages.py
 revision     "message:0001": what a message looked like before an edit
@@ -169,7 +170,9 @@ class World:
         if member is None or guild is None:
             return 0
         scope = self.get("channel", channel["parent_id"]) if channel["type"] in THREADS else channel
-        return permissions.in_channel(guild, member, self.roles_of(guild["id"]), scope or channel)
+        found = permissions.in_channel(guild, member, self.roles_of(guild["id"]), scope or channel)
+        private = channel["type"] == PRIVATE_THREAD and user_id not in channel.get("members", [])
+        return 0 if private and not found & permissions.BIT["manage_threads"] else found
 
     def may(self, user_id: str, channel: Json, *names: str) -> bool:
         found = self.allowed(user_id, channel)

@@ -2,6 +2,7 @@
 
 Permissions are a number, its digits, or a list of names such as ["send_messages"]. Besides the documented fields:
 `channels` take `permissions: {role or member: {allow, deny}}` (overwrites; null removes one), `archived`, `locked`;
+a thread takes `private` and `members`;
 `members` take `nick`, and `permissions`, which gives one member exactly these in every channel of the guild (as
 overwrites, so that the bot reads the same from its own cache); a new guild takes `owner` and `bot: false`.
 """
@@ -9,7 +10,7 @@ overwrites, so that the bot reads the same from its own cache); a new guild take
 from typing import Any
 
 from sandbox import permissions
-from sandbox.channels import direct_channel, emit_channel, open_thread, remove_channel
+from sandbox.channels import change_thread_member, direct_channel, emit_channel, open_thread, remove_channel
 from sandbox.control.request import ControlRequest, Route, is_thread
 from sandbox.control.state import channel_state, guild_state, member_state, role_state
 from sandbox.errors import ControlError
@@ -17,7 +18,7 @@ from sandbox.guilds import leave_guild
 from sandbox.seed import add_channel, add_guild, add_member, add_role, add_user, invite_bot
 from sandbox.serializers import guild_create, member_object, role_object, user_object
 from sandbox.value_types import Event, Json
-from sandbox.world import DM, World
+from sandbox.world import DM, PRIVATE_THREAD, PUBLIC_THREAD, World
 
 
 def _bits(value: Any) -> int:
@@ -91,7 +92,7 @@ async def delete_guild(request: ControlRequest) -> Any:
 
 
 async def create_channel(request: ControlRequest) -> Any:
-    _only(request, "name", "guild", "type", "parent", "nsfw", "permissions", "as")
+    _only(request, "name", "guild", "type", "parent", "nsfw", "permissions", "as", "private", "members")
     world, kind = request.world, request.body.get("type", "text")
     if kind == "dm":
         return channel_state(
@@ -103,7 +104,8 @@ async def create_channel(request: ControlRequest) -> Any:
     if kind == "thread":
         parent = request.channel(request.need("parent"))
         owner = request.person()["id"] if "as" in request.body else guild["owner_id"]
-        return channel_state(world, open_thread(world, parent, name, owner_id=owner))
+        kind = PRIVATE_THREAD if request.body.get("private") else PUBLIC_THREAD
+        return channel_state(world, _with_members(request, open_thread(world, parent, name, owner_id=owner, kind=kind)))
     if kind != "text":
         raise ControlError("bad_type", "type must be text, thread or dm.")
     channel = add_channel(world, guild["id"], name, nsfw=bool(request.body.get("nsfw")))
@@ -114,15 +116,26 @@ async def create_channel(request: ControlRequest) -> Any:
 
 
 async def edit_channel(request: ControlRequest) -> Any:
-    _only(request, "name", "nsfw", "parent", "archived", "locked", "permissions", "topic", "guild")
+    _only(request, "name", "nsfw", "parent", "archived", "locked", "permissions", "topic", "guild", "members")
     channel = request.channel(request.params["id"])
     if channel["type"] == DM:
         raise ControlError("bad_type", "A direct channel cannot be changed; change the member's dms_open.")
     fields = {n: request.body[n] for n in ("name", "nsfw", "archived", "locked", "topic") if n in request.body}
     guild = request.guild(channel["guild_id"])
-    changed = _with_overwrites(request, guild, channel | fields)
+    changed = _with_members(request, _with_overwrites(request, guild, channel | fields))
     emit_channel(request.world, "UPDATE", request.world.put("channel", channel["id"], changed))
     return channel_state(request.world, changed)
+
+
+def _with_members(request: ControlRequest, thread: Json) -> Json:
+    """A thread with exactly the `members` that are named, and its owner; as it is when none are."""
+    if "members" not in request.body or not is_thread(thread):
+        return thread
+    wanted = [request.user(key)["id"] for key in request.body["members"]]
+    for user_id in {*thread.get("members", []), *wanted}:
+        there = user_id in (*wanted, thread["owner_id"])
+        thread = change_thread_member(request.world, thread, user_id, there=there)
+    return thread
 
 
 def _with_overwrites(request: ControlRequest, guild: Json, channel: Json) -> Json:

@@ -4,9 +4,11 @@ Each frame is one entry, {n, at_ms, kind, …}. Those of kind "request" are what
 body and answer, which `GET transcript` has. Those of kind "event" have a name and a body:
 
 MESSAGE_CREATE, MESSAGE_UPDATE  the message object, with guild_id, ephemeral, visible_to (the one person who may see it,
-                                or null) and edits. A loading answer ("is thinking") has flags & 128.
+                                or null), reference_visible_to (the same of the message that it replies to: the
+                                others cannot see that one) and edits. A loading answer ("is thinking") has flags & 128.
 MESSAGE_DELETE                  {id, channel_id, guild_id, visible_to?}
 MESSAGE_REACTION_ADD, _REMOVE   {user_id, channel_id, message_id, emoji: {id, name}, …}
+MESSAGE_REACTION_REMOVE_ALL, _REMOVE_EMOJI    {channel_id, message_id, emoji?}: all of a message, or of one emoji
 TYPING_START                    {channel_id, user_id, timestamp}
 INTERACTION_CREATE              what was sent to the bot; visible_to is who asked
 INTERACTION_RESPONSE            {user_id, visible_to, interaction, ack_ms, response}: what the control call answers too

@@ -3,20 +3,27 @@
 from typing import Any
 
 from sandbox import messages
+from sandbox.channels import change_thread_member
 from sandbox.control.request import ControlRequest, Route, is_thread, upload_of, visible
 from sandbox.errors import ControlError
-from sandbox.messages import CONTENT_FIELDS, REPLY, message_object, pings
+from sandbox.messages import CONTENT_FIELDS, REPLY, message_object, pings, private_reference
 from sandbox.value_types import Json
 from sandbox.world import World
 
 
-def shown(world: World, record: Json) -> Json:
-    """A message with what its edits were: `history` holds every state, oldest first, the present one last."""
+def shown(world: World, record: Json, user: Json) -> Json:
+    """A message as this person sees it. `history` holds what it was before each edit, oldest first, and what it is."""
     now = {"at_ms": int((record["edited_at"] or record["at"]) * 1000)}
     now |= {name: record[name] for name in CONTENT_FIELDS if name != "embeds"}
     history = [*world.revisions.get(record["id"], []), now]
     hidden = record["visible_to"] is not None
-    return message_object(world, record) | {"edits": record["edits"], "history": history, "ephemeral": hidden}
+    found = message_object(world, record) | {"edits": record["edits"], "history": history, "ephemeral": hidden}
+    for reaction, users in zip(found.get("reactions", []), record["reactions"].values(), strict=True):
+        reaction["users"] = users
+    found["reference_visible_to"] = private_reference(world, record)
+    if found["reference_visible_to"] not in (None, user["id"]):
+        found["referenced_message"] = None
+    return found
 
 
 async def write(request: ControlRequest) -> Any:
@@ -35,6 +42,8 @@ async def write(request: ControlRequest) -> Any:
     ]
     if not world.may(user["id"], channel, *needed):
         raise ControlError("not_permitted", f"{user['global_name']} may not write here.", status=403)
+    if is_thread(channel):
+        channel = change_thread_member(world, channel, user["id"], there=True)
     replied = request.seen_message(user, request.body["reply_to"]) if request.body.get("reply_to") else None
     fields: Json = pings(world, channel, content, None, replied)
     if replied:
@@ -43,7 +52,7 @@ async def write(request: ControlRequest) -> Any:
         fields |= {"type": REPLY, "reference": reference}
     kept = [request.sandbox.attachments.keep(world, channel["id"], file) for file in files]
     made = messages.create(world, channel, user["id"], content=content, attachments=kept, **fields)
-    return shown(world, made)
+    return shown(world, made, user)
 
 
 async def change(request: ControlRequest) -> Any:
@@ -79,7 +88,7 @@ async def read(request: ControlRequest) -> Any:
         raise ControlError("wrong_field", "after must be a message's id.")
     records = request.world.messages_in(channel["id"])
     seen = (r for r in records if int(r["id"]) > int(after) and visible(request.world, r, user))
-    return [shown(request.world, record) for record in seen]
+    return [shown(request.world, record, user) for record in seen]
 
 
 ROUTES: list[Route] = [

@@ -34,7 +34,9 @@ async def submit(request: ControlRequest) -> Any:
 
 
 def _data(modal: Json, values: Json, resolved: Resolved) -> Json:
-    known = {name for field in modal_fields(modal) for name in (field["label"], field["custom_id"])}
+    known = {
+        name for field in modal_fields(modal) if field["custom_id"] for name in (field["label"], field["custom_id"])
+    }
     if unknown := set(values) - known:
         raise ControlError("unknown_field", f"The form has no {', '.join(sorted(unknown))}.")
     parts = []

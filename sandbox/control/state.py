@@ -4,16 +4,18 @@ from typing import Any
 
 from sandbox.control.request import ControlRequest, Route
 from sandbox.value_types import Json
-from sandbox.world import DM, THREADS, World
+from sandbox.world import DM, PRIVATE_THREAD, THREADS, World
 
 
 async def get_state(request: ControlRequest) -> Any:
-    """Beyond the documented fields: members have bot and dms_open, and `direct` lists the open direct channels."""
+    """Beyond the documented fields: the application has `draws` (words about its model, where they are known), members
+    have bot and dms_open, and `direct` lists the open direct channels."""
     world = request.world
     application = {
         "id": world.meta("application"),
         "name": world.meta("name"),
         "online": request.sandbox.gateway.online,
+        "draws": request.sandbox.config.draws,
     }
     direct = [channel_state(world, c) for c in world.all("channel") if c["type"] == DM]
     guilds = [guild_state(world, guild) for guild in world.all("guild")]
@@ -40,6 +42,7 @@ def channel_state(world: World, channel: Json) -> Json:
         found |= {"user": channel["recipient_id"], "name": world.tables["user"][channel["recipient_id"]]["global_name"]}
     if kind == "thread":
         found |= {"archived": channel["archived"], "locked": channel["locked"]}
+        found |= {"private": channel["type"] == PRIVATE_THREAD, "members": channel.get("members", [])}
     return found
 
 

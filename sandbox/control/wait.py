@@ -56,11 +56,11 @@ def _found(request: ControlRequest, user: Json, channel: Json, until: Json) -> J
     if key is not None:
         record = request.world.get("message", key)
         here = record is not None and record["channel_id"] == channel["id"] and visible(request.world, record, user)
-        return shown(request.world, record) if here and record and _fits(record, until) else None
+        return shown(request.world, record, user) if here and record and _fits(record, until) else None
     records = [r for r in request.world.messages_in(channel["id"]) if visible(request.world, r, user)]
     for record in reversed(records):
         if _fits(record, until):
-            return shown(request.world, record)
+            return shown(request.world, record, user)
     return None
 
 

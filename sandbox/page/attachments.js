@@ -2,6 +2,7 @@
 // developing preview never flickers and never moves the page.
 import { el, icon, fill } from "./dom.js";
 import { openLightbox } from "./lightbox.js";
+import { covered } from "./spoiler.js";
 
 /** The sandbox's own files, by path, whatever host name the page was opened under; others unchanged. */
 export function local(url) {
@@ -13,6 +14,8 @@ export function local(url) {
 const TYPES = /\.(png|jpe?g|webp|gif|avif)$/i;
 export const isPicture = (file) => (file.content_type ? /^image\/(png|jpeg|webp|gif|avif)/.test(file.content_type) : TYPES.test(file.filename ?? ""));
 
+const isSpoiler = (file) => /^SPOILER_/.test(file.filename ?? "");
+
 const sizeWords = (bytes) => (bytes >= 1048576 ? `${(bytes / 1048576).toFixed(1)} MiB` : `${Math.max(1, Math.round(bytes / 1024))} KiB`);
 
 /** One frame on the page whose picture may change. */
@@ -21,8 +24,9 @@ class Frame {
   #turn = 0;
   #shown = null;
 
-  constructor(pictures) {
+  constructor(pictures, spoiler) {
     this.button = el("button", { class: "print", type: "button", on: { click: () => openLightbox(pictures(), this.index) } });
+    if (spoiler) covered(this.button);
   }
 
   #shape(width, height) {
@@ -87,7 +91,7 @@ export class Pictures {
     this.#files = files.filter(isPicture);
     const rest = files.filter((file) => !isPicture(file));
     while (this.#frames.length > this.#files.length) this.#frames.pop().button.remove();
-    while (this.#frames.length < this.#files.length) this.#frames.push(new Frame(() => this.#files));
+    while (this.#frames.length < this.#files.length) this.#frames.push(new Frame(() => this.#files, isSpoiler(this.#files[this.#frames.length])));
     this.#files.forEach((file, index) => this.#frames[index].show(file, index));
     for (const old of this.element.querySelectorAll(":scope > .file-card")) old.remove();
     this.element.classList.toggle("many", this.#files.length > 1);

@@ -1,7 +1,7 @@
 // The chosen command above the entry: its name, its option fields, and what else could be added.
 // The entry itself holds the main text option, so a typed line and a filled form are one thing.
 import { el, fill, byId, icon } from "./dom.js";
-import { createField } from "./command_option_fields.js";
+import { accepted, choiceWords, createField } from "./command_option_fields.js";
 import { mainOption, nameLength } from "./commands.js";
 import { api } from "./api.js";
 
@@ -115,13 +115,32 @@ export class CommandForm {
     return false;
   }
 
-  /** Puts typed text where it belongs when the command has no free text option. */
-  takeRest(text) {
-    const option = this.command.options.find((one) => one.required) ?? this.command.options[0];
-    if (!option) return;
-    const field = this.#fields.get(option.name) ?? this.#add(option);
-    this.#draw();
-    field.set(text.slice(nameLength(option, text)));
+  /** Gives text that is typed for no free text option to the first one that takes it; what none takes comes back. */
+  takeText(text, { chosen = true } = {}) {
+    for (const option of text && !this.main ? this.command.options : []) {
+      const known = this.#fields.get(option.name);
+      const value = accepted(option, text.slice(nameLength(option, text)), this.state);
+      // A half-written choice may still become another one.
+      if (value === undefined || (known && !known.empty()) || (!chosen && choiceWords(option))) continue;
+      const field = known ?? this.#add(option);
+      this.#draw();
+      field.set(value);
+      field.focus();
+      return "";
+    }
+    return text;
+  }
+
+  /** Why a text that nothing took has no place here. */
+  refusal(text) {
+    const wanted = this.command.options.map(choiceWords).filter(Boolean).join("; ");
+    return `/${this.command.name} takes no “${text}”${wanted && `: ${wanted}`}`;
+  }
+
+  /** Why a file that nothing took has no place here. */
+  fileRefusal(names) {
+    const some = this.command.options.some((option) => option.type === ATTACHMENT);
+    return `/${this.command.name} takes no ${some ? "more files" : "file"}: remove ${names.join(", ")}`;
   }
 
   /** The options as the interface wants them, or the name of the first required one that is missing. */

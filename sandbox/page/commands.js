@@ -17,12 +17,12 @@ export function leaves(commands) {
   return commands.filter((command) => (command.type ?? 1) === 1).flatMap((command) => walk(command.name, command)).sort((a, b) => a.name.localeCompare(b.name));
 }
 
-/** The commands that a half-typed "/ima" may mean: those that begin so first, then those that contain it. */
+/** The commands that a half-typed "/im" may mean: those whose name begins so first, then those with a later word that does. */
 export function matching(list, typed) {
   const wanted = typed.slice(1).toLowerCase().trimEnd();
   const begins = list.filter((command) => command.name.startsWith(wanted));
-  const holds = list.filter((command) => !begins.includes(command) && (command.name.includes(wanted) || command.description.toLowerCase().includes(wanted)));
-  return wanted ? [...begins, ...holds] : begins;
+  const later = list.filter((command) => !begins.includes(command) && command.name.split(/[ _-]/).some((_, at, words) => words.slice(at).join(" ").startsWith(wanted)));
+  return [...begins, ...later];
 }
 
 /** "/imagine a red boat" -> {command, rest: "a red boat"}; null while no whole command name stands there. */

@@ -1,11 +1,13 @@
-// Draws a message's components: rows, buttons, selects, and Components V2 in simple form.
+// Draws a message's components: rows, buttons, selects, and layouts (Components V2).
 // What a press does is told by `press(component, values)`; this file knows nothing of interactions.
 import { el, icon } from "./dom.js";
 import { rich, safeLink } from "./rich_text.js";
 import { colour } from "./embeds.js";
 import { isPicture, local } from "./attachments.js";
 import { openLightbox } from "./lightbox.js";
+import { choiceBoxes } from "./choice_boxes.js";
 import { choicesOf } from "./select_choices.js";
+import { covered } from "./spoiler.js";
 import { signIcon } from "./emoji_icons.js";
 
 const STYLES = { 1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "link" };
@@ -26,11 +28,23 @@ function button(data, context) {
   return node;
 }
 
+function selectMany(data, options, context) {
+  const boxes = choiceBoxes(options, { least: data.min_values ?? 1, most: data.max_values, disabled: data.disabled, title: data.placeholder || "Choose" });
+  const apply = el("button", { type: "button", class: "button secondary", data: { customId: data.custom_id }, on: { click: async () => {
+    // An unanswered choice can be made again.
+    if (!(await context.press(data, boxes.values(), apply))) boxes.reset();
+  } } }, "Apply");
+  boxes.onChange = () => (apply.disabled = Boolean(data.disabled) || !boxes.valid());
+  boxes.onChange();
+  boxes.element.append(apply);
+  return boxes.element;
+}
+
 function select(data, context) {
-  const many = (data.max_values ?? 1) > 1;
   const options = choicesOf(data, context.world());
-  const node = el("select", { class: "select", multiple: many, disabled: data.disabled, "aria-label": data.placeholder || "Choose", data: { customId: data.custom_id } });
-  if (!many) node.append(el("option", { value: "", disabled: true, defaultSelected: !options.some((option) => option.default) }, data.placeholder || "Choose one"));
+  if ((data.max_values ?? 1) > 1) return selectMany(data, options, context);
+  const node = el("select", { class: "select", disabled: data.disabled, "aria-label": data.placeholder || "Choose", data: { customId: data.custom_id } });
+  node.append(el("option", { value: "", disabled: data.min_values !== 0, defaultSelected: !options.some((option) => option.default) }, data.placeholder || "Choose one"));
   for (const option of options) {
     const words = [option.emoji?.id ? "" : option.emoji?.name, option.label, option.description && `– ${option.description}`].filter(Boolean).join(" ");
     node.append(el("option", { value: option.value, defaultSelected: option.default }, words));
@@ -40,11 +54,8 @@ function select(data, context) {
     // An unanswered choice can be made again.
     if (!answered) for (const option of node.options) option.selected = option.defaultSelected;
   };
-  if (!many) {
-    node.addEventListener("change", send);
-    return node;
-  }
-  return el("span", { class: "select-many" }, node, el("button", { type: "button", class: "button secondary", disabled: data.disabled, on: { click: send } }, "Apply"));
+  node.addEventListener("change", send);
+  return node;
 }
 
 function section(data, context) {
@@ -55,7 +66,8 @@ function section(data, context) {
 function media(item, className) {
   const file = { ...item.media, filename: item.description || (item.media?.url ?? "").split("/").pop().split("?")[0], description: item.description };
   const image = el("img", { src: local(file.proxy_url || file.url), alt: item.description || "", loading: "lazy" });
-  return el("button", { type: "button", class: className, "aria-label": `Open ${file.filename || "picture"}`, on: { click: () => openLightbox([file], 0) } }, image);
+  const button = el("button", { type: "button", class: className, "aria-label": `Open ${file.filename || "picture"}`, on: { click: () => openLightbox([file], 0) } }, image);
+  return item.spoiler ? covered(button) : button;
 }
 
 const thumbnail = (data) => media(data, "v2-thumbnail");
@@ -66,8 +78,14 @@ function gallery(data) {
 
 function fileLink(data) {
   const name = data.name || (data.file?.url ?? "").split("/").pop().split("?")[0];
-  if (isPicture({ filename: name })) return media({ media: data.file, description: name }, "v2-picture");
-  return el("a", { class: "file-card", href: local(data.file?.url), download: name }, icon("file"), name);
+  if (isPicture({ filename: name })) return media({ media: data.file, description: name, spoiler: data.spoiler }, "v2-picture");
+  const link = el("a", { class: "file-card", href: local(data.file?.url), download: name }, icon("file"), el("span", { class: "file-name" }, name));
+  return data.spoiler ? covered(link) : link;
+}
+
+function container(data, context) {
+  const node = el("div", { class: "v2-container", vars: Number.isInteger(data.accent_color) ? { "--edge": colour(data.accent_color) } : {} }, each(data.components, context));
+  return data.spoiler ? covered(node) : node;
 }
 
 function component(data, context) {
@@ -81,7 +99,7 @@ function component(data, context) {
     case 12: return gallery(data);
     case 13: return fileLink(data);
     case 14: return el("hr", { class: `v2-line ${data.divider === false ? "bare" : ""} ${data.spacing === 2 ? "wide" : ""}` });
-    case 17: return el("div", { class: "v2-container", vars: data.accent_color ? { "--edge": colour(data.accent_color) } : {} }, each(data.components, context));
+    case 17: return container(data, context);
     default: return null;
   }
 }

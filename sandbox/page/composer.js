@@ -63,7 +63,7 @@ export class Composer {
     this.entry.placeholder = command ? (main ? (main.description ?? "") : "Press Enter to send") : innerWidth > 560 ? `${where}, or type / for commands` : "Type / for commands";
     byId("entry-label").textContent = main?.name ?? "";
     byId("entry-label").hidden = !main;
-    this.entry.readOnly = Boolean(command && !main);
+    byId("composer").classList.toggle("ready", Boolean(command && !main));
     this.#grow();
   }
 
@@ -73,9 +73,12 @@ export class Composer {
   }
 
   #typed() {
-    if (this.form.command) this.form.unname();
+    if (this.form.command) {
+      this.form.unname();
+      if (!this.form.main) this.entry.value = this.form.takeText(this.entry.value, { chosen: false });
+    }
     this.#grow();
-    if (this.form.command) return;
+    if (this.form.command || this.#editing) return;
     const text = this.entry.value;
     const found = split(this.#commands, text);
     if (found && /\s/.test(text.trimStart().slice(found.command.name.length + 1, found.command.name.length + 2))) {
@@ -89,13 +92,13 @@ export class Composer {
   #enterCommand(command, rest) {
     this.list.hide();
     this.form.open(command);
-    this.entry.value = this.form.main ? rest : "";
+    this.entry.value = rest;
     this.form.unname();
-    if (!this.form.main && rest) this.form.takeRest(rest);
-    this.#placeholder();
     const first = command.options.find((option) => option.required);
-    if (this.form.main || !first) this.entry.focus();
+    if (this.form.main || !first || rest) this.entry.focus();
     else this.form.focus(first);
+    if (!this.form.main) this.entry.value = this.form.takeText(rest, { chosen: false });
+    this.#placeholder();
   }
 
   #leaveCommand() {
@@ -131,7 +134,7 @@ export class Composer {
 
   async #send() {
     if (!this.state.me || !this.state.channel) return;
-    if (!this.form.command) {
+    if (!this.form.command && !this.#editing) {
       const found = split(this.#commands, this.entry.value);
       if (found) this.#enterCommand(found.command, found.rest);
     }
@@ -140,6 +143,8 @@ export class Composer {
 
   async #sendCommand() {
     const { command } = this.form;
+    const unused = await this.#unused();
+    if (unused) return notice(unused);
     const { options, missing } = await this.form.read();
     if (missing) {
       notice(`/${command.name} needs “${missing.name}”: ${missing.description ?? "fill it in"}`);
@@ -154,6 +159,16 @@ export class Composer {
     if (answered || this.entry.value || this.form.command) return;
     this.form.restore(kept);
     this.#placeholder();
+  }
+
+  /** What was typed or attached and the command cannot use, said; undefined when everything has its place. */
+  async #unused() {
+    if (!this.form.main) this.entry.value = this.form.takeText(this.entry.value.trim());
+    if (!this.form.main && this.entry.value) return this.form.refusal(this.entry.value);
+    const left = [];
+    for (const file of this.tray.files) if (!(await this.form.takeFile(file))) left.push(file);
+    this.tray.keep(left);
+    return left.length ? this.form.fileRefusal(left.map((file) => file.name)) : undefined;
   }
 
   async #sendMessage() {

@@ -15,7 +15,11 @@ export function notice(sentence) {
   clearTimeout(noticeTimer);
   box.replaceChildren(el("p", {}, sentence));
   box.hidden = false;
-  noticeTimer = setTimeout(() => (box.hidden = true), NOTICE_MS);
+  noticeTimer = setTimeout(hideNotice, NOTICE_MS);
+}
+
+export function hideNotice() {
+  byId("notice").hidden = true;
 }
 
 export class Interactions {
@@ -67,6 +71,7 @@ export class Interactions {
     const as = this.state.me.id;
     openModal(response.modal, {
       world: () => this.state.world,
+      names: this.state.names,
       submit: (values) => this.#run(() => api.modal({ as, interaction, values }), notice),
       dismiss: () => api.modal({ as, interaction, dismiss: true }).catch(() => {}),
     });

@@ -1,11 +1,11 @@
 // Puts the page together: state, timeline, composer, sidebar, inspector and the live line. The composition root.
-import { byId, icon } from "./dom.js";
+import { byId, el, fill, icon } from "./dom.js";
 import { api } from "./api.js";
 import { connect } from "./live_events.js";
 import { Composer } from "./composer.js";
 import { showHistory } from "./edit_history.js";
 import { Inspector } from "./inspector.js";
-import { Interactions, notice } from "./interactions.js";
+import { hideNotice, Interactions, notice } from "./interactions.js";
 import { messageEntries, openMenu } from "./menu.js";
 import { pickEmoji } from "./reactions.js";
 import { Sidebar } from "./sidebar.js";
@@ -119,13 +119,21 @@ function onEntry(entry) {
   inspector.push(entry);
   if (entry.kind !== "event") return void (/\/commands/.test(entry.route ?? "") && worldSoon());
   hear(entry);
+  if (entry.name === "BOT_ONLINE") {
+    timeline.forgetNotes();
+    hideNotice();
+  }
   if (/^MESSAGE_(CREATE|UPDATE|DELETE)$/.test(entry.name)) waiting ? waiting.push(entry) : apply(entry);
   else if (/^MESSAGE_REACTION_(ADD|REMOVE)$/.test(entry.name)) timeline.react(entry.body, entry.name.endsWith("ADD"));
+  else if (/^MESSAGE_REACTION_REMOVE_(ALL|EMOJI)$/.test(entry.name)) timeline.clearReactions(entry.body);
   else if (!/^(INTERACTION|TYPING|MESSAGE_REACTION)/.test(entry.name)) worldSoon();
 }
 
 addEventListener("message-link", async ({ detail }) => {
-  const channel = state.places().find((one) => one.id === detail.channel);
+  const find = () => state.places().find((one) => one.id === detail.channel);
+  // A thread that has just been made may not be in what was read of the world.
+  if (!find()) await loadWorld();
+  const channel = find();
   if (!channel) return notice("That message is in a channel that you cannot see.");
   if (channel.id !== state.channel?.id) {
     state.go({ channel });
@@ -141,6 +149,11 @@ byId("try-it").addEventListener("click", () => composer.suggest("/imagine a red 
 let loading = Promise.resolve();
 state.addEventListener("place", () => (loading = loadMessages(true)));
 state.addEventListener("world", () => timeline.redraw());
+state.addEventListener("world", () => {
+  const words = state.world.application?.draws ?? "";
+  fill(byId("draws"), words.split("\n").filter(Boolean).map((line) => el("p", {}, line)));
+  byId("draws").hidden = !words;
+});
 
 connect({
   onEntry,

@@ -10,6 +10,15 @@ import { reactionRow } from "./reactions.js";
 
 const LOADING = 1 << 7;
 export const V2 = 1 << 15;
+const THREAD_CREATED = 18;
+
+/** Leads to a thread; the page listens for `message-link`. */
+function threadLink(thread, ...more) {
+  const go = (event) => event.currentTarget.dispatchEvent(new CustomEvent("message-link", { bubbles: true, detail: { channel: thread.id } }));
+  return el("button", { type: "button", class: "thread-link", on: { click: go } }, el("b", {}, thread.name), more);
+}
+
+const threadCard = (thread) => thread && el("div", { class: "thread-card" }, icon("reply"), threadLink(thread), el("span", {}, "thread"));
 
 export function avatar(user) {
   const name = displayName(user);
@@ -30,7 +39,7 @@ export class MessageView {
     more.addEventListener("click", () => context.menu(this, more));
     this.article = el("article", { class: "message", data: { message: message.id }, tabIndex: -1 },
       part("above"), part("avatar", "span"), part("head", "header"),
-      el("div", { class: "body" }, part("text"), part("embeds"), part("attachments"), part("components"), part("reactions"), part("below")), more);
+      el("div", { class: "body" }, part("text"), part("embeds"), part("attachments"), part("components"), part("thread"), part("reactions"), part("below")), more);
     this.article.addEventListener("contextmenu", (event) => {
       if (event.target.closest("a, input, textarea") || !getSelection().isCollapsed) return;
       event.preventDefault();
@@ -61,12 +70,13 @@ export class MessageView {
     this.article.classList.toggle("to-me", (message.mentions ?? []).some((user) => user.id === context.names.me));
     this.article.setAttribute("aria-label", `${displayName(message.author)}, ${formatted(bornAt(message.id), "t")}`);
     this.#part("avatar", [message.author.id, displayName(message.author)], () => avatar(message.author));
-    this.#part("above", [message.message_reference, message.referenced_message?.content, message.interaction_metadata, message.interaction], () => this.#above());
+    this.#part("above", [message.message_reference, message.referenced_message?.content, message.reference_visible_to, context.names.me, message.interaction_metadata, message.interaction], () => this.#above());
     this.#part("head", [message.author, message.edited_timestamp, message.edits], () => this.#head());
     this.#part("text", [message.content, waiting], () => this.#text(waiting));
     this.#part("embeds", message.embeds, () => (message.embeds ?? []).map((data) => embed(data, context.names)));
     this.#attach(message.flags & V2 ? [] : (message.attachments ?? []));
     this.#part("components", message.components, () => components(message.components, { ...context, press: (data, values, node) => context.press(this, data, values, node) }));
+    this.#part("thread", [message.thread?.id, message.thread?.name], () => threadCard(message.thread));
     this.#part("reactions", message.reactions, () => reactionRow(message, context));
     this.#part("below", [message.ephemeral], () => this.#below());
   }
@@ -92,11 +102,14 @@ export class MessageView {
 
   #above() {
     const { message, context } = this;
-    const target = message.referenced_message;
+    // A private message that somebody else got: all that others see is that there was one.
+    const hidden = message.reference_visible_to && message.reference_visible_to !== context.names.me;
+    const target = hidden ? null : message.referenced_message;
     if (message.message_reference?.message_id && message.type !== 20 && message.type !== 23) {
       const words = target ? plain(target.content, context.names) || "a picture" : "a message that is gone";
+      if (!target) return el("p", { class: "reference" }, icon("reply"), el("span", {}, words));
       const jump = () => context.jump(message.message_reference.message_id);
-      return el("button", { type: "button", class: "reference", on: { click: jump } }, icon("reply"), target && el("b", {}, displayName(target.author)), el("span", {}, words));
+      return el("button", { type: "button", class: "reference", on: { click: jump } }, icon("reply"), el("b", {}, displayName(target.author)), el("span", {}, words));
     }
     const used = message.interaction_metadata ?? message.interaction;
     if (!used?.user) return null;
@@ -121,6 +134,7 @@ export class MessageView {
 
   #text(waiting) {
     if (waiting) return el("p", { class: "thinking" }, el("span", { class: "dots", "aria-hidden": "true" }, el("i"), el("i"), el("i")), `${displayName(this.message.author)} is thinking…`);
+    if (this.message.type === THREAD_CREATED) return el("p", { class: "thread-begun" }, "began a thread: ", threadLink({ id: this.message.message_reference?.channel_id, name: this.message.content }));
     return rich(this.message.content, this.context.names);
   }
 

@@ -1,21 +1,13 @@
 // Shows a bot's form and reads it back. Knows fields, not what they are for.
 import { el, byId, icon } from "./dom.js";
 import { rich } from "./rich_text.js";
+import { choiceBoxes } from "./choice_boxes.js";
 import { choicesOf } from "./select_choices.js";
 import { readFiles } from "./picked_files.js";
 
 const PARAGRAPH = 2;
 let count = 0;
 let leave = () => {};
-
-/** Text inputs (4), selects (3, 5–8), uploads (19), radio (21), check boxes (22, 23), flattened out of rows and labels. */
-function flatten(parts) {
-  return (parts ?? []).flatMap((part) => {
-    if (part.type === 1 || part.type === 17) return flatten(part.components);
-    if (part.type === 18) return [{ ...part.component, label: part.label ?? part.component?.label, description: part.description }];
-    return [part];
-  });
-}
 
 function text(data, id) {
   const limits = { id, required: data.required !== false, placeholder: data.placeholder ?? "", value: data.value ?? "" };
@@ -25,50 +17,66 @@ function text(data, id) {
   return [input, () => input.value];
 }
 
+function several(options, data, id) {
+  const most = data.max_values ?? options.length;
+  const boxes = choiceBoxes(options, { least: data.required === false ? 0 : Math.max(data.min_values ?? 1, 1), most });
+  boxes.element.id = id;
+  return [boxes.element, boxes.values];
+}
+
 function select(data, id, world) {
-  const many = (data.max_values ?? 1) > 1;
-  const node = el("select", { id, multiple: many, required: data.required !== false });
-  if (!many) node.append(el("option", { value: "" }, data.placeholder || "Choose one"));
+  if ((data.max_values ?? 1) > 1) return several(choicesOf(data, world), data, id);
+  const node = el("select", { id, required: data.required !== false });
+  node.append(el("option", { value: "" }, data.placeholder || "Choose one"));
   for (const option of choicesOf(data, world)) node.append(el("option", { value: option.value, selected: option.default }, option.description ? `${option.label} – ${option.description}` : option.label));
-  return [node, () => [...node.selectedOptions].map((option) => option.value).filter(Boolean)];
+  return [node, () => [node.value].filter(Boolean)];
 }
 
 function upload(data, id) {
-  const node = el("input", { id, type: "file", multiple: (data.max_values ?? 1) > 1, required: data.required !== false && (data.min_values ?? 1) > 0 });
+  const [least, most] = [data.required === false ? 0 : Math.max(data.min_values ?? 1, 1), data.max_values ?? 1];
+  const node = el("input", { id, type: "file", multiple: most > 1, required: least > 0 });
+  node.addEventListener("change", () => {
+    const count = node.files.length;
+    node.setCustomValidity(count > most || (count && count < least) ? `Please choose ${least === most ? most : `${least} to ${most}`} files.` : "");
+  });
   return [node, () => readFiles(node.files)];
 }
 
-function ticks(data, id, type) {
-  const name = `${id}-choice`;
-  const boxes = (data.options ?? []).map((option) => el("input", { type, name, value: option.value, checked: option.default, required: type === "radio" && data.required !== false }));
-  const node = el("div", { id, class: "ticks", role: "group" }, boxes.map((box, index) => el("label", {}, box, el("span", {}, data.options[index].label))));
+function radio(data, id) {
+  const boxes = (data.options ?? []).map((option) => el("input", { type: "radio", name: `${id}-choice`, value: option.value, checked: option.default, required: data.required !== false }));
+  const text = (option) => el("span", {}, option.label, option.description && el("small", {}, option.description));
+  const node = el("div", { id, class: "choice-boxes", role: "radiogroup" }, boxes.map((box, index) => el("label", {}, box, text(data.options[index]))));
   return [node, () => boxes.filter((box) => box.checked).map((box) => box.value)];
 }
 
 function tick(data, id) {
-  const box = el("input", { id, type: "checkbox", checked: data.default ?? data.value });
+  const box = el("input", { id, type: "checkbox", checked: data.default });
   return [box, () => box.checked];
 }
 
-function field(data, world) {
+/** Text (4), selects (3, 5–8), words alone (10), uploads (19), radio (21), check boxes (22, 23). */
+function field(data, world, names) {
   const id = `field-${++count}`;
-  if (data.type === 10) return { element: el("div", { class: "form-text" }, rich(data.content, world.names ?? {})) };
-  const makers = { 4: text, 19: upload, 21: (d, i) => ticks(d, i, "radio"), 22: (d, i) => ticks(d, i, "checkbox"), 23: tick };
+  if (data.type === 10) return { element: el("div", { class: "form-text" }, rich(data.content, names)) };
+  const makers = { 4: text, 19: upload, 21: radio, 22: (d, i) => several(d.options ?? [], d, i), 23: tick };
   const [input, read] = (makers[data.type] ?? select)(data, id, world);
   const optional = data.required === false && data.type !== 23;
-  const label = el("label", { htmlFor: id }, data.label ?? data.placeholder ?? "", optional && el("span", { class: "optional" }, " optional"));
+  // A group of boxes is no field that a label may be for.
+  const group = input.matches("fieldset, [role=radiogroup]");
+  if (group) input.setAttribute("aria-label", data.label ?? "");
+  const label = el(group ? "p" : "label", group ? { class: "form-label" } : { htmlFor: id }, data.label ?? data.placeholder ?? "", optional && el("span", { class: "optional" }, " optional"));
   const hint = data.description && el("p", { class: "hint", id: `${id}-hint` }, data.description);
   if (hint) input.setAttribute("aria-describedby", hint.id);
   return { element: el("div", { class: "form-field" }, label, hint, input), key: data.custom_id, read };
 }
 
 /** Opens the form; `submit(values)` says whether it was taken, `dismiss()` is called when it is closed without. */
-export function openModal(modal, { world, submit, dismiss }) {
+export function openModal(modal, { world, names, submit, dismiss }) {
   const dialog = byId("modal");
   // A form that another one pushes aside is dismissed; its "close" event comes when the new one is open already.
   leave();
   if (dialog.open) dialog.close();
-  const fields = flatten(modal.components ?? modal.fields).map((data) => field(data, world()));
+  const fields = modal.fields.map((data) => field(data, world(), names));
   let sent = false;
   const send = el("button", { type: "submit", class: "button primary" }, "Submit");
   const cancel = el("button", { type: "button", class: "button secondary", on: { click: () => dialog.close() } }, "Cancel");

@@ -1,9 +1,15 @@
 // The files that wait to be sent with a message: picked, dropped or pasted.
 import { el, fill, byId, icon } from "./dom.js";
 
+/** Its address is given back once it has been read: earlier, a chip that is drawn anew would fail to load. */
+function thumbnail(file) {
+  const src = URL.createObjectURL(file);
+  const done = () => URL.revokeObjectURL(src);
+  return el("img", { src, alt: "", on: { load: done, error: done } });
+}
+
 export class Tray {
   files = [];
-  #urls = [];
 
   constructor() {
     this.box = byId("tray");
@@ -14,22 +20,23 @@ export class Tray {
     this.#draw();
   }
 
-  clear() {
-    this.files = [];
+  /** Only these stay. */
+  keep(files) {
+    this.files = files;
     this.#draw();
   }
 
+  clear() {
+    this.keep([]);
+  }
+
   #draw() {
-    for (const url of this.#urls) URL.revokeObjectURL(url);
-    this.#urls = [];
     const chip = (file) => {
       const remove = el("button", { type: "button", class: "icon-button tiny", "aria-label": `Remove ${file.name}`, on: { click: () => {
         this.files = this.files.filter((one) => one !== file);
         this.#draw();
       } } }, icon("close"));
-      const url = file.type.startsWith("image/") && file.type !== "image/svg+xml" ? URL.createObjectURL(file) : null;
-      if (url) this.#urls.push(url);
-      return el("li", {}, url ? el("img", { src: url, alt: "" }) : icon("file"), el("span", {}, file.name), remove);
+      return el("li", {}, file.type.startsWith("image/") && file.type !== "image/svg+xml" ? thumbnail(file) : icon("file"), el("span", {}, file.name), remove);
     };
     fill(this.box, this.files.map(chip));
     this.box.hidden = !this.files.length;

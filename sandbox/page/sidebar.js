@@ -9,6 +9,14 @@ const SIGNS = { text: "#", thread: "↳", dm: "@", 0: "#", 1: "@", 11: "↳", 12
 
 const roleNames = (member, names) => (member.roles ?? []).map((role) => role.name ?? names.roleName(role)).filter((name) => name !== "everyone" && name !== "@everyone");
 
+/** Open channels, the threads of each below it. */
+function nested(channels, sees) {
+  const open = channels.filter((one) => !one.archived && sees(one));
+  const parents = open.filter((one) => one.type !== "thread");
+  const orphans = open.filter((one) => one.type === "thread" && !parents.some((parent) => parent.id === one.parent));
+  return [...parents.flatMap((parent) => [parent, ...open.filter((one) => one.type === "thread" && one.parent === parent.id)]), ...orphans];
+}
+
 export class Sidebar {
   constructor({ state, unread, onUserApp, onDirect }) {
     this.state = state;
@@ -39,7 +47,7 @@ export class Sidebar {
     const { world, guild, channel, me } = state;
     this.#bot(world.application);
     fill(byId("guilds"), world.guilds.length > 1 ? world.guilds.map((one) => this.#guild(one)) : guild && el("p", { class: "guild-name" }, guild.name));
-    fill(byId("channels"), [...(guild?.channels ?? []).filter((one) => !one.archived), ...state.direct()].map((one) => this.#channel(one)));
+    fill(byId("channels"), [...nested(guild?.channels ?? [], (one) => !one.private || guild.owner === me?.id || one.members.includes(me?.id)), ...state.direct()].map((one) => this.#channel(one)));
     const members = guild?.members ?? [];
     const sorted = [...members].sort((a, b) => Number(state.isBot(b)) - Number(state.isBot(a)));
     fill(byId("members"), sorted.map((one) => this.#member(one)));
@@ -77,7 +85,7 @@ export class Sidebar {
       this.state.go({ channel });
       this.toggle(false);
     };
-    return el("li", {}, el("button", { type: "button", class: "channel", "aria-current": here ? "page" : undefined, data: { channel: channel.name, id: channel.id }, on: { click: pick } },
+    return el("li", {}, el("button", { type: "button", class: channel.type === "thread" ? "channel thread" : "channel", "aria-current": here ? "page" : undefined, data: { channel: channel.name, id: channel.id }, on: { click: pick } },
       el("span", { class: "sign", "aria-hidden": "true" }, SIGNS[channel.type] ?? "#"), el("span", { class: "channel-label" }, channel.name), channel.nsfw && el("span", { class: "badge" }, "18+")));
   }
 

@@ -11,10 +11,10 @@ const NEAR_BOTTOM_PX = 80;
 const SAID_MS = 1500;
 const HIDDEN = "darkroom.sandbox.dismissed";
 
-/** Message objects only count reactions; whose they were was learnt from events and is kept. */
+/** Message objects of events only count reactions; whose they are was told at the start, and by events, and is kept. */
 function withUsers(fresh, known) {
   const before = (reaction) => known?.find((one) => one.emoji.name === reaction.emoji.name && one.emoji.id === reaction.emoji.id);
-  return fresh?.map((reaction) => ({ ...reaction, users: before(reaction)?.users }));
+  return fresh?.map((reaction) => ({ ...reaction, users: reaction.users ?? before(reaction)?.users }));
 }
 
 export class Timeline {
@@ -130,6 +130,13 @@ export class Timeline {
     view.update({ ...view.message, reactions: list.filter((one) => one.count > 0) });
   }
 
+  /** Takes all reactions away, or those of one emoji. */
+  clearReactions({ message_id, emoji }) {
+    const view = this.views.get(message_id);
+    const stays = (one) => emoji && (one.emoji.name !== emoji.name || one.emoji.id !== emoji.id);
+    view?.update({ ...view.message, reactions: (view.message.reactions ?? []).filter(stays) });
+  }
+
   remove(id) {
     this.#earlier = this.#earlier.filter((message) => message.id !== id);
     this.views.get(id)?.element.remove();
@@ -141,6 +148,11 @@ export class Timeline {
     this.#dismissed.add(id);
     sessionStorage.setItem(HIDDEN, JSON.stringify([...this.#dismissed].slice(-500)));
     this.remove(id);
+  }
+
+  /** Takes away what was said beside buttons that nobody answered: somebody does again. */
+  forgetNotes() {
+    for (const view of this.views.values()) view.note(null);
   }
 
   redraw() {

@@ -3,15 +3,17 @@
 from urllib.parse import unquote
 
 from sandbox.errors import refuse
-from sandbox.reactions import add_reaction, remove_reaction
+from sandbox.reactions import MOST_EMOJI, add_reaction, clear_reactions, remove_reaction
 from sandbox.rest.request import RestRequest, Route
 from sandbox.serializers import user_object
+from sandbox.validate import is_emoji
 from sandbox.value_types import Reply
 
 
 def _emoji(request: RestRequest) -> str:
     emoji = unquote(request.params["emoji"])
-    if not emoji or (emoji.isascii() and ":" not in emoji):
+    # No guild here has emoji of its own.
+    if not is_emoji(emoji):
         raise refuse("unknown_emoji")
     return emoji
 
@@ -21,6 +23,8 @@ def add(request: RestRequest) -> Reply:
     record = request.message(channel)
     if _emoji(request) not in record["reactions"]:
         request.channel("add_reactions")
+        if len(record["reactions"]) >= MOST_EMOJI:
+            raise refuse("too_many_reactions")
     add_reaction(request.world, record, request.world.bot_id, _emoji(request))
     return Reply(status=204)
 
@@ -38,10 +42,7 @@ def remove_other(request: RestRequest) -> Reply:
 
 def clear(request: RestRequest) -> Reply:
     record = request.message(request.channel("manage_messages"))
-    wanted = [_emoji(request)] if "emoji" in request.params else list(record["reactions"])
-    for emoji in wanted:
-        for user_id in list(record["reactions"].get(emoji, [])):
-            remove_reaction(request.world, request.world.tables["message"][record["id"]], user_id, emoji)
+    clear_reactions(request.world, record, _emoji(request) if "emoji" in request.params else None)
     return Reply(status=204)
 
 

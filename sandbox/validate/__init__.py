@@ -37,6 +37,7 @@ from sandbox.validate.components import (
     UPLOAD,
     USER_SELECT,
 )
+from sandbox.validate.emoji import is_emoji
 from sandbox.validate.message import check_message, flags_of, is_empty
 from sandbox.validate.modals import CHECKBOX, CHECKBOXES, RADIO, check_modal
 from sandbox.validate.problems import Path, Problems
@@ -83,5 +84,6 @@ __all__ = [
     "check_message",
     "check_modal",
     "flags_of",
+    "is_emoji",
     "is_empty",
 ]

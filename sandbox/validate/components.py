@@ -44,6 +44,7 @@ def _part(problems: Problems, path: Path, part: Any, allowed: tuple[int, ...], s
         return
     seen.count += 1
     kind = part["type"]
+    problems.number((*path, "id"), part.get("id"), 0, 2**31 - 1)
     if kind == ROW:
         _row(problems, path, part, seen)
     elif kind == BUTTON:
@@ -56,6 +57,8 @@ def _part(problems: Problems, path: Path, part: Any, allowed: tuple[int, ...], s
         problems.text((*path, "content"), part.get("content"), 4000, least=1, required=True)
         seen.characters += len(str(part.get("content", "")))
     elif kind == CONTAINER:
+        problems.number((*path, "accent_color"), part.get("accent_color"), 0, 0xFFFFFF)
+        problems.flag((*path, "spoiler"), part.get("spoiler"))
         _children(problems, path, part, tuple(k for k in LAYOUT if k != CONTAINER), seen, most=40)
     else:
         _media(problems, path, part)
@@ -81,20 +84,40 @@ def _section(problems: Problems, path: Path, part: Json, seen: Seen) -> None:
 
 
 def _media(problems: Problems, path: Path, part: Json) -> None:
-    if part["type"] == GALLERY:
+    kind = part["type"]
+    if kind == GALLERY:
         items = part.get("items")
         if problems.count((*path, "items"), items, 10, least=1):
             for place, item in enumerate(items or []):
-                _link(problems, (*path, "items", place, "media"), item.get("media"))
-    elif part["type"] in (FILE, THUMBNAIL):
-        field = "file" if part["type"] == FILE else "media"
-        _link(problems, (*path, field), part.get(field))
+                _item(problems, (*path, "items", place), item)
+    elif kind == THUMBNAIL:
+        _item(problems, path, part)
+    elif kind == FILE:
+        problems.flag((*path, "spoiler"), part.get("spoiler"))
+        _link(problems, (*path, "file"), part.get("file"), schemes=("attachment://",))
+    elif kind == SEPARATOR:
+        problems.flag((*path, "divider"), part.get("divider"))
+        if part.get("spacing") not in (None, 1, 2):
+            problems.add((*path, "spacing"), "BASE_TYPE_CHOICES", "Value must be one of (1, 2).")
 
 
-def _link(problems: Problems, path: Path, media: Any) -> None:
+def _item(problems: Problems, path: Path, item: Any) -> None:
+    """A picture of a gallery, or a thumbnail."""
+    if not isinstance(item, dict):
+        problems.add(path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+        return
+    problems.text((*path, "description"), item.get("description"), 1024, least=1)
+    problems.flag((*path, "spoiler"), item.get("spoiler"))
+    _link(problems, (*path, "media"), item.get("media"))
+
+
+def _link(
+    problems: Problems, path: Path, media: Any, *, schemes: tuple[str, ...] = ("attachment://", "http://", "https://")
+) -> None:
     url = media.get("url") if isinstance(media, dict) else None
-    if not isinstance(url, str) or not url.startswith(("attachment://", "http://", "https://")):
+    if not isinstance(url, str) or not url.startswith(schemes):
         problems.add((*path, "url"), "URL_TYPE_INVALID_URL", "Not a well formed URL.")
+    problems.text((*path, "url"), url if isinstance(url, str) else None, 2048)
 
 
 def check_custom_id(problems: Problems, path: Path, part: Json, seen: Seen) -> None:
@@ -140,12 +163,41 @@ def check_select(problems: Problems, path: Path, part: Json, seen: Seen) -> None
     problems.flag((*path, "disabled"), part.get("disabled"))
     problems.number((*path, "min_values"), part.get("min_values"), 0, 25)
     problems.number((*path, "max_values"), part.get("max_values"), 1, 25)
-    if part["type"] == STRING_SELECT:
-        check_options(problems, (*path, "options"), part.get("options"), most=25)
-        most = part.get("max_values") or 1
-        if isinstance(part.get("options"), list) and most > len(part["options"]):
-            words = "The max values cannot exceed the number of options"
-            problems.add((*path, "max_values"), "SELECT_COMPONENT_MAX_VALUES_EXCEEDS_OPTIONS", words)
+    least, most = (part.get(name, 1) for name in ("min_values", "max_values"))
+    if isinstance(least, int) and isinstance(most, int) and least > most:
+        problems.number((*path, "min_values"), least, 0, most)
+    if part["type"] != STRING_SELECT:
+        _default_values(problems, (*path, "default_values"), part)
+        return
+    check_options(problems, (*path, "options"), part.get("options"), most=25)
+    options = [option for option in part.get("options") or [] if isinstance(option, dict)]
+    if isinstance(most, int) and options and most > len(options):
+        words = "The max values cannot exceed the number of options"
+        problems.add((*path, "max_values"), "SELECT_COMPONENT_MAX_VALUES_EXCEEDS_OPTIONS", words)
+
+
+#: What the values of a select that names people, roles or channels may be.
+NAMED = {
+    USER_SELECT: ("user",),
+    ROLE_SELECT: ("role",),
+    MENTIONABLE_SELECT: ("user", "role"),
+    CHANNEL_SELECT: ("channel",),
+}
+
+
+def _default_values(problems: Problems, path: Path, part: Json) -> None:
+    values = part.get("default_values")
+    if values is None or not problems.count(path, values, 25):
+        return
+    most = part.get("max_values", 1)
+    if isinstance(most, int) and len(values) > most:
+        problems.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
+    for place, value in enumerate(values):
+        if not isinstance(value, dict) or value.get("type") not in NAMED[part["type"]]:
+            words = f"Value must be one of {NAMED[part['type']]}."
+            problems.add((*path, place, "type"), "BASE_TYPE_CHOICES", words)
+        elif not str(value.get("id", "")).isdecimal():
+            problems.required((*path, place, "id"))
 
 
 def check_options(problems: Problems, path: Path, options: Any, *, most: int, least: int = 1) -> None:

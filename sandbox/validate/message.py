@@ -8,6 +8,8 @@ from sandbox.validate.components import check_components
 from sandbox.validate.problems import Path, Problems
 from sandbox.value_types import Json
 
+WEB = ("http://", "https://")
+FILES = (*WEB, "attachment://")
 EMBED_TEXTS = (("title", 256), ("description", 4096))
 
 
@@ -88,6 +90,14 @@ def _embeds(problems: Problems, path: Path, embeds: Any) -> None:
         problems.add(path, "MAX_EMBED_SIZE_EXCEEDED", "Embed size exceeds maximum size of 6000")
 
 
+def _embed_links(embed: Json) -> dict[Path, Any]:
+    """Every address in an embed by its place: pages first, then pictures, which may be files of the message."""
+    parts = {name: embed.get(name) or {} for name in ("author", "footer", "image", "thumbnail")}
+    found: dict[Path, Any] = {("url",): embed.get("url"), ("author", "url"): parts["author"].get("url")}
+    found |= {(name, "icon_url"): parts[name].get("icon_url") for name in ("author", "footer")}
+    return found | {(name, "url"): parts[name].get("url") for name in ("image", "thumbnail")}
+
+
 def _embed(problems: Problems, path: Path, embed: Json) -> int:
     """Check one embed; the number of its characters."""
     for name, most in EMBED_TEXTS:
@@ -96,6 +106,11 @@ def _embed(problems: Problems, path: Path, embed: Json) -> int:
     problems.text((*path, "footer", "text"), footer.get("text"), 2048)
     problems.text((*path, "author", "name"), author.get("name"), 256)
     problems.number((*path, "color"), embed.get("color"), 0, 0xFFFFFF)
+    for place, url in _embed_links(embed).items():
+        if url is not None and not (
+            isinstance(url, str) and url.startswith(WEB if place in (("url",), ("author", "url")) else FILES)
+        ):
+            problems.add((*path, *place), "URL_TYPE_INVALID_URL", "Not a well formed URL.")
     texts = [embed.get("title"), embed.get("description"), footer.get("text"), author.get("name")]
     fields = embed.get("fields") or []
     if problems.count((*path, "fields"), fields, 25):

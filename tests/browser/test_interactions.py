@@ -212,6 +212,26 @@ async def test_form_comes_filled_in_checks_its_lengths_and_is_sent(pages: PageFi
     await form.wait_for(state="hidden")
 
 
+async def test_public_answer_to_a_private_message_shows_others_none_of_its_words(pages: PageFixture) -> None:
+    channel = await pages.new_channel()
+    alice, bob = await asyncio.gather(pages.open("alice", channel), pages.open("bob", channel))
+    message = await imagined(alice, "mended")
+    await message.get_by_role("button", name="Whisper").click()
+    secret = alice.locator("article.message", has_text="A secret for you.")
+    await secret.get_by_role("button", name="Form").click()
+    await alice.get_by_role("dialog").get_by_role("combobox", name="Lane").select_option("fast")
+    await alice.get_by_role("button", name="Submit").click()
+    answer = "Running a red boat --foo in fast."
+    await alice.locator("article.message", has_text=answer).locator(".reference", has_text="A secret").wait_for()
+    for _ in range(2):
+        theirs = bob.locator("article.message", has_text=answer)
+        await theirs.locator(".reference", has_text="a message that is gone").wait_for()
+        assert await bob.get_by_text("A secret for you.").count() == 0
+        await bob.reload()
+    seen = (await pages.control.messages(as_="bob", channel=channel["name"]))[-1]
+    assert (seen["referenced_message"], seen["content"]) == (None, "Running **a red boat --foo** in fast.")
+
+
 async def test_dismissed_form_sends_nothing_and_the_button_works_again(pages: PageFixture) -> None:
     channel = await pages.new_channel()
     page = await pages.open("alice", channel)
@@ -252,6 +272,30 @@ async def test_message_app_stands_in_the_menu_of_a_message(pages: PageFixture) -
     await message.get_by_role("button", name="Message actions").click()
     await page.get_by_role("menuitem", name="Cancel Job").click()
     await said(page, "Cancelled cancelled soon").wait_for()
+
+
+async def test_user_app_stands_in_the_menu_of_a_member(pages: PageFixture) -> None:
+    page = await pages.open("alice", await pages.new_channel())
+    await page.locator("#members").get_by_role("button", name="carol").click()
+    await page.get_by_role("menuitem", name="Pictures of").click()
+    await said(page, "All of carol").wait_for()
+
+
+async def test_command_of_a_group_asks_for_suggestions_with_what_is_filled_in_and_its_private_answer_is_edited(
+    pages: PageFixture,
+) -> None:
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel)
+    await entry(page).press_sequentially("/prefer option set look")
+    await page.get_by_role("button", name="value").click()
+    await page.keyboard.type("ink")
+    await page.get_by_role("option", name="ink and look").wait_for()
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Enter")
+    answer = page.locator("article.message", has_text="look is inkink now.")
+    await answer.get_by_text("Only you can see this").wait_for()
+    assert await answer.get_by_role("button", name="edited").count() == 1
 
 
 async def test_switching_the_person_changes_the_address_and_what_is_seen(pages: PageFixture) -> None:

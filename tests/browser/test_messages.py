@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.browser import chromium
-from tests.browser.page_fixture import AT_BOTTOM, GAP, PHONE, PageFixture, picture, said
+from tests.browser.page_fixture import AT_BOTTOM, DESKTOP, GAP, PHONE, PageFixture, picture, said
 
 pytestmark = [chromium.needed, pytest.mark.asyncio(loop_scope="module")]
 
@@ -152,6 +152,40 @@ async def test_picture_opens_large_and_closes_with_the_keyboard(pages: PageFixtu
     await page.get_by_role("dialog", name="Picture").get_by_text("grid.png").wait_for()
     await page.keyboard.press("Escape")
     await page.get_by_role("dialog", name="Picture").wait_for(state="hidden")
+
+
+async def test_buttons_below_a_grid_stand_in_two_rows_of_five_columns(pages: PageFixture) -> None:
+    channel = await pages.new_channel()
+    sign = {"type": 2, "style": 2, "custom_id": "again", "emoji": {"name": "🔄"}}
+    above = [{"type": 2, "style": 2, "label": f"U{n}", "custom_id": f"u{n}"} for n in range(1, 5)]
+    below = [{"type": 2, "style": 2, "label": name, "custom_id": name} for name in ("V1", "V2", "V3", "V4", "ⓘ")]
+    rows = [{"type": 1, "components": [*above, sign]}, {"type": 1, "components": below}]
+    await pages.post(channel, {"content": "a grid", "components": rows})
+    for size in (DESKTOP, PHONE):
+        page = await pages.open("alice", channel, size)
+        await page.get_by_role("button", name="ⓘ").wait_for()
+        edges = "all => all.map(one => one.getBoundingClientRect()).map(box => [box.left, box.right, box.top])"
+        boxes = await page.locator(".row .button").evaluate_all(edges)
+        assert [box[:2] for box in boxes[:5]] == [box[:2] for box in boxes[5:]]
+        assert len({box[2] for box in boxes}) == 2
+
+
+async def test_opened_picture_with_a_long_name_fits_a_phone(pages: PageFixture) -> None:
+    channel = await pages.new_channel()
+    page = await pages.open("alice", channel, PHONE)
+    name = "alice_a_red_boat_on_the_sea_at_sunset_with_many_more_words_" + "0" * 60
+    attachment = {"attachments": [{"id": 0, "filename": f"{name}.png"}]}
+    for size in ((1024, 1024), (1024, 300), (300, 1024)):
+        message = await pages.post(channel, attachment, **{name: picture("red", size)})
+        await page.locator(f"[data-message='{message['id']}'] .print").click()
+        large = page.locator("#lightbox img")
+        await large.evaluate("image => image.decode()")
+        for part in (large, page.locator("#lightbox footer"), page.get_by_role("button", name="Close the picture")):
+            box = await part.bounding_box()
+            assert box is not None
+            assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE[0], f"{size} is {box}"
+            assert box["y"] >= 0 and box["y"] + box["height"] <= PHONE[1], f"{size} is {box}"
+        await page.keyboard.press("Escape")
 
 
 async def test_person_writes_replies_reacts_edits_and_deletes(pages: PageFixture) -> None:

@@ -1,5 +1,7 @@
 """/help as people use it: pages behind a select in the answer itself, and examples that a button runs."""
 
+from dataclasses import replace
+
 import pytest
 
 from cogs import help as help_cog
@@ -58,9 +60,20 @@ def test_a_page_fits_into_a_message_and_its_examples_are_prompts(page: help_cog.
     for example in page.examples:
         choices = Choices(default=POSTCARD.name, models={POSTCARD.name: POSTCARD})
         assert parse(example, choices=choices, defaults=Defaults(), seed=1).request.prompt
-    for row in help_cog.card(page.name).rows:
+    for row in help_cog.card(page.name, POSTCARD).rows:
         assert all(len(getattr(one, "label", None) or "") <= MAX_LABEL for one in row)
 
 
 def test_a_page_that_is_not_there_any_more_is_the_first() -> None:
-    assert help_cog.card("gone").content == help_cog.PAGES[0].text
+    assert help_cog.card("gone", POSTCARD).content == help_cog.PAGES[0].text
+
+
+async def test_help_says_what_the_usual_model_draws_where_the_catalogue_does(tmp_path):
+    async with sandboxed_bot(tmp_path) as bot:
+        start = (await bot.answer("help"))["content"]
+        other = (await bot.answer("help", page="models"))["content"]
+    assert "**What postcard draws**" in start and "umbrella, mushroom" in start and "Skies: day, night" in start
+    assert "umbrella" not in other
+    assert "draws**" not in help_cog.card("start", replace(POSTCARD, about="")).content
+    long = help_cog.card("start", replace(POSTCARD, about="word " * 900)).content
+    assert len(long) == 2000 and long.endswith("…")

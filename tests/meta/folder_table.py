@@ -261,7 +261,7 @@ TABLE: dict[str, Row] = {
         imports="sandbox.seed sandbox.serializers sandbox.value_types sandbox.world",
     ),
     "sandbox.cli": row(
-        imports="sandbox.app sandbox.bot_process sandbox.errors sandbox.settings",
+        imports="sandbox.app sandbox.bot_process sandbox.errors sandbox.model_words sandbox.settings",
     ),
     "sandbox.clock": row(),
     "sandbox.control": row(
@@ -302,6 +302,9 @@ TABLE: dict[str, Row] = {
     "sandbox.messages": row(
         imports="sandbox.clock sandbox.serializers sandbox.value_types sandbox.world",
     ),
+    "sandbox.model_words": row(
+        imports="sandbox.settings",
+    ),
     "sandbox.modals": row(
         imports="sandbox.value_types",
     ),
@@ -316,7 +319,7 @@ TABLE: dict[str, Row] = {
     ),
     "sandbox.rest": row(
         imports=(
-            "sandbox.buckets sandbox.channels sandbox.clock sandbox.errors sandbox.faults sandbox.gateway "
+            "sandbox.buckets sandbox.channels sandbox.errors sandbox.faults sandbox.gateway "
             "sandbox.guilds sandbox.interactions sandbox.messages sandbox.modals sandbox.permissions "
             "sandbox.reactions sandbox.sandbox sandbox.seed sandbox.serializers sandbox.transcript "
             "sandbox.validate sandbox.value_types sandbox.world"
@@ -352,7 +355,7 @@ TABLE: dict[str, Row] = {
             "CONTAINER FILE GALLERY GROUP INTEGER_OPTION LABEL LINK MENTIONABLE_OPTION MENTIONABLE_SELECT "
             "MESSAGE_COMMAND NUMBER_OPTION Path Problems RADIO ROLE_OPTION ROLE_SELECT SELECTS SEPARATOR "
             "STRING_OPTION STRING_SELECT SUBCOMMAND TEXT TEXT_INPUT THUMBNAIL UPLOAD USER_COMMAND USER_OPTION "
-            "USER_SELECT check_choices check_commands check_message check_modal flags_of is_empty"
+            "USER_SELECT check_choices check_commands check_message check_modal flags_of is_emoji is_empty"
         ),
     ),
     "sandbox.value_types": row(),

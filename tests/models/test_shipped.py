@@ -1,6 +1,7 @@
 """The shipped model is small, safe to load, loads through plain diffusers with no network, and obeys."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from diffusers import (
 
 from models.postcard.export import open_pipeline
 from models.postcard.judge import colour_of_thing
-from models.postcard.world import SIZES
+from models.postcard.world import COLOURS, GROUNDS, SIZES, SKIES, THINGS
 
 # The library's schedulers still speak to numpy in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -46,6 +47,14 @@ def test_index_names_plain_stable_diffusion_without_a_safety_checker() -> None:
     assert index["_class_name"] == "StableDiffusionPipeline"
     assert index["safety_checker"] == [None, None]
     assert index["requires_safety_checker"] is False
+
+
+def test_catalogue_names_all_that_it_can_draw() -> None:
+    entries = tomllib.loads((FOLDER.parents[1] / "models.toml").read_text())["model"]
+    lines = next(entry for entry in entries if entry["name"] == "postcard")["about"].splitlines()
+    told = {name: words.split(", ") for name, words in (line.split(": ") for line in lines[1:])}
+    wanted = {"Things": THINGS, "Colours": COLOURS, "Grounds": GROUNDS, "Skies": SKIES}
+    assert told == {name: list(words) for name, words in wanted.items()}
 
 
 def test_sizes_on_file_are_the_sizes_trained() -> None:

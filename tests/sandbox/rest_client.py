@@ -106,3 +106,19 @@ class PendingInteraction:
 
 
 IMAGINE: Json = {"name": "imagine", "description": "Make pictures"}
+
+
+def problems(answer: Answer) -> dict[str, str]:
+    """{path: code} of an invalid form body."""
+    assert (answer.status, answer.code) == (400, 50035), answer.body
+    found: dict[str, str] = {}
+
+    def walk(node: Json, path: str) -> None:
+        for name, inner in node.items():
+            if name == "_errors":
+                found[path] = inner[0]["code"]
+            else:
+                walk(inner, f"{path}.{name}".lstrip("."))
+
+    walk(answer.body["errors"], "")
+    return found

@@ -7,6 +7,8 @@ import aiohttp
 import discord
 import pytest
 
+from sandbox.permissions import ALL
+from tests.harness.control_client import ControlRefused
 from tests.harness.running_sandbox import RunningSandbox
 from tests.sandbox.sample_bot import SampleBot, joined
 
@@ -115,6 +117,74 @@ async def test_thread_is_made_and_written_in(sandbox: RunningSandbox, bot: Sampl
     thread = await message.create_thread(name="Boats")
     await thread.send("inside")
     await sandbox.control.wait(as_="alice", channel="Boats", content_contains="inside")
+    assert thread.id == message.id  # so that a bot finds it again
+    read = await channel.fetch_message(message.id)
+    assert read.flags.has_thread and read.thread is not None and read.thread.name == "Boats"
+    with pytest.raises(discord.HTTPException) as refused:
+        await message.create_thread(name="Boats again")
+    assert refused.value.code == 160004
+
+
+async def test_private_thread_is_seen_by_its_members_and_by_who_manages_threads(
+    sandbox: RunningSandbox, bot: SampleBot
+) -> None:
+    thread = await bot.guilds[0].text_channels[0].create_thread(name="Room")
+    await thread.send("inside")
+    members = {m["name"]: int(m["id"]) for m in (await sandbox.control.state())["guilds"][0]["members"]}
+    await thread.add_user(discord.Object(members["bob"]))
+    assert {member.id for member in await thread.fetch_members()} == {thread.owner_id, members["bob"]}
+    assert (await thread.fetch_member(members["bob"])).id == members["bob"]
+    for name in ("bob", "alice"):
+        assert len(await sandbox.control.messages(as_=name, channel="Room")) == 1
+    await thread.remove_user(discord.Object(members["bob"]))
+    with pytest.raises(discord.NotFound):
+        await thread.fetch_member(members["bob"])
+    for name in ("bob", "dave"):
+        with pytest.raises(ControlRefused, match="cannot see"):
+            await sandbox.control.messages(as_=name, channel="Room")
+    made = await sandbox.control.create("channels", name="Den", type="thread", parent="general", private=True)
+    await sandbox.control.change("channels", made["id"], members=["dave"])
+    assert await sandbox.control.messages(as_="dave", channel="Den") == []
+    with pytest.raises(discord.Forbidden):
+        await bot.fetch_channel(int(made["id"]))
+
+
+async def test_reactions_are_heard_one_by_one_and_cleared_at_once(sandbox: RunningSandbox, bot: SampleBot) -> None:
+    heard: list[str] = []
+
+    @bot.event
+    async def on_socket_event_type(name: str) -> None:
+        if name.startswith("MESSAGE_REACTION"):
+            heard.append(name.removeprefix("MESSAGE_REACTION_"))
+            bot.changed.set()
+
+    for place in ("general", "dm"):
+        message = await sandbox.control.say(as_="alice", channel=place, content="look")
+        for emoji in ("⭐", "✉️"):
+            await sandbox.control.react(as_="alice", message=message["id"], emoji=emoji)
+        await sandbox.control.react(as_="alice", message=message["id"], emoji="⭐", remove=True)
+    await bot.until(lambda: len(heard) == 6)
+    assert heard == ["ADD", "ADD", "REMOVE"] * 2
+    sent = await bot.guilds[0].text_channels[0].send("mine")
+    for emoji in ("⭐", "✉️", "❌"):
+        await sandbox.control.react(as_="bob", message=str(sent.id), emoji=emoji)
+    await bot.until(lambda: len(heard) == 9)
+    heard.clear()
+    await sandbox.control.change("members", bot.user.name if bot.user else "", permissions=ALL)
+    await sent.clear_reaction("⭐")
+    await sent.clear_reactions()
+    await bot.until(lambda: heard == ["REMOVE_EMOJI", "REMOVE_ALL"])
+    assert "reactions" not in (await sandbox.control.messages(as_="bob", channel="general"))[-1]
+    route = "PUT /channels/{channel_id}/messages/{message_id}/reactions/{emoji}/@me"
+    await sandbox.control.limits(buckets={route: None})
+    for emoji in (chr(0x1F400 + number) for number in range(20)):
+        await sent.add_reaction(emoji)
+    with pytest.raises(discord.HTTPException) as refused:
+        await sent.add_reaction("⭐")
+    assert refused.value.code == 30010
+    with pytest.raises(discord.HTTPException) as unknown:
+        await sent.add_reaction("star")
+    assert unknown.value.code == 10014
 
 
 async def test_reset_brings_the_starting_world_and_a_new_ready(sandbox: RunningSandbox, bot: SampleBot) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from sandbox import settings, startup
 from sandbox.errors import CannotStart
+from sandbox.model_words import words_about
 from sandbox.sandbox import Config
 from tests.harness.running_sandbox import ROOT
 
@@ -85,6 +86,13 @@ def test_blanks_count_as_left_out(tmp_path: Path) -> None:
     assert settings.read({}, tmp_path / ".env") == settings.Settings(ROOT / "elsewhere", 1234)
     blank = {"DARKROOM_DATA": " ", "DARKROOM_PORT": " "}
     assert settings.read(blank, NOWHERE) == settings.Settings(ROOT / "data", 8800)
+
+
+def test_model_words_are_those_of_the_catalogue_for_the_model_that_is_set(tmp_path: Path) -> None:
+    assert "mushroom" in words_about(settings.read({}, NOWHERE).model)
+    assert words_about(settings.read({"DARKROOM_MODEL": "./my.safetensors"}, NOWHERE).model) == ""
+    (tmp_path / "broken.toml").write_text("[[model]")
+    assert words_about("postcard", tmp_path / "broken.toml") == words_about("postcard", tmp_path / "none.toml") == ""
 
 
 def test_a_home_that_nobody_has_is_said() -> None:
