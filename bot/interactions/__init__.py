@@ -8,6 +8,7 @@ from bot.interactions.job_management import cancel_job, check_may_manage, may_ma
 from bot.interactions.login import log_in
 from bot.interactions.registry import Press
 from bot.interactions.submission import server_that_pays, usual_lane, where_of
+from bot.interactions.visibility import Reader
 
 __all__ = [
     "DISCORD",
@@ -15,6 +16,7 @@ __all__ = [
     "DarkroomBot",
     "Interaction",
     "Press",
+    "Reader",
     "Unreachable",
     "cancel_job",
     "check_may_manage",
