@@ -51,6 +51,10 @@ class JobQueries:
         """An account's jobs that wait or run, oldest first."""
         return await self._many(f"account = :account AND {_LIVE} ORDER BY seq", {"account": account.key()})
 
+    async def live_of_user(self, user: str) -> list[Job]:
+        """A person's jobs that wait or run, whoever's plan pays, oldest first."""
+        return await self._many(f"user = :user AND {_UNFINISHED} ORDER BY seq", {"user": user})
+
     async def live(self) -> list[Job]:
         """All jobs that wait or run, oldest first: what a start finds to go on with."""
         return await self._many(f"{_UNFINISHED} ORDER BY +seq", {})  # the plus: by the index, not by age
