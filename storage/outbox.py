@@ -57,6 +57,11 @@ class Delivery:
     told_message: str | None = None
 
     @property
+    def is_pending(self) -> bool:
+        """It is still tried."""
+        return self.state is DeliveryState.PENDING
+
+    @property
     def is_posted(self) -> bool:
         """Discord has it where it was asked for."""
         return self.state is DeliveryState.POSTED
@@ -140,7 +145,10 @@ class Outbox:
         return await self._change(job, "late_at = coalesce(late_at, :now)", now=self._db.clock()) is not None
 
     async def deleted(self, job: str) -> bool:
-        """Somebody deleted it before it was posted: there is nothing to tell any more."""
+        """Somebody deleted it: there is nothing to tell any more. Whether it was still to be posted."""
+        async with self._db.transaction() as tx:
+            sql = "UPDATE delivery SET told = 1 WHERE job = :job AND state = 'undeliverable'"
+            await tx.execute(sql, {"job": job})
         changes = "state = 'undeliverable', note = 'deleted', told = 1, settled_at = :now"
         return await self._change(job, changes, now=self._db.clock()) is not None
 

@@ -4,7 +4,8 @@ from bot.interactions import refused_prompt, submission
 from bot.interactions.api_endpoint import DISCORD, Unreachable, point_at, until_reachable
 from bot.interactions.client import DarkroomBot
 from bot.interactions.client_base import ClientBase, Interaction, reply
-from bot.interactions.job_management import cancel_job, check_may_manage, may_manage
+from bot.interactions.job_display import OPEN, jobs_select, put_card, put_pictures
+from bot.interactions.job_management import cancel_job, check_may_manage, delete_job, may_manage
 from bot.interactions.login import log_in
 from bot.interactions.registry import Press
 from bot.interactions.submission import server_that_pays, usual_lane, where_of
@@ -12,6 +13,7 @@ from bot.interactions.visibility import Reader
 
 __all__ = [
     "DISCORD",
+    "OPEN",
     "ClientBase",
     "DarkroomBot",
     "Interaction",
@@ -20,9 +22,13 @@ __all__ = [
     "Unreachable",
     "cancel_job",
     "check_may_manage",
+    "delete_job",
+    "jobs_select",
     "log_in",
     "may_manage",
     "point_at",
+    "put_card",
+    "put_pictures",
     "refused_prompt",
     "reply",
     "server_that_pays",

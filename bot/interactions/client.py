@@ -125,11 +125,12 @@ class DarkroomBot(ClientBase):
         self.editor = ProgressEditor(
             services.bus, self.message_api, limiter, self.cards, self.job_view, clock=services.clock
         )
+        self.files = ResultFiles(services.images, self._upload_limit)
         self.delivery = ResultDelivery(
             self,
             services.jobs,
             services.outbox,
-            ResultFiles(services.images, self._upload_limit),
+            self.files,
             services.bus,
             self.message_api,
             self.editor,

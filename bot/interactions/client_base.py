@@ -7,7 +7,7 @@ from discord.ext import commands
 
 from bot.interactions.home_server import HomeServers
 from bot.interactions.served_servers import ServedServers
-from bot.messages import Card, JobCards, JobView, Mends, MessageApi, PendingResponses, ProgressEditor
+from bot.messages import Card, JobCards, JobView, Mends, MessageApi, PendingResponses, ProgressEditor, ResultFiles
 from bot.services import Services
 from core.events import Progress
 from core.job import Job
@@ -23,6 +23,7 @@ class ClientBase(commands.Bot):
     message_api: MessageApi
     editor: ProgressEditor
     cards: JobCards
+    files: ResultFiles
 
     @abstractmethod
     async def job_view(self, job: Job, progress: Progress | None) -> JobView:

@@ -2,7 +2,8 @@
 
 Only who can read its channel now, and never across servers; a private thread: its members now; what was asked for in a
 direct message or privately: whoever asked for it. One's own jobs are one's own, also where their channel is closed to
-one by now. What cannot be found out counts as a no. There are no exceptions, neither for owners nor for moderators.
+one by now. What cannot be found out counts as a no, and so does what was deleted. There are no exceptions, neither for
+owners nor for moderators.
 
 Discord tells channels, threads that are open, roles and overwrites to every bot (the intent `guilds`), and an
 interaction brings its member with it: for most jobs nothing is asked. What is asked for (a member outside their server,
@@ -60,6 +61,8 @@ class Reader:
 
     async def may_see(self, job: Job) -> bool:
         """Whether they may find, open, link or use it."""
+        if job.deleted_at is not None:
+            return False
         if job.user == str(self._user.id):
             return self.is_own(job)
         if job.where.private or self._guild_id is None or job.where.guild != str(self._guild_id):

@@ -63,9 +63,9 @@ TABLE: dict[str, Row] = {
             "bot.text core storage"
         ),
         offers=(
-            "ClientBase DISCORD DarkroomBot Interaction Press Reader Unreachable cancel_job check_may_manage "
-            "log_in may_manage point_at refused_prompt reply server_that_pays submission until_reachable "
-            "usual_lane where_of"
+            "ClientBase DISCORD DarkroomBot Interaction OPEN Press Reader Unreachable cancel_job "
+            "check_may_manage delete_job jobs_select log_in may_manage point_at put_card put_pictures "
+            "refused_prompt reply server_that_pays submission until_reachable usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(
