@@ -36,6 +36,7 @@ from storage.image_retention import ImageRetention
 from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.outbox import Outbox
+from storage.reports import Reports
 from storage.search import SearchIndex
 from storage.settings import Settings
 
@@ -152,6 +153,7 @@ async def _resources(
             outbox=Outbox(db),
             history=History(db),
             search=SearchIndex(db),
+            reports=Reports(db),
             settings=settings,
             images=ImageStore(
                 config.data / "pictures",

@@ -14,6 +14,7 @@ from storage.history import History
 from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.outbox import Outbox
+from storage.reports import Reports
 from storage.search import SearchIndex
 from storage.settings import Settings
 
@@ -38,6 +39,7 @@ class Resources:
     settings: Settings
     history: History
     search: SearchIndex
+    reports: Reports
     images: ImageStore
     model_registry: ModelRegistry
     bus: EventBus

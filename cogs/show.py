@@ -32,11 +32,13 @@ class Show(commands.Cog):
         where_of(interaction)
         job = await _own_job(interaction, job_id.strip())
         await _check_shown(interaction, job)
-        await interaction.response.defer(thinking=True)
-        message = await put_pictures(interaction, job)
+        history, channel = interaction.client.services.history, str(interaction.channel_id)
         guild = str(interaction.guild_id) if interaction.guild_id else None
-        history = interaction.client.services.history
-        if not await history.moved(job.id, guild=guild, channel=str(interaction.channel_id), message=str(message.id)):
+        begun = await interaction.response.defer(thinking=True)
+        if begun is not None and begun.message_id:
+            await history.about_to_show(job.id, guild=guild, channel=channel, message=str(begun.message_id))
+        message = await put_pictures(interaction, job)
+        if not await history.moved(job.id, guild=guild, channel=channel, message=str(message.id)):
             await _take_away(interaction, job)  # deleted meanwhile
 
     @show.autocomplete("job_id")

@@ -152,6 +152,15 @@ class History:
         rows = await self._db.read("SELECT guild, channel, message FROM posting WHERE job = :job", {"job": job})
         return [Posting(guild=row["guild"], channel=row["channel"], message=row["message"]) for row in rows]
 
+    async def about_to_show(self, job: str, *, guild: str | None, channel: str, message: str) -> None:
+        """This message will show it too: whatever happens until `moved`, Delete finds it."""
+        async with self._db.transaction() as tx:
+            await tx.execute(
+                "INSERT INTO posting (job, guild, channel, message, at)"
+                " VALUES (:job, :guild, :channel, :message, :now) ON CONFLICT DO NOTHING",
+                {"job": job, "guild": guild, "channel": channel, "message": message, "now": self._db.clock()},
+            )
+
     async def moved(self, job: str, *, guild: str | None, channel: str, message: str) -> bool:
         """It is shown in this message from now on, and who can read its channel may see it; what was not posted is.
 
@@ -181,6 +190,7 @@ class History:
                 params,
             )
             assert after is not None
+            await tx.execute("DELETE FROM posting WHERE job = :job AND message = :message", params)
             await self._search.moved(tx, before, after)
             await tx.execute(
                 "UPDATE delivery SET state = 'posted', message = :message, note = NULL, settled_at = :now"

@@ -31,6 +31,8 @@ CREATE TABLE posting (
     at      REAL NOT NULL,
     PRIMARY KEY (job, message)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX posting_message ON posting (message);
+CREATE INDEX delivery_told_message ON delivery (told_message) WHERE told_message IS NOT NULL;
 
 -- What a person likes: picture `number` of `job`, -1 for all of them together; `shown` is the job whose message they
 -- pressed, which for a single picture is the crop.
@@ -44,6 +46,16 @@ CREATE TABLE favourite (
     UNIQUE (user, job, number)
 ) STRICT;
 CREATE INDEX favourite_user ON favourite (user, id);
+
+-- What people report, once each; the owners are told.
+CREATE TABLE report (
+    job    TEXT NOT NULL REFERENCES job (id),
+    user   TEXT NOT NULL CHECK (user <> ''),
+    reason TEXT NOT NULL,
+    at     REAL NOT NULL,
+    PRIMARY KEY (job, user)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX report_user ON report (user, at);
 
 -- /search: the prompts of finished jobs, by rowid = job.seq (storage/search.py). `words` is found by any three
 -- characters that follow one another; `short` holds what is shorter; `owner` and `place` are one code each.

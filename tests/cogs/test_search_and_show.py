@@ -1,5 +1,7 @@
 """/search and /show: what members find of what they may see, and their own jobs once more, elsewhere."""
 
+import asyncio
+
 import pytest
 
 from tests.harness.running_sandbox import running_sandbox
@@ -141,3 +143,39 @@ async def test_what_cannot_be_shown_is_refused_with_the_reason(tmp_path):
         async with bot.parts.services.db.transaction() as tx:
             await tx.execute("UPDATE job SET guild = '12345' WHERE id = :job", {"job": job.id})
         assert "another server" in (await bot.answer("show", as_="bob", job_id=job.id))["content"]
+
+
+async def test_what_was_shown_while_the_bot_died_is_deleted_with_the_rest(tmp_path):
+    async with sandboxed_bot(tmp_path) as bot:
+        grid = await done(bot, "a red boat")
+        job = await settled(bot, grid)
+        history, reached, over = bot.parts.services.history, asyncio.Event(), asyncio.Event()
+
+        async def killed(*_, **__):
+            reached.set()
+            return await over.wait()
+
+        history.moved = killed
+        shown = await bot.answer_later("show", channel="gallery", job_id=job.id, button="U1")
+        await reached.wait()
+        about = await bot.press(grid, "ⓘ")
+        await bot.control.press(as_="alice", message=about["id"], label="Delete")
+        await bot.until(shown, deleted=True)
+        await bot.until(grid, deleted=True)
+        over.set()
+
+
+async def test_a_job_that_is_deleted_while_it_is_shown_again_is_taken_away_there(tmp_path):
+    async with sandboxed_bot(tmp_path) as bot:
+        grid = await done(bot, "a red boat")
+        job = await settled(bot, grid)
+        history = bot.parts.services.history
+        really = history.moved
+
+        async def later(*args, **named):
+            await history.delete(job.id, by_moderator=False)
+            return await really(*args, **named)
+
+        history.moved = later
+        shown = await bot.answer_later("show", channel="gallery", job_id=job.id)
+        await bot.until(shown, deleted=True)

@@ -64,8 +64,9 @@ TABLE: dict[str, Row] = {
         ),
         offers=(
             "ClientBase DISCORD DarkroomBot Interaction OPEN Press Reader Unreachable cancel_job "
-            "check_may_manage delete_job jobs_select log_in may_manage point_at put_card put_pictures "
-            "refused_prompt reply server_that_pays submission until_reachable usual_lane where_of"
+            "check_may_manage check_sendable delete_job job_in jobs_select log_in may_manage point_at put_card "
+            "put_pictures refused_prompt reply send_directly server_that_pays submission until_reachable "
+            "usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(
