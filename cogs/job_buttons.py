@@ -23,6 +23,7 @@ from core.errors import Gone, Refused
 from core.job import FINAL, Job, Kind, Lane, Request, Source, State
 from core.parameters import MAX_COUNT, MAX_SEED
 from core.prompt import clean
+from core.prompt_pieces import without
 from core.spelling import quoted
 
 #: How far a variation goes from its picture: 0 would be a copy, 1 something new.
@@ -33,6 +34,9 @@ NO_SOURCE = "The picture that it started from cannot be drawn again, so this is 
 NO_UPSCALE = "U shows a picture as it is, so these words made a new grid."
 STRETCHED = "The picture is stretched to the new ratio."
 _SAME_RATIO = 0.02
+
+#: Lanes that cost fast time: whoever names one in a prompt chooses it for nobody else.
+_METERED = frozenset({Lane.TURBO.value, Lane.FAST.value})
 
 _CROPS = frozenset({Kind.CROP})
 _GRIDS = frozenset(Kind) - _CROPS
@@ -90,8 +94,13 @@ async def _run(
     lane = await _lane_under(press, job)
     pressed = PressedButton(parent=job.id, verb=press.id.verb, index=press.id.index)
     await submission.run(
-        press.interaction, kind, job.typed, request, lane=lane, source=source, pressed=pressed, notes=notes
+        press.interaction, kind, _words(press, job), request, lane=lane, source=source, pressed=pressed, notes=notes
     )
+
+
+def _words(press: Press, job: Job) -> str:
+    """The job's prompt for whoever presses: for others without a lane that would cost them fast time, also later."""
+    return job.typed if str(press.interaction.user.id) == job.user else without(job.typed, _METERED)
 
 
 async def _lane_under(press: Press, job: Job) -> Lane | None:
@@ -137,7 +146,7 @@ async def _meant(press: Press, job: Job, request: Request) -> tuple[Kind, Reques
     kind = Kind.VARIATION if verb == Verb.VARY else job.kind
     source = _picture(job, press) if verb == Verb.VARY else job.source
     if source is None or kind is Kind.CROP:
-        return Kind.GRID, request, None, ()
+        return Kind.GRID, request, None, (NO_UPSCALE,) if kind is Kind.CROP else ()
     if not await render_stages.is_drawable(press.services, source):
         return Kind.GRID, request, None, (NO_SOURCE,)
     strength = VARIATION_STRENGTH if verb == Verb.VARY else job.request.strength
@@ -175,7 +184,7 @@ def _admits(admit: Callable[[Press, Job], Awaitable[None]]) -> Callable[[Press],
 
     async def handle(press: Press) -> None:
         job = await press.job()
-        with submission.carrying(job.typed):
+        with submission.carrying(_words(press, job)):
             await admit(press, job)
 
     return handle

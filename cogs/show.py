@@ -30,8 +30,9 @@ class Show(commands.Cog):
     async def show(self, interaction: Interaction, job_id: app_commands.Range[str, 1, 200]) -> None:
         """Post one of your own jobs here once more, with its buttons"""
         where_of(interaction)
-        job = await _own_job(interaction, job_id.strip())
-        await _check_shown(interaction, job)
+        reader = Reader.of(interaction)
+        job = await _own_job(interaction, reader, job_id.strip())
+        await _check_shown(interaction, reader, job)
         history, channel = interaction.client.services.history, str(interaction.channel_id)
         guild = str(interaction.guild_id) if interaction.guild_id else None
         begun = await interaction.response.defer(thinking=True)
@@ -51,9 +52,9 @@ class Show(commands.Cog):
         return [app_commands.Choice(name=_name(job), value=job.id) for job in found[:_CHOICES]]
 
 
-async def _own_job(interaction: Interaction, named: str) -> Job:
+async def _own_job(interaction: Interaction, reader: Reader, named: str) -> Job:
     """By its id or the link of its message. Raises Gone, NotYours and NotAllowed."""
-    jobs, reader = interaction.client.services.jobs, Reader.of(interaction)
+    jobs = interaction.client.services.jobs
     linked = _MESSAGE.fullmatch(named)
     job = await (jobs.by_message(linked[1]) if linked else jobs.get(named.lower()))
     if job is None:
@@ -67,16 +68,18 @@ async def _own_job(interaction: Interaction, named: str) -> Job:
     return job
 
 
-async def _check_shown(interaction: Interaction, job: Job) -> None:
+async def _check_shown(interaction: Interaction, reader: Reader, job: Job) -> None:
     """Raises Gone where there is nothing to show, or not yet; NotAllowed for words that are not allowed any more."""
     if job.deleted_at is not None:
         raise Gone(_DELETED)
     if not job.is_final:
-        where = await Reader.of(interaction).link(job)
+        where = await reader.link(job)
         raise Gone(f"It is still being made. {where or '`/queue` shows where it stands.'}")
     if job.state is not State.DONE:
         raise Gone("It was not made, so there is nothing to show. 🔄 below it tries again.")
     delivery = await interaction.client.services.outbox.get(job.id)
+    if delivery is not None and delivery.is_pending and delivery.is_deleted:
+        raise Gone("A message of it is still being removed. Please try again in a minute.")
     if delivery is not None and delivery.is_pending and delivery.late_at is None:
         raise Gone(f"Its result is on its way. {link(job) or 'Please try again in a moment.'}")
     interaction.client.services.moderation.check_text(job.request.prompt)

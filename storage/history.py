@@ -139,6 +139,10 @@ class History:
             )
             if row is not None:
                 await tx.execute("UPDATE picture SET forgotten = 0, deleted_at = NULL WHERE job = :job", params)
+                sql = (
+                    "UPDATE delivery SET note = NULL WHERE job = :job AND state = 'undeliverable' AND note = 'deleted'"
+                )
+                await tx.execute(sql, params)
         return None if row is None else job_of(row)
 
     async def message_gone(self, job: str) -> None:

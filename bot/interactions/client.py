@@ -44,6 +44,7 @@ from bot.messages import (
 )
 from bot.services import Services
 from bot.storage_retry import PASSING, until_stored
+from core.bounded_dict import BoundedDict
 from core.errors import ConfigError, DarkroomError
 from core.events import Progress
 from core.job import Job
@@ -53,6 +54,7 @@ log = logging.getLogger(__name__)
 #: Every file in it is a feature and is loaded at start.
 COGS = ROOT / "cogs"
 _CLOSING_SECONDS = 3.0
+_REMEMBERED_THREADS = 2000
 #: Delay in seconds after which no answer can arrive in time.
 TOO_LATE_SECONDS = 2.8
 _WINDOW_SECONDS = 60.0
@@ -125,6 +127,7 @@ class DarkroomBot(ClientBase):
         self.editor = ProgressEditor(
             services.bus, self.message_api, limiter, self.cards, self.job_view, clock=services.clock
         )
+        self.archived_threads = BoundedDict(_REMEMBERED_THREADS)
         self.files = ResultFiles(services.images, self._upload_limit)
         self.delivery = ResultDelivery(
             self,
@@ -197,6 +200,17 @@ class DarkroomBot(ClientBase):
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Whether it is served is known before anybody asks for something."""
         await self.served_servers.look(guild.id)
+
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
+        """What a listener raises; one that the stop cuts off, its database closed, is no mistake."""
+        if self.is_closed():
+            log.info("The stop cut off what listens to %s.", event_method)
+            return
+        await super().on_error(event_method, *args, **kwargs)
+
+    async def on_raw_thread_delete(self, event: discord.RawThreadDeleteEvent) -> None:
+        """Nobody reads in it any more."""
+        self.archived_threads.pop(event.thread_id, None)
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Nothing is read in channels: there are only commands, buttons and modals."""
@@ -303,12 +317,13 @@ class DarkroomBot(ClientBase):
 
 
 def owners_of(application: discord.AppInfo | None) -> set[str]:
-    """Users who own the application: alone, or in its team, which some were only invited to so far."""
+    """Users who own the application: alone, or in its team, which some were only invited to or may only read."""
     if application is None:
         return set()
-    if application.team is not None:
-        accepted = discord.TeamMembershipState.accepted
-        return {str(member.id) for member in application.team.members if member.membership_state is accepted}
+    if (team := application.team) is not None:
+        accepted, reader = discord.TeamMembershipState.accepted, discord.TeamMemberRole.read_only
+        members = [member for member in team.members if member.membership_state is accepted]
+        return {str(member.id) for member in members if member.role is not reader or member.id == team.owner_id}
     return {str(application.owner.id)}
 
 

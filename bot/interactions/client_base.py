@@ -9,6 +9,7 @@ from bot.interactions.home_server import HomeServers
 from bot.interactions.served_servers import ServedServers
 from bot.messages import Card, JobCards, JobView, Mends, MessageApi, PendingResponses, ProgressEditor, ResultFiles
 from bot.services import Services
+from core.bounded_dict import BoundedDict
 from core.events import Progress
 from core.job import Job
 
@@ -24,6 +25,7 @@ class ClientBase(commands.Bot):
     editor: ProgressEditor
     cards: JobCards
     files: ResultFiles
+    archived_threads: BoundedDict[int, tuple[float, discord.Thread]]  # with when they were asked for
 
     @abstractmethod
     async def job_view(self, job: Job, progress: Progress | None) -> JobView:

@@ -4,16 +4,31 @@ Knows no features: who may see the job is asked before (visibility.py).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import discord
 
 from bot.interactions.client_base import Interaction
-from bot.messages import REQUEST_ERRORS, Card, ComponentId, ErrorKind, JobView, Option, Select, error_kind
+from bot.messages import (
+    REQUEST_ERRORS,
+    Button,
+    Card,
+    ComponentId,
+    ErrorKind,
+    JobView,
+    Option,
+    Select,
+    Verb,
+    error_kind,
+    job_component,
+)
 from core.job import Job, Kind
 
 #: The menu under lists of jobs (cogs/history.py answers it).
 OPEN = ComponentId(verb="open")
 _MOST_LABEL = 90
+_NOT_KEPT_GRID = "-# Its pictures are not kept any more. U draws one again, for free."
+_NOT_KEPT_CROP = "-# This picture is not kept any more. **Draw it again** is free."
 #: Discord's longest menu.
 MOST_OPTIONS = 25
 
@@ -21,7 +36,9 @@ MOST_OPTIONS = 25
 async def put_pictures(interaction: Interaction, job: Job) -> discord.InteractionMessage:
     """The put-off answer becomes the job's card with its pictures and buttons. Raises what discord.py raises."""
     client = interaction.client
-    card = client.cards.render(JobView(job=job, pictures_kept=await client.files.complete(job)))
+    card = client.cards.render(JobView(job=job))
+    if not await client.files.complete(job):
+        card = _without_pictures(card, job)
     refused: Exception | None = None
     async for attempt in client.files.tries(job):
         try:
@@ -38,6 +55,14 @@ async def put_pictures(interaction: Interaction, job: Job) -> discord.Interactio
             refused = error
     assert refused is not None
     raise refused
+
+
+def _without_pictures(card: Card, job: Job) -> Card:
+    """They made room for newer ones; the row says how to draw them again."""
+    if job.kind is not Kind.CROP or job.source is None:
+        return replace(card, content=f"{card.content}\n{_NOT_KEPT_GRID}")
+    again = Button(id=job_component(job.source.job, Verb.UPSCALE, job.source.index), label="Draw it again")
+    return Card(content=f"{card.content}\n{_NOT_KEPT_CROP}", rows=(*card.rows, (again,)))
 
 
 async def put_card(interaction: Interaction, card: Card) -> None:

@@ -4,17 +4,20 @@ What people delete themselves is hidden and kept for a week, so that they can ta
 moderator deletes is erased at once.
 """
 
+import asyncio
 import logging
 from dataclasses import replace
 
 from bot.interactions.client_base import ClientBase, Interaction
 from bot.messages import REQUEST_ERRORS, in_one_line
 from bot.services import Services
-from core.errors import NotYours
+from core.errors import NotYours, Refused
 from core.job import Job, State, Where
 
 log = logging.getLogger(__name__)
 
+#: A worker that does not let go of a job is not waited for any longer than half a minute, by the scheduler.
+_STOP_SECONDS = 60.0
 DELETED = "Deleted. `/history` can take it back for 7 days; if the disk runs out of room, its pictures go sooner."
 DELETED_AT_ONCE = "Deleted."
 MESSAGE_STAYS = "Its pictures are deleted. Its message could not be deleted: do that by hand, or try again later."
@@ -48,11 +51,12 @@ async def cancel_job(services: Services, job: Job) -> str:
 async def delete_job(client: ClientBase, job: Job, *, by: str) -> str:
     """Deletes a job for `by`, a person's id: its pictures and every message that shows it. The sentence says the rest.
 
-    It takes several requests, so whoever waits for an answer has to have had a first one.
+    It takes several requests, so whoever waits for an answer has to have had a first one. Raises Refused where it runs
+    and does not stop.
     """
     services, by_moderator = client.services, by != job.user
     if not job.is_final:
-        await cancel_job(services, job)
+        job = await _ended(services, job)
     await services.history.delete(job.id, by_moderator=by_moderator)
     await services.outbox.deleted(job.id)  # a result that is on its way now is taken back when it has arrived
     await client.editor.leave(job.id)
@@ -69,6 +73,19 @@ async def delete_job(client: ClientBase, job: Job, *, by: str) -> str:
     if gone:
         await services.history.message_gone(job.id)
     return words
+
+
+async def _ended(services: Services, job: Job) -> Job:
+    """Stops it and waits until it has: what it still makes would be shown and kept. Raises Refused where it goes on."""
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            with services.bus.watch(job.id) as news:
+                await cancel_job(services, job)
+                while not (job := await services.jobs.get(job.id) or job).is_final:
+                    await anext(news)
+    except TimeoutError:
+        raise Refused("It has not stopped yet. Please press Delete again in a minute.") from None
+    return job
 
 
 async def _erase(services: Services, job: Job) -> str:

@@ -22,9 +22,11 @@ from bot.messages import REQUEST_ERRORS
 from bot.text import link
 from core.job import Job
 
-#: An answer asks Discord so often at most, and waits so long for each.
-MOST_REQUESTS = 8
-_ASK_SECONDS = 1.5
+#: An answer asks Discord so often at most, and waits so long for all of it: a first answer, and one that was put off.
+MOST_REQUESTS, MOST_REQUESTS_LATER = 8, 40
+_ASK_SECONDS, _ASK_SECONDS_LATER = 1.5, 8.0
+#: So long what an archived thread belongs to is not asked again; a deleted one is told of before.
+_FRESH_SECONDS = 600.0
 
 _T = TypeVar("_T")
 _Channel = discord.abc.GuildChannel | discord.Thread
@@ -42,12 +44,17 @@ class Reader:
         self._guild_id = guild_id
         self._known: dict[str, bool] = {}  # by channel
         self._members: dict[int, discord.Member | None] = {}  # this person by server
-        self._left = MOST_REQUESTS
+        self._left, self._seconds = MOST_REQUESTS, _ASK_SECONDS
 
     @classmethod
     def of(cls, interaction: Interaction) -> Self:
-        """Whoever uses a command or a component. They can read the place that they are in: Discord says how far."""
+        """Whoever uses a command or a component. They can read the place that they are in: Discord says how far.
+
+        Where the answer was put off, there is more time to ask.
+        """
         reader = cls(interaction.client, interaction.user, interaction.guild_id)
+        if interaction.response.is_done():
+            reader._left, reader._seconds = MOST_REQUESTS_LATER, _ASK_SECONDS_LATER
         if interaction.guild_id is not None and interaction.channel_id is not None:
             reader._known[str(interaction.channel_id)] = _reads(interaction.permissions)
         return reader
@@ -107,8 +114,14 @@ class Reader:
         return self._members[guild.id]
 
     async def _archived(self, guild: discord.Guild, channel_id: int) -> _Channel | None:
-        """A thread that is closed is in no cache; what was deleted is nowhere."""
+        """A thread that is closed is in no cache of discord.py's; what was deleted is nowhere."""
+        now = self._client.services.monotonic()
+        known = self._client.archived_threads.get(channel_id)
+        if known is not None and now - known[0] < _FRESH_SECONDS:
+            return known[1] if known[1].guild.id == guild.id else None
         found = await self._ask(partial(self._client.fetch_channel, channel_id))
+        if isinstance(found, discord.Thread):
+            self._client.archived_threads[channel_id] = now, found
         if not isinstance(found, discord.abc.GuildChannel | discord.Thread) or found.guild.id != guild.id:
             return None
         return found
@@ -118,15 +131,19 @@ class Reader:
         return await self._ask(partial(thread.fetch_member, self._user.id)) is not None
 
     async def _ask(self, request: Callable[[], Awaitable[_T]]) -> _T | None:
-        """What Discord says; None for a no, for no answer in time, and after MOST_REQUESTS."""
-        if self._left <= 0:
+        """What Discord says; None for a no, for no answer in time, and after the last request."""
+        if self._left <= 0 or self._seconds <= 0:
             return None
         self._left -= 1
+        monotonic = self._client.services.monotonic
+        began = monotonic()
         try:
-            async with asyncio.timeout(_ASK_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 return await request()
         except REQUEST_ERRORS:
             return None
+        finally:
+            self._seconds -= monotonic() - began
 
 
 def _reads(allowed: discord.Permissions) -> bool:

@@ -227,3 +227,22 @@ async def test_two_deletes_at_once_are_one(tmp_path):
         await bot.until(grid, deleted=True)
         gone = await turn(bot, await bot.answer("history"), "Deleted", content_contains="1. **a red boat**")
         assert "2." not in gone["content"]
+
+
+async def test_a_picture_that_is_not_kept_any_more_can_be_drawn_again_from_where_it_is_opened(tmp_path):
+    async with sandboxed_bot(tmp_path) as bot:
+        grid = await done(bot, "a red boat")
+        crop = await bot.done(await bot.press(grid, "U2"))
+        job = await bot.job(crop)
+        for message in (grid, crop):
+            await bot.control.delete(as_="alice", message=message["id"])
+        await bot.parts.services.images.forget(await bot.job(grid))
+        async with bot.parts.services.db.transaction() as tx:
+            await tx.execute("UPDATE job SET created_at = created_at - 10")  # U2 was long ago
+        told = await bot.answer("history")
+        shown = await settled(bot, await choose(bot, told, "open", "2. a red boat"), button="U1")
+        assert not shown["attachments"] and "U draws one again, for free" in shown["content"]
+        shown = await settled(bot, await choose(bot, told, "open", "1. a red boat (picture 2)"), button="Draw it again")
+        assert not shown["attachments"] and job.source is not None
+        drawn = await bot.done(await bot.press(shown, "Draw it again"))
+        assert drawn["attachments"] and "picture 2" in drawn["content"]

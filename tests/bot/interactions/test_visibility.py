@@ -1,5 +1,6 @@
 """Who may see a job, as caches and a few questions tell it: without the members intent nothing else is known."""
 
+import asyncio
 from dataclasses import replace
 
 from bot.interactions import Reader
@@ -120,7 +121,29 @@ async def test_a_private_thread_is_its_members_now_and_an_archived_thread_its_ch
         await bot.control.change("channels", thread["id"], archived=True)
         bot.client.guilds[0]._threads.clear()  # as after a start: closed threads are in no cache
         assert not await (await reader(bot, "carol")).may_see(job)
-        assert await (await reader(bot, "dave")).may_see(job)
+        dave = await reader(bot, "dave")
+        before = await asked_since(bot, 0)
+        assert await dave.may_see(job)
+        assert await asked_since(bot, before) == 1, "who is in it; what it belongs to was just asked for carol"
+        fresh = await reader(bot, "dave")
+        deleted = asyncio.create_task(bot.client.wait_for("raw_thread_delete", timeout=10))
+        await asyncio.sleep(0)
+        await bot.control.remove("channels", thread["id"])
+        await deleted
+        assert not await fresh.may_see(job)
+
+
+async def test_a_slow_discord_keeps_no_first_answer_waiting_for_longer_than_it_has(tmp_path):
+    async with sandboxed_bot(tmp_path) as bot:
+        job = await bot.job(await bot.done(await bot.imagine("a red boat", as_="bob")))
+        dave = await reader(bot, "dave")
+        dave._seconds = 0.2
+        await bot.control.fault("GET", "/channels/*", delay_ms=3000, times=9)
+        for number in range(3):
+            elsewhere = replace(job, where=replace(job.where, channel=str(10**17 + number)))
+            assert not await dave.may_see(elsewhere)
+        assert dave._seconds <= 0 and dave._left == MOST_REQUESTS - 1
+        assert await dave.may_see(job), "what is known needs no time"
 
 
 async def test_an_answer_asks_discord_a_few_times_at_most_and_what_is_unknown_is_a_no(tmp_path):
@@ -133,7 +156,7 @@ async def test_an_answer_asks_discord_a_few_times_at_most_and_what_is_unknown_is
             assert not await dave.may_see(elsewhere)
         assert await asked_since(bot, before) == MOST_REQUESTS
         fresh, thread = await reader(bot, "dave"), replace(job, where=replace(job.where, channel=str(10**17)))
-        await bot.control.fault("GET", "/channels/{channel_id}", status=500, times=20)
+        await bot.control.fault("GET", "/channels/*", status=403, code=50001, times=20)
         assert not await fresh.may_see(thread)
 
 
