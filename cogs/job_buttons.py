@@ -22,7 +22,7 @@ from core.cost import MULTIPLIER
 from core.errors import Gone, Refused
 from core.job import FINAL, Job, Kind, Lane, Request, Source, State
 from core.parameters import MAX_COUNT, MAX_SEED
-from core.prompt import clean
+from core.pasted_prompt import clean
 from core.prompt_pieces import without
 from core.spelling import quoted
 

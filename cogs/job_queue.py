@@ -17,6 +17,7 @@ from core.job import Job, State
 
 _PAGE, _CANCEL, _CLEAR = "queue", "queue-cancel", "queue-clear"
 _ON_A_PAGE, _IN_A_ROW = 8, 4
+_MOST_WORDS = 40  # characters of a prompt: with links and times, a full page stays below what a message takes
 _MOST_PAGE = 99  # what a button's id can say
 _NOTHING = "You have no jobs waiting or running. `/imagine` starts one."
 
@@ -87,7 +88,7 @@ async def _estimate(client: ClientBase, job: Job) -> Estimate:
 
 
 def _line(number: int, job: Job, estimate: Estimate, now: float) -> str:
-    parts = [f"{number}. **{harmless(job.request.prompt, 60)}**", str(job.lane), *_stands(job, estimate, now)]
+    parts = [f"{number}. **{harmless(job.request.prompt, _MOST_WORDS)}**", str(job.lane), *_stands(job, estimate, now)]
     return " · ".join(filter(None, [*parts, "" if job.where.private else link(job) or ""]))
 
 

@@ -18,7 +18,8 @@ from core.search_terms import terms_of
 
 _PAGE = "search"
 _OWN, _OTHERS = "own", "others"
-_ON_A_PAGE, _AT_ONCE = 10, 50
+_ON_A_PAGE, _AT_ONCE = 8, 50
+_MOST_SHOWN = 60  # characters of a prompt: with links, a full page stays below what a message takes
 _MOST_LOOKS = 8  # at the index for one answer; whoever wants more presses on
 _MOST_WORDS = 100
 _FIRST_LINE = re.compile(r"🔎 `([^`]{1,100})`")
@@ -107,7 +108,12 @@ async def _look(
 
 async def _line(number: int, job: Job, reader: Reader) -> str:
     who = "yours" if reader.is_own(job) else f"<@{job.user}>"
-    parts = [f"{number}. **{harmless(job.request.prompt, 70)}**", who, when(job.created_at), await reader.link(job)]
+    parts = [
+        f"{number}. **{harmless(job.request.prompt, _MOST_SHOWN)}**",
+        who,
+        when(job.created_at),
+        await reader.link(job),
+    ]
     return " · ".join(filter(None, parts))
 
 

@@ -1,6 +1,6 @@
 """The client of Discord: commands, presses and modals find their handlers, errors become sentences."""
 
-from bot.interactions import refused_prompt, submission
+from bot.interactions import refused_prompt, saved_settings, submission
 from bot.interactions.api_endpoint import DISCORD, Unreachable, point_at, until_reachable
 from bot.interactions.client import DarkroomBot
 from bot.interactions.client_base import ClientBase, Interaction, reply
@@ -35,6 +35,7 @@ __all__ = [
     "put_pictures",
     "refused_prompt",
     "reply",
+    "saved_settings",
     "send_directly",
     "server_that_pays",
     "submission",

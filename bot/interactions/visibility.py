@@ -7,7 +7,8 @@ owners nor for moderators.
 
 Discord tells channels, threads that are open, roles and overwrites to every bot (the intent `guilds`), and an
 interaction brings its member with it: for most jobs nothing is asked. What is asked for (a member outside their server,
-an archived thread, who is in a private thread) is asked once an answer, and seldom.
+an archived thread, who is in a private thread) is asked once an answer, and seldom; where an archived thread belongs is
+kept for ten minutes.
 """
 
 import asyncio

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from bot.messages.components import Button, Card, ComponentId, Style
 from bot.text import code_block
-from core.errors import DarkroomError, QuotaSpent, Refused
-from core.prompt import MAX_TYPED
+from core.errors import DarkroomError, PromptError, QuotaSpent, Refused
+from core.prompt_reading import MAX_TYPED
 
 #: What the buttons of a refusal do; the refused prompt stands in the message, so they work after any restart.
 FIX, IN_RELAX = "fix", "relax"
 _RELAX_LABEL = "Run it in relax"
+#: Below the mistakes of a prompt that is shown as it was probably meant.
+CORRECTED = "-# Corrected below, as far as it was sure what you meant."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,9 @@ def refusal_of(error: DarkroomError, mends: Mends) -> Refusal:
     buttons = [Button(id=mends.fix, label="Fix and run", style=Style.MAIN)]
     if isinstance(error, QuotaSpent):
         buttons.append(Button(id=mends.relax, label=_RELAX_LABEL))
+    typed, content = error.prompt, error.sentence
+    if isinstance(error, PromptError) and error.corrected() != typed:
+        typed, content = error.corrected(), f"{content}\n{CORRECTED}"
     # Only blanks were typed: there is nothing to show, and still something to correct.
-    prompt = code_block(error.prompt[:MAX_TYPED]) if error.prompt else None
-    return Refusal(card=Card(content=error.sentence, rows=(tuple(buttons),)), prompt=prompt)
+    prompt = code_block(typed[:MAX_TYPED]) if typed else None
+    return Refusal(card=Card(content=content, rows=(tuple(buttons),)), prompt=prompt)

@@ -115,3 +115,12 @@ async def test_two_presses_at_once_cancel_a_job_once(tmp_path):
             return (await bot.job(first)).state == "cancelled"
 
         await eventually(ended)
+
+
+async def test_a_full_page_of_long_prompts_is_what_a_message_takes(tmp_path):
+    async with sandboxed_bot(tmp_path, "--step-ms 500", DARKROOM_RUNNING="1", **MANY) as bot:
+        for number in range(10):
+            await bot.imagine(f"boat {number} " + "*" * 300 + " --turbo")
+        await bot.until(await bot.imagine("the last one"), button="Cancel")
+        told = await bot.answer("queue")
+        assert told["content"].count("https://discord.com/channels/") == 8 and 1200 < len(told["content"]) < 1900

@@ -61,19 +61,19 @@ async def test_short_words_and_scripts_without_blanks_are_found_and_nothing_is_s
 async def test_pages_go_on_after_a_restart(tmp_path):
     async with running_sandbox(tmp_path / "sandbox") as sandbox:
         async with running_bot(sandbox, tmp_path / "data", **MANY) as bot:
-            for number in range(8):
+            for number in range(6):
                 await done(bot, f"boat {number}")
-            for number in range(8, 13):
+            for number in range(6, 11):
                 await done(bot, f"boat {number}", as_="bob")
             told = await search(bot, "boat")
-            assert "1. **boat 7** · yours" in told["content"] and "10. **boat 11** · <@" in told["content"]
+            assert "1. **boat 5** · yours" in told["content"] and "8. **boat 9** · <@" in told["content"]
             assert labels(told)[-1:] == ["Further back ▶"]
         async with running_bot(sandbox, tmp_path / "data", **MANY) as bot:
             await bot.control.press(as_="alice", message=told["id"], label="Further back ▶")
-            more = await bot.until(told, content_contains="1. **boat 10**")
-            assert "3. **boat 8**" in more["content"] and labels(more)[-1:] == ["From the start"]
+            more = await bot.until(told, content_contains="1. **boat 8**")
+            assert "3. **boat 6**" in more["content"] and labels(more)[-1:] == ["From the start"]
             await bot.control.press(as_="alice", message=told["id"], label="From the start")
-            await bot.until(told, content_contains="1. **boat 7**")
+            await bot.until(told, content_contains="1. **boat 5**")
 
 
 async def test_a_found_picture_is_opened_from_the_list(tmp_path):
@@ -179,3 +179,13 @@ async def test_a_job_that_is_deleted_while_it_is_shown_again_is_taken_away_there
         history.moved = later
         shown = await bot.answer_later("show", channel="gallery", job_id=job.id)
         await bot.until(shown, deleted=True)
+
+
+async def test_a_full_page_of_long_prompts_is_what_a_message_takes(tmp_path):
+    async with sandboxed_bot(tmp_path, **MANY) as bot:
+        for number in range(9):
+            await done(bot, f"boat {number} " + "*" * 300, as_="bob" if number < 4 else "alice")
+        told = await search(bot, "boat " + "*" * 90)
+        assert told["content"].count("https://discord.com/channels/") == 8 and len(told["content"]) < 2000
+        listed = await bot.answer("history")
+        assert listed["content"].count("**boat") == 5

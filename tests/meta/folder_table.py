@@ -65,8 +65,8 @@ TABLE: dict[str, Row] = {
         offers=(
             "ClientBase DISCORD DarkroomBot Interaction OPEN Press Reader Unreachable cancel_job "
             "check_may_manage check_sendable delete_job job_in jobs_select log_in may_manage point_at put_card "
-            "put_pictures refused_prompt reply send_directly server_that_pays submission until_reachable "
-            "usual_lane where_of"
+            "put_pictures refused_prompt reply saved_settings send_directly server_that_pays submission "
+            "until_reachable usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(
@@ -123,7 +123,7 @@ TABLE: dict[str, Row] = {
         ),
     ),
     "cogs": row(
-        imports="bot.admission bot.event_bus bot.interactions bot.messages bot.scheduling bot.text core",
+        imports="bot.admission bot.event_bus bot.interactions bot.messages bot.scheduling bot.services bot.text core",
     ),
     "worker.__main__": row(
         imports="core worker.doctor worker.main worker.settings",
