@@ -1,8 +1,8 @@
 """The index of prompts: whose jobs, of which server, say what. Tells numbers of rows; decides not who may see them.
 
 One full-text table whose tokens are three characters each (FTS5, trigram). Shorter terms, and a job's owner and server,
-are made tokens of their own by filling them up to three characters with ones that no prompt has: so a search
-within one person's jobs, or one server's, is one walk through lists that stand in order, however long the past is.
+are made tokens of their own by filling them up to three characters with ones that no prompt has: so a search within one
+person's jobs, or one server's, is one walk through lists that stand in order, however long the past is.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ class SearchIndex:
         codes = await self._codes([name for name in (_user(user), _guild(guild), _user(without)) if name])
         scope = _user(user) or _guild(guild) or ""
         newest = (await self._db.survey("SELECT max(seq) AS seq FROM job"))[0]["seq"] or 0
-        top = newest + 1 if before is None else before
+        top = newest + 1 if before is None else min(before, newest + 1)
         if scope not in codes or top <= 1 or not (long or short):
             return Found(rows=(), before=None)
         low = max(0, top - WINDOW)

@@ -140,3 +140,9 @@ async def test_a_job_that_was_shown_in_another_place_is_found_there(store):
     assert await found(store, "boat", guild="guild") == ["a private boat"], (
         "in a direct message it is only shown beside"
     )
+
+
+async def test_a_search_from_beyond_the_newest_job_begins_with_it(store, monkeypatch):
+    monkeypatch.setattr("storage.search.WINDOW", 3)
+    await made(store, "a boat")
+    assert (await store.search.find(("boat",), (), user="alice", before=10**17)).rows == (1,)
