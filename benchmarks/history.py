@@ -82,15 +82,15 @@ def watch_reads(subject: Subject) -> None:
     db.read = watched  # type: ignore[method-assign]
 
 
-def wish(member: int, lane: Lane = Lane.FAST) -> JobRequest:
+def wish(member: int, lane: Lane = Lane.FAST, prompt: str = "a red boat on the sea") -> JobRequest:
     """A member asks for a grid."""
     where = Where(
         guild=SERVER, channel="2", message=None, interaction=str(next(_numbers)), token="none",
         token_expires_at=time.time() + 900,
     )  # fmt: skip
     return JobRequest(
-        kind=Kind.GRID, lane=lane, user=user(member), account=account(member), where=where, typed="a red boat",
-        request=request(),
+        kind=Kind.GRID, lane=lane, user=user(member), account=account(member), where=where, typed=prompt,
+        request=request(prompt),
     )  # fmt: skip
 
 

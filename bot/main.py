@@ -31,10 +31,13 @@ from core.cost import AccountPlan
 from core.errors import AlreadyRunning, ConfigError, DarkroomError
 from core.events import PHASE_DEADLINE_SECONDS, Phase
 from storage.database import FILE
+from storage.history import History
 from storage.image_retention import ImageRetention
 from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.outbox import Outbox
+from storage.reports import Reports
+from storage.search import SearchIndex
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -148,6 +151,9 @@ async def _resources(
             jobs=jobs,
             ledger=ledger,
             outbox=Outbox(db),
+            history=History(db),
+            search=SearchIndex(db),
+            reports=Reports(db),
             settings=settings,
             images=ImageStore(
                 config.data / "pictures",

@@ -10,9 +10,12 @@ from bot.image_store import ImageStore
 from core.catalogue import Model
 from core.cost import AccountPlan
 from storage.database import Database
+from storage.history import History
 from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.outbox import Outbox
+from storage.reports import Reports
+from storage.search import SearchIndex
 from storage.settings import Settings
 
 Clock = Callable[[], float]
@@ -34,6 +37,9 @@ class Resources:
     ledger: Ledger
     outbox: Outbox
     settings: Settings
+    history: History
+    search: SearchIndex
+    reports: Reports
     images: ImageStore
     model_registry: ModelRegistry
     bus: EventBus

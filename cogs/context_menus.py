@@ -4,10 +4,8 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.interactions import ClientBase, DarkroomBot, Interaction, cancel_job, check_may_manage
-from bot.messages import Verb, components_in
+from bot.interactions import DarkroomBot, Interaction, cancel_job, check_may_manage, job_in
 from core.errors import Gone
-from core.job import Job
 
 
 class MessageApps(commands.Cog):
@@ -27,23 +25,12 @@ class MessageApps(commands.Cog):
 
 
 async def _cancel_job(interaction: Interaction, message: discord.Message) -> None:
-    job = await _job_in(interaction.client, message)
+    job = await job_in(interaction.client, message)
     if job is None:
         raise Gone("There is no job in that message.")
     check_may_manage(interaction, job)
     sentence = await cancel_job(interaction.client.services, job)
     await interaction.response.send_message(sentence, ephemeral=True)
-
-
-async def _job_in(bot: ClientBase, message: discord.Message) -> Job | None:
-    """By the buttons, which name the job before its row knows the message. A crop's "Vary" names another job."""
-    if bot.user is None or message.author.id != bot.user.id:
-        return None
-    for name in (Verb.CANCEL, Verb.INFO):
-        for component in components_in(message):
-            if component.verb == name and component.job is not None:
-                return await bot.services.jobs.get(component.job)
-    return await bot.services.jobs.by_message(str(message.id))
 
 
 async def setup(bot: DarkroomBot) -> None:

@@ -291,6 +291,7 @@ class Job:
     failure: str | None = None  # the sentence its reader sees
     notes: tuple[str, ...] = ()  # small lines said at admission ("ignored: --chaos")
     cancel_requested: bool = False  # cancelled while it ran: it stops, and never runs again
+    deleted_at: float | None = None  # hidden since then
 
     @property
     def is_final(self) -> bool:

@@ -189,6 +189,8 @@ def _migrate(path: Path) -> None:
     files = migrations()
     connection = sqlite3.connect(path, isolation_level=None)
     try:
+        if not connection.execute("SELECT sqlite_compileoption_used('ENABLE_FTS5')").fetchone()[0]:
+            raise ConfigError("This SQLite has no full-text search (FTS5). Use another build of Python or of SQLite.")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])

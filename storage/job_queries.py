@@ -44,12 +44,19 @@ class JobQueries:
         return await self._one("id = :job", {"job": job}, tx)
 
     async def by_message(self, message: str) -> Job | None:
-        """The job that a message shows."""
-        return await self._one("message = :message ORDER BY seq DESC", {"message": message})
+        """The job that a message shows, or showed before it was shown elsewhere, or that came as it directly."""
+        shown = "SELECT job FROM posting WHERE message = :message"
+        told = "SELECT job FROM delivery WHERE told_message = :message"
+        any_of = f"message = :message OR id IN ({shown}) OR id IN ({told})"
+        return await self._one(f"{any_of} ORDER BY seq DESC", {"message": message})
 
     async def live_of(self, account: Account) -> list[Job]:
         """An account's jobs that wait or run, oldest first."""
         return await self._many(f"account = :account AND {_LIVE} ORDER BY seq", {"account": account.key()})
+
+    async def live_of_user(self, user: str) -> list[Job]:
+        """A person's jobs that wait or run, whoever's plan pays, oldest first."""
+        return await self._many(f"user = :user AND {_UNFINISHED} ORDER BY seq", {"user": user})
 
     async def live(self) -> list[Job]:
         """All jobs that wait or run, oldest first: what a start finds to go on with."""

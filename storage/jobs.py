@@ -35,6 +35,7 @@ from storage.job_queries import Counts, JobQueries, QueuePlace
 from storage.ledger import Ledger
 from storage.outbox import DeliveryKind, Outbox
 from storage.rows import job_columns, job_of, waiting_of
+from storage.search import SearchIndex
 
 __all__ = ["Claim", "Counts", "Dedupe", "Jobs", "QueuePlace"]
 
@@ -79,6 +80,7 @@ class Jobs(JobQueries):
         super().__init__(db, FairQueue(relax_share))
         self._ledger = ledger
         self._outbox = Outbox(db)
+        self._search = SearchIndex(db)
 
     async def new_boot(self, boot: str) -> list[Job]:
         """A new life of the bot: what older ones were running waits again, uncounted; what they prepared fails.
@@ -278,6 +280,8 @@ class Jobs(JobQueries):
             await self._book(tx, row, state, gpu_ms)
             await self._fair_queue.corrected(tx, row, 0 if state is State.FAILED else gpu_ms)
         await self._outbox.put(tx, row["id"], _TELLS[state])
+        if state is State.DONE:
+            await self._search.add(tx, row)
         return job_of(row)
 
     async def _book(self, tx: Tx, row: sqlite3.Row, state: State, gpu_ms: int) -> None:

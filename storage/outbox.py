@@ -63,6 +63,11 @@ class Delivery:
     told_message: str | None = None
 
     @property
+    def is_pending(self) -> bool:
+        """It is still tried, or looked for."""
+        return self.state is DeliveryState.PENDING
+
+    @property
     def is_deleted(self) -> bool:
         """Somebody deleted it; where it is pending all the same, a message of it may be there."""
         return self.note == _DELETED

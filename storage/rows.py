@@ -36,6 +36,7 @@ def job_of(row: sqlite3.Row) -> Job:
         failure=row["failure"],
         notes=tuple(json.loads(row["notes"])),
         cancel_requested=row["unwanted_at"] is not None,
+        deleted_at=row["deleted_at"],
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from core.cost import period_of
 from core.job import Account, PayerKind, Request
 from storage.database import FILE, Database
+from storage.search import code_of
 
 SERVER = "200000000000000000"
 PICTURE_BYTES = 250_000
@@ -57,6 +58,7 @@ async def make(folder: Path, past: Past, now: float) -> None:
     connection = sqlite3.connect(folder / FILE, isolation_level=None)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA cache_size = -500000")
+    connection.create_function("code_of", 1, code_of, deterministic=True)
     params = _params(past, now)
     connection.execute("BEGIN")
     for statement in _STATEMENTS:
@@ -136,6 +138,13 @@ _STATEMENTS = (
     " INSERT INTO picture (job, number, file, bytes, sha256, pruned, created_at, used_at)"
     f" SELECT {_ID.format(n='n')}, k, substr({_ID.format(n='n')}, 1, 2) || '/' || {_ID.format(n='n')} || '-' || k ||"
     f" '.png', :bytes, printf('%064d', 0), n <= :grids, {_AT}, {_AT} FROM number, place WHERE n > :grids OR k = 0",
+    f"{_M} INSERT INTO search_scope (id, name) SELECT n, 'user:' || (:first + n - 1) FROM number",
+    "INSERT INTO search_scope (id, name) SELECT :members + 1, 'guild:' || :server WHERE :members > 0",
+    # The words of all of them are the same: the longest list that a search can meet. A few have two more.
+    f"{_N}, member (n, m) AS (SELECT n, {_MEMBER} FROM number)"
+    " INSERT INTO search (rowid, words, short, owner, place)"
+    " SELECT n, 'a red boat on the sea' || iif(n % 997 = 0, ' at dawn', ''), 'a' || char(57344, 57344) || 'on' ||"
+    " char(57344), code_of(m + 1), code_of(:members + 1) FROM member",
     f"{_M} INSERT INTO service (scope, lane, name, ms)"
     f" SELECT 'account', 'fast', {_KEY.format(m='n - 1')}, 1000.0 * n FROM number",
     f"{_K} INSERT INTO service (scope, lane, name, ms)"

@@ -4,26 +4,39 @@ from bot.interactions import refused_prompt, saved_settings, submission
 from bot.interactions.api_endpoint import DISCORD, Unreachable, point_at, until_reachable
 from bot.interactions.client import DarkroomBot
 from bot.interactions.client_base import ClientBase, Interaction, reply
-from bot.interactions.job_management import cancel_job, check_may_manage, may_manage
+from bot.interactions.direct_results import check_sendable, send_directly
+from bot.interactions.job_display import OPEN, jobs_select, put_card, put_pictures
+from bot.interactions.job_in_message import job_in
+from bot.interactions.job_management import cancel_job, check_may_manage, delete_job, may_manage
 from bot.interactions.login import log_in
 from bot.interactions.registry import Press
 from bot.interactions.submission import server_that_pays, usual_lane, where_of
+from bot.interactions.visibility import Reader
 
 __all__ = [
     "DISCORD",
+    "OPEN",
     "ClientBase",
     "DarkroomBot",
     "Interaction",
     "Press",
+    "Reader",
     "Unreachable",
     "cancel_job",
     "check_may_manage",
+    "check_sendable",
+    "delete_job",
+    "job_in",
+    "jobs_select",
     "log_in",
     "may_manage",
     "point_at",
+    "put_card",
+    "put_pictures",
     "refused_prompt",
     "reply",
     "saved_settings",
+    "send_directly",
     "server_that_pays",
     "submission",
     "until_reachable",

@@ -44,6 +44,7 @@ from bot.messages import (
 )
 from bot.services import Services
 from bot.storage_retry import PASSING, until_stored
+from core.bounded_dict import BoundedDict
 from core.errors import ConfigError, DarkroomError
 from core.events import Progress
 from core.job import Job
@@ -53,6 +54,7 @@ log = logging.getLogger(__name__)
 #: Every file in it is a feature and is loaded at start.
 COGS = ROOT / "cogs"
 _CLOSING_SECONDS = 3.0
+_REMEMBERED_THREADS = 2000
 #: Delay in seconds after which no answer can arrive in time.
 TOO_LATE_SECONDS = 2.8
 _WINDOW_SECONDS = 60.0
@@ -106,7 +108,7 @@ class DarkroomBot(ClientBase):
             command_prefix=commands.when_mentioned,
             help_command=None,
             tree_cls=Tree,
-            intents=discord.Intents(guilds=True),
+            intents=discord.Intents(guilds=True, guild_reactions=True, dm_reactions=True),
             member_cache_flags=discord.MemberCacheFlags.none(),
             max_messages=None,
             allowed_mentions=discord.AllowedMentions.none(),
@@ -125,11 +127,13 @@ class DarkroomBot(ClientBase):
         self.editor = ProgressEditor(
             services.bus, self.message_api, limiter, self.cards, self.job_view, clock=services.clock
         )
+        self.archived_threads = BoundedDict(_REMEMBERED_THREADS)
+        self.files = ResultFiles(services.images, self._upload_limit)
         self.delivery = ResultDelivery(
             self,
             services.jobs,
             services.outbox,
-            ResultFiles(services.images, self._upload_limit),
+            self.files,
             services.bus,
             self.message_api,
             self.editor,
@@ -203,6 +207,10 @@ class DarkroomBot(ClientBase):
             log.info("The stop cut off what listens to %s.", event_method)
             return
         await super().on_error(event_method, *args, **kwargs)
+
+    async def on_raw_thread_delete(self, event: discord.RawThreadDeleteEvent) -> None:
+        """Nobody reads in it any more."""
+        self.archived_threads.pop(event.thread_id, None)
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Nothing is read in channels: there are only commands, buttons and modals."""

@@ -7,8 +7,9 @@ from discord.ext import commands
 
 from bot.interactions.home_server import HomeServers
 from bot.interactions.served_servers import ServedServers
-from bot.messages import Card, JobCards, JobView, Mends, MessageApi, PendingResponses, ProgressEditor
+from bot.messages import Card, JobCards, JobView, Mends, MessageApi, PendingResponses, ProgressEditor, ResultFiles
 from bot.services import Services
+from core.bounded_dict import BoundedDict
 from core.events import Progress
 from core.job import Job
 
@@ -23,6 +24,8 @@ class ClientBase(commands.Bot):
     message_api: MessageApi
     editor: ProgressEditor
     cards: JobCards
+    files: ResultFiles
+    archived_threads: BoundedDict[int, tuple[float, discord.Thread]]  # with when they were asked for
 
     @abstractmethod
     async def job_view(self, job: Job, progress: Progress | None) -> JobView:

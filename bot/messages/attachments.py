@@ -16,7 +16,7 @@ from bot.messages.grid_image import ENCODINGS, UPLOAD_BYTES, Encoding, encode
 from bot.messages.message_api import FileMaker
 from bot.text import file_name
 from bot.thread_pool import ThreadPool
-from core.job import Job, State
+from core.job import Job, Kind, State
 
 #: Results whose files are made at once: a core stays free for answers.
 AT_ONCE = 2 if (os.cpu_count() or 1) > 2 else 1
@@ -65,6 +65,17 @@ class ResultFiles:
             if attempt.refused:
                 limit = min(limit, len(data) - 1)
 
+    async def singles(self, job: Job) -> list[FileMaker]:
+        """Each picture as a file of its own, lossless where Discord takes that everywhere; none where they are gone."""
+        async with self._turns:
+            pictures = await self._images.results(job) if job.state is State.DONE else None
+            made = [await self._encoders.run(_fitting, picture) for picture in pictures or ()]
+        first = job.source.index if job.kind is Kind.CROP and job.source is not None else 0
+        return [
+            _maker(data, file_name(job, f"-{number}{ending}"))
+            for number, (data, ending) in enumerate(made, start=first + 1)
+        ]
+
     async def _encoded(self, job: Job, encoding: Encoding) -> bytes | None:
         """None where there are no pictures to show."""
         if job.state is not State.DONE:
@@ -72,6 +83,15 @@ class ResultFiles:
         async with self._turns:
             pictures = await self._images.results(job)
             return await self._encoders.run(encode, pictures, encoding) if pictures else None
+
+
+def _fitting(picture: bytes) -> tuple[bytes, str]:
+    """A PNG as the largest file that every place takes, and how its name ends."""
+    for encoding in ENCODINGS[:-1]:
+        data = encode([picture], encoding)
+        if len(data) <= UPLOAD_BYTES:
+            return data, encoding.ending
+    return encode([picture], ENCODINGS[-1]), ENCODINGS[-1].ending
 
 
 def _maker(data: bytes, name: str) -> FileMaker:

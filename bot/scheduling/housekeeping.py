@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 HOUSEKEEPING_SECONDS = 60.0
 #: In one transaction, for which admissions wait.
 _TOKENS_AT_ONCE = 200
+#: Steps of going back through old prompts in a minute: 10,000 jobs.
+_INDEXED_AT_ONCE = 200
 
 
 class Housekeeping:
@@ -33,7 +35,8 @@ class Housekeeping:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             await self._book()
-            for work in (self._sweep, self._prune, self._forget, self._expire, self._resources.jobs.tidy_counters):
+            tidying = (self._sweep, self._prune, self._forget, self._expire, self._resources.jobs.tidy_counters)
+            for work in (*tidying, self._index):
                 await self._try(work)
 
     async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -54,6 +57,12 @@ class Housekeeping:
     async def _forget(self) -> None:
         while await self._resources.jobs.forget_tokens(_TOKENS_AT_ONCE) == _TOKENS_AT_ONCE:
             pass
+
+    async def _index(self) -> None:
+        """Prompts of before the index, a share of them each minute."""
+        for _ in range(_INDEXED_AT_ONCE):
+            if not await self._resources.search.catch_up():
+                break
 
     async def _expire(self) -> None:
         await self._resources.ledger.expire(self._resources.clock())

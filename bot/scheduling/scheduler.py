@@ -144,9 +144,7 @@ class Scheduler:
     async def cancel(self, job_id: str) -> Job | None:
         """A waiting job is cancelled at once; a running one is told to stop, and its row says so when it has."""
         for _ in range(2):  # it may be claimed, or put back, between the two statements
-            if job := await self._jobs.cancel_waiting(job_id):
-                self._resources.bus.changed(job)
-                self.kick()
+            if job := await self.cancel_waiting(job_id):
                 return job
             if job := await self._jobs.request_cancel(job_id):
                 self._resources.bus.changed(job)
@@ -156,6 +154,13 @@ class Scheduler:
                     self._unwanted.add(job_id)
                 return job
         return await self._jobs.get(job_id)
+
+    async def cancel_waiting(self, job_id: str) -> Job | None:
+        """As `cancel`, but one that runs by now goes on: None."""
+        if job := await self._jobs.cancel_waiting(job_id):
+            self._resources.bus.changed(job)
+            self.kick()
+        return job
 
     async def take_back(self, job_id: str, sentence: str) -> None:
         """A job that was admitted in vain: it fails with this sentence, free of charge, also where it runs already."""

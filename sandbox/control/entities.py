@@ -2,7 +2,7 @@
 
 Permissions are a number, its digits, or a list of names such as ["send_messages"]. Besides the documented fields:
 `channels` take `permissions: {role or member: {allow, deny}}` (overwrites; null removes one), `archived`, `locked`;
-a thread takes `private` and `members`;
+a thread takes `private` and `members` (whoever opened it is one), which make a new one private;
 `members` take `nick`, and `permissions`, which gives one member exactly these in every channel of the guild (as
 overwrites, so that the bot reads the same from its own cache); a new guild takes `owner` and `bot: false`.
 """
@@ -104,7 +104,7 @@ async def create_channel(request: ControlRequest) -> Any:
     if kind == "thread":
         parent = request.channel(request.need("parent"))
         owner = request.person()["id"] if "as" in request.body else guild["owner_id"]
-        kind = PRIVATE_THREAD if request.body.get("private") else PUBLIC_THREAD
+        kind = PRIVATE_THREAD if request.body.get("private", "members" in request.body) else PUBLIC_THREAD
         return channel_state(world, _with_members(request, open_thread(world, parent, name, owner_id=owner, kind=kind)))
     if kind != "text":
         raise ControlError("bad_type", "type must be text, thread or dm.")

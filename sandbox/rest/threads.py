@@ -103,8 +103,8 @@ ROUTES: list[Route] = [
     ("POST", "/channels/{channel_id}/messages/{message_id}/threads", from_message),
     ("POST", "/channels/{channel_id}/threads", alone),
     ("GET", "/channels/{channel_id}/thread-members", members),
-    ("PUT", "/channels/{channel_id}/thread-members/{user_id}", join),
     ("GET", "/channels/{channel_id}/thread-members/{user_id}", member),
+    ("PUT", "/channels/{channel_id}/thread-members/{user_id}", join),
     ("DELETE", "/channels/{channel_id}/thread-members/{user_id}", leave),
     ("GET", "/guilds/{guild_id}/threads/active", active),
 ]

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks._history.past import EMPTY, Past, make
+from benchmarks._history.past import EMPTY, SERVER, Past, make, user
 from benchmarks.history import WAITING, Row, Subject, a_round, bot, wish
+from core.preemption import Capacity
 from tests.harness.opened_storage import memory_folder
 from tests.harness.source_tree import ROOT
 
@@ -73,6 +74,43 @@ async def test_no_statement_does_more_work_because_much_has_been() -> None:
         short, long = await steps_with(folder / "short", EMPTY), await steps_with(folder / "long", LONG)
     grown = {name: (short[name], long[name]) for name in short if long[name] > 1.5 * short[name] + SLACK}
     assert len(short) == 10 and not grown
+
+
+async def searches(folder: Path, past: Past) -> dict[str, float]:
+    """What searches and the lists of one member take, by what they look for."""
+    await make(folder, past, time.time())
+    async with bot(folder, past) as parts:
+        search, history = parts.services.search, parts.services.history
+        jobs, boot = parts.services.jobs, parts.services.scheduler._boot
+        for member in (0, 1):  # of whom there is something in either past
+            await parts.services.admission.submit(wish(member, prompt="a red boat at dawn on the sea"))
+        while claim := await jobs.claim(boot=boot, worker="w", capacity=Capacity()):
+            await jobs.finish(claim.job.id, claim.job.attempt, 700)
+        subject = Counted(parts)
+        await subject.count()
+        scopes: dict[str, dict[str, Any]] = {
+            "own": {"user": user(0)}, "a rare member's": {"user": user(1)},
+            "the server's": {"guild": SERVER, "without": user(0)},
+        }  # fmt: skip
+        words = {"common": ("boat", "red"), "rare": ("dawn",), "not there": ("lighthouse",), "phrase": ("boat on",)}
+        for whose, scope in scopes.items():
+            for which, long in words.items():
+                for _ in range(2):
+                    found = await subject.timed(f"{whose}, {which}", search.find(long, (), **scope))
+                assert bool(found.rows) or which in ("not there", "phrase")
+            await subject.timed(f"{whose}, short", search.find((), ("on",), **scope))
+        for _ in range(2):
+            await subject.timed("a page of pictures", history.made(user(0), SERVER, limit=11))
+            await subject.timed("a page everywhere", history.made(user(0), None, before=10.0, limit=11))
+            await subject.timed("deleted ones", history.deleted(user(0), SERVER, limit=11))
+    return {name: min(counts) for name, counts in subject.took.items()}
+
+
+async def test_a_search_and_a_page_of_ones_own_take_no_more_steps_because_much_has_been() -> None:
+    with memory_folder() as folder:
+        short, long = await searches(folder / "short", EMPTY), await searches(folder / "long", LONG)
+    grown = {name: (short[name], long[name]) for name in short if long[name] > 1.5 * short[name] + SLACK}
+    assert len(short) == 18 and not grown
 
 
 async def test_what_one_member_did_for_years_is_not_read_again_when_they_come_back() -> None:

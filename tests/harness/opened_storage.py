@@ -13,10 +13,12 @@ from core.cost import AccountPlan, price_ms
 from core.job import Account, Job, Kind, Lane, MadeWith, PayerKind, Request, Source, State, Where
 from core.preemption import Capacity
 from storage.database import Database
+from storage.history import History
 from storage.image_retention import ImageRetention
 from storage.jobs import Dedupe, Jobs
 from storage.ledger import Ledger
 from storage.outbox import Outbox
+from storage.search import SearchIndex
 from storage.settings import Settings
 
 NOON = 1_780_315_200.0  # 2026-06-01 12:00 UTC
@@ -93,6 +95,8 @@ class OpenedStorage:
         self.ledger = Ledger(self.db)
         self.jobs = Jobs(self.db, self.ledger)
         self.outbox = Outbox(self.db)
+        self.history = History(self.db)
+        self.search = SearchIndex(self.db)
         self.results = ImageRetention(self.db)
         self.settings = Settings(self.db)
 

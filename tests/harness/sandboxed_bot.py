@@ -43,6 +43,16 @@ class SandboxedBot:
         """The message that answers a slash command, with `ephemeral`."""
         return self.message(await self.control.command(as_=as_, channel=channel, name=name, options=options))
 
+    async def answer_later(
+        self, name: str, *, as_: str = "alice", channel: str = "general", content_contains: str | None = None,
+        button: str | None = None, **options: Any,
+    ) -> Json:  # fmt: skip
+        """The message that a slash command's put-off answer becomes."""
+        answered = await self.control.command(as_=as_, channel=channel, name=name, options=options)
+        assert answered["response"]["kind"] == "deferred", answered["response"]
+        what = {"content_contains": content_contains, "button": button}
+        return await self.until(answered["response"]["message"], as_=as_, **{k: v for k, v in what.items() if v})
+
     async def press(self, message: Json, label: str, *, as_: str = "alice") -> Json:
         """The message that answers a press."""
         return self.message(await self.control.press(as_=as_, message=message["id"], label=label))
@@ -83,7 +93,7 @@ class SandboxedBot:
     async def posted(self, channel: str = "general", *, as_: str = "alice") -> list[Json]:
         """Finished pictures that this person sees in a channel."""
         found = await self.control.messages(as_=as_, channel=channel)
-        return [m for m in found if m["attachments"] and labels(m)[-1:] == ["ⓘ"]]
+        return [m for m in found if m["attachments"] and "ⓘ" in labels(m)]
 
 
 async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 15.0) -> Any:
@@ -97,7 +107,8 @@ async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 15.0)
 def labels(message: Json) -> list[str]:
     """The labels of a message's buttons, in order."""
     rows = message["components"]
-    return [item.get("label") or item["emoji"]["name"] for row in rows for item in row["components"]]
+    buttons = [item for row in rows for item in row["components"] if "options" not in item]
+    return [item.get("label") or item["emoji"]["name"] for item in buttons]
 
 
 def config(sandbox: RunningSandbox, data: Path, worker: str, **environment: str) -> Config:

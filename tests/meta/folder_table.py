@@ -63,8 +63,9 @@ TABLE: dict[str, Row] = {
             "bot.text core storage"
         ),
         offers=(
-            "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel_job check_may_manage log_in "
-            "may_manage point_at refused_prompt reply saved_settings server_that_pays submission "
+            "ClientBase DISCORD DarkroomBot Interaction OPEN Press Reader Unreachable cancel_job "
+            "check_may_manage check_sendable delete_job job_in jobs_select log_in may_manage point_at put_card "
+            "put_pictures refused_prompt reply saved_settings send_directly server_that_pays submission "
             "until_reachable usual_lane where_of"
         ),
     ),

@@ -5,10 +5,12 @@ import sqlite3
 from core.job import Account, PayerKind
 from storage import database
 from storage.database import Database
+from storage.history import History
 from storage.image_retention import ImageRetention
 from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.outbox import Outbox
+from storage.search import SearchIndex
 from storage.settings import Settings
 
 ACCOUNT = Account(kind=PayerKind.MEMBER, server="1", id="5")
@@ -54,3 +56,17 @@ async def test_what_is_kept_who_waits_and_who_was_not_told_is_found_in_an_older_
         assert await Settings(db).server("1") == {"served": "before"}, "a server with jobs goes on being served"
         left = await db.read("SELECT lane FROM service")
         assert [row["lane"] for row in left] == ["relax"], "nothing of theirs is in the fast lane"
+
+
+async def test_what_was_deleted_before_stays_deleted_and_older_prompts_become_searchable(folder):
+    prompt = """UPDATE job SET request = '{"prompt": "a red boat"}' WHERE id <> 'lives'"""
+    gone = "INSERT INTO picture VALUES ('a', 0, 'f', 100, '" + "0" * 64 + "', 1, 0, 0, 1)"
+    fill(folder / database.FILE, prompt, gone)
+    async with Database.open(folder) as db:
+        search = SearchIndex(db)
+        assert not await search.is_complete() and (await search.find(("boat",), (), user="5")).rows == ()
+        assert not await search.catch_up() and await search.is_complete()
+        assert (await search.find(("boat",), (), user="5")).rows == (2, 1)
+        deleted = await db.read("SELECT id, deleted_by FROM job WHERE deleted_at IS NOT NULL")
+        assert [(row["id"], row["deleted_by"]) for row in deleted] == [("a", "moderator")]
+        assert await History(db).take_back("a", "5") is None, "its files are gone"

@@ -66,7 +66,7 @@ async def test_a_direct_message_that_arrives_while_its_job_is_deleted_is_taken_a
         assert await bot.posted("dm", as_="dave") == []
 
 
-async def test_deleting_a_job_that_runs_waits_for_its_end_and_leaves_nothing_of_it(tmp_path, monkeypatch):
+async def test_deleting_a_job_that_runs_waits_for_its_end_and_nobody_sees_anything_of_it(tmp_path, monkeypatch):
     async with sandboxed_bot(tmp_path) as bot:
         services = bot.parts.services
         running = frozenset({State.RUNNING})
@@ -98,7 +98,9 @@ async def test_deleting_a_job_that_runs_waits_for_its_end_and_leaves_nothing_of_
 
         await eventually(settled)
         assert await bot.control.messages(as_="bob", channel="general") == []
-        assert not list((tmp_path / "data" / "pictures").rglob("*.png"))
+        seen = await services.db.read("SELECT 1 FROM picture WHERE deleted_at IS NULL OR forgotten = 0")
+        assert not seen, "what was drawn all the same is kept as what was deleted is, and goes with it"
+        assert await services.history.made(job.user, None, limit=1) == []
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["lives", "killed"])
