@@ -1,29 +1,29 @@
 """ⓘ under a job: every number that made its pictures, with *Delete* (job_delete.py) for whoever may."""
 
-from bot.interactions import DarkroomBot, Press, may_manage
+from bot.interactions import DarkroomBot, Press, may_manage, may_open
 from bot.messages import Button, Card, JobButton, Style, Verb, card_text, job_component
 from bot.text import gpu_time, harmless, link, settings, when
 from core.catalogue import SAMPLERS
-from core.job import FINAL, Job, Kind, Lane, State
+from core.job import FINAL, SINGLES, Job, Kind, Lane, State
 
-_CROPS = frozenset({Kind.CROP})
 _DONE = frozenset({State.DONE})
 
-INFO_GRID = JobButton(verb=Verb.INFO, kinds=frozenset(Kind) - _CROPS, states=_DONE, row=1, order=9, label="ⓘ")
-INFO_CROP = JobButton(verb=Verb.INFO, kinds=_CROPS, states=_DONE, row=0, order=9, label="ⓘ")
+INFO_GRID = JobButton(verb=Verb.INFO, kinds=frozenset(Kind) - SINGLES, states=_DONE, row=1, order=9, label="ⓘ")
+INFO_SINGLE = JobButton(verb=Verb.INFO, kinds=SINGLES, states=_DONE, row=1, order=2, label="ⓘ")
 INFO_FAILED = JobButton(verb=Verb.INFO, states=FINAL - _DONE, row=0, order=9, label="ⓘ")
-BUTTONS = (INFO_GRID, INFO_CROP, INFO_FAILED)
+BUTTONS = (INFO_GRID, INFO_SINGLE, INFO_FAILED)
 
 
 async def _info(press: Press) -> None:
     job = await press.job()
     parent = await press.services.jobs.get(job.source.job) if job.source is not None else None
-    card = info_card(job, parent, may_delete=may_manage(press.interaction, job))
+    there = link(parent) if parent is not None and may_open(press.interaction, parent) else None
+    card = info_card(job, there, may_delete=may_manage(press.interaction, job))
     await press.reply(card)
 
 
-def info_card(job: Job, parent: Job | None, *, may_delete: bool) -> Card:
-    """The private card behind ⓘ: every number that made the picture."""
+def info_card(job: Job, parent: str | None, *, may_delete: bool) -> Card:
+    """The private card behind ⓘ: every number that made the picture. `parent`: where its source stands, as a link."""
     request = job.request
     lines = [
         settings(request),
@@ -31,10 +31,8 @@ def info_card(job: Job, parent: Job | None, *, may_delete: bool) -> Card:
         _made(job),
         f"Asked for by <@{job.user}> {when(job.created_at)}",
     ]
-    if parent is not None and job.source is not None:
-        address = link(parent)
-        name = f"picture {job.source.index + 1} of {address or 'a job whose message is gone'}"
-        lines.append(f"From {name}")
+    if job.source is not None:
+        lines.append(f"From picture {job.source.index + 1} of {parent or 'a job that stands elsewhere or is gone'}")
     lines.append(f"-# job {job.id}")
     delete = Button(id=job_component(job.id, Verb.DELETE), label="Delete", style=Style.DANGER)
     return Card(content=card_text(job, "", [line for line in lines if line]), rows=((delete,),) if may_delete else ())

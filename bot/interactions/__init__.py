@@ -1,25 +1,31 @@
 """The client of Discord: commands, presses and modals find their handlers, errors become sentences."""
 
-from bot.interactions import refused_prompt, submission
+from bot.interactions import picture_actions, refused_prompt, submission
 from bot.interactions.api_endpoint import DISCORD, Unreachable, point_at, until_reachable
 from bot.interactions.client import DarkroomBot
 from bot.interactions.client_base import ClientBase, Interaction, reply
 from bot.interactions.job_management import cancel_job, check_may_manage, may_manage
+from bot.interactions.job_visibility import may_open
 from bot.interactions.login import log_in
-from bot.interactions.registry import Press
+from bot.interactions.registry import Handler, PanelButton, Press, Quote
 from bot.interactions.submission import server_that_pays, usual_lane, where_of
 
 __all__ = [
     "DISCORD",
     "ClientBase",
     "DarkroomBot",
+    "Handler",
     "Interaction",
+    "PanelButton",
     "Press",
+    "Quote",
     "Unreachable",
     "cancel_job",
     "check_may_manage",
     "log_in",
     "may_manage",
+    "may_open",
+    "picture_actions",
     "point_at",
     "refused_prompt",
     "reply",

@@ -10,14 +10,14 @@ from dataclasses import replace
 
 import discord
 
-from bot.messages import FIX, IN_RELAX, ComponentId, Field, Form, Mends
+from bot.messages import AGAIN, FIX, IN_RELAX, ComponentId, Field, Form, Mends
 from bot.text import from_code_block
 from core.prompt import MAX_TYPED
 
 FIX_SIGN, RUN_SIGN = "fix-", "run-"
 _FIELD = "prompt"
 #: What mends a command: its words become a new grid.
-PLAIN = Mends(fix=ComponentId(verb=FIX), relax=ComponentId(verb=IN_RELAX))
+PLAIN = Mends(fix=ComponentId(verb=FIX), relax=ComponentId(verb=IN_RELAX), again=ComponentId(verb=AGAIN))
 
 
 def form(form_id: ComponentId, typed: str) -> Form:
@@ -56,4 +56,4 @@ def mends_of(refused: ComponentId, *, repeatable: bool) -> Mends:
     """
     verb = plain_verb(refused.verb)
     again = refused if repeatable and refused.verb == verb else replace(refused, verb=RUN_SIGN + verb)
-    return Mends(fix=replace(refused, verb=FIX_SIGN + verb), relax=replace(again, relax=True))
+    return Mends(fix=replace(refused, verb=FIX_SIGN + verb), relax=replace(again, relax=True), again=again)

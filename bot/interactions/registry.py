@@ -26,7 +26,7 @@ from bot.messages import (
 )
 from bot.services import Services
 from core.errors import Gone
-from core.job import Job
+from core.job import Job, Kind, Request
 
 _FORM_SECONDS = 900.0
 _STYLES = {
@@ -88,7 +88,25 @@ class Press:
         await self.interaction.response.send_modal(modal_of(form))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelButton:
+    """A button behind **More**, about one picture: where it stands there, and what its price line calls it.
+
+    `fits`: whether it makes sense for a picture of this size (width, height).
+    """
+
+    verb: str
+    row: int
+    order: int = 0
+    label: str | None = None
+    emoji: str | None = None
+    name: str = ""
+    fits: Callable[[tuple[int, int]], bool] = lambda _: True
+
+
 Handler = Callable[[Press], Awaitable[None]]
+#: What a panel's button would ask for, so that its price can be said.
+Quote = Callable[[Press], Awaitable[tuple[Kind, Request]]]
 #: Does what a job's button does, with other words than the job's own.
 Mender = Callable[[Press, str], Awaitable[None]]
 
@@ -101,10 +119,17 @@ class Registry:
         self._components: dict[tuple[str, bool], Handler] = {}
         self._forms: dict[tuple[str, bool], Handler] = {}
         self._mended: set[str] = set()  # verbs of jobs' buttons that have a mender
+        self._wordless: set[str] = set()  # those for which other words mean nothing
+        self.panel: list[tuple[PanelButton, Quote | None]] = []  # what stands behind More
 
-    def add_job_button(self, handler: Handler, *buttons: JobButton) -> None:
-        """Buttons of one verb that stand under jobs, and what a press of one does."""
+    def add_job_button(self, handler: Handler, *buttons: JobButton, words: bool = True) -> None:
+        """Buttons of one verb that stand under jobs, and what a press of one does.
+
+        `words`: False where other words than the job's own mean nothing, so that no refusal asks for them.
+        """
         (verb,) = {button.verb for button in buttons}
+        if not words:
+            self._wordless.add(verb)
         self.add_job_component(handler, verb)
         for button in buttons:
             self._cards.add(button)
@@ -112,6 +137,15 @@ class Registry:
     def add_job_component(self, handler: Handler, verb: str) -> None:
         """A button or select about a job that no job's card shows by itself: `job:<id>:<verb>…`."""
         _put(self._components, (verb, True), handler)
+
+    def add_panel_button(
+        self, handler: Handler, button: PanelButton, quote: Quote | None = None, *, words: bool = True
+    ) -> None:
+        """A button behind **More**. Without a quote, it makes nothing by itself: it opens a form or another panel."""
+        self.add_job_component(handler, button.verb)
+        if not words:
+            self._wordless.add(button.verb)
+        self.panel.append((button, quote))
 
     def has_job_component(self, verb: str) -> bool:
         """Whether a feature has declared it."""
@@ -181,10 +215,12 @@ class Registry:
         """What runs a refused wish about a job as it was meant; None where only its words can be run."""
         if refused is None or refused.job is None:
             return None
+        mends = refused_prompt.PLAIN
         if refused_prompt.plain_verb(refused.verb) in self._mended:
-            return refused_prompt.mends_of(refused, repeatable=repeatable)
-        plain = refused_prompt.PLAIN
-        return replace(plain, relax=replace(refused, relax=True)) if repeatable else plain
+            mends = refused_prompt.mends_of(refused, repeatable=repeatable)
+        elif repeatable:
+            mends = replace(mends, relax=replace(refused, relax=True), again=refused)
+        return replace(mends, fix=None) if refused.verb in self._wordless else mends
 
 
 def _put(handlers: dict[tuple[str, bool], Handler], key: tuple[str, bool], handler: Handler) -> None:

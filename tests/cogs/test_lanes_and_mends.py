@@ -96,7 +96,7 @@ async def test_corrected_words_that_are_refused_once_more_are_still_about_that_p
         wrong = await fix(bot, await bot.press(shown, "V2"), "a blue boat --stepps 3")
         assert labels(wrong) == ["Fix and run"] and "`--steps`" in wrong["content"]
         spent = await fix(bot, wrong, "a blue boat")
-        assert labels(spent) == ["Fix and run", "Run it in relax"]
+        assert labels(spent) == ["Run it in relax", "Fix and run"]
         job = await bot.job(await bot.press(spent, "Run it in relax"))
         assert (job.kind, job.source.index, job.typed, job.lane) == (Kind.VARIATION, 1, "a blue boat", Lane.RELAX)
 

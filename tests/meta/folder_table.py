@@ -63,8 +63,10 @@ TABLE: dict[str, Row] = {
             "bot.text core storage"
         ),
         offers=(
-            "ClientBase DISCORD DarkroomBot Interaction Press Unreachable cancel_job check_may_manage log_in "
-            "may_manage point_at refused_prompt reply server_that_pays submission until_reachable usual_lane where_of"
+            "ClientBase DISCORD DarkroomBot Handler Interaction PanelButton Press Quote Unreachable cancel_job "
+            "check_may_manage "
+            "log_in may_manage may_open picture_actions point_at refused_prompt reply server_that_pays submission "
+            "until_reachable usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(
@@ -84,10 +86,10 @@ TABLE: dict[str, Row] = {
     "bot.messages": row(
         imports="bot.event_bus bot.image_store bot.storage_retry bot.text bot.thread_pool core storage",
         offers=(
-            "ANY_ID Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
-            "JobButton JobCards JobView Mends MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
-            "ResultDelivery ResultFiles Select Style UPLOAD_BYTES Verb already_answered card_text components_in "
-            "error_kind in_one_line job_component refusal_of retry_after token_end"
+            "AGAIN ANY_ID Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form "
+            "IN_RELAX JobButton JobCards JobView Mends MessageApi Option PendingResponses ProgressEditor "
+            "REQUEST_ERRORS Refusal ResultDelivery ResultFiles Select Style UPLOAD_BYTES Verb already_answered "
+            "card_text components_in error_kind in_one_line job_component made_of refusal_of retry_after token_end"
         ),
     ),
     "bot.moderation": row(
@@ -121,7 +123,7 @@ TABLE: dict[str, Row] = {
         ),
     ),
     "cogs": row(
-        imports="bot.admission bot.event_bus bot.interactions bot.messages bot.scheduling bot.text core",
+        imports="bot.admission bot.event_bus bot.interactions bot.messages bot.scheduling bot.services bot.text core",
     ),
     "worker.__main__": row(
         imports="core worker.doctor worker.main worker.settings",
