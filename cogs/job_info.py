@@ -1,8 +1,8 @@
 """ⓘ under a job: every number that made its pictures, with *Delete* (job_delete.py) for whoever may."""
 
-from bot.interactions import DarkroomBot, Press, may_manage, may_open
+from bot.interactions import DarkroomBot, Press, Reader, may_manage
 from bot.messages import Button, Card, JobButton, Style, Verb, card_text, job_component
-from bot.text import gpu_time, harmless, link, settings, when
+from bot.text import gpu_time, harmless, settings, when
 from core.catalogue import SAMPLERS
 from core.job import FINAL, SINGLES, Job, Kind, Lane, State
 
@@ -17,13 +17,13 @@ BUTTONS = (INFO_GRID, INFO_SINGLE, INFO_FAILED)
 async def _info(press: Press) -> None:
     job = await press.job()
     parent = await press.services.jobs.get(job.source.job) if job.source is not None else None
-    there = link(parent) if parent is not None and may_open(press.interaction, parent) else None
-    card = info_card(job, there, may_delete=may_manage(press.interaction, job))
+    address = await Reader.of(press.interaction).link(parent) if parent is not None else None
+    card = info_card(job, address, may_delete=may_manage(press.interaction, job))
     await press.reply(card)
 
 
 def info_card(job: Job, parent: str | None, *, may_delete: bool) -> Card:
-    """The private card behind ⓘ: every number that made the picture. `parent`: where its source stands, as a link."""
+    """The private card behind ⓘ: every number that made the picture. `parent`: where its source stands, for who may."""
     request = job.request
     lines = [
         settings(request),
@@ -32,7 +32,7 @@ def info_card(job: Job, parent: str | None, *, may_delete: bool) -> Card:
         f"Asked for by <@{job.user}> {when(job.created_at)}",
     ]
     if job.source is not None:
-        lines.append(f"From picture {job.source.index + 1} of {parent or 'a job that stands elsewhere or is gone'}")
+        lines.append(f"From picture {job.source.index + 1} of {parent or 'a job whose message you cannot open'}")
     lines.append(f"-# job {job.id}")
     delete = Button(id=job_component(job.id, Verb.DELETE), label="Delete", style=Style.DANGER)
     return Card(content=card_text(job, "", [line for line in lines if line]), rows=((delete,),) if may_delete else ())

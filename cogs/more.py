@@ -6,10 +6,10 @@ Which buttons stand there is what other files declare (`registry.add_panel_butto
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bot.interactions import DarkroomBot, Handler, PanelButton, Press, Quote, may_open, picture_actions, usual_lane
+from bot.interactions import DarkroomBot, Handler, PanelButton, Press, Quote, Reader, picture_actions, usual_lane
 from bot.messages import Button, Card, JobButton, card_text, job_component, made_of
 from bot.services import Services
-from bot.text import gpu_time, link, settings
+from bot.text import gpu_time, settings
 from core.errors import Refused
 from core.job import SINGLES, Job, Kind, Lane, Request, State
 from core.model_capabilities import missing_capability
@@ -20,8 +20,8 @@ MORE = JobButton(
 )
 BUTTONS = (MORE,)
 _MOST_ANCESTORS = 6
-#: In place of a link that the reader may not follow, or that there is none to.
-_ELSEWHERE, _GONE = "a job elsewhere", "a job whose message is gone"
+#: In place of a link.
+_CLOSED = "a job whose message you cannot open"
 
 
 class Panel:
@@ -66,12 +66,12 @@ def dearer(prices: Sequence[tuple[str, int]], grid_ms: int) -> str:
 
 async def _lineage(press: Press, job: Job) -> list[str]:
     """What the picture's job was made from, and that from what; a place is named only to who may see it."""
-    lines: list[str] = []
+    lines, reader = list[str](), Reader.of(press.interaction)
     while job.source is not None and len(lines) < _MOST_ANCESTORS:
         parent = await press.services.jobs.get(job.source.job)
         if parent is None:
             break
-        place = (link(parent) or _GONE) if may_open(press.interaction, parent) else _ELSEWHERE
+        place = await reader.link(parent) or _CLOSED
         lines.append(f"{'from' if lines else 'Made from'} {made_of(job, f' of {place}')}")
         job = parent
     return lines

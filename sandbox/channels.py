@@ -26,10 +26,16 @@ def remove_channel(world: World, channel: Json) -> None:
 
 
 def open_thread(world: World, parent: Json, name: str, *, owner_id: str, kind: int = PUBLIC_THREAD) -> Json:
-    fields = {"parent_id": parent["id"], "owner_id": owner_id, "nsfw": parent["nsfw"]}
+    fields = {"parent_id": parent["id"], "owner_id": owner_id, "nsfw": parent["nsfw"], "thread_members": [owner_id]}
     thread = add_channel(world, parent["guild_id"], name, kind=kind, **fields)
     emit_channel(world, "CREATE", thread)
     return thread
+
+
+def set_member(world: World, thread: Json, user_id: str, *, inside: bool) -> None:
+    """Who is in a thread; of a private one, who sees it."""
+    others = [other for other in thread.get("thread_members", []) if other != user_id]
+    world.put("channel", thread["id"], thread | {"thread_members": others + [user_id] * inside})
 
 
 def direct_channel(world: World, user_id: str) -> Json:

@@ -169,7 +169,10 @@ class World:
         if member is None or guild is None:
             return 0
         scope = self.get("channel", channel["parent_id"]) if channel["type"] in THREADS else channel
-        return permissions.in_channel(guild, member, self.roles_of(guild["id"]), scope or channel)
+        found = permissions.in_channel(guild, member, self.roles_of(guild["id"]), scope or channel)
+        if channel["type"] == PRIVATE_THREAD and not found & permissions.BIT["manage_threads"]:
+            return found if user_id in channel.get("thread_members", []) else 0
+        return found
 
     def may(self, user_id: str, channel: Json, *names: str) -> bool:
         found = self.allowed(user_id, channel)

@@ -5,10 +5,10 @@ from bot.interactions.api_endpoint import DISCORD, Unreachable, point_at, until_
 from bot.interactions.client import DarkroomBot
 from bot.interactions.client_base import ClientBase, Interaction, reply
 from bot.interactions.job_management import cancel_job, check_may_manage, may_manage
-from bot.interactions.job_visibility import may_open
 from bot.interactions.login import log_in
 from bot.interactions.registry import Handler, PanelButton, Press, Quote
 from bot.interactions.submission import server_that_pays, usual_lane, where_of
+from bot.interactions.visibility import Reader
 
 __all__ = [
     "DISCORD",
@@ -19,12 +19,12 @@ __all__ = [
     "PanelButton",
     "Press",
     "Quote",
+    "Reader",
     "Unreachable",
     "cancel_job",
     "check_may_manage",
     "log_in",
     "may_manage",
-    "may_open",
     "picture_actions",
     "point_at",
     "refused_prompt",

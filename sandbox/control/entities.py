@@ -2,6 +2,7 @@
 
 Permissions are a number, its digits, or a list of names such as ["send_messages"]. Besides the documented fields:
 `channels` take `permissions: {role or member: {allow, deny}}` (overwrites; null removes one), `archived`, `locked`;
+threads take `members` (whoever opened it is one), which makes a new one private;
 `members` take `nick`, and `permissions`, which gives one member exactly these in every channel of the guild (as
 overwrites, so that the bot reads the same from its own cache); a new guild takes `owner` and `bot: false`.
 """
@@ -17,7 +18,7 @@ from sandbox.guilds import leave_guild
 from sandbox.seed import add_channel, add_guild, add_member, add_role, add_user, invite_bot
 from sandbox.serializers import guild_create, member_object, role_object, user_object
 from sandbox.value_types import Event, Json
-from sandbox.world import DM, World
+from sandbox.world import DM, PRIVATE_THREAD, PUBLIC_THREAD, World
 
 
 def _bits(value: Any) -> int:
@@ -91,7 +92,7 @@ async def delete_guild(request: ControlRequest) -> Any:
 
 
 async def create_channel(request: ControlRequest) -> Any:
-    _only(request, "name", "guild", "type", "parent", "nsfw", "permissions", "as")
+    _only(request, "name", "guild", "type", "parent", "nsfw", "permissions", "as", "members")
     world, kind = request.world, request.body.get("type", "text")
     if kind == "dm":
         return channel_state(
@@ -103,7 +104,9 @@ async def create_channel(request: ControlRequest) -> Any:
     if kind == "thread":
         parent = request.channel(request.need("parent"))
         owner = request.person()["id"] if "as" in request.body else guild["owner_id"]
-        return channel_state(world, open_thread(world, parent, name, owner_id=owner))
+        kind = PRIVATE_THREAD if "members" in request.body else PUBLIC_THREAD
+        thread = open_thread(world, parent, name, owner_id=owner, kind=kind)
+        return channel_state(world, _with_members(request, thread))
     if kind != "text":
         raise ControlError("bad_type", "type must be text, thread or dm.")
     channel = add_channel(world, guild["id"], name, nsfw=bool(request.body.get("nsfw")))
@@ -114,15 +117,24 @@ async def create_channel(request: ControlRequest) -> Any:
 
 
 async def edit_channel(request: ControlRequest) -> Any:
-    _only(request, "name", "nsfw", "parent", "archived", "locked", "permissions", "topic", "guild")
+    _only(request, "name", "nsfw", "parent", "archived", "locked", "permissions", "topic", "guild", "members")
     channel = request.channel(request.params["id"])
     if channel["type"] == DM:
         raise ControlError("bad_type", "A direct channel cannot be changed; change the member's dms_open.")
     fields = {n: request.body[n] for n in ("name", "nsfw", "archived", "locked", "topic") if n in request.body}
     guild = request.guild(channel["guild_id"])
-    changed = _with_overwrites(request, guild, channel | fields)
+    changed = _with_members(request, _with_overwrites(request, guild, channel | fields))
     emit_channel(request.world, "UPDATE", request.world.put("channel", channel["id"], changed))
     return channel_state(request.world, changed)
+
+
+def _with_members(request: ControlRequest, channel: Json) -> Json:
+    """A thread with the people that are named and who opened it, where any are named."""
+    if "members" not in request.body:
+        return channel
+    named = [str(request.user(who)["id"]) for who in request.body["members"]]
+    inside = list(dict.fromkeys([channel["owner_id"], *named]))
+    return request.world.put("channel", channel["id"], channel | {"thread_members": inside})
 
 
 def _with_overwrites(request: ControlRequest, guild: Json, channel: Json) -> Json:

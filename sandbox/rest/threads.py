@@ -1,12 +1,12 @@
 """Threads: made from a message or alone, joined and left."""
 
-from sandbox.channels import open_thread
+from sandbox.channels import open_thread, set_member
 from sandbox.clock import iso
-from sandbox.errors import ApiError
+from sandbox.errors import ApiError, refuse
 from sandbox.rest.request import RestRequest, Route
 from sandbox.serializers import channel_object
 from sandbox.validate import Problems
-from sandbox.value_types import Reply
+from sandbox.value_types import Json, Reply
 from sandbox.world import PRIVATE_THREAD, THREADS
 
 
@@ -35,19 +35,31 @@ def alone(request: RestRequest) -> Reply:
 
 
 def join(request: RestRequest) -> Reply:
-    request.channel()
+    set_member(request.world, request.channel(), request.params["user_id"], inside=True)
+    return Reply(status=204)
+
+
+def leave(request: RestRequest) -> Reply:
+    set_member(request.world, request.channel(), request.params["user_id"], inside=False)
     return Reply(status=204)
 
 
 def members(request: RestRequest) -> Reply:
-    thread = request.channel()
-    user = {
-        "id": thread["id"],
-        "user_id": request.world.bot_id,
-        "join_timestamp": iso(request.world.clock.now()),
-        "flags": 0,
-    }
-    return Reply(data=[user])
+    """Only the bot: the others' names need the members intent."""
+    return Reply(data=[_member(request, request.channel(), request.world.bot_id)])
+
+
+def member(request: RestRequest) -> Reply:
+    """One person, which needs no intent."""
+    thread, user_id = request.channel(), request.params["user_id"]
+    if user_id not in thread.get("thread_members", []):
+        raise refuse("unknown_member")
+    return Reply(data=_member(request, thread, user_id))
+
+
+def _member(request: RestRequest, thread: Json, user_id: str) -> Json:
+    joined = iso(request.world.clock.now())
+    return {"id": thread["id"], "user_id": user_id, "join_timestamp": joined, "flags": 0}
 
 
 def active(request: RestRequest) -> Reply:
@@ -62,7 +74,8 @@ ROUTES: list[Route] = [
     ("POST", "/channels/{channel_id}/messages/{message_id}/threads", from_message),
     ("POST", "/channels/{channel_id}/threads", alone),
     ("GET", "/channels/{channel_id}/thread-members", members),
+    ("GET", "/channels/{channel_id}/thread-members/{user_id}", member),
     ("PUT", "/channels/{channel_id}/thread-members/{user_id}", join),
-    ("DELETE", "/channels/{channel_id}/thread-members/{user_id}", join),
+    ("DELETE", "/channels/{channel_id}/thread-members/{user_id}", leave),
     ("GET", "/guilds/{guild_id}/threads/active", active),
 ]

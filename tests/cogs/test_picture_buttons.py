@@ -200,7 +200,10 @@ async def test_a_place_that_the_reader_may_not_see_is_not_linked(tmp_path):
             )
         alone = await bot.done(await bot.press(near, "U2"))
         panel = await bot.press(alone, "More")
-        assert "near picture 3 of a job elsewhere" in panel["content"] and grid["id"] not in panel["content"]
+        assert (
+            "near picture 3 of a job whose message you cannot open" in panel["content"]
+            and grid["id"] not in panel["content"]
+        )
         assert grid["id"] not in (await bot.press(near, "ⓘ"))["content"]
 
 

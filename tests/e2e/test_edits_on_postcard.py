@@ -1,4 +1,4 @@
-"""The buttons below a picture, pressed in the sandbox with the real worker and the shipped model: what comes out is seen.
+"""The buttons below a picture, pressed in the sandbox with the real worker and the shipped model.
 
 One picture is the start of all of them, so that it is drawn once.
 """

@@ -63,10 +63,9 @@ TABLE: dict[str, Row] = {
             "bot.text core storage"
         ),
         offers=(
-            "ClientBase DISCORD DarkroomBot Handler Interaction PanelButton Press Quote Unreachable cancel_job "
-            "check_may_manage "
-            "log_in may_manage may_open picture_actions point_at refused_prompt reply server_that_pays submission "
-            "until_reachable usual_lane where_of"
+            "ClientBase DISCORD DarkroomBot Handler Interaction PanelButton Press Quote Reader Unreachable "
+            "cancel_job check_may_manage log_in may_manage picture_actions point_at refused_prompt reply "
+            "server_that_pays submission until_reachable usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(
