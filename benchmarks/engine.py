@@ -208,11 +208,14 @@ def measure(options: argparse.Namespace) -> tuple[list[Goal], dict[str, Any]]:
     began = runner.submit("watched", request)
     whole = runner.wait("watched") - began
     previews = preview_errors(runner, "watched")
-    shared = Shared()
-    logging.getLogger("darkroom.engine").addHandler(shared)
-    logging.getLogger("darkroom.engine").setLevel(logging.DEBUG)
+    shared, log = Shared(), logging.getLogger("darkroom.engine")
+    level = log.level
+    log.addHandler(shared)
+    log.setLevel(logging.DEBUG)
     together = [second_job(runner, request, number) for number in range(options.pairs)]
     runner.stop()
+    log.removeHandler(shared)
+    log.setLevel(level)
     grid = statistics.median([*ours, whole])
     overhead = sum(
         event.gpu_ms for _, event in runner.said if isinstance(event, OverheadTime) and event.cause == "preview"

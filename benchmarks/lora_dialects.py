@@ -1,7 +1,7 @@
 """How near LoRAs of other people's libraries come to what those libraries draw: a table, and a line of JSON.
 
 Each library changes the shipped model by itself, with numbers drawn at random, draws a picture, and saves a file; that
-file is then drawn by Darkroom. peft and diffusers are here anyway; LyCORIS is used where it is installed.
+file is then drawn by Darkroom. peft is here for the tests; LyCORIS is used where it is installed.
 
 Usage: python -m benchmarks.lora_dialects [--write]     (--write: put the table into docs/models.md)
 """

@@ -8,7 +8,6 @@ are written without blanks are looked through letter by letter. Time grows with 
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 from bot.lookalikes import spellings
@@ -26,13 +25,6 @@ _UNSPACED = (
 _KATAKANA, _HANGUL = (0x30A0, 0x30FF), (0xAC00, 0xD7FF)
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    text: str
-    start: int
-    end: int
-
-
 class BlockedWords:
     """`terms`: words, phrases, and whatever has other signs than those between words, which is taken literally."""
 
@@ -40,9 +32,10 @@ class BlockedWords:
         self._phrases: dict[str, list[tuple[str, ...]]] = {}
         self._literal: list[str] = []
         self._terms: dict[tuple[str, ...], str] = {}
-        written = {_BLANKS.sub(" ", spelling).strip() for term in terms for spelling in spellings(term)}
+        read = {spelling for term in terms for spelling in spellings(term, parted=False)}
+        written = {_BLANKS.sub(" ", spelling).strip() for spelling in read}
         for term in sorted(written - {""}, key=lambda term: (-len(term), term)):
-            words = tuple(token.text for token in _tokens(term))
+            words = tuple(_words(term)[0])
             if not words or not _JOINERS.fullmatch("".join(c for c in term if _kind(c) == ".")):
                 self._literal.append(term)
             elif words not in self._terms:
@@ -51,15 +44,19 @@ class BlockedWords:
 
     def find(self, text: str) -> str | None:
         """The first term that stands in the text, in the owner's spelling but for accents and capitals."""
+        if not self._terms and not self._literal:
+            return None
         for reading in _readings(text):
-            tokens = list(_tokens(reading))
-            found = self._phrase([token.text for token in tokens]) or self._phrase(list(_without_numbers(tokens)))
+            words, plain = _words(reading)
+            found = self._phrase(words) or (self._phrase(plain) if plain is not None else None)
             found = found or next((term for term in self._literal if _stands_in(reading, term)), None)
             if found is not None:
                 return found
         return None
 
     def _phrase(self, words: list[str]) -> str | None:
+        if self._phrases.keys().isdisjoint(words):
+            return None
         for place, word in enumerate(words):
             for phrase in self._phrases.get(word, ()):
                 if tuple(words[place : place + len(phrase)]) == phrase:
@@ -77,19 +74,16 @@ def _readings(text: str) -> Iterator[str]:
                 yield _BLANKS.sub(" ", reading)
 
 
-def _tokens(reading: str) -> Iterator[_Token]:
+def _words(reading: str) -> tuple[list[str], list[str] | None]:
+    """The words, and those without numbers that hang on one, `bad1phrase`; None where there are no such numbers."""
     kinds = reading.translate({ord(c): _kind(c) for c in set(reading)})
-    for match in _WORD.finditer(kinds):
-        yield _Token(reading[match.start() : match.end()], match.start(), match.end())
-
-
-def _without_numbers(tokens: list[_Token]) -> Iterator[str]:
-    """The words, without numbers that hang on one: `bad1phrase`."""
-    for place, token in enumerate(tokens):
-        before = place > 0 and tokens[place - 1].end == token.start
-        behind = place + 1 < len(tokens) and tokens[place + 1].start == token.end
-        if not (_kind(token.text[0]) == "0" and (before or behind)):
-            yield token.text
+    spans = [match.span() for match in _WORD.finditer(kinds)]
+    words = [reading[start:end] for start, end in spans]
+    if "0" not in kinds:
+        return words, None
+    ends, starts = {end for _, end in spans}, {start for start, _ in spans}
+    hanging = [kinds[start] == "0" and (start in ends or end in starts) for start, end in spans]
+    return words, [word for word, hangs in zip(words, hanging, strict=True) if not hangs]
 
 
 @lru_cache(maxsize=4096)

@@ -85,7 +85,7 @@ def _model(config: Config) -> Finding:
         model = catalogue_files.default_of(config, read(catalogue_files.documents(config)))
     except ConfigError as error:
         return Finding(False, error.sentence)
-    place = locations.find(model, config.data)
+    place = locations.examined(model, config.data)
     here = config.worker == "local"  # in a container of its own the bot has no weights, and needs none
     if here and model.name == POSTCARD.name and place.state is not Availability.HERE:
         return Finding(False, f"The shipped model in {place.path} is incomplete. Clone the whole repository again.")
@@ -196,7 +196,7 @@ def _at_hand(config: Config) -> tuple[str, str]:
         model = catalogue_files.default_of(config, read(catalogue_files.documents(config)))
     except ConfigError:
         return POSTCARD.name, f"{instead} of the usual model, which is not known."
-    place = locations.find(model, config.data)
+    place = locations.examined(model, config.data)
     if place.state is not Availability.HERE:
         return POSTCARD.name, f"{instead} of {model.name}, which is not here."
     if not place.path.is_dir() and model.vae:  # the worker's doctor is told of no VAE

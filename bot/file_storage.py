@@ -4,6 +4,7 @@ Slow, so callers run it in a thread.
 """
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterable
@@ -55,16 +56,23 @@ def free_bytes(path: Path) -> int:
 
 
 def is_file(path: Path) -> bool:
-    """Whether it is a file or a link to one, and no pipe or device; False for whatever cannot be looked at."""
+    """Whether it is a file or a link to one, and no pipe or device; False where nothing can be there.
+
+    Raises OSError where the disk does not say: that is no word about what is there.
+    """
     try:
         return path.is_file()
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder or a link to one; False for whatever cannot be looked at."""
+    """Whether it is a folder or a link to one; False, and raises, as `is_file` does."""
     try:
         return path.is_dir()
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.disk_room import DiskRoom
-from bot.file_storage import UNFINISHED, sync_folders, write_atomically
+from bot.file_storage import UNFINISHED, is_folder, sync_folders, write_atomically
 from bot.thread_pool import ThreadPool
 from core.errors import DiskFull, PicturesAway
 from core.job import Job, Kind, Source
@@ -210,9 +210,12 @@ def _check_there(folder: Path) -> None:
 def _sweep(folder: Path, before: float) -> None:
     with contextlib.suppress(FileNotFoundError):
         with os.scandir(folder) as entries:
-            places = [entry.path for entry in entries if entry.is_dir()]
+            places = [entry.path for entry in entries if is_folder(Path(entry.path))]
         for place in places:
-            _sweep_one(place, before)
+            try:
+                _sweep_one(place, before)
+            except PermissionError as error:  # nothing of ours: a disk's own lost+found
+                log.warning("%s is not looked through (%s).", place, error.strerror)
 
 
 def _sweep_one(place: str, before: float) -> None:

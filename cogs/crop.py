@@ -13,8 +13,6 @@ from core.job import SINGLES, Job, Kind, Source, State
 from core.parameters import MAX_SEED
 from core.prompt import clean
 
-#: A small line below words that were written where U was refused: earlier versions offered that.
-NO_WORDS = "U shows a picture as it is, so these words made a new grid."
 #: A first answer waits no longer to hear whether a message is still there.
 _LOOK_SECONDS = 1.0
 
@@ -25,7 +23,7 @@ BUTTONS = (U,)
 
 async def _post(press: Press) -> None:
     job = await press.job()
-    with submission.carrying(job.typed):
+    with submission.carrying(picture_actions.words_under(press, job)):
         picture = await picture_actions.picture_of(press)
         if there := await _there_already(press, picture.source):
             await press.reply(Card(content=f"That picture is here already: {there}"))
@@ -55,7 +53,7 @@ async def _with_words(press: Press, words: str) -> None:
     typed = clean(words)
     with submission.carrying(typed):
         read = submission.read(press.services, typed)
-        making = picture_actions.Making(kind=Kind.GRID, request=read.request, notes=(NO_WORDS,))
+        making = picture_actions.Making(kind=Kind.GRID, request=read.request, notes=(picture_actions.NO_WORDS,))
         await picture_actions.run_with_words(press, typed, read, making)
 
 

@@ -1,5 +1,7 @@
 """/imagine: a prompt becomes pictures; and what mends a refused one: *Fix and run*, *Run it in relax*, *Try again*."""
 
+from dataclasses import replace
+
 from discord import app_commands
 from discord.ext import commands
 
@@ -37,13 +39,15 @@ async def _imagine(
 
 
 async def _fix(press: Press) -> None:
-    """Opens the refused prompt for correction."""
-    await press.open(refused_prompt.form(_FORM, refused_prompt.refused_prompt(press.interaction.message)))
+    """Opens the refused prompt for correction; what was to run in relax stays there."""
+    typed = refused_prompt.refused_prompt(press.interaction.message)
+    await press.open(refused_prompt.form(replace(_FORM, argument=press.id.argument), typed))
 
 
 async def _run_corrected(press: Press) -> None:
     """A corrected prompt comes back."""
-    await _imagine(press.interaction, refused_prompt.written(press.fields))
+    lane = Lane.RELAX if press.id.argument == IN_RELAX else None
+    await _imagine(press.interaction, refused_prompt.written(press.fields), lane=lane)
 
 
 async def _run_in_relax(press: Press) -> None:

@@ -59,6 +59,7 @@ class AccountInfo:
     grids: int | None
     jobs: tuple[tuple[Job, Estimate], ...]
     untold: tuple[Job, ...]  # oldest first
+    untold_count: int = 0  # of all, also of those that are not named yet
     untold_until: float = 0.0  # when the last of those that are shown became late, seconds since the epoch
     worker: WorkerState
     models: tuple[str, ...] = ()  # the usual one first
@@ -82,6 +83,7 @@ async def account_info(bot: ClientBase, user: str, guild: int | None) -> Account
         grids=grids_left(status.balance_ms, await services.admission.price_ms(usual, priced)),
         jobs=tuple([(job, await services.scheduler.estimate(job)) for job in live]),
         untold=tuple(job for job in untold if job is not None),
+        untold_count=await services.outbox.count_untold(user),
         untold_until=max((delivery.late_at or 0.0 for delivery in late[:_MOST_UNTOLD]), default=0.0),
         worker=_seen_by(services.scheduler.worker_state(), is_owner=services.moderation.is_owner(user)),
         models=(services.model.name, *sorted(set(services.model_registry.choices.models) - {services.model.name})),
@@ -149,7 +151,7 @@ def _text(account: AccountInfo) -> str:
         f"{status.plan.running} running and {status.plan.waiting} waiting at once",
         f"**GPU** {_gpu(account.worker)}",
         *_choices(account),
-        *_not_posted(account.untold),
+        *_not_posted(account),
     ]
     lines += _jobs("Running", [pair for pair in account.jobs if pair[0].state is State.RUNNING], _room(lines) // 2)
     lines += _jobs("Waiting", [pair for pair in account.jobs if pair[0].state is not State.RUNNING], _room(lines))
@@ -175,14 +177,15 @@ def _named(names: tuple[str, ...]) -> str:
     return first_of([harmless(name, 40) for name in names], _MOST_NAMES)
 
 
-def _not_posted(jobs: tuple[Job, ...]) -> list[str]:
+def _not_posted(account: AccountInfo) -> list[str]:
     """Comes before the jobs, which may be many."""
+    jobs = account.untold
     if not jobs:
         return []
     lines = ["**Not posted**, because Discord refused it. The buttons below post the kept pictures here:"]
     lines += [f"- {harmless(job.request.prompt, 60)}{_instead(job)}" for job in jobs[:_MOST_UNTOLD]]
-    more = len(jobs) - _MOST_UNTOLD
-    return [*lines, f"-# and {more} more, once these are off the list"] if more > 0 else lines
+    more = max(account.untold_count, len(jobs)) - _MOST_UNTOLD
+    return [*lines, f"-# and {more:,} more, once these are off the list"] if more > 0 else lines
 
 
 def _instead(job: Job) -> str:

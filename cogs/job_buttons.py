@@ -27,7 +27,7 @@ BUTTONS = (AGAIN, AGAIN_FAILED, CANCEL)
 async def _again(press: Press) -> None:
     """The same once more, with another seed: a variation or an edit of the same picture, not of its result."""
     job, services = await press.job(), press.services
-    with submission.carrying(job.typed):
+    with submission.carrying(picture_actions.words_under(press, job)):
         seed = services.new_seed()
         model = services.model_registry.get(job.request.model)
         if model is not None and await render_stages.is_drawable(services, job.source):
@@ -52,7 +52,9 @@ async def _again_with_words(press: Press, words: str) -> None:
     with submission.carrying(typed):
         read = submission.read(services, typed)
         making = picture_actions.Making(kind=Kind.GRID, request=read.request)
-        if job.source is not None and job.kind is not Kind.CROP:
+        if job.kind is Kind.CROP:
+            making = replace(making, notes=(picture_actions.NO_WORDS,))
+        elif job.source is not None:
             if await render_stages.is_drawable(services, job.source):
                 making = _of_its_source(press.services, job, read)
             else:

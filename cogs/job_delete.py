@@ -1,13 +1,18 @@
 """*Delete* behind ⓘ: a job's pictures, its message, and the copy that came as a direct message instead."""
 
+import asyncio
 import logging
 from dataclasses import replace
 
 from bot.interactions import ClientBase, DarkroomBot, Press, cancel_job, check_may_manage
 from bot.messages import REQUEST_ERRORS, Verb, in_one_line
+from core.errors import Refused
 from core.job import Job, Where
 
 log = logging.getLogger(__name__)
+
+#: A worker that does not let go of a job is not waited for any longer than half a minute, by the scheduler.
+_STOP_SECONDS = 60.0
 
 
 async def _delete(press: Press) -> None:
@@ -16,7 +21,7 @@ async def _delete(press: Press) -> None:
     await interaction.response.defer()  # the requests below may take longer than Discord waits
     bot = interaction.client
     if not job.is_final:
-        await cancel_job(bot.services, job)
+        job = await _ended(bot, job)
     await bot.services.outbox.deleted(job.id)  # a result that is on its way now is taken back when it has arrived
     await bot.editor.leave(job.id)
     words = await _forget(bot, job)
@@ -27,6 +32,19 @@ async def _delete(press: Press) -> None:
             log.warning("A message could not be deleted: %s", in_one_line(error), extra={"job": job.id})
             words = "Its pictures are deleted. Its message could not be deleted: do that by hand, or try again later."
     await interaction.edit_original_response(content=words, view=None)
+
+
+async def _ended(bot: ClientBase, job: Job) -> Job:
+    """Stops it and waits until it has: what it still makes would be shown and kept. Raises Refused where it goes on."""
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            with bot.services.bus.watch(job.id) as news:
+                await cancel_job(bot.services, job)
+                while not (job := await bot.services.jobs.get(job.id) or job).is_final:
+                    await anext(news)
+    except TimeoutError:
+        raise Refused("It has not stopped yet. Please press Delete again in a minute.") from None
+    return job
 
 
 async def _forget(bot: ClientBase, job: Job) -> str:

@@ -6,7 +6,7 @@ import discord
 from discord.ext import commands
 
 from bot.interactions import DarkroomBot, Press
-from bot.messages import REQUEST_ERRORS, Button, Card, ComponentId, Style
+from bot.messages import REQUEST_ERRORS, Button, Card, ComponentId, Style, in_one_line
 from bot.text import harmless
 from core.errors import Gone, NotAllowed
 
@@ -59,7 +59,7 @@ class ServerApproval(commands.Cog):
                 direct = await self._bot.create_dm(discord.Object(int(owner)))
                 await direct.send(card.content, view=self._bot.view_of(card))
             except REQUEST_ERRORS as error:
-                log.info("An owner could not be told of a server (%s).", error)
+                log.info("An owner could not be told of a server (%s).", in_one_line(error))
             else:
                 told += 1
         return told

@@ -46,7 +46,7 @@ async def _open(press: Press) -> None:
         name=_FIELD,
         label="Prompt",
         description=f"--zoom 1 to {FURTHEST_ZOOM:g}; --ar 16:9 for another shape. New words fill what is new.",
-        value=f"{job.typed[: MAX_TYPED - 10]} --zoom {_USUAL:g}",
+        value=f"{picture_actions.words_under(press, job)[: MAX_TYPED - 10]} --zoom {_USUAL:g}",
         long=True,
         max_length=MAX_TYPED,
     )

@@ -93,7 +93,7 @@ class Model:
     shape: str = ""  # of its weights, as core.safetensors_header tells it; empty = not known
     digest: str = ""  # of the weights; empty until a worker has loaded them
     edits: tuple[str, ...] | None = None  # of Capability, as its worker says; None until then
-    ignores: tuple[str, ...] = ()  # of core.parameters: what changes nothing with it, as its worker says
+    ignores: tuple[str, ...] = ()  # of core.parameters: what changes nothing with it, as its files or its worker say
     negative_above: float = 1.0  # at a higher guidance than this `--no` counts
 
     def size_for(self, across: float, down: float) -> tuple[int, int]:

@@ -26,6 +26,8 @@ from core.wire_values import (
 )
 
 PROTOCOL = 3
+#: Far more than any worker has: models that it has ever loaded, and jobs in its hands.
+MOST_MODELS, MOST_JOBS = 1000, 4096
 
 
 class Phase(StrEnum):
@@ -113,8 +115,8 @@ class Models:
     Sent after every load and every unload. `known`: those that this worker has ever loaded, with what they can do.
     """
 
-    loaded: tuple[Name, ...]
-    known: tuple[ModelInfo, ...]
+    loaded: Annotated[tuple[Name, ...], Many(MOST_MODELS)]
+    known: Annotated[tuple[ModelInfo, ...], Many(MOST_MODELS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,8 +140,8 @@ class Heartbeat:
 
     phase: Phase
     phase_seconds: Annotated[float, Range(0, 1e9)]
-    jobs: tuple[tuple[JobId, AttemptNumber], ...] = ()
-    computing: tuple[JobId, ...] = ()
+    jobs: Annotated[tuple[tuple[JobId, AttemptNumber], ...], Many(MOST_JOBS)] = ()
+    computing: Annotated[tuple[JobId, ...], Many(MOST_JOBS)] = ()
     busy_ms: Count = 0  # device time since the worker started: Σ jobs' gpu_ms + Σ overhead
 
 

@@ -69,6 +69,8 @@ def kind_of(layer: str, shapes: Shapes) -> ChangeKind:
     for part, sentence in NOT_DRAWN.items():
         if part in shapes:
             raise LoraRefused(sentence)
+    if len(shapes.get(Part.DIFF, ())) == 1:  # no layer's weights are a row of numbers
+        raise LoraRefused(NOT_DRAWN[Part.NORM])
     main = shapes.keys() - _EXTRAS
     if not main and {Part.DIFF_B, Part.BIAS} & shapes.keys():
         return ChangeKind.BIAS

@@ -12,7 +12,7 @@ from typing import Any
 from core import lora_tensors
 from core.lora_kinds import NOT_DRAWN, ChangeKind, Size, kind_of, size_of
 from core.lora_layers import Layers, Place, flat, index_of
-from core.lora_metadata import LoraRefused, Scales, scales_of
+from core.lora_metadata import ADAPTER_CONFIG, LoraRefused, Scales, scales_of
 from core.lora_tensors import Part
 from core.safetensors_header import Header
 
@@ -32,12 +32,15 @@ Networks = Mapping[str, Layers]
 #: Numbers of the matrices of what is no plain LoRA: 2 GB in half precision. Those of a plain one are in its file.
 MOST_NUMBERS = 1_000_000_000
 _NAMED = 3  # layers in a sentence
+#: How tables are called in which text encoders look up tokens and places; what looks up is no layer that multiplies.
+_TABLES = ("token_embedding", "position_embedding", "embed_tokens", "_shared")
 #: Types of numbers that are numbers as they stand; others need scales that a LoRA has no place for.
 NUMBERS = frozenset({"F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64", "I8", "I16", "I32", "I64", "U8"})
 
 #: First words of a file's names, and the networks that they may mean; the longer ones first.
 _PREFIXES: Sequence[tuple[str, Sequence[str]]] = (
     ("text_encoders.clip_l.transformer.", ("text_encoder",)),
+    ("text_encoders.clip_h.transformer.", ("text_encoder",)),
     ("text_encoders.clip_g.transformer.", ("text_encoder_2",)),
     ("text_encoders.t5xxl.transformer.", ("text_encoder_2",)),
     ("model.diffusion_model.", ("unet", "transformer")),
@@ -117,10 +120,22 @@ def plan_of(header: Header, networks: Networks | None = None, beside: Mapping[st
             f"{2 * MOST_NUMBERS / 1e9:g} GB at most. Merge it into its model with the tool that made it, and use that "
             "checkpoint."
         )
-    if beside is None and not scales.alpha and wants_config(header):
+    if beside is not None:
+        _check_ranks(changes, scales)
+    if beside is None and not scales.says_strength and wants_config(header):
         notes.append("has no adapter_config.json beside it, so it is drawn as if its alpha were its rank")
     placed = _placed(changes, networks, scales) if networks is not None else ()
     return LoraPlan(changes=changes, placed=placed, notes=notes, kinds=kinds)
+
+
+def _check_ranks(changes: Iterable[LayerChange], scales: Scales) -> None:
+    """Raises LoraRefused where what lies beside the file was written for another one, as where names were changed."""
+    for change in changes:
+        if scales.ranks and change.kind is ChangeKind.LORA and change.size.scaled_by not in scales.ranks:
+            raise LoraRefused(
+                f"does not belong to the {ADAPTER_CONFIG} beside it, which has no rank of {change.size.scaled_by}. "
+                "Put each LoRA of peft's into a folder of its own, with its config."
+            )
 
 
 def _groups(header: Header) -> tuple[dict[str, dict[Part, str]], list[str]]:
@@ -143,15 +158,20 @@ def _groups(header: Header) -> tuple[dict[str, dict[Part, str]], list[str]]:
             f"holds {_counted(len(strange), 'tensor')} that no LoRA known here has ({_few(strange)}). "
             "Convert it with its trainer to the layout of kohya, diffusers or peft."
         )
-    # An alpha alone, which some converters leave behind, changes nothing.
-    groups = {stem: parts for stem, parts in groups.items() if parts.keys() != {Part.ALPHA}}
-    return groups, ["brings embeddings along, which are left out"] if bundled else []
+    notes = ["brings embeddings along, which are left out"] if bundled else []
+    # Some converters leave them behind.
+    if alone := [stem for stem, parts in groups.items() if parts.keys() == {Part.ALPHA}]:
+        notes.append(f"says an alpha of {_counted(len(alone), 'layer')} that it does not change ({_few(alone)})")
+        groups = {stem: parts for stem, parts in groups.items() if parts.keys() != {Part.ALPHA}}
+    return groups, notes
 
 
 def _change(stem: str, parts: Mapping[Part, str], header: Header) -> LayerChange:
     tensors = {part: header.tensors[name] for part, name in parts.items()}
     shapes = {part: tensor.shape for part, tensor in tensors.items()}
     kind = kind_of(stem, shapes)
+    if flat(stem).endswith(_TABLES):
+        raise LoraRefused(NOT_DRAWN[Part.EMBEDDING])
     size = size_of(stem, kind, shapes)
     if strange := {tensor.dtype for tensor in tensors.values()} - NUMBERS:
         raise LoraRefused(

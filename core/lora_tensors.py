@@ -80,8 +80,15 @@ def split(name: str) -> tuple[str, Part] | None:
     for count in range(min(_LONGEST, len(words) - 1), 0, -1):
         part = _ENDINGS.get(".".join(words[-count:]))
         if part is not None:
-            return ".".join(words[:-count]), part
+            return ".".join(_without_processor(words[:-count], part)), part
     return _of_adapter(words) or _of_processor(words)
+
+
+def _without_processor(words: list[str], part: Part) -> list[str]:
+    """`….attn1.processor.to_q.alpha` is said of the layer whose matrices `_of_processor` reads."""
+    if part is Part.ALPHA and len(words) > 1 and words[-2] == "processor":
+        return [*words[:-2], words[-1].removesuffix("_lora")]
+    return words
 
 
 def _of_adapter(words: list[str]) -> tuple[str, Part] | None:

@@ -15,6 +15,8 @@ from core.spelling import quoted
 
 def idle_negative(request: Request, model: Model) -> str:
     """Why `--no` would change nothing, with its cure; empty where it counts or is not there."""
+    if request.negative and "no" in model.ignores:
+        return f"{quoted(model.name)} cannot be told what to leave out. Leave out `--no`."
     if not request.negative or request.guidance > model.negative_above:
         return ""
     enough = f"{max(2, model.negative_above + 1):g}"

@@ -100,6 +100,10 @@ class OneOf:
         return "one of " + ", ".join(self.words)
 
 
+#: Not the decimal sign of an emphasis, `(fog:1,3)`.
+_COMMA = re.compile("[,，、](?![0-9０-９]{1,6}+[)）])")
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     """Free words up to the next parameter, separated by commas."""
@@ -108,7 +112,7 @@ class Words:
 
     def parse(self, text: str) -> str:
         """The words with single spaces."""
-        plain = ", ".join(part for raw in re.split("[,，、]", text) if (part := " ".join(raw.split())))
+        plain = ", ".join(part for raw in _COMMA.split(text) if (part := " ".join(raw.split())))
         if not plain or len(plain) > self.longest:
             raise ValueError(text)
         return plain

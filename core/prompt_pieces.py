@@ -6,19 +6,22 @@ a plain keyboard's signs in the same places.
 """
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from core.parameter_parsers import Number, Ratio, Whole
 from core.parameters import BY_NAME, IGNORED, MEANT, Takes
-from core.spelling import nearest, plain_signs
+from core.spelling import DASHES, nearest, plain_signs
 
-_DASHED = re.compile(r"(?<![^\s,])(?P<dashes>--?+)(?![\s-])(?P<name>[^\s=,]*+)=?+")
+_DASHED = re.compile(r"(?<![^\s,])(?P<dashes>--?+)(?![\s-])(?P<name>[^\s=:,]*+)[=:]?+")
 #: A name and its value in one word, `--ar16:9`.
 _GLUED = re.compile(r"(?P<name>[a-z]+)(?P<value>[0-9].*)", re.IGNORECASE)
 # The same signs where they do not count: inside a word, or with a blank before the name.
 _HIDDEN = re.compile(r"(?P<dashes>-{1,2}+)(?P<gap>\s*+)(?P<name>[A-Za-z]++)(?P<glued>(?=[0-9])|(?![\w-]))")
-_VALUE = re.compile(r"[\s=:]*+(?P<value>[0-9.][^\s,]*+)")
+# A number ends soon: what is longer is none, and looking at all of it behind each of a thousand names takes long.
+_VALUE = re.compile(r"[\s=:]*+(?P<value>[0-9.][^\s,]{0,39}+)")
+_NEXT = re.compile(r"\s*+(?P<next>\S?)")
 _TAG = re.compile(r"<\s*+(?P<kind>lora|lyco|hypernet)\s*+:(?P<inside>[^<>]*+)>", re.IGNORECASE)
 #: Names that are nearer than this were meant.
 SURELY = 0.8
@@ -73,6 +76,21 @@ def take_tags(text: str) -> tuple[str, list[Tag]]:
     return "".join([*parts, text[at:]]), tags
 
 
+def without(text: str, flags: Collection[str]) -> str:
+    """The text without these parameters, which have no values.
+
+    >>> without("a boat —turbo --seed 3", {"turbo"})
+    'a boat --seed 3'
+    """
+    bare, _ = take_tags(text)
+    parts, at = [], 0
+    for piece in find_pieces(bare):
+        if piece.name in flags:
+            parts.append(text[at : piece.start].rstrip())
+            at = piece.start + len(piece.dashed)
+    return "".join([*parts, text[at:]]).strip()
+
+
 def find_hidden(text: str, pieces: list[Piece]) -> tuple[str, str, int] | None:
     """A parameter that would be read as words (`a boat--ar 3:2`, `-- ar 3:2`, `-ar 1:1`, `— ar 1:1`).
 
@@ -86,7 +104,8 @@ def find_hidden(text: str, pieces: list[Piece]) -> tuple[str, str, int] | None:
         dashes, value = text[slice(*match.span("dashes"))], _has_number(plain, match.end(), name)
         single = dashes == "-" and (match["gap"] or len(name) == 1 or not _stands_free(text, match.start()))
         glued = match["glued"] is not None and plain[match.end() : match.end() + 1].isdecimal()
-        if not single and (value or (dashes.isascii() and not glued)):
+        wide = len(dashes) == 2 and not match["gap"] and _among_wide(text, match)
+        if not single and (value or wide or (dashes.isascii() and not glued)):
             return text[match.start() : match.end()], name, match.start()
     return None
 
@@ -147,6 +166,18 @@ def _has_number(plain: str, end: int, name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _among_wide(text: str, match: re.Match[str]) -> bool:
+    """Whether it stands in a script without blanks, so that nobody would have put one before it."""
+    following = _NEXT.match(text, match.end())
+    assert following is not None  # it matches anywhere
+    then = following["next"]
+    return match.start() > 0 and _is_wide(text[match.start() - 1]) and (not then or then in DASHES or _is_wide(then))
+
+
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in ("W", "F")
 
 
 def _stands_free(text: str, start: int) -> bool:

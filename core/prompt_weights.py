@@ -26,6 +26,8 @@ _SIGNS = re.compile(r"::(?:[-+.,\d]++(?!\w))?|:[-+.,\d\s]*+(?=[)\]}])|[()\[\]{}\
 #: More emphasis than this, in either direction, breaks any picture.
 MOST_EMPHASIS = 4.0
 MOST_WEIGHT = 100.0
+#: Each part is a pass through the text encoders, for which all other jobs wait.
+MOST_PARTS = 64
 #: Texts that are remembered: one request's are asked for several times, by its parser, its admission and its encoders.
 _REMEMBERED = 64
 
@@ -96,7 +98,10 @@ def _parts(text: str, plain: str) -> list[tuple[tuple[Span, ...], float]]:
     if not start:
         return [(_spans(text, plain), 1.0)]
     found.append((*_stripped(text, start, len(text)), 1.0))
-    parts = [(_spans(text[at:end], plain[at:end]), weight) for at, end, weight in found if at < end]
+    found = [one for one in found if one[0] < one[1]]
+    if len(found) > MOST_PARTS:
+        raise ValueError(f"`::` makes {len(found)} parts of this; the limit is {MOST_PARTS}.")
+    parts = [(_spans(text[at:end], plain[at:end]), weight) for at, end, weight in found]
     return parts or [((Span(""),), 1.0)]
 
 

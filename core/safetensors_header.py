@@ -6,8 +6,10 @@ header's length (little endian), the header as JSON, then the tensors' bytes wit
 
 import json
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from core import lora_tensors
 
@@ -16,6 +18,8 @@ PREFIX = 8
 #: Headers of the largest known checkpoints have less than a tenth of it.
 MAX_HEADER = 100_000_000
 
+_JSON = json.JSONDecoder()
+_BLANKS = re.compile(r"[ \t\n\r]*+")
 #: No file and no tensor has numbers beyond this, and no tensor so many sides.
 _MOST, _MOST_SIDES = (1 << 63) - 1, 64
 
@@ -93,10 +97,14 @@ def parse(data: bytes) -> Header:
     if len(data) < PREFIX + size:
         raise NotSafetensors("is cut off inside its header")
     try:
-        plain = json.loads(data[PREFIX : PREFIX + size])
-        metadata = plain.pop("__metadata__", None) or {}
-        tensors = {_name(name): _tensor(entry) for name, entry in plain.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        metadata: Any = {}
+        tensors: dict[str, Tensor] = {}
+        for name, entry in _entries(data[PREFIX : PREFIX + size].decode()):
+            if name == "__metadata__":
+                metadata = entry or {}
+            else:
+                tensors[_name(name)] = _tensor(entry)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise NotSafetensors("has a damaged header") from None
     end = max((tensor.end for tensor in tensors.values()), default=0)
     told = {_text(name): _text(value) for name, value in metadata.items()} if isinstance(metadata, dict) else {}
@@ -111,6 +119,41 @@ def is_lora(header: Header) -> bool:
 def shape_by_width(width: int) -> str:
     """How checkpoints are called that look at text of this width; a small model of one's own by the width itself."""
     return _BY_WIDTH.get(width, f"width-{width}")
+
+
+def _entries(text: str) -> Iterator[tuple[str, Any]]:
+    """Of an object in JSON, one after the other. Raises ValueError or IndexError.
+
+    To read a header of megabytes at once keeps the interpreter for seconds, and all that others wait for.
+    """
+    at, more = _behind_blanks(text, 1), True
+    if text[at] == "}":
+        at, more = at + 1, False
+    while more:
+        name, at = _JSON.raw_decode(text, at)
+        if not isinstance(name, str):
+            raise ValueError(at)
+        value, at = _JSON.raw_decode(text, _behind(":", text, at))
+        yield name, value
+        at = _behind_blanks(text, at)
+        more = text[at] != "}"
+        at = _behind(",", text, at) if more else at + 1
+    if _behind_blanks(text, at) != len(text):
+        raise ValueError(at)
+
+
+def _behind(sign: str, text: str, at: int) -> int:
+    """Where it goes on behind the sign and the blanks around it. Raises ValueError where there is another one."""
+    at = _behind_blanks(text, at)
+    if text[at] != sign:
+        raise ValueError(at)
+    return _behind_blanks(text, at + 1)
+
+
+def _behind_blanks(text: str, at: int) -> int:
+    match = _BLANKS.match(text, at)
+    assert match is not None  # none is fine too
+    return match.end()
 
 
 def _name(name: str) -> str:

@@ -8,7 +8,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, ldexp, nan
 from statistics import pstdev
 from typing import BinaryIO
 
@@ -56,10 +56,14 @@ _NUMBERS = (".position_ids", *_BESIDE)
 #: hardly. Other programs tell them apart by it, too.
 _TELLING = f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 _WIDE = 0.09
+_MOST_TELLING = 1 << 16  # bytes
 _SAID_V = frozenset({"v", "v_pred", "vpred", "v_prediction"})
 
 REFINER = "is a refiner: it only refines the pictures of another model. Use the base model."
-INPAINTING = "only fills masks in pictures and makes none from words. Use the model it was made from."
+_INPAINTING = "only fills masks in pictures and makes none from words. Use the model it was made from."
+#: Latents, those of a picture with a hole, and the hole.
+_WITH_A_MASK = 9
+_QUANTISED = "has quantised weights of a kind that is not read here. Use one in fp16 or in scaled fp8."
 _AS_FOLDER = "Use its folder in diffusers' format."
 _LORA = "is a LoRA, not a checkpoint: it belongs in the folder `loras`, and `--lora` with its name uses it."
 #: What else files with tensors of such names are.
@@ -145,6 +149,13 @@ def behind_header(file: BinaryIO) -> Take:
     return take
 
 
+def wants_more(channels: int) -> str:
+    """Why a UNet that takes so many channels beside the words makes no pictures from words, to stand behind a name."""
+    if channels == _WITH_A_MASK:
+        return _INPAINTING
+    return f"takes {channels} channels: pictures that it follows or changes, not words alone. Use another model."
+
+
 # --- which it is ----------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +169,7 @@ def _check_denoiser(header: Header) -> None:
         raise WrongFile(_stranger(header))
     first = header.tensors.get(_IN_CHANNELS)
     if first is not None and first.shape[1:2] != (_LATENT_CHANNELS,):
-        raise WrongFile(INPAINTING)
+        raise WrongFile(wants_more(first.shape[1] if len(first.shape) > 1 else 0))
 
 
 def _stranger(header: Header) -> str:
@@ -177,7 +188,11 @@ def _check_weights(header: Header) -> None:
         if name.endswith(_SCALES):
             layer = next(name.removesuffix(ending) for ending in _SCALES if name.endswith(ending))
             _check_scale(tensor, header.tensors.get(f"{layer}.weight"))
-        elif name.startswith(_PARTS) and not name.endswith(_NUMBERS) and tensor.dtype not in _FLOATS | _SMALL_FLOATS:
+        elif not name.startswith(_PARTS) or name.endswith(_NUMBERS):
+            continue
+        elif "scale" in name.rpartition(".")[2] and _is_small(header.tensors.get(f"{name.rpartition('.')[0]}.weight")):
+            raise WrongFile(_QUANTISED)
+        elif tensor.dtype not in _FLOATS | _SMALL_FLOATS:
             raise WrongFile(
                 f"has weights in {tensor.dtype}, which are not read here. Use one in fp16 or in scaled fp8."
             )
@@ -187,8 +202,12 @@ def _check_scale(scale: Tensor, weight: Tensor | None) -> None:
     """One number, or one for each row; blocks would be of another format."""
     rows = (1,) if weight is None else (1, *weight.shape[:1])
     plain = scale.dtype in _FLOATS and (not scale.shape or (scale.shape[0] in rows and {*scale.shape[1:]} <= {1}))
-    if weight is None or weight.dtype not in _SMALL_FLOATS or not plain:
-        raise WrongFile("has quantised weights of a kind that is not read here. Use one in fp16 or in scaled fp8.")
+    if not _is_small(weight) or not plain:
+        raise WrongFile(_QUANTISED)
+
+
+def _is_small(weight: Tensor | None) -> bool:
+    return weight is not None and weight.dtype in _SMALL_FLOATS
 
 
 def _shape(header: Header, *, own_vae: bool) -> str:
@@ -262,17 +281,30 @@ def _prediction(header: Header, shape: str, name: str, take: Take | None) -> tup
 
 def _spread(tensor: Tensor | None, take: Take | None) -> float | None:
     """The standard deviation of a small tensor's numbers; None where it cannot be read."""
-    if tensor is None or take is None:
+    if tensor is None or take is None or tensor.end - tensor.begin > _MOST_TELLING:
         return None
     numbers = [*_numbers(take(tensor.begin, tensor.end), tensor.dtype)]
     return pstdev(numbers) if numbers and all(map(isfinite, numbers)) else None
 
 
 def _numbers(data: bytes, dtype: str) -> Iterator[float]:
-    """None of a type that has to be scaled."""
+    """None of a type that is not known."""
     formats: Mapping[str, str] = {"F64": "d", "F32": "f", "F16": "e"}
-    if dtype == "BF16":  # the upper half of a float of 32 bits
+    if dtype == "F8_E4M3":
+        yield from map(_e4m3, data)
+    elif dtype == "F8_E5M2":  # the upper half of a float of 16 bits
+        data, dtype = b"".join(b"\0" + data[at : at + 1] for at in range(len(data))), "F16"
+    elif dtype == "BF16":  # the upper half of a float of 32 bits
         data = b"".join(b"\0\0" + data[at : at + 2] for at in range(0, len(data) - 1, 2))
         dtype = "F32"
     if dtype in formats and data:
         yield from (number for (number,) in struct.iter_unpack(f"<{formats[dtype]}", data))
+
+
+def _e4m3(byte: int) -> float:
+    """A sign, four bits of exponent, three of fraction; all ones are no number, and nothing is endless."""
+    exponent, fraction = byte >> 3 & 15, byte & 7
+    if byte & 127 == 127:
+        return nan
+    size = ldexp(fraction, -9) if exponent == 0 else ldexp(8 + fraction, exponent - 10)
+    return -size if byte & 128 else size

@@ -6,8 +6,11 @@ Knows no parameter.
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from heapq import nlargest
 
 _LONGEST_QUOTE = 60
+#: Words that are compared letter by letter; there may be tens of thousands of LoRAs.
+_MOST_COMPARED = 300
 #: So many letters at the beginning of one word alone are enough to know it by.
 _SHORTEST_START = 3
 #: What stands for a hyphen on some keyboard, phone or editor: Unicode's dashes, the minus signs, the box and the bullet
@@ -42,12 +45,23 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def nearest(word: str, right: Iterable[str], *, near: float = 0.6) -> str | None:
     """The one of `right` that `word` was probably meant to be, or None when nothing is near (1 = the same)."""
     typed, words = word.lower()[:_LONGEST_QUOTE], list(right)
+    if len(words) > _MOST_COMPARED:
+        words = nlargest(_MOST_COMPARED, words, key=lambda other: _ends_alike(typed, other))
     if found := difflib.get_close_matches(typed, words, n=1, cutoff=near):
         return found[0]
     if swapped := [other for other in words if len(typed) >= _SHORTEST_START and sorted(other) == sorted(typed)]:
         return swapped[0]
     begun = [other for other in words if len(typed) >= _SHORTEST_START and other.startswith(typed)]
     return begun[0] if len(begun) == 1 else None
+
+
+def _ends_alike(one: str, other: str) -> int:
+    """So many letters are the same at the beginning and at the end."""
+    return _begins_alike(one, other) + _begins_alike(one[::-1], other[::-1])
+
+
+def _begins_alike(one: str, other: str) -> int:
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def quoted(word: str) -> str:

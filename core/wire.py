@@ -18,7 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from core import events, wire_values
 from core.errors import FrameError
 from core.job import Canvas, HouseStyle, Input, Lora, MadeWith, Request, Upscale
-from core.wire_values import ANY_LINE, ANY_LIST, ANY_NUMBER, MAX_PREVIEW, Words, check_text, shortly
+from core.wire_values import ANY_LINE, ANY_LIST, ANY_NUMBER, MAX_PREVIEW, Many, Words, check_text, shortly
 
 PREFIX = struct.Struct(">2sBBII")
 MAGIC = b"DR"
@@ -242,6 +242,8 @@ def _typed(hint: Any, value: Any, *, free: bool) -> Any:
     origin = get_origin(hint)
     if origin is Annotated:
         hint, rule = get_args(hint)
+        if isinstance(rule, Many):
+            rule.check(value)  # before any of its items is looked at
         value = _typed(hint, value, free=free or hint is str)
         rule.check(value)
         return value

@@ -14,6 +14,12 @@ from storage.database import Database, Tx
 TOLD_FOR_SECONDS = 30 * 86_400.0
 #: No delivery is put off for longer.
 LONGEST_BACKOFF_SECONDS = 300.0
+#: The note of what somebody deleted.
+_DELETED = "deleted"
+_OPEN = "job = :job AND state = 'pending' AND note IS NOT :deleted"
+
+
+_UNTOLD = "FROM delivery WHERE user = :user AND late_at > :old AND told = 0 AND state <> 'posted'"
 
 
 class DeliveryKind(StrEnum):
@@ -55,6 +61,11 @@ class Delivery:
     told: bool = False  # they have
     told_channel: str | None = None  # of the direct message that it came as, where its own channel was closed
     told_message: str | None = None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Somebody deleted it; where it is pending all the same, a message of it may be there."""
+        return self.note == _DELETED
 
     @property
     def is_posted(self) -> bool:
@@ -107,8 +118,8 @@ class Outbox:
         async with self._db.transaction() as tx:
             done = await tx.one(
                 "UPDATE delivery SET state = 'posted', message = :message, note = NULL, settled_at = :now"
-                " WHERE job = :job AND state = 'pending' RETURNING job",
-                {"job": job, "message": message, "now": self._db.clock()},
+                f" WHERE {_OPEN} RETURNING job",
+                {"job": job, "message": message, "now": self._db.clock(), "deleted": _DELETED},
             )
             if done is not None:
                 await tx.execute("UPDATE job SET message = :message WHERE id = :job", {"job": job, "message": message})
@@ -126,9 +137,9 @@ class Outbox:
         """This try failed for a reason that may pass; `note` says which."""
         return await self._change(job, "next_try_at = :at, note = :note", at=at, note=note) is not None
 
-    async def change_way(self, job: str, way: Way) -> bool:
-        """The first way turned out to be closed (its message is gone): from now on the other."""
-        return await self._change(job, "way = :way", way=way) is not None
+    async def change_way(self, job: str, way: Way) -> Delivery | None:
+        """The first way turned out to be closed (its message is gone, or too old to be looked at): now the other."""
+        return await self._change(job, "way = :way", way=way)
 
     async def undeliverable(self, job: str, note: str) -> bool:
         """It will never reach Discord; whoever asked is told at the next chance."""
@@ -139,41 +150,75 @@ class Outbox:
         """It is still tried, but whoever asked has to hear of it by another door."""
         return await self._change(job, "late_at = coalesce(late_at, :now)", now=self._db.clock()) is not None
 
-    async def deleted(self, job: str) -> bool:
-        """Somebody deleted it before it was posted: there is nothing to tell any more."""
-        changes = "state = 'undeliverable', note = 'deleted', told = 1, settled_at = :now"
-        return await self._change(job, changes, now=self._db.clock()) is not None
+    async def deleted(self, job: str) -> None:
+        """Somebody deleted it: there is nothing to tell any more, nor to keep of what is on its way by any door.
+
+        Where a try may have got through, or still may, it is pending until somebody has looked for its message.
+        """
+        looked_for = "(state = 'pending' AND way = 'new' AND tries > 0 AND message IS NULL)"
+        async with self._db.transaction() as tx:
+            await tx.execute(
+                f"UPDATE delivery SET state = iif({looked_for}, 'pending', 'undeliverable'), note = :deleted, told = 1,"
+                f" settled_at = iif({looked_for}, NULL, coalesce(settled_at, :now)), next_try_at = :now"
+                " WHERE job = :job AND state <> 'posted'",
+                {"job": job, "deleted": _DELETED, "now": self._db.clock()},
+            )
+
+    async def look_again(self, job: str, at: float) -> None:
+        """What was deleted is to be looked for later."""
+        async with self._db.transaction() as tx:
+            await tx.execute(
+                "UPDATE delivery SET next_try_at = :at, tries = tries + 1 WHERE job = :job AND state = 'pending'",
+                {"job": job, "at": at},
+            )
+
+    async def gone(self, job: str) -> None:
+        """Nothing of what was deleted is shown any more."""
+        async with self._db.transaction() as tx:
+            await tx.execute(
+                "UPDATE delivery SET state = 'undeliverable', settled_at = :now"
+                " WHERE job = :job AND state = 'pending' AND note = :deleted",
+                {"job": job, "deleted": _DELETED, "now": self._db.clock()},
+            )
 
     async def untold(self, user: str, limit: int = 12) -> list[Delivery]:
         """This person's results that could not be posted, or not yet, and that they have not heard of; oldest first.
 
-        So many, no more.
+        So many, no more; `count_untold` says how many there are.
         """
-        rows = await self._db.read(
-            "SELECT * FROM delivery WHERE user = :user AND late_at > :old AND told = 0 AND state <> 'posted'"
-            " ORDER BY late_at LIMIT :limit",
-            {"user": user, "old": self._db.clock() - TOLD_FOR_SECONDS, "limit": limit},
-        )
+        rows = await self._db.read(f"SELECT * {_UNTOLD} ORDER BY late_at LIMIT :limit", self._late(user, limit))
         return [_delivery(row) for row in rows]
+
+    async def count_untold(self, user: str, most: int = 1000) -> int:
+        """How many there are of them, counted up to `most`."""
+        rows = await self._db.read(
+            f"SELECT count(*) AS untold FROM (SELECT 1 {_UNTOLD} LIMIT :limit)", self._late(user, most)
+        )
+        return int(rows[0]["untold"])
 
     async def told(self, job: str) -> None:
         """They have heard of it now."""
         async with self._db.transaction() as tx:
             await tx.execute("UPDATE delivery SET told = 1 WHERE job = :job", {"job": job})
 
-    async def told_by(self, job: str, channel: str, message: str) -> None:
-        """They have it as this direct message."""
+    async def told_by(self, job: str, channel: str, message: str) -> bool:
+        """They have it as this direct message; False: it was deleted meanwhile."""
         async with self._db.transaction() as tx:
-            await tx.execute(
-                "UPDATE delivery SET told = 1, told_channel = :channel, told_message = :message WHERE job = :job",
-                {"job": job, "channel": channel, "message": message},
+            row = await tx.one(
+                "UPDATE delivery SET told = 1, told_channel = :channel, told_message = :message"
+                " WHERE job = :job AND note IS NOT :deleted RETURNING job",
+                {"job": job, "channel": channel, "message": message, "deleted": _DELETED},
             )
+        return row is not None
+
+    def _late(self, user: str, limit: int) -> dict[str, str | float]:
+        return {"user": user, "old": self._db.clock() - TOLD_FOR_SECONDS, "limit": limit}
 
     async def _change(self, job: str, changes: str, **params: str | float) -> Delivery | None:
         async with self._db.transaction() as tx:
             row = await tx.one(
-                f"UPDATE delivery SET {changes} WHERE job = :job AND state = 'pending' RETURNING *",
-                {"job": job, **params},
+                f"UPDATE delivery SET {changes} WHERE {_OPEN} RETURNING *",
+                {"job": job, "deleted": _DELETED, **params},
             )
         return None if row is None else _delivery(row)
 

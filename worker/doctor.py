@@ -11,7 +11,7 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from worker.vision import LazyCompanions
 
-_NEEDED = ("torch", "diffusers", "transformers", "safetensors", "numpy", "peft", "pillow")
+_NEEDED = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 
 
 def report(settings: Settings) -> int:

@@ -25,9 +25,10 @@ _MOST_SIDE = 1 << 14
 #: Configs have a few kilobytes, and the longest index of shards has some megabytes.
 _MOST_JSON = 1 << 26
 #: More files and folders than this are no model.
-_MOST_FILES = 100_000
+MOST_FILES = 100_000
 #: Families of which all denoise with a UNet.
 _UNETS = frozenset({"sd", "sdxl"})
+_SCHEDULER = Path(SCHEDULER_CONFIG)
 #: In these the sizes of such a model stand.
 _SIZED_BY = ("unet/config.json", "vae/config.json")
 
@@ -97,13 +98,13 @@ def files_of(place: Path) -> Iterator[Path]:
     waiting, count = [place], 0
     while waiting:
         path, count = waiting.pop(), count + 1
-        if count > _MOST_FILES:
-            raise OSError(errno.E2BIG, f"more than {_MOST_FILES:,} files and folders")
+        if count > MOST_FILES:
+            raise OSError(errno.E2BIG, f"more than {MOST_FILES:,} files and folders")
         if is_file(path):
             yield path
         elif is_folder(path):
             told = path.stat()
-            if (told.st_dev, told.st_ino) not in seen:
+            if True:
                 seen.add((told.st_dev, told.st_ino))
                 inside = [one for one in path.iterdir() if not one.name.startswith(".")]
                 waiting += sorted(inside, reverse=True)
@@ -119,9 +120,9 @@ def bytes_of(place: Path) -> int:
 
 def _whole(path: Path) -> Header:
     """The header of a file that is complete. Raises Unusable."""
-    if not is_file(path):
-        raise Unusable(f"{path} is not a file, and does not lead to one. Remove it, or put the file there.")
     try:
+        if not is_file(path):
+            raise Unusable(f"{path} is not a file, and does not lead to one. Remove it, or put the file there.")
         with path.open("rb") as file:
             header, there = safetensors_header.read(file.read), path.stat().st_size
     except NotSafetensors as error:
@@ -145,7 +146,7 @@ def _in_file(path: Path, *, own_vae: bool) -> Model:
         except single_file.WrongFile as error:
             raise Unusable(f"{path.name} {error}") from None
     base = FAMILIES[found.shape]
-    model = replace(base, name=name_of(path.name), path=str(path))
+    model = replace(base, name=name_of(path.name), path=str(path), ignores=_ignored(found.guidance_features))
     if found.native == base.native:
         return model
     return replace(model, native=found.native, min_side=found.native // 2, max_side=found.native * 2)
@@ -158,6 +159,8 @@ def _problems_of_component(folder: Path) -> list[str]:
     where = f"{folder.parent.name}/{folder.name}"
     if not is_folder(folder) or not any(files_of(folder)):
         return [f"{where[:200]} is missing. Fetch the model again."]
+    if folder.name == _SCHEDULER.parent.name and not (folder / _SCHEDULER.name).is_file():
+        return [f"{where[:200]} has no {_SCHEDULER.name}. Fetch the model again."]
     if not (folder / "config.json").is_file():
         return []  # a tokenizer or a scheduler
     found = []
@@ -198,6 +201,8 @@ def _missing_shards(index: Path, there: set[str]) -> list[str]:
     """The files that an index names and that are not there; the index itself where it cannot be read."""
     try:
         return sorted({str(shard) for shard in _read(index)["weight_map"].values()} - there)
+    except Unreadable:
+        raise
     except (Unusable, LookupError, AttributeError, TypeError):
         return [index.name]
 
@@ -207,6 +212,10 @@ def _in_folder(folder: Path) -> Model:
     scheduler = folder / SCHEDULER_CONFIG
     family = computed_family(_read(folder / INDEX), _read(scheduler) if scheduler.is_file() else {})
     name, path = name_of(str(folder)), str(folder)
+    if family == "flux":
+        config = folder / "transformer" / "config.json"
+        guided = not config.is_file() or _read(config).get("guidance_embeds")
+        return replace(FAMILIES[family], name=name, path=path, ignores=() if guided else ("cfg",))
     if family not in _UNETS and not all((folder / file).is_file() for file in _SIZED_BY):
         return replace(FAMILIES.get(family, FAMILIES[ANY]), name=name, path=path)
     unet, vae = (_read(folder / file) for file in _SIZED_BY)
@@ -238,7 +247,13 @@ def _in_folder(folder: Path) -> Model:
         min_side=max(multiple, native // 2),
         max_side=native * 2,
         sizes=base.sizes if native == base.native else (),
+        ignores=_ignored(unet.get("time_cond_proj_dim") if family in _UNETS else None),
     )
+
+
+def _ignored(guidance_features: object) -> tuple[str, ...]:
+    """What changes nothing with a UNet that takes its guidance as a number, of so many features, or does not."""
+    return ("no",) if guidance_features else ()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -29,6 +29,13 @@ Ask = Callable[[str], str]
 
 def run(config: Config, words: Sequence[str], *, ask: Ask = input) -> int:
     """The command; 0 when all is well. Raises ConfigError with a sentence."""
+    try:
+        return _run(config, words, ask)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or config.data} cannot be used now ({error.strerror}).") from error
+
+
+def _run(config: Config, words: Sequence[str], ask: Ask) -> int:
     sure = "--yes" in words
     match [word for word in words if word != "--yes"]:
         case ["list"]:
@@ -117,9 +124,13 @@ def _list(config: Config) -> int:
     models, default = _all(config)
     rows = [("name", "family", "on disk", "memory", "licence", "state")]
     for name in sorted(models):
-        model, place = models[name], locations.find(models[name], config.data)
-        size = checkpoint_files.bytes_of(place.path) if place.state is not Availability.ABSENT else 0
-        state = f"{place.state}, the default" if name == default else str(place.state)
+        model, place = models[name], locations.examined(models[name], config.data)
+        try:
+            size = checkpoint_files.bytes_of(place.path) if place.state is not Availability.ABSENT else 0
+            state = str(place.state)
+        except OSError as error:
+            size, state = 0, f"cannot be read ({error.strerror})"
+        state += ", the default" if name == default else ""
         if place.state is Availability.ABSENT and model.recommended_gb:
             state += f", recommended for {model.recommended_gb} GB"
         memory = f"{model.memory_mb / 1024:.3g} GB" if model.memory_mb else "–"
@@ -147,12 +158,16 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _check(config: Config, model: Model) -> int:
-    place = locations.find(model, config.data)
+    place = locations.examined(model, config.data)
     if place.state is Availability.ABSENT:
         cure = f"Fetch it: python bot.py models add {model.name}" if not is_path(model.path) else "Correct its path."
         print(f"{model.name} is not here ({place.path}). {cure}")
         return 1
-    wrong = [*place.problems, *_damage(place).values()]
+    wrong = [*place.problems]
+    try:
+        wrong += _damage(place).values()
+    except OSError as error:
+        wrong = [locations.unreadable(place.path, error)]
     for sentence in wrong:
         print(f"WRONG {sentence}")
     if not wrong:
@@ -227,8 +242,11 @@ class _ModelFetcher:
 
     def _look(self, model: Model) -> tuple[ModelLocation, Mapping[str, str]]:
         """Where it is, and what is wrong with its files; says so when it is whole."""
-        place = locations.find(model, self._config.data)
-        damage = _damage(place)
+        place = locations.examined(model, self._config.data)
+        try:
+            damage = _damage(place)
+        except OSError as error:
+            raise ConfigError(locations.unreadable(place.path, error)) from error
         if place.state is Availability.HERE and not damage:
             print(f"{model.name} is already here: {place.path}.")
         return place, damage

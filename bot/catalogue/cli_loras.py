@@ -57,7 +57,7 @@ def find(config: Config, name: str, models: Mapping[str, Model]) -> CheckedLora 
         return checked
     here = {}
     for model in models.values():
-        place = locations.find(model, config.data)
+        place = locations.examined(model, config.data)
         if place.state is Availability.HERE:
             told = checkpoint_files.model_at(place.path, own_vae=bool(model.vae))
             here[model.name] = replace(told, name=model.name)

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from bot.catalogue import checkpoint_files, lora_files
 from bot.catalogue.checkpoint_files import Unreadable, Unusable
-from bot.file_storage import is_folder
+from bot.file_storage import is_file, is_folder
 from core.catalogue import LoraFile, Model
 from core.spelling import is_text, printable
 
@@ -57,7 +57,7 @@ class FolderWatcher:
         """Reads both folders. `now`: seconds since the epoch, as files' times are."""
         before, self._seen = self._seen, {}
         models, loras = self._folders
-        places = [*self._listed(models, before), *lora_files.places(loras, *_FOREIGN, known=before)]
+        places = [*self._listed(models, before), *lora_files.places(loras, *_FOREIGN, known=before, say=self.say_once)]
         things = [self._at(place, before, now) for place in places]
         self.models = self._by_name([thing for thing in things if isinstance(thing, Model)])
         self.loras = self._by_name([thing for thing in things if isinstance(thing, LoraFile)])
@@ -65,7 +65,7 @@ class FolderWatcher:
     def _at(self, place: Path, before: dict[Path, _Look], now: float) -> Model | LoraFile | None:
         """What lies there, once it is still and can be used."""
         try:
-            stamp = stamp_of(place)
+            stamp = self._stamp(place)
         except FileNotFoundError:
             return None  # it went away meanwhile
         except OSError as error:
@@ -80,6 +80,14 @@ class FolderWatcher:
             last = self._judged(place, last)
         self._seen[place] = last
         return last.thing
+
+    def _stamp(self, place: Path) -> Stamp:
+        """Raises OSError."""
+        config = lora_files.config_beside(place)
+        if self._folders[1] not in place.parents or not is_file(config):
+            return stamp_of(place)
+        (size, changed), told = stamp_of(place), config.stat()
+        return size + told.st_size, max(changed, told.st_mtime_ns)
 
     def _listed(self, folder: Path, before: Iterable[Path]) -> list[Path]:
         try:
@@ -154,9 +162,9 @@ class FileStamps:
 
 def unusable(models: Path, loras: Path) -> list[str]:
     """What lies in the two folders and cannot be used, each as a sentence."""
-    found = []
+    found: list[str] = []
     try:
-        places = [*_places(models), *lora_files.places(loras, *_FOREIGN)]
+        places = [*_places(models), *lora_files.places(loras, *_FOREIGN, say=found.append)]
     except OSError as error:
         return [f"{models} cannot be read ({error.strerror})."]
     for place in places:
@@ -195,11 +203,15 @@ def _places(folder: Path) -> list[Path]:
         inside = sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [
-        place
-        for place in inside
-        if not place.name.startswith(".") and (is_folder(place) or place.suffix.lower() in (".safetensors", *_FOREIGN))
-    ]
+    return [place for place in inside if not place.name.startswith(".") and _may_be_model(place)]
+
+
+def _may_be_model(place: Path) -> bool:
+    """Also of what cannot be looked at just now: it may have been one."""
+    try:
+        return place.suffix.lower() in (".safetensors", *_FOREIGN) or is_folder(place)
+    except OSError:
+        return True
 
 
 def stamp_of(place: Path) -> Stamp:

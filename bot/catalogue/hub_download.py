@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bot.file_storage import free_bytes, nearest_folder, write_atomically
+from bot.file_storage import free_bytes, is_file, nearest_folder, write_atomically
 from core import hub_messages, model_locations
 from core.errors import ConfigError
 from core.folder_format import INDEX
@@ -174,16 +174,24 @@ def write_note(home: Path, repository: Repository, files: Iterable[str]) -> None
 
 def note_of(home: Path) -> Note | None:
     """What is noted of a model, there or not; None where it was not fetched by us."""
-    text = text_of(home.with_name(model_locations.note_name(home.name)))
+    text = note_text(home.with_name(model_locations.note_name(home.name)))
     return None if text is None else model_locations.read(text, home.name)
 
 
 def text_of(path: Path) -> str | None:
-    """What stands in a file, if it is there, is a file of a text's size, and can be read."""
+    """What stands in a file, if it is there and is a file of a text's size. Raises OSError where nobody can say."""
     try:
-        whole = path.is_file() and path.stat().st_size <= _MOST_TEXT
+        whole = is_file(path) and path.stat().st_size <= _MOST_TEXT
         return path.read_text(encoding="utf-8") if whole else None
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def note_text(path: Path) -> str | None:
+    """As `text_of`; a note that this user may not read is none."""
+    try:
+        return text_of(path)
+    except PermissionError:
         return None
 
 

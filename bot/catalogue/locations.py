@@ -30,15 +30,20 @@ class ModelLocation:
     state: Availability
     path: Path
     problems: tuple[str, ...] = ()
+    is_unread: bool = False  # some of it cannot be read, at least not now
 
 
 def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> ModelLocation:
-    """Where the model's files are. Takes a moment: it reads their headers."""
+    """Where the model's files are. Takes a moment: it reads their headers. Raises OSError where nobody can say."""
     if model.path in (POSTCARD.name, POSTCARD.path):
         return _look(ROOT / POSTCARD.path, model)
     if is_path(model.path):
         return _look(Path(model.path).expanduser().absolute(), model)
-    fetched, cached = home_of(model, data), snapshot(model.path, environ)
+    fetched, is_unread = home_of(model, data), False
+    try:
+        cached = snapshot(model.path, environ)
+    except PermissionError:  # another user's cache, most likely
+        cached, is_unread = None, True
     ours = model_in_its_place(model, data) is None
     # The first whole one counts: a worker that opens it looks in the same order.
     places = [_look(fetched, model)] if ours and fetched.exists() else []
@@ -48,12 +53,28 @@ def find(model: Model, data: Path, environ: Mapping[str, str] = os.environ) -> M
         return whole
     if places and places[0].path == fetched:
         return places[0]
+    is_unread = is_unread or any(place.is_unread for place in places)
     begun = part_of(fetched)
     here = ours and begun.exists()
     if here or cached is not None:
         missing = "Its download did not finish: the command `models add` continues it."
-        return ModelLocation(state=Availability.INCOMPLETE, path=begun if here else fetched, problems=(missing,))
-    return ModelLocation(state=Availability.ABSENT, path=fetched)
+        path = begun if here else fetched
+        return ModelLocation(state=Availability.INCOMPLETE, path=path, problems=(missing,), is_unread=is_unread)
+    return ModelLocation(state=Availability.ABSENT, path=fetched, is_unread=is_unread)
+
+
+def examined(model: Model, data: Path) -> ModelLocation:
+    """As `find`, for people: files that cannot be gone through are a problem like others."""
+    try:
+        return find(model, data)
+    except OSError as error:
+        path = Path(model.path).expanduser().absolute() if is_path(model.path) else home_of(model, data)
+        return ModelLocation(state=Availability.INCOMPLETE, path=path, problems=(unreadable(path, error),))
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """Of files that cannot be gone through."""
+    return f"{path} cannot be read ({error.strerror})."
 
 
 def home_of(model: Model, data: Path) -> Path:
@@ -91,11 +112,11 @@ def names_taken(data: Path) -> frozenset[str]:
 def _models(data: Path) -> dict[str, Found]:
     folder = data / "models"
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return model_locations.inventory(names, lambda name: hub_download.text_of(folder / name))
+    return model_locations.inventory(names, lambda name: hub_download.note_text(folder / name))
 
 
 def snapshot(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The newest copy of a repository in the hub's cache, complete or not."""
+    """The newest copy of a repository in the hub's cache, complete or not. Raises OSError where nobody can say."""
     cache = Path(os.path.expandvars(model_locations.cache_folder(environ))).expanduser()
     folder = cache / model_locations.cached_name(hub_id)
     commit = (hub_download.text_of(folder / "refs" / "main") or "").strip()
@@ -106,7 +127,10 @@ def snapshot(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path | Non
 def _look(path: Path, model: Model) -> ModelLocation:
     if not path.exists():
         return ModelLocation(state=Availability.ABSENT, path=path, problems=(f"There is no {path}.",))
-    found = (*checkpoint_files.problems(path, own_vae=bool(model.vae)), *_changed(path, note_of(path)))
+    try:
+        found = (*checkpoint_files.lasting_problems(path, own_vae=bool(model.vae)), *_changed(path, note_of(path)))
+    except checkpoint_files.Unreadable as error:
+        return ModelLocation(state=Availability.INCOMPLETE, path=path, problems=(str(error),), is_unread=True)
     return ModelLocation(state=Availability.INCOMPLETE if found else Availability.HERE, path=path, problems=found)
 
 

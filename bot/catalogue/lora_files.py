@@ -4,13 +4,14 @@ What is right and wrong with a file is `core.lora_plan`'s word, by which the wor
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bot.catalogue import checkpoint_files
-from bot.catalogue.checkpoint_files import Unusable
+from bot.catalogue.checkpoint_files import MOST_FILES, Unreadable, Unusable
 from bot.file_storage import is_folder
 from core import lora_plan, lora_shape, model_layers, safetensors_header
 from core.catalogue import LoraFile, Model, fits, name_of
@@ -42,7 +43,10 @@ def lora_at(path: Path) -> LoraFile:
     except LoraRefused as error:
         raise Unusable(f"{path.name} {error}") from None
     shape = lora_shape.lora_shape(header, plan)
-    return LoraFile(name=name_at(path), path=str(path), shape=shape, notes=tuple(plan.notes))
+    notes = [*plan.notes]
+    if beside is not None and not _is_nameless(path):  # which of several files it was written for does not show
+        notes.append(f"takes its strength from the {ADAPTER_CONFIG} beside it")
+    return LoraFile(name=name_at(path), path=str(path), shape=shape, notes=tuple(notes))
 
 
 def remarks(loras: Iterable[LoraFile], models: Mapping[str, Model]) -> Iterator[str]:
@@ -54,17 +58,25 @@ def remarks(loras: Iterable[LoraFile], models: Mapping[str, Model]) -> Iterator[
                 yield f"The LoRA {lora.name} cannot be used with the model {name}: it {why}"
 
 
-def misfit(lora: LoraFile, networks: Networks) -> str:
-    """Why a model with these networks cannot draw it, to stand behind its name; empty where it can."""
+def misfit(lora: LoraFile, networks: Networks) -> str | None:
+    """Why a model with these networks cannot draw it, to stand behind its name; empty where it can.
+
+    None where the disk does not say just now.
+    """
     try:
         header, beside = _read(Path(lora.path))
+    except Unreadable:
+        return None
     except Unusable:
         return ""  # it is just being replaced; the next look says what is wrong
     return lora_shape.misfit(header, networks, beside)
 
 
 def networks_of(model: Model, place: Path) -> Networks:
-    """The layers of a model that is here, as far as its files tell them; none where they do not."""
+    """The layers of a model that is here, as far as its files tell them; none where they do not.
+
+    Raises OSError where the disk does not say just now.
+    """
     if place.is_file():
         return lora_shape.networks_of(model.shape)
     found = {}
@@ -74,24 +86,32 @@ def networks_of(model: Model, place: Path) -> Networks:
             reader = _READERS.get(entry[1]) if isinstance(entry, list) and len(entry) == 2 else None
             if reader is not None:
                 found[name] = reader(_json(place / name / "config.json"))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
         return {}
     return found
 
 
-def places(folder: Path, *endings: str, known: Iterable[Path] = ()) -> list[Path]:
+def places(
+    folder: Path, *endings: str, known: Iterable[Path] = (), say: Callable[[str], object] = lambda _: None
+) -> list[Path]:
     """Files below a folder that may be LoRAs, in a lasting order; nothing that is hidden, no folder twice.
 
-    `known`: those of the look before, which stay where a folder cannot be read just now.
+    `known`: those of the look before, which stay where a folder cannot be read just now. `say` is told in a sentence
+    where there is more than anybody has.
     """
-    return sorted(_below(folder, (_ENDING, *endings), [*known]))
+    return sorted(_below(folder, (_ENDING, *endings), [*known], say))
 
 
-def _below(top: Path, endings: tuple[str, ...], known: list[Path]) -> Iterator[Path]:
+def config_beside(path: Path) -> Path:
+    """What a LoRA's trainer may have written beside its file."""
+    return path.with_name(ADAPTER_CONFIG)
+
+
+def _below(top: Path, endings: tuple[str, ...], known: list[Path], say: Callable[[str], object]) -> Iterator[Path]:
     seen: set[tuple[int, int]] = set()  # links may lead in a circle
-    waiting = [top]
+    waiting, count = deque([top]), 0
     while waiting:
-        folder = waiting.pop()
+        folder = waiting.popleft()  # what lies near comes first: a link may lead to a whole disk
         try:
             told = folder.stat()
             inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
@@ -103,29 +123,45 @@ def _below(top: Path, endings: tuple[str, ...], known: list[Path]) -> Iterator[P
         if (told.st_dev, told.st_ino) in seen:
             continue
         seen.add((told.st_dev, told.st_ino))
-        waiting += [path for path in inside if is_folder(path)]
-        yield from (path for path in inside if path.suffix.lower() in endings and not is_folder(path))
+        for path in inside:
+            count += 1
+            try:
+                below = is_folder(path)
+            except OSError:  # looked at later, with a word about it, where it may be one
+                below = False
+                yield from (one for one in known if path in one.parents)
+            if below:
+                waiting.append(path)
+            elif path.suffix.lower() in endings:
+                yield path
+        if count > MOST_FILES:
+            say(f"{top} has more than {MOST_FILES:,} files and folders below it; the rest is not looked at.")
+            return
 
 
 def name_at(path: Path) -> str:
     """What the LoRA in this file is called."""
-    nameless = path.name[: -len(_ENDING)].lower() in _NAMELESS
-    return name_of(path.parent.name if nameless else path.name)
+    return name_of(path.parent.name if _is_nameless(path) else path.name)
+
+
+def _is_nameless(path: Path) -> bool:
+    return path.name[: -len(_ENDING)].lower() in _NAMELESS
 
 
 def _read(path: Path) -> tuple[Header, Mapping[str, Any] | None]:
-    """Its header, and what peft wrote beside it. Raises Unusable."""
+    """Its header, and what peft wrote beside it. Raises Unusable; Unreadable where the disk does not say just now."""
     header = checkpoint_files.header_of(path)
     if not safetensors_header.is_lora(header):
         raise Unusable(f"{path.name} is not a LoRA. Whole models belong in the folder models beside it.")
-    beside = None
-    if lora_plan.wants_config(header):
-        try:
-            told = _json(path.with_name(ADAPTER_CONFIG))
-            beside = told if isinstance(told, dict) else None
-        except (OSError, ValueError, RecursionError):
-            beside = None
-    return header, beside
+    if not lora_plan.wants_config(header):
+        return header, None
+    try:
+        told = _json(config_beside(path))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return header, None
+    except OSError as error:  # without it the LoRA would be drawn otherwise than it was made
+        raise Unreadable(f"{config_beside(path)} cannot be read ({error.strerror}).") from None
+    return header, told if isinstance(told, dict) else None
 
 
 def _json(path: Path) -> Any:
@@ -171,10 +207,13 @@ class LoraMisfits:
     def _why(
         self, lora: LoraFile, key: tuple[object, ...], layers: Networks, before: dict[tuple[object, ...], str]
     ) -> str:
-        seen = (lora.path, _stamp(Path(lora.path)), *key)
+        path = Path(lora.path)
+        seen = (lora.path, _stamp(path), _stamp(config_beside(path)), *key)
         why = before[seen] if seen in before else self._known.get(seen)
-        self._known[seen] = misfit(lora, layers) if why is None else why
-        return self._known[seen]
+        why = misfit(lora, layers) if why is None else why
+        if why is not None:
+            self._known[seen] = why
+        return why or ""
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -36,7 +36,7 @@ _MOST_BROUGHT = 1000
 _COMPANIONS = ("vae", "adapter", "upscaler", "classifier")
 _BY_FILES = (
     *("family", "shape", "native", "multiple", "min_side", "max_side", "sizes"),
-    *("steps", "guidance", "sampler", "samplers"),
+    *("steps", "guidance", "sampler", "samplers", "ignores"),
 )
 
 __all__ = ["ModelRegistry", "expected"]
@@ -144,23 +144,31 @@ class ModelRegistry:
         self._spoken -= set(replaced)
         return replaced
 
-    async def told(self, info: events.ModelInfo) -> None:
-        """A worker has loaded this model."""
-        model = self.get(info.name) or self._alias(info.name)
+    async def told(self, *infos: events.ModelInfo) -> None:
+        """A worker has loaded these models."""
+        news = [self._note(info) for info in infos]
+        if any(news):  # once for all of them: each look at the choices is as long as there are models
+            self._rebuild()
+        if self._unkept:
+            await self._settings.put_state(_FACTS, self._facts)
+            self._unkept = False
+
+    def _note(self, info: events.ModelInfo) -> bool:
+        """Whether that is new."""
+        model = self.get(info.name) or self._brought.get(info.name) or self._alias(info.name)
         if model is None and len(self._brought) >= _MOST_BROUGHT:
             self._watcher.say_once("Workers bring along more models than anybody has; the later ones are not used.")
-            return
+            return False
         if model is None:
             base = FAMILIES.get(info.family, FAMILIES["any"])
             model = self._brought[info.name] = replace(base, name=info.name, path="")
         facts = {"path": model.path, "info": asdict(info)}
-        self._unkept = self._unkept or (bool(model.path) and self._facts.get(model.name) != facts)
+        new = self._facts.get(model.name) != facts
+        self._unkept = self._unkept or (bool(model.path) and new)
+        new = new or model.name not in self._spoken
         self._facts[model.name] = facts
         self._spoken.add(model.name)
-        self._rebuild()
-        if self._unkept:
-            await self._settings.put_state(_FACTS, self._facts)
-            self._unkept = False
+        return new
 
     def order(self, *, local: bool) -> events.Catalogue:
         """What a worker has to know. One on another machine finds hub ids there, and paths where it shares our disk."""
@@ -248,12 +256,23 @@ class ModelRegistry:
         }
 
     def _judged_or_absent(self, entry: Model) -> tuple[ModelLocation, Model]:
-        """As `_judge`; whatever is wrong with one entry's files, the others are there."""
+        """As `_judge`; whatever is wrong with one entry's files, the others are there.
+
+        What the disk does not give for a moment stays what it was.
+        """
+        before = self._judged.get(entry)
         try:
             place, model = self._judge(entry)
+            if place.is_unread and before is not None:
+                return before[1:]
             if is_text(str(place.path)):
                 return place, model
             wrong = "the name of its place is not UTF-8. Rename it"
+        except (OSError, checkpoint_files.Unreadable) as error:
+            wrong = f"its files cannot be read ({getattr(error, 'strerror', None) or error})"
+            if before is not None:
+                self._watcher.say_once(f"Of the model {entry.name} {wrong}; it stays as it was.")
+                return before[1:]
         except Exception as error:
             wrong = f"its files cannot be judged ({type(error).__name__}: {error})"
         self._watcher.say_once(f"The model {entry.name} cannot be used: {wrong}.")
@@ -275,6 +294,8 @@ class ModelRegistry:
         """An entry with what its files tell, where it does not say it itself."""
         try:
             found = checkpoint_files.model_at(path, own_vae=bool(entry.vae))
+        except checkpoint_files.Unreadable:
+            raise
         except checkpoint_files.Unusable:
             found = entry
         kept = {*entry.fixed, *(("min_side", "max_side", "sizes") if "native" in entry.fixed else ())}

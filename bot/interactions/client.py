@@ -197,6 +197,13 @@ class DarkroomBot(ClientBase):
         """Whether it is served is known before anybody asks for something."""
         await self.served_servers.look(guild.id)
 
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
+        """What a listener raises; one that the stop cuts off, its database closed, is no mistake."""
+        if self.is_closed():
+            log.info("The stop cut off what listens to %s.", event_method)
+            return
+        await super().on_error(event_method, *args, **kwargs)
+
     async def on_message(self, message: discord.Message, /) -> None:
         """Nothing is read in channels: there are only commands, buttons and modals."""
 
@@ -302,12 +309,13 @@ class DarkroomBot(ClientBase):
 
 
 def owners_of(application: discord.AppInfo | None) -> set[str]:
-    """Users who own the application: alone, or in its team, which some were only invited to so far."""
+    """Users who own the application: alone, or in its team, which some were only invited to or may only read."""
     if application is None:
         return set()
-    if application.team is not None:
-        accepted = discord.TeamMembershipState.accepted
-        return {str(member.id) for member in application.team.members if member.membership_state is accepted}
+    if (team := application.team) is not None:
+        accepted, reader = discord.TeamMembershipState.accepted, discord.TeamMemberRole.read_only
+        members = [member for member in team.members if member.membership_state is accepted]
+        return {str(member.id) for member in members if member.role is not reader or member.id == team.owner_id}
     return {str(application.owner.id)}
 
 

@@ -32,12 +32,14 @@ async def log_in(client: discord.Client, token: str) -> None:
         except REQUEST_ERRORS as error:
             if error_kind(error) is not ErrorKind.LATER:
                 raise Unreachable(f"Discord refuses the login ({in_one_line(error)}).") from error
-            failures += 1
-            wait = backoff_seconds(failures, first=FIRST_SECONDS, longest=LONGEST_SECONDS)
-            wait = max(wait, retry_after(error) or 0.0)
-            log.warning(
-                "Discord does not let the bot in for now (%s). The next try is in %.0f s.", in_one_line(error), wait
-            )
+            why, asked = in_one_line(error), retry_after(error)
+        except (TypeError, LookupError, ValueError):
+            if client.application is not None:
+                raise  # it is let in: a mistake of ours
+            why, asked = "an answer that is none of Discord's", None  # a page of something in between, with a 200
+        failures += 1
+        wait = max(backoff_seconds(failures, first=FIRST_SECONDS, longest=LONGEST_SECONDS), asked or 0.0)
+        log.warning("Discord does not let the bot in for now (%s). The next try is in %.0f s.", why, wait)
         await _let_go(client)
         await asyncio.sleep(wait)
 

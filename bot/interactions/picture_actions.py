@@ -20,12 +20,17 @@ from core.errors import Cure, Gone, Refused
 from core.job import Canvas, Job, Kind, Lane, Request, Role, Source, State
 from core.parameters import MAX_COUNT
 from core.prompt import Parsed, clean
+from core.prompt_pieces import without
 
 #: Small lines below a job that is not what its button makes otherwise.
 NO_SOURCE = "The picture that it started from cannot be drawn again, so this is a new grid from the words."
 STRETCHED = "The picture is stretched to the new ratio."
 NO_TILE = "`--tile` does not count for a wider picture: it no longer repeats."
+#: Below a grid that words made where U was refused: earlier versions asked for them there.
+NO_WORDS = "U shows a picture as it is, so these words made a new grid."
 _SAME_RATIO = 0.02
+#: Lanes that cost fast time: whoever names one in a prompt chooses it for nobody else.
+_METERED = frozenset({Lane.TURBO.value, Lane.FAST.value})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +84,7 @@ def declare(
 def _handler(action: Action) -> Callable[[Press], Awaitable[None]]:
     async def pressed(press: Press) -> None:
         job = await press.job()
-        with submission.carrying(job.typed):
+        with submission.carrying(words_under(press, job)):
             await run(press, job, await action(press.services, await picture_of(press), None))
 
     return pressed
@@ -113,7 +118,7 @@ async def run(press: Press, job: Job, making: Making) -> None:
     await submission.run(
         press.interaction,
         making.kind,
-        job.typed,
+        words_under(press, job),
         making.request,
         lane=await lane_under(press, job),
         source=making.source,
@@ -223,6 +228,11 @@ def other_shape(services: Services, job: Job, read: Parsed | None) -> Size | Non
     if abs(before.width / before.height / (after.width / after.height) - 1) <= _SAME_RATIO:
         return None
     return after.width, after.height
+
+
+def words_under(press: Press, job: Job) -> str:
+    """The job's prompt for whoever presses: for others without a lane that would cost them fast time, also later."""
+    return job.typed if str(press.interaction.user.id) == job.user else without(job.typed, _METERED)
 
 
 async def lane_under(press: Press, job: Job) -> Lane | None:

@@ -18,6 +18,8 @@ FIX_SIGN, RUN_SIGN = "fix-", "run-"
 _FIELD = "prompt"
 #: What mends a command: its words become a new grid.
 PLAIN = Mends(fix=ComponentId(verb=FIX), relax=ComponentId(verb=IN_RELAX), again=ComponentId(verb=AGAIN))
+#: The same below one that was to run in relax.
+_RELAXED = replace(PLAIN, fix=ComponentId(verb=FIX, argument=IN_RELAX), again=ComponentId(verb=IN_RELAX))
 
 
 def form(form_id: ComponentId, typed: str) -> Form:
@@ -47,6 +49,11 @@ def refused_prompt(message: discord.Message | None) -> str:
 def plain_verb(verb: str) -> str:
     """Of a job's button, or of one that mends it: what is to be done."""
     return verb.removeprefix(FIX_SIGN).removeprefix(RUN_SIGN)
+
+
+def mends_of_words(refused: ComponentId) -> Mends:
+    """What mends a refused press or form that is about no job: what was to run in relax stays there."""
+    return _RELAXED if IN_RELAX in (refused.verb, refused.argument) else PLAIN
 
 
 def mends_of(refused: ComponentId, *, repeatable: bool) -> Mends:

@@ -212,9 +212,11 @@ class Registry:
             await client.explain(interaction, error, mends=self.mends(component_id, repeatable=repeatable))
 
     def mends(self, refused: ComponentId | None, *, repeatable: bool) -> Mends | None:
-        """What runs a refused wish about a job as it was meant; None where only its words can be run."""
-        if refused is None or refused.job is None:
+        """What runs a refused wish as it was meant; None where only its words can be run."""
+        if refused is None:
             return None
+        if refused.job is None:
+            return refused_prompt.mends_of_words(refused)
         mends = refused_prompt.PLAIN
         if refused_prompt.plain_verb(refused.verb) in self._mended:
             mends = refused_prompt.mends_of(refused, repeatable=repeatable)

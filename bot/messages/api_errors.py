@@ -50,8 +50,8 @@ def error_kind(error: Exception) -> ErrorKind:
         return ErrorKind.CHANNEL_GONE
     if error.status == 403 and error.code:
         return ErrorKind.FORBIDDEN
-    # A 403 or 404 without a code is a page of something in between, not Discord's own word.
-    if error.status in (403, 404, 429) or error.status >= 500 or error.code == _OLD_EDITS:
+    # A 403 or 404 without a code is a page of something in between, not Discord's own word; so is any 408.
+    if error.status in (403, 404, 408, 429) or error.status >= 500 or error.code == _OLD_EDITS:
         return ErrorKind.LATER
     return ErrorKind.REFUSED
 

@@ -23,12 +23,12 @@ from bot.messages.job_card import JobCards, JobView
 from bot.messages.message_api import MessageApi
 from bot.messages.pending_responses import PendingResponses
 from bot.messages.progress_editor import ProgressEditor
-from bot.messages.result_sender import Posted, ResultSender, Settled
+from bot.messages.result_sender import Posted, ResultSender, Settled, direct_place
 from bot.storage_retry import until_stored
 from bot.text import link
 from core.backoff import backoff_seconds
 from core.errors import PicturesAway
-from core.job import Job, Kind, Lane, State
+from core.job import Job, Kind, Lane, State, Where
 from storage.jobs import Jobs
 from storage.outbox import LONGEST_BACKOFF_SECONDS, Delivery, Outbox, Way
 
@@ -148,10 +148,16 @@ class ResultDelivery:
         if job is None:
             await self._outbox.undeliverable(delivery.job, "its job is not there")
             return
+        if delivery.is_deleted:
+            await self._remove(job, delivery)
+            return
         if await self._pending.settled(job.where.interaction):
             job = await self._jobs.get(job.id) or job
         await self._editor.leave(job.id)
-        begun = await self._outbox.begin(job.id, delivery.way or self._way(job))
+        way = self._way(job)
+        begun = await self._outbox.begin(job.id, delivery.way or way)
+        if begun is not None and begun.message is None and (begun.way, way) == (Way.EDIT, Way.NEW):
+            begun = await self._outbox.change_way(job.id, way)  # it was tried until nobody looked at it any more
         if begun is None:
             return
         if begun.message is not None:  # an earlier try has posted it, and could not take the progress message away
@@ -165,7 +171,7 @@ class ResultDelivery:
             await self._later_or_never(job, begun, error)
             return
         if not await self._note_sent(job, posted, "its progress message still stands"):
-            await self._take_back(job, posted)
+            await self._take_back(job.where, posted.message, job)
             return
         await self._tidy(job, begun, posted)
 
@@ -179,14 +185,33 @@ class ResultDelivery:
         sent = partial(self._outbox.sent, job.id, posted.message, self._clock() + _backoff(tries + 1), note)
         return await until_stored(sent, "note a sent result", job=job.id)
 
-    async def _take_back(self, job: Job, posted: Posted) -> None:
+    async def _take_back(self, where: Where, message: str, job: Job) -> None:
         """The message of a job that somebody deleted while it was sent."""
         try:
-            await self._message_api.delete(job.where, posted.message)
+            await self._message_api.delete(where, message)
         except REQUEST_ERRORS as error:
             log.warning(
                 "The message of a deleted job could not be removed: %s", in_one_line(error), extra={"job": job.id}
             )
+        else:
+            await until_stored(partial(self._outbox.gone, job.id), "note a removed result", job=job.id)
+
+    async def _remove(self, job: Job, delivery: Delivery) -> None:
+        """What a try has posted of a deleted job, whose answer was lost, or came to a bot that was killed."""
+        try:
+            found = await self._message_api.look(job)
+            if found.result is not None:
+                await self._message_api.delete(job.where, found.result)
+        except REQUEST_ERRORS as error:
+            log.info("A deleted job's message cannot be looked for (%s).", in_one_line(error), extra={"job": job.id})
+            if not _is_lasting(error) and delivery.tries < _LEAST_TRIES:
+                await self._look_again(delivery)
+                return
+        await until_stored(partial(self._outbox.gone, job.id), "note a removed result", job=job.id)
+
+    async def _look_again(self, deleted: Delivery) -> None:
+        again = partial(self._outbox.look_again, deleted.job, self._clock() + _backoff(deleted.tries))
+        await until_stored(again, "note what is looked for later", job=deleted.job)
 
     async def _tidy(self, job: Job, begun: Delivery, posted: Posted) -> None:
         """Takes the progress message away and notes the result as posted; where that fails, it comes back to it."""
@@ -198,7 +223,7 @@ class ResultDelivery:
                 return
         note = partial(self._outbox.posted, job.id, posted.message)
         if not await until_stored(note, "note a posted result", job=job.id):
-            await self._take_back(job, posted)
+            await self._take_back(job.where, posted.message, job)
             return
         log.info("The result was posted.", extra={"job": job.id})
 
@@ -226,11 +251,11 @@ class ResultDelivery:
     async def _pointed_on(self, job: Job, posted: Posted) -> bool:
         """A progress message that stays says where the result is, and has no Cancel any more."""
         there = link(replace(job, where=replace(job.where, message=posted.message)))
-        card = self._cards.render(JobView(job=job))
+        card = Card(content=self._cards.render(JobView(job=job)).content)
         where = replace(job.where, message=posted.progress)
         try:
             async with asyncio.timeout(_TIDY_SECONDS):
-                await self._message_api.edit(where, Card(content=f"{card.content}\n-# Its result: {there}"), [])
+                await self._add_line(where, card, f"-# Its result: {there}")
         except REQUEST_ERRORS as error:
             log.warning(
                 "A progress message that stays could not be changed: %s", in_one_line(error), extra={"job": job.id}
@@ -250,17 +275,22 @@ class ResultDelivery:
             await self._put_off(job, begun, sort)
             return
         log.warning("A result cannot be posted: %s", in_one_line(error), extra={"job": job.id})
-        await until_stored(partial(self._outbox.undeliverable, job.id, sort.name), "give up on a result", job=job.id)
+        give_up = partial(self._outbox.undeliverable, job.id, sort.name)
+        if not await until_stored(give_up, "give up on a result", job=job.id):
+            return  # somebody has deleted it
         told = begun.told_message is not None or (not begun.told and await self._tell(job))
-        await self._excuse(job, "it came as a direct message" if told else "`/info` has it")
+        await self._excuse(job, self._cards.render(JobView(job=job)), told=told)
 
     async def _put_off(self, job: Job, begun: Delivery, sort: ErrorKind) -> None:
         """To be tried again. One that its channel has refused for a while is told by another door meanwhile."""
         waited = self._clock() - (job.finished_at or job.created_at)
         if waited >= self._times.tell_after and begun.tries >= _TRIES_BEFORE_TELLING and not begun.told:
-            await until_stored(partial(self._outbox.late, job.id), "note a late result", job=job.id)
-            if sort is not ErrorKind.LATER:
-                await self._tell(job)
+            late = await until_stored(partial(self._outbox.late, job.id), "note a late result", job=job.id)
+            if late and sort is not ErrorKind.LATER:
+                told = await self._tell(job)
+                if told or begun.late_at is None:
+                    # No buttons yet: by them a later try would take this card for the result.
+                    await self._excuse(job, Card(content=self._cards.render(JobView(job=job)).content), told=told)
         at = self._clock() + _backoff(begun.tries)
         await until_stored(partial(self._outbox.retry, job.id, at, sort.name), "note a retry", job=job.id)
 
@@ -268,7 +298,11 @@ class ResultDelivery:
         """An error of our own may be gone after an update; until then /info has the result."""
         job = await until_stored(partial(self._jobs.get, delivery.job), "read a job", job=delivery.job)
         tried = await until_stored(partial(self._outbox.get, delivery.job), "read a result", job=delivery.job)
-        if job is not None and tried is not None:
+        if job is None or tried is None:
+            return
+        if tried.is_deleted:
+            await self._look_again(tried)
+        else:
             await self._put_off(job, tried, ErrorKind.LATER)
 
     def _has_left(self, job: Job) -> bool:
@@ -276,16 +310,25 @@ class ResultDelivery:
         guild = job.where.guild
         return guild is not None and self._client.is_ready() and self._client.get_guild(int(guild)) is None
 
-    async def _excuse(self, job: Job, instead: str) -> None:
+    async def _excuse(self, job: Job, card: Card, *, told: bool) -> None:
         """The progress message, where it still stands, must not go on as if the job ran."""
         if job.where.message is None:
             return
-        card = self._cards.render(JobView(job=job))
-        content = f"{card.content}\n-# The result could not be posted here: {instead}."
+        instead = "it came as a direct message" if told else "`/info` has it"
+        line = f"-# The result could not be posted here: {instead}."
         try:
-            await self._message_api.edit(job.where, replace(card, content=content), [])
+            await self._add_line(job.where, card, line)
         except REQUEST_ERRORS as error:
             log.info("The progress message cannot be changed (%s).", in_one_line(error), extra={"job": job.id})
+
+    async def _add_line(self, where: Where, card: Card, line: str) -> None:
+        """Shows the card with a line below it; where Discord takes its words no more, the line alone."""
+        try:
+            await self._message_api.edit(where, replace(card, content=f"{card.content}\n{line}"), [])
+        except discord.HTTPException as error:
+            if error_kind(error) is not ErrorKind.REFUSED:
+                raise
+            await self._message_api.edit(where, replace(card, content=line), [])
 
     async def _tell(self, job: Job) -> bool:
         """Sends the result as a direct message, and says whether that went. Where it does not, /info says it."""
@@ -295,7 +338,8 @@ class ResultDelivery:
             log.info("No direct message either (%s); /info will show it.", in_one_line(error), extra={"job": job.id})
             return False
         told = partial(self._outbox.told_by, job.id, channel, sent)
-        await until_stored(told, "note a direct message", job=job.id)
+        if not await until_stored(told, "note a direct message", job=job.id):
+            await self._take_back(direct_place(job, channel), sent, job)
         return True
 
 

@@ -16,7 +16,7 @@ from bot.messages.components import Card
 from bot.messages.edit_rate_limiter import EditRateLimiter, Weight
 from bot.messages.job_card import JobCards, JobView
 from bot.messages.message_api import FileMaker, MessageApi
-from core.job import Job, State
+from core.job import Job, State, Where
 from storage.jobs import Jobs
 from storage.outbox import Delivery, Outbox, Way
 
@@ -33,6 +33,11 @@ class Posted:
 
     message: str
     progress: str | None = None
+
+
+def direct_place(job: Job, channel: str) -> Where:
+    """Where its direct message stands: reached through the channel alone."""
+    return replace(job.where, guild=None, channel=channel, message=None, token_expires_at=0.0)
 
 
 class ResultSender:
@@ -84,7 +89,7 @@ class ResultSender:
     async def direct(self, job: Job, line: str) -> tuple[str, str]:
         """The result as a direct message to who asked, with a line below it; its channel and its id."""
         channel = await self._client.create_dm(discord.Object(int(job.user)))
-        where = replace(job.where, guild=None, channel=str(channel.id), message=None, token_expires_at=0.0)
+        where = direct_place(job, str(channel.id))
         card = self._cards.render(JobView(job=job, pictures_kept=await self._files.complete(job)))
         sent = await self._send(replace(job, where=where), replace(card, content=f"{card.content}\n{line}"))
         return where.channel, sent
@@ -99,7 +104,7 @@ class ResultSender:
         return Posted(message=edited)
 
     async def _change_way(self, job: Job, way: Way) -> None:
-        if not await self._outbox.change_way(job.id, way):
+        if await self._outbox.change_way(job.id, way) is None:
             raise Settled
 
     async def _edit(self, job: Job, card: Card) -> str:

@@ -38,6 +38,7 @@ class Attempt:
     unstored: int = 0  # bytes of what waits in the inbox
     stage: Stage | None = None
     ordered: bool = False  # the worker has an order of it that it has not answered
+    ordered_at: float = 0.0
     over: bool = False  # no further order will follow: its end is being written down
     stopped: bool = False  # takes no further order: the bot stops, or the queue is paused
     taken_back: str = ""  # why it was admitted in vain: it ends as failed, free of charge
@@ -90,6 +91,7 @@ class Attempt:
     def order(self, stage: Stage, source: bytes, now: float) -> None:
         """Sends the worker to work on a stage."""
         self.stage, self.ordered, self.stage_ms, self.progress = stage, True, 0, None
+        self.ordered_at = now
         self.off_gpu = False
         self.renew(now)
         self.connection.send(

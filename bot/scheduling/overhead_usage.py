@@ -8,6 +8,9 @@ from storage.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
+#: Each cause is a transaction of its own, and workers name them.
+_MOST_CAUSES, _OTHER = 32, "other"
+
 
 class OverheadUsage:
     """Memory between two bookings: one transaction a cause instead of one an event."""
@@ -18,7 +21,7 @@ class OverheadUsage:
 
     def add(self, cause: str, gpu_ms: int) -> None:
         """`cause`: load, warmup, preview, padding, …"""
-        self._spent[cause] += gpu_ms
+        self._spent[cause if cause in self._spent or len(self._spent) < _MOST_CAUSES else _OTHER] += gpu_ms
 
     async def book(self) -> None:
         """Writes down what was collected. What the database cannot take now is kept for the next time."""

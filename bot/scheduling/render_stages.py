@@ -4,6 +4,7 @@ Mostly that is the job itself. Where the picture that it starts from was pruned,
 its own job's row, and so on up the line of ancestors.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from core.job import Job, Kind, MadeWith, Source
 _MAX_DEPTH = 200
 #: Kinds that are made from their picture however much of it is anew: a wider canvas of noise alone still holds it.
 _FROM_A_PICTURE = frozenset({Kind.EDIT, Kind.UPSCALE, Kind.DESCRIBE})
+_NO_VERSION = re.compile(r"[^A-Za-z0-9.+-]")
 
 #: Said instead of showing a picture that only resembles the one that was there.
 LOST_MODEL = (
@@ -48,8 +50,13 @@ def redrawn_note(before: MadeWith | None, now: MadeWith) -> str:
     """A line for the job that needed a picture which another engine draws again; empty where it is the same one."""
     if before is None or before.engine == now.engine:
         return ""
-    engines = f"engine {now.engine[:20]}, not {before.engine[:20]} as at first"
+    engines = f"engine {_plain(now.engine)}, not {_plain(before.engine)} as at first"
     return f"Drawn again by {engines}: it may differ from the picture that was shown."
+
+
+def _plain(version: str) -> str:
+    """As a line on Discord shows it, whoever wrote it: nothing in it is a sign of Discord's."""
+    return _NO_VERSION.sub("", version)[:20]
 
 
 def check_model(stage: Stage, offered: Collection[str], known: Mapping[str, ModelInfo]) -> None:

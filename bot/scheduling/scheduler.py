@@ -273,8 +273,8 @@ class Scheduler:
             self.kick()
 
     async def _ready(self, connection: WorkerConnection, models: tuple[events.ModelInfo, ...]) -> None:
+        await until_stored(partial(self._resources.model_registry.told, *models), "remember the models")
         for model in models:
-            await until_stored(partial(self._resources.model_registry.told, model), "remember the model")
             await until_stored(partial(self._costs.use, model.name, connection.device), "load what was learned")
         self.kick()
 

@@ -11,8 +11,8 @@ job's picture, that job is known: the others go on as they were, and it is given
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from bot.event_bus import EventBus
 from bot.scheduling.attempt import EVENT_BYTES, Attempt, Lost
@@ -30,11 +30,16 @@ log = logging.getLogger(__name__)
 DISCONNECTS = 5
 #: Pictures of a job that were none, before it is given up.
 BAD_PICTURES = 2
+#: The worker's machine may have gone on while this one slept.
+CLOCKS_APART_MS = 600_000
 _REMEMBERED = 1000
 SPOILT = (
     "The worker sent a picture that is damaged or of another size, and so did the next try. "
     "Please try another size, and tell the bot's owner."
 )
+
+
+_Told = TypeVar("_Told", bound=events.Progress | events.Done | events.Failed | events.Cancelled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +135,7 @@ class WorkerEventHandler:
         if not isinstance(event, events.Progress):
             attempt.put(event)
             return
+        event = self._possible(attempt, event)
         attempt.progress = event
         self._spent(attempt, event.gpu_ms)
         if attempt.stage is not None and attempt.stage.own and attempt.cancel_until is None:
@@ -138,6 +144,7 @@ class WorkerEventHandler:
     def _last_word(self, connection: WorkerConnection, event: events.Done | events.Failed | events.Cancelled) -> None:
         attempt = self.running_jobs.find(connection, event)
         if attempt is not None and attempt.ordered:
+            event = self._possible(attempt, event)
             attempt.ordered = attempt.paused = False
             own = attempt.stage is not None and attempt.stage.own
             attempt.over = own or not isinstance(event, events.Done)
@@ -146,6 +153,14 @@ class WorkerEventHandler:
             # The last word counts, also when it is less: a worker forgives what was lost through no fault of the
             # member. None is what one says that had let go of the job: what was told stands.
             self._spent(attempt, event.gpu_ms or attempt.stage_ms)
+
+    def _possible(self, attempt: Attempt, event: _Told) -> _Told:
+        """With no more GPU time than has passed since its order: all later jobs are priced by what this one took."""
+        most = round((self.monotonic() - attempt.ordered_at) * 1000) + CLOCKS_APART_MS
+        if event.gpu_ms <= most:
+            return event
+        log.warning("A worker told of %d ms of GPU time, which cannot be.", event.gpu_ms, extra={"job": attempt.id})
+        return replace(event, gpu_ms=most)
 
     def _spent(self, attempt: Attempt, gpu_ms: int) -> None:
         self.lane_control.measured(attempt, gpu_ms)

@@ -141,21 +141,25 @@ class WorkerConnection:
         while True:
             while self._early:
                 yield self._early.pop(0)
+            chunk = b""
             with contextlib.suppress(ConnectionError):
                 chunk = await self._reader.read(_CHUNK)
-                self.heard_at = self._monotonic()
-                if chunk:
-                    self._early += self._splitter.feed(chunk)
-                    # A full buffer is read without waiting: let the others have the loop between two chunks.
-                    await asyncio.sleep(0)
-                    continue
-            return
+            if not chunk:
+                return
+            self.heard_at = self._monotonic()
+            for message in self._splitter.feed(chunk):
+                yield message
+                # Thousands of small ones fit into a chunk: let the others have the loop between two.
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)  # a full buffer is read without waiting
 
     async def check(self, message: events.Message, decoders: Executor) -> None:
         """Raises FrameError for what cannot be, though every value in it can."""
         if isinstance(message, events.Ready | events.Models):
             if any(model.multiple > model.native for model in models_in(message)):
                 raise FrameError("What it says about its models is impossible.")
+            if isinstance(message, events.Ready) and len(self.known) >= events.MOST_MODELS:
+                raise FrameError("It has loaded more models than anybody has.")
         elif isinstance(message, events.Picture) and (message.job, message.attempt) in self._ordered:
             size = message.width, message.height
             await self._run(decoders, partial(check_png, message.png, size, message.job))

@@ -78,7 +78,7 @@ class WorkerServer:
     ) -> None:
         self.connections: dict[str, WorkerConnection] = {}
         self.status = Status.AWAY
-        self.since = clock()
+        self.since = self._ready_until = clock()
         self.port: int | None = None  # that remote workers dial, once it is open
         self.local: LocalWorker | None = None
         self.listener: Listener | None = None
@@ -273,7 +273,10 @@ class WorkerServer:
         else:
             status = Status.AWAY
         if status is not self.status:
-            self.status, self.since = status, self._clock()
+            if self.status is Status.ONLINE:
+                self._ready_until = self._clock()
+            self.status = status
+            self.since = self._ready_until if status is Status.AWAY else self._clock()
             self._tell("status_changed")
 
     async def _watch(self) -> None:

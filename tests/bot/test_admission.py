@@ -135,10 +135,11 @@ async def test_the_two_numbers_of_too_much_work_differ_and_the_cure_can_be_done(
             assert told in caught.value.sentence
 
 
-async def test_a_blocked_word_is_refused_before_anything_is_stored(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("prompt", "negative"), [("a Kraken", ""), ("a boat", "fog, Kraken")], ids=["words", "no"])
+async def test_a_blocked_word_is_refused_before_anything_is_stored(tmp_path: Path, prompt: str, negative: str) -> None:
     async with headless_bot(tmp_path, DARKROOM_BLOCKED="kraken", **NO_WORKER) as bot:
         with pytest.raises(NotAllowed):
-            await bot.imagine("a Kraken")
+            await bot.imagine(prompt, negative=negative)
         assert await bot.jobs.live() == []
 
 

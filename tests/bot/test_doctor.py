@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bot import doctor
+from bot.catalogue import checkpoint_files
 from bot.config import Config
 from tests.harness import weight_files
 
@@ -38,3 +39,14 @@ def test_a_single_file_is_tried_as_the_worker_would_use_it(tmp_path: Path) -> No
     path = weight_files.checkpoint(tmp_path / "models" / "mine.safetensors")
     assert doctor._at_hand(config(tmp_path, DARKROOM_MODEL="mine")) == (str(path), "")
     assert doctor._model(config(tmp_path, DARKROOM_MODEL="mine")).ok is True
+
+
+def test_a_usual_model_whose_folder_cannot_be_gone_through_is_wrong_in_one_sentence(
+    tmp_path: Path, monkeypatch
+) -> None:
+    folder = weight_files.folder(tmp_path / "elsewhere")
+    for number in range(30):
+        (folder / "unet" / f"sample{number}.png").touch()
+    monkeypatch.setattr(checkpoint_files, "_MOST_FILES", 25)
+    found = doctor._model(config(tmp_path, DARKROOM_MODEL=str(folder)))
+    assert found.ok is False and "cannot be read (more than 25 files and folders)" in found.sentence

@@ -74,6 +74,33 @@ async def test_a_half_written_picture_is_swept_away_at_start(tmp_path: Path) -> 
         await bot.eventually(swept, "the sweep")
 
 
+async def test_a_folder_that_is_not_ours_keeps_no_half_written_picture_from_being_swept_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    half = tmp_path / "pictures" / "zz" / "zzz-0.half"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half")
+    foreign = tmp_path / "pictures" / "lost+found"
+    foreign.mkdir()
+    (tmp_path / "pictures" / "circle").symlink_to("circle")
+    scan = os.scandir
+
+    def forbidden(place: str | Path) -> object:
+        if str(place) == str(foreign):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scan(place)
+
+    monkeypatch.setattr("bot.image_store.os.scandir", forbidden)
+    async with headless_bot(tmp_path, DARKROOM_WORKER="none") as bot:
+
+        async def swept() -> bool:
+            return not await asyncio.to_thread(half.exists)
+
+        await bot.eventually(swept, "the sweep")
+    assert caplog.text.count("is not looked through (Permission denied)") == 1
+    assert "Housekeeping failed" not in caplog.text
+
+
 async def test_a_disk_that_is_full_for_a_while_delays_a_job_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

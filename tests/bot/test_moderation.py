@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bot.config import Config
+from bot.lookalikes import spellings
 from bot.moderation import Moderation
 from core.errors import NotAllowed
 from tests.harness.sample_jobs import a_job
@@ -37,7 +38,9 @@ def test_a_blocked_word_is_found_however_it_is_written(text: str) -> None:
     "text",
     ["naked1", "7naked", "a naked2 b", "naked_", "naked🌊sea", "NAKED’s", "(na(ked:1.1)", "::2naked",
      "nаked", "ΝАКЕD", "пakеd naкed", "nаkеd", "ｎａｋｅｄ", "𝓃𝒶𝓀𝑒𝒹", "ⓝⓐⓚⓔⓓ", "🅽🅰🅺🅴🅳", "ɴᴀᴋᴇᴅ", "nåkęđ", "⒩⒜⒦⒠⒟",
-     "na\u200bked", "na\u00adked", "na\u034fked", "na\u3164ked", "n\ufe0faked", "na\U000e0041ked", "n̶a̶k̶e̶d̶"],
+     "na\u200bked", "na\u00adked", "na\u034fked", "na\u3164ked", "n\ufe0faked", "na\U000e0041ked", "n̶a̶k̶e̶d̶",
+     "naked™", "ⓐnaked", "Ⅷnaked", "naked㎏", "🅱naked🇩", "naked\u0336girl", "naked\u0e31girl", "naked\u20e3girl",
+     "n\u20dda\u20ddk\u20dde\u20ddd", "n\u0e31a\u0e31k\u0e31e\u0e31d", "🇳🇦🇰🇪🇩", "ꓠꓮꓗꓰꓓ girl", "Ⲛaked", "ոаκеԁ"],
 )  # fmt: skip
 def test_a_blocked_word_is_read_as_a_tokenizer_reads_it_and_look_alikes_count(text: str) -> None:
     with pytest.raises(NotAllowed, match="“naked”"):
@@ -65,6 +68,9 @@ def test_signs_do_not_part_a_blocked_phrase(text: str) -> None:
         ("か", "が"),
         ("कल", "कुल"),
         ("naked", "na ked"),
+        ("ana", "a piñana añana"),
+        ("disney™", "disney"),
+        ("ọ́mọ", "o mo"),
     ],
 )
 def test_words_that_only_resemble_a_blocked_one_are_allowed(blocked: str, text: str) -> None:
@@ -90,6 +96,10 @@ def test_words_that_only_resemble_a_blocked_one_are_allowed(blocked: str, text: 
 def test_blocked_words_of_other_scripts_and_with_signs_are_found(blocked: str, text: str) -> None:
     with pytest.raises(NotAllowed):
         moderation(DARKROOM_BLOCKED=blocked).check_text(text)
+
+
+def test_a_character_that_is_a_whole_sentence_makes_no_text_longer() -> None:
+    assert max(map(len, spellings("\ufdfa" * 1000))) == 1000
 
 
 def test_a_blocked_phrase_spans_any_blanks() -> None:

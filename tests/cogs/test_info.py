@@ -40,11 +40,18 @@ def test_info_lists_some_of_what_could_not_be_posted_and_a_button_takes_those_of
     assert str(shown[-1]) == "ask:seen:17.500000" and len(card.rows) == 5
 
 
-def untold(*jobs):
+def untold(*jobs, count=0):
     plan = AccountPlan(name="default", fast_ms_per_period=1, running=3, waiting=10, max_work=1)
     status = AccountStatus(plan=plan, balance_ms=0, granted_ms=0, renews_at=0.0, running=0, waiting=0)
     worker = WorkerState(status=Status.ONLINE, paused=False, since=0.0)
-    return info_card(AccountInfo(status=status, lane=Lane.FAST, grids=None, jobs=(), untold=jobs, worker=worker))
+    account = AccountInfo(status=status, lane=Lane.FAST, grids=None, jobs=(), untold=jobs, worker=worker)
+    return info_card(replace(account, untold_count=count))
+
+
+def test_of_many_that_could_not_be_posted_all_are_counted():
+    jobs = [a_job(id=f"{number:016d}", state=State.DONE, finished_at=1.0, charged_ms=0) for number in range(12)]
+    assert "and 8 more, once" in untold(*jobs).content
+    assert "and 96 more, once" in untold(*jobs, count=100).content
 
 
 def test_what_could_not_be_posted_comes_by_a_button_for_each_of_its_pictures():

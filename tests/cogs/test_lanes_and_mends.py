@@ -53,6 +53,14 @@ async def finished_messages(bot, number):
     return await eventually(there)
 
 
+async def test_words_that_are_read_otherwise_today_make_no_relaxed_picture_dear(tmp_path):
+    async with sandboxed_bot(tmp_path) as bot:
+        shown = await finished(bot, "a red boat --relax")
+        async with bot.parts.services.db.transaction() as tx:  # an earlier version took this name
+            await tx.execute("UPDATE job SET typed = 'a red boat --relax --unknown 3'")
+        assert (await bot.job(await bot.press(shown, "V1"))).lane is Lane.RELAX
+
+
 async def test_a_prompt_without_a_lane_runs_in_the_one_that_is_usual_now(tmp_path):
     async with sandboxed_bot(tmp_path) as bot:
         await bot.answer("relax")
@@ -75,6 +83,58 @@ async def test_what_somebody_else_typed_never_makes_a_press_dearer(tmp_path, typ
         shown = await finished(bot, f"a red boat {typed}")
         await bot.answer(usual, as_="bob")
         assert (await bot.job(await bot.press(shown, "V1", as_="bob"))).lane is Lane(lane)
+
+
+@pytest.mark.parametrize(("typed", "usual"), [("--turbo", "fast"), ("--fast", "relax")])
+async def test_nor_does_it_under_the_pressers_own_picture_later(tmp_path, typed, usual):
+    async with sandboxed_bot(tmp_path) as bot:
+        shown = await finished(bot, f"a red boat {typed} --seed 3")
+        await bot.answer(usual, as_="bob")
+        near = await bot.job(await bot.press(shown, "V1", as_="bob"))
+        (theirs,) = [m for m in await finished_messages(bot, 2) if (await bot.job(m)).id == near.id]
+        again = await bot.job(await bot.press(theirs, "🔄", as_="bob"))
+        assert (again.lane, again.typed) == (Lane(usual), "a red boat --seed 3")
+
+
+async def test_fix_and_run_shows_no_lane_that_somebody_else_typed(tmp_path):
+    async with sandboxed_bot(tmp_path, DARKROOM_WAITING="1") as bot:
+        shown = await finished(bot, "a red boat --turbo")
+        await bot.parts.services.scheduler.pause()
+        await bot.imagine("a blue boat", as_="bob")
+        refused = await bot.press(shown, "V1", as_="bob")
+        assert "waiting" in refused["content"]
+        opened = await bot.control.press(as_="bob", message=refused["id"], label="Fix and run")
+        (field,) = opened["response"]["modal"]["fields"]
+        assert field["value"] == "a red boat"
+
+
+async def test_a_prompt_that_was_to_run_in_relax_stays_there_when_it_is_refused_again_and_corrected(tmp_path):
+    async with sandboxed_bot(tmp_path, "--load-seconds 60", DARKROOM_FAST_MINUTES="0.4", DARKROOM_WAITING="1") as bot:
+        spent = await bot.answer("imagine", prompt="a red boat --steps 100")
+        first = await bot.imagine("a red boat --steps 1 --count 1")
+        full = await bot.press(spent, "Run it in relax")
+        assert "waiting" in full["content"] and labels(full) == ["Fix and run"]
+        wrong = await fix(bot, full, "a red boat --stepps 1")
+        await bot.control.press(as_="alice", message=first["id"], label="Cancel")
+        job = await bot.job(await fix(bot, wrong, "a red boat --steps 1"))
+        assert (job.typed, job.lane) == ("a red boat --steps 1", Lane.RELAX)
+
+
+async def test_fix_and_run_under_a_refused_repeat_of_a_single_picture_says_that_it_makes_a_grid(tmp_path):
+    async with sandboxed_bot(tmp_path, DARKROOM_WAITING="1") as bot:
+        shown = await finished(bot, "a red boat")
+        grid = await bot.job(shown)
+        await bot.parts.services.images.forget(grid)
+        await bot.parts.services.scheduler.pause()
+        single = await bot.press(shown, "U1")
+        await bot.control.press(as_="alice", message=single["id"], label="Cancel")
+        cancelled = await bot.done(single)
+        other = await bot.imagine("a blue boat")
+        refused = await bot.press(cancelled, "🔄")
+        assert "waiting" in refused["content"]
+        await bot.control.press(as_="alice", message=other["id"], label="Cancel")
+        answered = await fix(bot, refused, "a green boat")
+        assert (await bot.job(answered)).kind is Kind.GRID and "made a new grid" in answered["content"]
 
 
 async def test_fix_and_run_under_a_refused_variation_varies_the_picture_with_the_new_words(tmp_path):

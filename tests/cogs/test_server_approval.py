@@ -160,3 +160,22 @@ async def test_nobody_but_an_owner_can_press_the_button(tmp_path):
         told = await bot.control.press(as_="alice", message=asked["id"], label="Serve this server")
         assert "Only the bot's owners" in told["response"]["message"]["content"]
         assert not bot.client.served_servers.is_served(bot.client.get_guild(int(guild)))
+
+
+async def test_a_question_that_the_stop_cuts_off_is_no_mistake_in_the_log(tmp_path, caplog, monkeypatch):
+    async with sandboxed_bot(tmp_path) as bot:
+        begun, stopped, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def closed(*_args):
+            begun.set()
+            await stopped.wait()
+            ended.set()
+            raise ValueError("no active connection")
+
+        monkeypatch.setattr(bot.parts.services.settings, "state", closed)
+        bot.client.dispatch("unserved_server", bot.client.guilds[0])
+        await begun.wait()
+        await bot.client.close()
+        stopped.set()
+        await ended.wait()
+    assert not [record for record in caplog.records if record.exc_info]

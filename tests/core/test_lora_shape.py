@@ -68,6 +68,12 @@ def test_a_file_for_one_kind_says_why_it_is_none_for_the_others() -> None:
     assert "of its 1 layer 1 belongs to none of the model's" in why["flux"]
 
 
+def test_the_second_generations_text_encoder_is_known_by_comfyuis_name_too() -> None:
+    found = header(pair("text_encoders.clip_h.transformer.text_model.encoder.layers.0.mlp.fc1", 1024, 4096))
+    assert misfit(found, networks_of("sd2")) == ""
+    assert misfit(found, networks_of("sd1")) != ""
+
+
 def planned(shapes: dict[str, list[int]]) -> LoraPlan:
     return plan_of(header(shapes))
 

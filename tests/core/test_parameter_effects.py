@@ -28,6 +28,12 @@ def test_no_without_guidance_is_refused_with_its_cure(model: Model, more: str) -
     assert (error.value.word, error.value.start) == ("--no", 7)
 
 
+def test_no_is_refused_where_the_files_tell_that_it_changes_nothing_before_a_worker_has_spoken() -> None:
+    with pytest.raises(PromptError, match="`sd` cannot be told what to leave out") as error:
+        read("a boat --no people", replace(SD, ignores=("no",)))
+    assert error.value.word == "--no"
+
+
 @pytest.mark.parametrize(("model", "more"), [(TURBO, " --cfg 2"), (TURBO, " --cfg 1.5"), (SD, ""), (LOW, "")])
 def test_no_with_guidance_is_taken(model: Model, more: str) -> None:
     assert read(f"a boat --no people{more}", model).request.negative == "people"

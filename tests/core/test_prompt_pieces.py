@@ -4,6 +4,7 @@ import unicodedata
 
 import pytest
 
+from core import parameter_parsers, prompt_pieces
 from core.job import Lora
 from tests.core.prompts import read, wrong
 
@@ -35,6 +36,13 @@ def test_values_may_have_the_signs_of_other_keyboards_and_stand_right_behind_the
     assert read("a boat --v6.1 --niji6").ignored == ("--v", "--niji")
     assert read("一艘船 ——no 人，车、雾").request.negative == "人, 车, 雾"
     assert wrong("a boat --seed １２x").word == "１２x"
+    for typed in ("a boat --seed:7 --no:fog", "a boat ——seed：７ ——no：fog", "a boat —seed: 7 —no: fog"):
+        assert (read(typed).request.seed, read(typed).request.negative) == (7, "fog"), typed
+
+
+def test_a_comma_of_a_number_in_what_should_not_be_there_parts_nothing():
+    request = read("a boat --no (fog:1,3) , (rain：１，２)，1,2 birds,3").request
+    assert request.negative == "(fog:1,3), (rain：１，２), 1, 2 birds, 3"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +50,8 @@ def test_values_may_have_the_signs_of_other_keyboards_and_stand_right_behind_the
     ["a boat — at sea", "Paris—Texas", "a castle —in the sky", "a garden —see below", "a boat — no, two", "他说——你好",
      "a beach –– quiet", "1990–1999", "Wi‐Fi at 5−3", "a road —not taken", "スーパーマーケット",
      "well-made, mid-size 3",
-     "a duck—a 3 metre one", "an inn —modern style", "one - two", "from 3 -4 to 5", "――夢"],
+     "a duck—a 3 metre one", "an inn —modern style", "one - two", "from 3 -4 to 5", "――夢", "他说——no way",
+     "他说——fast food", "コーヒーno 1", "他说—no 人", "a boat——no people"],
 )  # fmt: skip
 def test_dashes_in_prose_stay_prose(prose):
     parsed = read(prose)
@@ -52,7 +61,8 @@ def test_dashes_in_prose_stay_prose(prose):
 @pytest.mark.parametrize(
     "text",
     ["a boat— ar 16:9", "a boat — ar 16:9", "a boat—ar 16:9", "a boat —— seed 7", "a boat −−　ar 16:9", "a boat—ar16:9",
-     "a boat -ar16:9", "a boat--steps4", "a boat — s 250"],
+     "a boat -ar16:9", "a boat--steps4", "a boat — s 250", "一艘船——no 人", "一艘船。——no 人，雾", "一艘船——relax",
+     "一艘船——tile ——seed 3", "ボートーーno 人", "（船）－－turbo"],
 )  # fmt: skip
 def test_a_parameter_behind_a_dash_that_does_not_count_is_refused_where_its_value_tells(text):
     assert "is not read as a parameter. Write `--" in wrong(text).sentence
@@ -104,6 +114,9 @@ def test_a_tag_that_cannot_be_is_refused_at_its_place(text, word, told):
         ("a {red, green} boat", "`{red, green}`"),
         ("a cat BREAK a dog", "`BREAK`"),
         ("embedding:bad-hands, a cat", "`embedding:bad-hands`"),
+        ("a ((red)) boat", "`((red))`"),
+        ("a <embed:bad-hands> cat", "`<embed:bad-hands>`"),
+        ("a <random[2]: red, blue> boat", "`<random[2]: red, blue>`"),
     ],
 )
 def test_signs_of_other_programs_that_are_drawn_as_words_are_named(text, named):
@@ -112,6 +125,25 @@ def test_signs_of_other_programs_that_are_drawn_as_words_are_named(text, named):
     assert parsed.request.prompt == text
 
 
-@pytest.mark.parametrize("text", ["a [boat] {blue}", "GIVE ME A BREAK", "an embedding: stones", "salt AND-gate", "[]"])
+@pytest.mark.parametrize(
+    "text",
+    ["a [boat] {blue}", "GIVE ME A BREAK", "an embedding: stones", "salt AND-gate", "[]", "a < b: c > d", "a <3 b",
+     "f(g(x))", "(a (b) c)", r"\((a))", "<https://a.example>"],
+)  # fmt: skip
 def test_brackets_and_words_of_prose_are_not(text):
     assert read(f"{text} x" if text == "[]" else text).notes == ()
+
+
+def test_in_prose_of_many_dashes_few_words_are_held_against_all_names(monkeypatch):
+    asked = []
+    monkeypatch.setattr(prompt_pieces, "nearest", lambda word, *names, **how: asked.append(word))
+    assert read("a boat " + "—abx 1 " * 180).request.prompt.startswith("a boat —abx 1")
+    assert len(asked) == 16
+
+
+def test_behind_a_thousand_names_no_more_than_numbers_is_looked_at(monkeypatch):
+    seen = []
+    plain = parameter_parsers.plain_signs
+    monkeypatch.setattr(parameter_parsers, "plain_signs", lambda text: seen.append(len(text)) or plain(text))
+    assert read("-ar1" * 375).request.prompt == "-ar1" * 375
+    assert sum(seen) <= 40 * 375

@@ -46,6 +46,12 @@ def test_weights_without_sense_are_refused_in_a_sentence(text: str, sentence: st
         parse(text)
 
 
+def test_a_prompt_has_no_more_parts_than_an_encoder_gets_through_soon() -> None:
+    assert len(parse("a::1 " * 64)) == 64
+    with pytest.raises(ValueError, match="65 parts of this; the limit is 64"):
+        parse("a::1 " * 65)
+
+
 def test_emphasis_is_a_bracket_that_ends_in_a_number() -> None:
     (part,) = parse("a (red:1.3) boat (on water) at (12:30:0.5)")
     assert part.spans == (

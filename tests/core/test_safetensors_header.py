@@ -64,6 +64,9 @@ def test_what_is_no_safetensors_file_is_said_by_what_it_is(data, what):
         {"dtype": "F16", "shape": [2], "data_offsets": [0, 3]},
         {"dtype": "F16", "shape": [2], "data_offsets": [4, 0]},
         {"dtype": "F16", "shape": [-2], "data_offsets": [0, 4]},
+        {"dtype": "F7", "shape": [2], "data_offsets": [0, 1 << 63]},
+        {"dtype": "F7", "shape": [1 << 63], "data_offsets": [0, 4]},
+        {"dtype": "F7", "shape": [2.0], "data_offsets": [0, 4]},
         {"dtype": "F16", "shape": [2]},
         {"dtype": 16, "shape": [2], "data_offsets": [0, 4]},
         None,
@@ -73,6 +76,21 @@ def test_a_tensor_whose_numbers_do_not_fit_together_is_damage(entry):
     text = json.dumps({"a": entry}).encode()
     with pytest.raises(NotSafetensors, match="damaged"):
         parse(struct.pack("<Q", len(text)) + text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": 1', '{"a" 1}', '{"a": }', "{1: 2}", '{"a": 1,}', '{"a": 1} x', "{,}", '{"a": 1 "b": 2}', "{} {}", '{"a"}'],
+)
+def test_a_header_that_is_no_object_of_entries_is_damage(text):
+    with pytest.raises(NotSafetensors, match="damaged"):
+        parse(struct.pack("<Q", len(text)) + text.encode())
+
+
+@pytest.mark.parametrize("text", ["{}", '{ "__metadata__" : { "a" : "b" } } ', '{"__metadata__": null}  ', "{ } "])
+def test_blanks_between_entries_and_behind_them_mean_nothing(text):
+    header = parse(struct.pack("<Q", len(text)) + text.encode())
+    assert header.tensors == {} and dict(header.metadata) == ({"a": "b"} if "b" in text else {})
 
 
 def test_the_header_says_how_long_the_whole_file_is():

@@ -72,6 +72,8 @@ def test_tensors_get_the_names_that_libraries_look_for() -> None:
     ("found", "sentence"),
     [
         (whole(768, more={f"{UNET}input_blocks.0.0.weight": [320, 9, 3, 3]}), "only fills masks"),
+        (whole(768, more={f"{UNET}input_blocks.0.0.weight": [320, 8, 3, 3]}), "takes 8 channels: pictures"),
+        (whole(1024, more={f"{UNET}input_blocks.0.0.weight": [320, 5, 3, 3]}), "takes 5 channels: pictures"),
         (whole(768, without="cond_stage_model."), "no text encoder"),
         (whole(768, without="first_stage_model."), "no VAE"),
         (header(weight_files.unet_shapes()), "no text encoder and VAE"),
@@ -131,10 +133,18 @@ def test_how_its_noise_lies_is_found_out_or_refused(
         assert (one.prediction, one.zero_snr) == expected
 
 
+#: The nearest numbers that there are.
+E4M3 = {0.2: 0x25, -0.2: 0xA5, 0.01: 0x05, -0.01: 0x85}
+
+
 def with_bias(spread: float, dtype: str) -> tuple[Header, Callable[[int, int], bytes]]:
     """2.x, with numbers of this spread where the two kinds of it differ."""
     numbers = [spread, -spread] * 160
-    if dtype == "BF16":
+    if dtype == "F8_E4M3":
+        data = bytes(E4M3[number] for number in numbers)
+    elif dtype == "F8_E5M2":
+        data = b"".join(struct.pack("<e", number)[1:] for number in numbers)
+    elif dtype == "BF16":
         data = b"".join(struct.pack("<f", number)[2:] for number in numbers)
     else:
         data = struct.pack(f"<320{ {'F16': 'e', 'F32': 'f', 'F64': 'd'}[dtype] }", *numbers)
@@ -144,7 +154,7 @@ def with_bias(spread: float, dtype: str) -> tuple[Header, Callable[[int, int], b
     return Header(tensors=tensors, file_bytes=9), lambda begin, end: data[begin - 1000 : end - 1000]
 
 
-@pytest.mark.parametrize("dtype", ["F16", "BF16", "F32", "F64"])
+@pytest.mark.parametrize("dtype", ["F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2"])
 def test_one_norm_tells_both_kinds_of_2_apart_whatever_the_file_is_called(dtype: str) -> None:
     for spread, expected in ((0.2, ("v_prediction", 768)), (0.01, ("epsilon", 512))):
         found, take = with_bias(spread, dtype)
@@ -188,6 +198,19 @@ def test_other_quantised_weights_are_refused_by_name(kind: str, scale: list[int]
     found = typed(whole(768, more=more), **{"layer.weight": kind, "weight_scale": of_scale})
     with pytest.raises(WrongFile, match="not read here"):
         identify(found, "model")
+
+
+@pytest.mark.parametrize("ending", ["weight_scale_inv", "weight_scale_2", "scale"])
+@pytest.mark.parametrize("prefix", [UNET, "cond_stage_model.transformer.text_model.", "first_stage_model."])
+def test_small_weights_with_another_scale_beside_them_are_refused_in_every_part(prefix: str, ending: str) -> None:
+    found = whole(768, more={f"{prefix}layer.weight": [8, 4], f"{prefix}layer.{ending}": []})
+    with pytest.raises(WrongFile, match="quantised"):
+        identify(typed(found, **{"layer.weight": "F8_E4M3", ending: "F32"}), "model")
+
+
+def test_a_number_that_is_called_a_scale_belongs_to_no_weight() -> None:
+    more = {"cond_stage_model.model.logit_scale": [], "cond_stage_model.model.weight": [8]}
+    assert identify(whole(1024, more=more), "base").shape == "sd2"
 
 
 @pytest.mark.parametrize("prefix", [UNET, "first_stage_model.", "conditioner.embedders.1.model."])

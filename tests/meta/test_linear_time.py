@@ -26,7 +26,7 @@ from core.errors import DarkroomError
 from core.foreign_syntax import read_as_words
 from core.model_capabilities import missing_capability
 from core.prompt import Defaults, clean, parse
-from core.spelling import quoted
+from core.spelling import nearest, quoted
 from tests.harness.source_tree import modules, tree_of
 from tests.harness.source_tree import name_of as file_name
 from tests.meta.regex_steps import Counter, TooManySteps, worst_texts
@@ -178,8 +178,9 @@ READERS: dict[str, Callable[[str], Any]] = {
     "name of a file": name_of,
 }
 PIECES = (
-    "(", ")", "a", ":1.2)", "(a:1.1)", "::1 ", "\\(", "1", " ", "--", "— ", "—ab1 ", "--no a ", "<lora:", "[", "|",
+    "(", ")", "a", ":1.2)", "(a:1.1)", "::1 ", "\\(", "1", " ", "--", "— ", "—abx 1 ", "--no a ", "<lora:", "[", "|",
     "，", "а", "\u200b", "裸", "bad ", "`",
+    "ﷺ", "ⓐ", "\u0336", "\u0e31", "bad1",
 )  # fmt: skip
 
 
@@ -261,8 +262,14 @@ def lora(names: Sequence[str]) -> tuple[safetensors_header.Header, lora_plan.Net
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("reader", LISTS)
 def test_no_reader_of_names_takes_longer_than_there_are_names(reader: str, name: str) -> None:
-    few, many = (lines_run(LISTS[reader], [name.format(place) for place in range(count)]) for count in (SHORT, LONG))
-    assert many <= MOST_GROWTH * few + FREE * LONG
+    few, many = (lines_run(LISTS[reader], [name.format(place) for place in range(count)]) for count in (100, 400))
+    assert many <= 4.6 * few, "four times as many names, and what is the same for any number"
+
+
+def test_among_ten_thousand_names_the_nearest_is_found_without_comparing_each() -> None:
+    names = [f"style-{number}" for number in range(10_000)]
+    assert nearest("stile-77", names) is not None and nearest("xstyle-7", names) is not None
+    assert lines_run(lambda word: nearest(word, names), "stile-77") < 25 * len(names)
 
 
 def test_a_prompts_weights_are_read_once_for_its_parser_its_admission_and_its_encoders(

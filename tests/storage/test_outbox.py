@@ -117,9 +117,52 @@ async def test_what_could_not_be_posted_is_told_of_until_it_was_told_or_for_a_mo
     assert await store.outbox.untold("alice") == []
 
 
+async def test_whoever_has_more_untold_than_are_named_hears_how_many(store):
+    jobs = [await store.running() for _ in range(5)]
+    for job in jobs:
+        await store.jobs.finish(job.id, job.attempt, 1)
+        await store.outbox.undeliverable(job.id, "gone")
+    await store.outbox.told(jobs[0].id)
+    assert len(await store.outbox.untold("alice", limit=2)) == 2
+    assert await store.outbox.count_untold("alice") == 4 and await store.outbox.count_untold("bob") == 0
+    assert await store.outbox.count_untold("alice", most=3) == 3
+
+
 async def test_what_was_deleted_is_neither_posted_nor_told_of(store):
     job = await store.running()
     await store.jobs.finish(job.id, job.attempt, 1)
-    assert await store.outbox.deleted(job.id)
+    await store.outbox.deleted(job.id)
     assert not await store.outbox.posted(job.id, "1") and not await store.outbox.sent(job.id, "1", NOON, "")
+    assert not await store.outbox.late(job.id) and not await store.outbox.undeliverable(job.id, "gone")
+    assert not await store.outbox.told_by(job.id, "2", "3")
     assert await store.outbox.untold("alice") == []
+
+
+async def test_what_is_deleted_while_a_direct_message_tells_of_it_is_not_told(store):
+    job = await store.running()
+    await store.jobs.finish(job.id, job.attempt, 1)
+    assert await store.outbox.undeliverable(job.id, "gone")
+    await store.outbox.deleted(job.id)
+    assert not await store.outbox.told_by(job.id, "2", "3") and await store.outbox.untold("alice") == []
+
+
+async def test_what_was_posted_stays_known_when_it_is_deleted(store):
+    job = await store.running()
+    await store.jobs.finish(job.id, job.attempt, 1)
+    await store.outbox.posted(job.id, "1")
+    await store.outbox.deleted(job.id)
+    assert (await store.outbox.get(job.id)).message == "1" and (await store.outbox.get(job.id)).is_posted
+
+
+async def test_what_is_deleted_while_a_new_message_may_be_on_its_way_is_looked_for_until_it_is_gone(store):
+    job = await store.running()
+    await store.jobs.finish(job.id, job.attempt, 1)
+    await store.outbox.begin(job.id, Way.NEW)
+    await store.outbox.deleted(job.id)
+    (found,) = await store.outbox.undelivered(NOON)
+    assert found.is_deleted and await store.outbox.begin(job.id, Way.NEW) is None
+    assert not await store.outbox.posted(job.id, "1") and not await store.outbox.retry(job.id, NOON, "later")
+    await store.outbox.look_again(job.id, NOON + 60)
+    assert await store.outbox.undelivered(NOON) == [] and await store.outbox.next_due() == NOON + 60
+    await store.outbox.gone(job.id)
+    assert await store.outbox.next_due() is None and await store.outbox.untold("alice") == []

@@ -12,7 +12,7 @@ from typing import Any
 
 from core.families import SCHEDULER_CONFIG, computed_family, family_of
 from core.folder_format import INDEX
-from core.single_file import INPAINTING, REFINER
+from core.single_file import REFINER, wants_more
 from worker.errors import CannotLoad
 
 
@@ -95,14 +95,18 @@ def read_scheduler_config(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError:
-        raise CannotLoad(f"{path} cannot be read. Is the download complete?") from None
-    return config if isinstance(config, dict) else {}
+        config = None
+    if not isinstance(config, dict):
+        raise CannotLoad(f"{path} cannot be read. Is the download complete?")
+    return config
 
 
 def check_folder(folder: Path, kind: PipelineKind, index: Mapping[str, Any]) -> None:
     """Raises CannotLoad unless the folder holds what its kind needs, as safetensors, and makes pictures from words."""
     if kind.family == "sdxl" and (index.get("requires_aesthetics_score") or index.get("text_encoder") == [None, None]):
         raise CannotLoad(f"{folder} {REFINER}")
+    if not (folder / SCHEDULER_CONFIG).is_file():  # by no default: each class has its own
+        raise CannotLoad(f"{folder} has no {SCHEDULER_CONFIG}, which says how its noise lies. Fetch it again.")
     for name in kind.networks:
         if not (folder / name / "config.json").is_file():
             raise CannotLoad(f"{folder} has no {name}/: a checkpoint of {kind.pipeline} needs it. Fetch it again.")
@@ -112,4 +116,4 @@ def check_folder(folder: Path, kind: PipelineKind, index: Mapping[str, Any]) -> 
     if kind.denoiser == "unet":
         channels = json.loads((folder / "unet" / "config.json").read_text("utf-8")).get("in_channels", 4)
         if channels > 4:
-            raise CannotLoad(f"{folder} {INPAINTING}")
+            raise CannotLoad(f"{folder} {wants_more(channels)}")

@@ -123,6 +123,8 @@ def decode(data: bytes, what: str, *, ground: Colour = WHITE, most: int = MAX_PI
         upright = upright.convert("RGBA" if clear else "RGB")
     except CannotCompute:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise CannotCompute(f"{what} has too many pixels to read.") from error
     except Exception as error:
         # Pillow raises many kinds on broken files; all mean the same here.
         raise CannotCompute(f"{what} cannot be read: it has to be a whole PNG, JPEG or WebP file.") from error

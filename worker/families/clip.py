@@ -53,9 +53,10 @@ class PromptEncoder:
             states, pooled = self._encode(chunks[0])
             return EncodedPrompt(states.flatten(0, 1), pooled[0])
         empty, _ = self._encode([self._chunk([])])
-        read = [self._emphasised(some, longest, empty[0]) for some in chunks]
-        states = sum((part.share * one.states for part, one in zip(parts, read, strict=True)), torch.zeros(()))
-        pooled = sum((part.share * one.pooled for part, one in zip(parts, read, strict=True)), torch.zeros(()))
+        states = pooled = torch.zeros(())
+        for part, some in zip(parts, chunks, strict=True):  # added up at once: each may take megabytes
+            read = self._emphasised(some, longest, empty[0])
+            states, pooled = states + part.share * read.states, pooled + part.share * read.pooled
         return EncodedPrompt(states, pooled)
 
     def _emphasised(self, chunks: list[Chunk], longest: int, empty: Tensor) -> EncodedPrompt:

@@ -69,11 +69,11 @@ def _layers(network: nn.Module) -> Layers:
 
 
 def _config(path: Path) -> Mapping[str, Any] | None:
-    """What peft wrote beside the file, if it is there."""
+    """What peft wrote beside the file, if it is there. Raises OSError where the disk does not say."""
     try:
         with path.with_name(ADAPTER_CONFIG).open("rb") as file:
             told = json.loads(file.read(_MOST_CONFIG))
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None
 

@@ -4,7 +4,7 @@ Formulas: LoRA and CP as peft and LyCORIS add them, LoHa (a product of two LoRAs
 product), GLoRA, whole differences, and DoRA around any of them. Knows nothing of files.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,11 +24,10 @@ def changes_of(placed: PlacedChange, tensors: Tensors, network: nn.Module) -> It
     scale = placed.factor
     if Part.ALPHA in tensors and placed.change.size.scaled_by:
         scale = float(tensors[Part.ALPHA].flatten()[0]) / placed.change.size.scaled_by
-    for place in placed.places:
-        layer: Any = network.get_submodule(place.layer)
-        weight = getattr(layer, "base_layer", layer).weight.detach()
-        up, down = _product(placed, tensors, weight)
-        up, down = _rows(up, place) * scale, down.reshape(-1, *weight.shape[1:])
+    weights = [_weight_of(network, place) for place in placed.places]
+    whole_up, whole_down = _product(placed, tensors, weights)
+    for place, weight in zip(placed.places, weights, strict=True):
+        up, down = _rows(whole_up, place) * scale, whole_down.reshape(-1, *weight.shape[1:])
         gain = shift = None
         if Part.MAGNITUDE in tensors:
             gain, up = _decomposed(weight, up, down, _rows(tensors[Part.MAGNITUDE].flatten(), place))
@@ -37,6 +36,13 @@ def changes_of(placed: PlacedChange, tensors: Tensors, network: nn.Module) -> It
                 added = _rows(tensors[part].flatten(), place) * factor
                 shift = added if shift is None else shift + added
         yield place.layer, Change(down=down, up=up.reshape(*up.shape, *[1] * (weight.ndim - 2)), gain=gain, shift=shift)
+
+
+def _weight_of(network: nn.Module, place: Place) -> Tensor:
+    """The layer's own, also where an earlier LoRA has wrapped it."""
+    layer: Any = network.get_submodule(place.layer)
+    weight: Tensor = getattr(layer, "base_layer", layer).weight
+    return weight.detach()
 
 
 def together(one: Change, other: Change) -> Change:
@@ -55,7 +61,11 @@ def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 def _rows(values: Tensor, place: Place) -> Tensor:
     """Of all outputs of the file's layer those of this one, in its order."""
-    values = values[place.first : place.first + place.count]
+    return _turned(values[place.first : place.first + place.count], place)
+
+
+def _turned(values: Tensor, place: Place) -> Tensor:
+    """A layer's outputs from the file's order to ours, or from ours to the file's."""
     return torch.cat([*values.chunk(2)][::-1]) if place.swapped else values
 
 
@@ -67,8 +77,8 @@ def _decomposed(weight: Tensor, up: Tensor, down: Tensor, magnitude: Tensor) -> 
     return factor - 1, up * factor[:, None]
 
 
-def _product(placed: PlacedChange, tensors: Tensors, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Up [out, rank] and down [rank, …], for all outputs that the file's layer has."""
+def _product(placed: PlacedChange, tensors: Tensors, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Up [out, rank] and down [rank, …], for all outputs that the file's layer has. `weights`: of our layers."""
     match placed.change.kind:
         case ChangeKind.LORA:
             up, down = _lora(tensors)
@@ -77,11 +87,12 @@ def _product(placed: PlacedChange, tensors: Tensors, weight: Tensor) -> tuple[Te
         case ChangeKind.LOKR:
             up, down = _lokr(tensors)
         case ChangeKind.GLORA:
-            up, down = _glora(tensors, weight)
+            own = [_turned(weight, place) for weight, place in zip(weights, placed.places, strict=True)]
+            up, down = _glora(tensors, torch.cat(own))
         case ChangeKind.DIFF:
             up, down = _whole(tensors[Part.DIFF])
         case ChangeKind.BIAS:
-            up, down = torch.zeros(placed.change.size.out, 1), torch.zeros(1, *weight.shape[1:])
+            up, down = torch.zeros(placed.change.size.out, 1), torch.zeros(1, *weights[0].shape[1:])
     if up.shape[1] > min(len(up), down[0].numel()):
         return _whole((up @ down.flatten(1)).reshape(len(up), *down.shape[1:]))
     return up, down
@@ -129,7 +140,9 @@ def _lokr(tensors: Tensors) -> tuple[Tensor, Tensor]:
         up, down = _hada(tensors[Part.LOKR_W2_A], tensors[Part.LOKR_W2_B], tensors.get(Part.LOKR_T2))
     rows, columns = small.shape
     left, right = (torch.eye(rows), small) if rows <= columns else (small, torch.eye(columns))
-    return torch.kron(left, up), torch.kron(right.reshape(*right.shape, *[1] * (down.ndim - 2)), down)
+    right = right.reshape(*right.shape, *[1] * (down.ndim - 2))
+    # It takes no matrix that lies turned, as a core's do.
+    return torch.kron(left, up.contiguous()), torch.kron(right.contiguous(), down.contiguous())
 
 
 def _glora(tensors: Tensors, weight: Tensor) -> tuple[Tensor, Tensor]:

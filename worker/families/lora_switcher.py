@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from core.catalogue import name_of
-from core.lora_metadata import LoraRefused
+from core.lora_metadata import ADAPTER_CONFIG, LoraRefused
 from core.lora_plan import MisfitLora
 from core.spelling import nearest, quoted
 from worker.diffusers_internals import is_group_offloaded
@@ -88,6 +88,8 @@ class LoraSwitcher:
             problem = f"{error} Use it with the model that it was made for."
         except LoraRefused as error:
             problem = str(error)
+        except OSError as error:
+            problem = f"cannot be read from the disk just now ({error.strerror}). Please try again in a moment."
         except Exception as error:
             # Whatever is in a file, nothing of it stops the worker.
             log.exception("%s cannot be read.", path.name)
@@ -117,9 +119,17 @@ def file_states(source: LoraFiles | None, names: Sequence[str]) -> tuple[str, ..
 
 
 def file_state(path: Path) -> str:
-    """Another one when another file has taken its place; empty where there is none."""
+    """Another one when another file has taken its place or its trainer's config; empty where there is none."""
     try:
         told = path.stat()
     except OSError:
         return ""
-    return f"{path}:{told.st_size}:{told.st_mtime_ns}"
+    return f"{path}:{told.st_size}:{told.st_mtime_ns}{_config_state(path)}"
+
+
+def _config_state(path: Path) -> str:
+    try:
+        told = path.with_name(ADAPTER_CONFIG).stat()
+    except OSError:
+        return ""
+    return f":{told.st_size}:{told.st_mtime_ns}"

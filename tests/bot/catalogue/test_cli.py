@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from bot.catalogue import hub_download, locations
+from bot.catalogue import checkpoint_files, hub_download, locations
 from bot.catalogue.cli import run
 from bot.config import ROOT
 from core.errors import ConfigError
@@ -354,3 +354,20 @@ def test_a_model_is_found_under_whichever_name_it_was_fetched(here, data) -> Non
     assert models(here, data, "check", "best") == 0
     assert models(here, data, "add", "best") == 0
     assert not here.asked
+
+
+def test_a_folder_with_more_files_than_any_model_is_one_row_of_the_list_and_a_sentence_of_the_others(
+    here, data, capsys, monkeypatch
+) -> None:
+    folder = weight_files.folder(data / "elsewhere")
+    for number in range(30):
+        (folder / f"sample{number}.png").touch()
+    (data / "models.toml").write_text(f'[[model]]\nname = "mine"\nwhere = "{folder}"\n')
+    monkeypatch.setattr(checkpoint_files, "_MOST_FILES", 25)
+    assert models(here, data, "list") == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mine"))
+    assert "cannot be read (more than 25 files and folders)" in row
+    assert models(here, data, "check", "mine") == 1
+    assert f"WRONG {folder} cannot be read (more than 25 files and folders)." in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="cannot be read"):
+        models(here, data, "add", "mine")

@@ -47,6 +47,27 @@ def test_what_peft_and_diffusers_save_is_called_by_its_folder(data: Path) -> Non
     assert look(data).loras["mine"].notes == ()
 
 
+def test_a_config_of_pefts_that_may_be_another_files_is_named_and_one_that_must_be_is_refused(
+    data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer = LAYER.removeprefix("lora_unet_").replace("_blocks_", "_blocks.").replace("attn2_", "attn2.")
+    for name, rank in (("one", 4), ("two", 8)):
+        ends = {"A": [rank, 768], "B": [640, rank]}
+        tensors = {f"base_model.model.{layer}.lora_{end}.weight": shape for end, shape in ends.items()}
+        path = weight_files.tensors(data / "loras" / f"{name}.safetensors", tensors)
+    config = {"peft_type": "LORA", "lora_alpha": 8, "r": 4, "rank_pattern": {"to_v": 16}}
+    path.with_name("adapter_config.json").write_text(json.dumps(config))
+    loras = look(data).loras
+    assert loras["one"].notes == ("takes its strength from the adapter_config.json beside it",)
+    assert "two" not in loras
+    assert "does not belong to the adapter_config.json beside it, which has no rank of 8" in caplog.text
+
+
+def test_an_alpha_that_belongs_to_no_matrices_is_said(data: Path) -> None:
+    weight_files.tensors(data / "loras" / "ink.safetensors", {**PLAIN, f"{LAYER[:-1]}v.alpha": []})
+    assert look(data).loras["ink"].notes == (f"says an alpha of 1 layer that it does not change ({LAYER[:-1]}v)",)
+
+
 @pytest.mark.parametrize(
     ("tensors", "said"),
     [

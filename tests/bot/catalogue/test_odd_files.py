@@ -220,6 +220,88 @@ async def test_what_the_disk_does_not_give_for_a_moment_stays_what_it_was(
     assert {"good"} < set(model_registry.choices.models) and {"wash"} < set(model_registry.choices.loras)
 
 
+_LAYER = "base_model.model.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
+PEFT = {f"{_LAYER}.lora_A.weight": [4, 768], f"{_LAYER}.lora_B.weight": [640, 4]}
+
+
+def fill(data: Path) -> None:
+    """With one of each sort of place where a model or a LoRA may lie."""
+    weight_files.folder(data / "models" / "whole")
+    mine = weight_files.folder(data / "mine")
+    cached = data.parent / "cache" / "hub" / "models--owner--far"
+    weight_files.folder(cached / "snapshots" / "c0")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("c0")
+    for place, file in ((mine, "unet/diffusion_pytorch_model"), (cached / "snapshots" / "c0", "vae/shards")):
+        (place / f"{file}.safetensors.index.json").write_text('{"weight_map": {}}')
+    (data / "models.toml").write_text(
+        '[[model]]\nname = "mine"\nwhere = "./mine"\n[[model]]\nname = "far"\nwhere = "owner/far"\n'
+    )
+    path = weight_files.tensors(data / "loras" / "peft" / "adapter_model.safetensors", PEFT)
+    path.with_name("adapter_config.json").write_text('{"peft_type": "LORA", "lora_alpha": 8, "r": 4}')
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.EACCES, errno.EMFILE])
+@pytest.mark.parametrize("how", ["stat", "open", "iterdir"])
+@pytest.mark.parametrize(
+    "where",
+    ["good.safetensors", "models/whole", "unet", "data/mine", "models--owner", "wash", "loras/peft", "adapter_config"],
+)
+async def test_a_place_that_the_disk_does_not_give_for_a_moment_is_what_it_was(
+    settings, data, monkeypatch, where: str, how: str, error: int
+) -> None:
+    fill(data)
+    model_registry = await opened(settings, data)
+    before = model_registry.choices
+    assert {"good", "whole", "mine", "far"} < set(before.models) and set(before.loras) == {"ink", "wash", "peft"}
+    given = getattr(Path, how)
+
+    def broken(path: Path, *args: object, **more: object) -> object:
+        if where in str(path):
+            raise OSError(error, os.strerror(error), str(path))
+        return given(path, *args, **more)
+
+    for _ in range(2):
+        with monkeypatch.context() as away:
+            away.setattr(Path, how, broken)
+            await model_registry.look()
+        assert model_registry.choices == before
+        for path in weight_files.all_of(data):
+            os.utime(path)  # so that it is read again
+    await model_registry.look()
+    assert model_registry.choices == before
+
+
+async def test_a_lora_is_looked_at_anew_when_its_trainers_config_comes_behind_it(settings, data) -> None:
+    fill(data)
+    config = data / "loras" / "peft" / "adapter_config.json"
+    text = config.read_text()
+    config.unlink()
+    model_registry = await opened(settings, data)
+    assert model_registry.choices.loras["peft"].notes
+    config.write_text(text)
+    await model_registry.look()
+    assert not model_registry.choices.loras["peft"].notes
+
+
+async def test_a_link_to_a_whole_disk_is_one_line_and_what_lies_near_is_there(
+    settings, data, caplog, monkeypatch
+) -> None:
+    monkeypatch.setattr("bot.catalogue.lora_files.MOST_FILES", 40)
+    disk = data.parent / "disk"
+    for number in range(60):
+        (disk / str(number) / "deeper").mkdir(parents=True)
+    (data / "loras" / "all").symlink_to(disk)
+    with caplog.at_level(logging.WARNING):
+        model_registry = await opened(settings, data)
+        await model_registry.look()
+    assert set(model_registry.choices.loras) == {"ink", "wash"}
+    (line,) = lines(caplog)
+    assert "more than 40 files and folders" in line
+    (sentence,) = folder_watcher.unusable(data / "models", data / "loras")
+    assert "more than 40 files and folders" in sentence
+
+
 async def test_a_model_that_could_not_be_read_when_it_came_is_there_once_it_can_be(settings, data, monkeypatch) -> None:
     with monkeypatch.context() as away:
         away.setattr(safetensors_header, "read", broken_disk)

@@ -328,6 +328,17 @@ async def test_a_model_that_a_worker_brings_along_may_be_named(settings, data) -
     assert "theirs" not in {place.name for place in model_registry.order(local=True).models}
 
 
+async def test_what_a_worker_says_of_many_models_is_read_once_for_each(settings, data, monkeypatch) -> None:
+    model_registry = await opened(settings, data)
+    read, built = [], module.wire.built
+    monkeypatch.setattr(module.wire, "built", lambda *given: read.append(given) or built(*given))
+    infos = [info(f"model-{number}") for number in range(100)]
+    await model_registry.told(*infos)
+    assert len(model_registry.choices.models) == 101 and len(read) <= 101
+    await model_registry.told(*infos)
+    assert len(read) <= 101, "nothing of it is new"
+
+
 async def test_without_a_worker_here_the_owners_entries_count_as_there(settings, data) -> None:
     (data / "models.toml").write_text('[[model]]\nname = "far"\nwhere = "owner/far"\n')
     assert (await opened(settings, data)).get("far") is None

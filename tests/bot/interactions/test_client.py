@@ -59,11 +59,16 @@ def test_our_own_wall_clock_has_no_say_in_lateness(monkeypatch):
     assert not guard.too_late(created)
 
 
-def team_of(*states: int) -> SimpleNamespace:
-    members = [SimpleNamespace(id=number, membership_state=state) for number, state in enumerate(states)]
-    return SimpleNamespace(team=SimpleNamespace(members=members))
+def team_of(*members: tuple[object, object]) -> SimpleNamespace:
+    """Owned by number 0. Each: whether it has accepted, and its role."""
+    found = [
+        SimpleNamespace(id=number, membership_state=state, role=role) for number, (state, role) in enumerate(members)
+    ]
+    return SimpleNamespace(team=SimpleNamespace(members=found, owner_id=0))
 
 
-def test_who_was_only_invited_to_the_team_is_no_owner():
+def test_who_was_only_invited_to_the_team_or_may_only_read_is_no_owner():
     accepted, invited = discord.TeamMembershipState.accepted, discord.TeamMembershipState.invited
-    assert owners_of(team_of(accepted, invited, accepted)) == {"0", "2"}
+    admin, developer, reader = discord.TeamMemberRole
+    team = [(accepted, reader), (invited, admin), (accepted, developer), (accepted, reader), (accepted, admin)]
+    assert owners_of(team_of(*team)) == {"0", "2", "4"}

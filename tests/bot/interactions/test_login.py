@@ -24,9 +24,10 @@ async def logged_in(sandbox, data):
 @pytest.mark.parametrize("route", [ME, APPLICATION])
 @pytest.mark.parametrize(
     "fault",
-    [{"status": 503}, {"status": 429, "page": True}, {"status": 403, "page": True}, {"status": 502, "drop": "before"}],
-    ids=["503", "429 page", "403 page", "connection lost"],
-)
+    [{"status": 503}, {"status": 429, "page": True}, {"status": 403, "page": True}, {"status": 200, "page": True},
+     {"status": 408, "page": True}, {"status": 502, "drop": "before"}],
+    ids=["503", "429 page", "403 page", "200 page", "408 page", "connection lost"],
+)  # fmt: skip
 async def test_a_login_that_is_refused_for_now_is_tried_again_and_said_in_one_line(
     tmp_path, caplog, monkeypatch, route, fault
 ):

@@ -21,9 +21,11 @@ class Gate:
         self._encode = encode
         self.opened = threading.Event()
         self.inside = self.most = 0
+        self.threads: set[str] = set()
 
     def __call__(self, *args: Any) -> bytes:
         self.inside += 1
+        self.threads.add(threading.current_thread().name)
         self.most = max(self.most, self.inside)
         self.opened.wait(30)
         self.inside -= 1
@@ -68,6 +70,7 @@ async def test_a_first_answer_does_not_wait_for_the_files_of_forty_results(
             sizes = await asyncio.gather(*made)
         assert set(sizes) == {sizes[0]} and sizes[0] > 0
         assert gate.most <= files.at_once <= 2
+        assert {name.partition("_")[0] for name in gate.threads} == {"encode"}, "addresses are looked up in asyncio's"
 
 
 async def test_pictures_are_read_when_their_turn_comes_and_not_before(

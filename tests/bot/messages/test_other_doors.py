@@ -1,9 +1,11 @@
 """A result that its place does not take is told by another door soon; a refused answer takes its job back."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from bot.messages import JobButton, Verb, result_delivery
 from core.job import State
 from tests.harness.running_sandbox import running_sandbox
 from tests.harness.sandboxed_bot import eventually, labels, running_bot, sandboxed_bot
@@ -44,17 +46,86 @@ async def hidden(bot, prompt, *, as_="dave"):
     return channel, await bot.job(first)
 
 
-async def test_a_result_whose_channel_cannot_be_seen_comes_as_a_direct_message_and_is_still_tried(tmp_path):
+async def test_a_result_whose_channel_cannot_be_seen_comes_as_one_direct_message_and_is_still_tried(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(result_delivery, "_backoff", lambda _tries: 0.05)
     async with sandboxed_bot(tmp_path, "--step-ms 50", **ALWAYS_NEW) as bot:
         told_at_once(bot)
         channel, job = await hidden(bot, "a red boat")
         await bot.control.wait(as_="dave", channel="dm", button="ⓘ", timeout_ms=15_000)
         (direct,) = await bot.posted("dm", as_="dave")
         assert "could not be posted" in direct["content"] and direct["attachments"]
+        tries = (await of(bot, job)).tries
+
+        async def tried_again():
+            return (await of(bot, job)).tries > tries + 1
+
+        await eventually(tried_again)
+        assert len(await bot.requests("POST", f"/channels/{direct['channel_id']}/messages")) == 1
         assert (await of(bot, job)).state == "pending"
         await bot.control.change("channels", channel["id"], permissions={"darkroom": None})
         await bot.control.wait(as_="dave", channel="hidden", button="ⓘ", timeout_ms=15_000)
         assert len(await bot.posted("dm", as_="dave")) == 1
+
+
+@pytest.mark.parametrize("quick", [True, False])
+async def test_a_card_that_can_still_be_changed_says_where_the_result_is_and_that_it_has_ended(
+    tmp_path, monkeypatch, quick
+):
+    monkeypatch.setattr(result_delivery, "_backoff", lambda _tries: 0.05)
+    async with sandboxed_bot(tmp_path, "--step-ms 50", **({} if quick else ALWAYS_NEW)) as bot:
+        told_at_once(bot)
+        channel = await bot.control.create("channels", name="no files")
+        await bot.control.limits(token_seconds=0.2)
+        first = await bot.imagine("a red boat", as_="dave", channel="no files")
+        await bot.until(first, as_="dave", content_contains="%")
+        await bot.control.change("channels", channel["id"], permissions={"darkroom": {"deny": ["attach_files"]}})
+        shown = await bot.until(first, as_="dave", content_contains="could not be posted here: it came as a direct")
+        assert labels(shown) == [] and "%" not in shown["content"]
+        assert (await of(bot, await bot.job(first))).state == "pending"
+        await bot.control.change("channels", channel["id"], permissions={"darkroom": None})
+
+        async def posted():
+            return await bot.posted("no files", as_="dave")
+
+        (there,) = await eventually(posted)
+        assert (there["id"] == first["id"]) is quick and "could not be posted" not in there["content"]
+
+
+async def test_a_card_whose_words_are_refused_by_now_says_at_least_where_the_result_is(tmp_path):
+    async with sandboxed_bot(tmp_path, "--step-ms 50", **ALWAYS_NEW) as bot:
+        first = await bot.imagine("a red boat", as_="dave")
+        route = f"/channels/{first['channel_id']}/messages"
+        await bot.control.fault("POST", route, status=400, code=200000, delay_ms=1000)
+        job = await bot.job(first)
+
+        async def on_its_way():
+            delivery = await bot.parts.services.outbox.get(job.id)
+            return delivery is not None and delivery.tries
+
+        await eventually(on_its_way)
+        await bot.control.fault("PATCH", "/webhooks/**", status=400, code=200000)
+        shown = await bot.until(first, as_="dave", content_contains="could not be posted here")
+        assert "Cancel" not in labels(shown) and "red boat" not in shown["content"]
+
+
+async def test_a_quick_result_that_was_refused_until_nobody_looked_any_more_comes_as_a_new_message(tmp_path):
+    async with sandboxed_bot(tmp_path, DARKROOM_NEW_MESSAGE_AFTER="2") as bot:
+        await bot.control.fault("PATCH", "/webhooks/**", status=403, page=True, times=1000)
+        first = await bot.imagine("a red boat", as_="dave")
+        job = await bot.job(first)
+
+        async def tried_in_vain():
+            delivery = await bot.parts.services.outbox.get(job.id)
+            now = bot.parts.services.clock()
+            return delivery is not None and delivery.tries and now - job.created_at > 2
+
+        await eventually(tried_in_vain)
+        await bot.control.clear_faults()
+        await bot.until(first, as_="dave", deleted=True)
+        (new,) = await bot.posted()
+        assert [user["username"] for user in new["mentions"]] == ["dave"]
 
 
 async def test_where_direct_messages_are_closed_info_has_the_pictures_while_the_channel_is_tried(tmp_path):
@@ -114,13 +185,16 @@ async def test_a_direct_message_that_reaches_nobody_any_more_ends_and_info_has_i
         assert "Not posted" in (await bot.answer("info", as_="dave"))["content"]
 
 
-async def test_a_page_in_between_that_says_not_found_ends_no_result(tmp_path):
+async def test_a_page_in_between_that_says_not_found_ends_no_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(result_delivery, "_backoff", lambda _tries: 0.05)
     async with sandboxed_bot(tmp_path, **ALWAYS_NEW) as bot:
+        await bot.control.fault("POST", "/channels/*/messages", status=408, page=True, times=1)
         await bot.control.fault("POST", "/channels/*/messages", status=404, times=1)
         await bot.control.fault("POST", "/channels/*/messages", status=403, times=1)
-        await bot.imagine("a red boat")
+        first = await bot.imagine("a red boat")
         await bot.control.wait(as_="alice", channel="general", button="ⓘ", timeout_ms=15_000)
-        assert len(await bot.posted()) == 1
+        (new,) = await bot.posted()
+        assert new["id"] != first["id"], "none of them was taken for Discord's own refusal"
 
 
 @pytest.mark.parametrize("running", [False, True], ids=["waiting", "running"])
@@ -182,6 +256,12 @@ async def test_delete_takes_the_result_away_while_its_progress_message_goes(tmp_
         first = await bot.imagine("a red boat")
         await bot.control.wait(as_="alice", channel="general", button="ⓘ", timeout_ms=15_000)
         (new,) = await bot.posted()
+        job = await bot.job(new)
+
+        async def noted():
+            return (await bot.parts.services.outbox.get(job.id)).message == new["id"]
+
+        await eventually(noted, seconds=3.0)
         about = await bot.press(new, "ⓘ")
         await bot.control.press(as_="alice", message=about["id"], label="Delete")
         await bot.until(new, deleted=True)
@@ -217,6 +297,23 @@ async def test_a_progress_message_that_may_not_be_removed_points_at_the_result_a
         assert shown["content"].endswith(f"/{new['id']}")
 
 
+async def test_a_progress_message_that_cannot_be_removed_for_long_points_at_the_result_in_the_end(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(result_delivery, "_TIDY_TRIES", 1)
+    async with sandboxed_bot(tmp_path, **ALWAYS_NEW) as bot:
+        await bot.control.fault("DELETE", "/webhooks/**", drop="before", times=1000)
+        first = await bot.imagine("a red boat")
+        job = await bot.job(first)
+        shown = await bot.until(first, content_contains="Its result: https://discord.com/channels/")
+        assert labels(shown) == []
+
+        async def posted():
+            return (await of(bot, job)).is_posted
+
+        await eventually(posted)
+
+
 async def test_what_was_found_late_before_a_restart_is_still_told_after_it(tmp_path):
     async with running_sandbox(tmp_path / "sandbox") as sandbox:
         async with running_bot(sandbox, tmp_path / "data", "--step-ms 50", **ALWAYS_NEW) as bot:
@@ -240,3 +337,85 @@ async def test_cancel_under_a_job_that_could_not_be_posted_says_where_its_result
         (shown,) = await bot.control.messages(as_="dave", channel="hidden")
         said = await bot.press(shown, "Cancel", as_="dave")
         assert "already ended" in said["content"] and "direct message" in said["content"]
+
+
+async def test_a_direct_message_that_arrives_while_its_job_is_deleted_is_taken_away(tmp_path):
+    async with sandboxed_bot(tmp_path, "--step-ms 50", **ALWAYS_NEW) as bot:
+        told_at_once(bot)
+        direct = await bot.control.create("channels", type="dm", name="dave")
+        await bot.control.fault("POST", f"/channels/{direct['id']}/messages", delay_ms=1500, times=1)
+        _, job = await hidden(bot, "a red boat")
+        await late(bot, job)
+        await bot.parts.services.outbox.deleted(job.id)
+
+        async def gone():
+            return [r for r in await bot.requests("DELETE", "/channels/") if r["status"] == 204]
+
+        await eventually(gone)
+        assert await bot.posted("dm", as_="dave") == []
+
+
+async def test_deleting_a_job_that_runs_waits_for_its_end_and_leaves_nothing_of_it(tmp_path, monkeypatch):
+    async with sandboxed_bot(tmp_path) as bot:
+        services = bot.parts.services
+        running = frozenset({State.RUNNING})
+        bot.client.cards.add(JobButton(verb=Verb.INFO, states=running, row=0, order=9, label="ⓘ"))
+        writing, there, write = asyncio.Event(), asyncio.Event(), services.images.write
+
+        async def slow(*picture):
+            writing.set()  # the worker has drawn it: it is too late to stop it
+            await there.wait()
+            return await write(*picture)
+
+        monkeypatch.setattr(services.images, "write", slow)
+        first = await bot.imagine("a red boat")
+        job = await bot.job(first)
+        shown = await bot.until(first, button="ⓘ")
+        about = await bot.press(shown, "ⓘ")
+        await writing.wait()
+        await bot.control.press(as_="alice", message=about["id"], label="Delete")
+
+        async def stopping():
+            return (await services.jobs.get(job.id)).cancel_requested
+
+        await eventually(stopping)
+        there.set()
+        await bot.until(about, content_contains="Deleted.")
+
+        async def settled():
+            return (await services.jobs.get(job.id)).is_final and not await services.outbox.undelivered(1e12)
+
+        await eventually(settled)
+        assert await bot.control.messages(as_="bob", channel="general") == []
+        assert not list((tmp_path / "data" / "pictures").rglob("*.png"))
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["lives", "killed"])
+async def test_a_result_that_got_through_without_a_word_is_found_and_removed_once_its_job_is_deleted(tmp_path, killed):
+    async with running_sandbox(tmp_path / "sandbox") as sandbox:
+        async with running_bot(sandbox, tmp_path / "data", **ALWAYS_NEW) as bot:
+            await sandbox.control.fault("POST", "/channels/*/messages", delay_ms=300, drop="after", times=1)
+            job = await bot.job(await bot.imagine("a red boat"))
+
+            async def on_its_way():
+                delivery = await bot.parts.services.outbox.get(job.id)
+                return delivery is not None and delivery.tries
+
+            await eventually(on_its_way)
+            if killed:
+                bot.client.delivery._remove = lambda *_: asyncio.Event().wait()
+            await bot.parts.services.outbox.deleted(job.id)
+            if not killed:
+                await removed(bot, job)
+                return
+            await sandbox.control.wait(as_="alice", channel="general", button="ⓘ", timeout_ms=15_000)
+        async with running_bot(sandbox, tmp_path / "data") as bot:
+            await removed(bot, job)
+
+
+async def removed(bot, job):
+    async def settled():
+        return (await bot.parts.services.outbox.get(job.id)).state == "undeliverable"
+
+    await eventually(settled)
+    assert await bot.posted() == [] and (await bot.requests("DELETE", "/channels/"))[-1]["status"] == 204

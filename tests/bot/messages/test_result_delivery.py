@@ -341,7 +341,7 @@ async def test_a_result_whose_pictures_were_lost_meanwhile_says_so_and_u_draws_o
         assert len(upscaled["attachments"]) == 1
 
 
-async def test_a_disk_that_is_away_for_a_moment_delays_a_result_and_none_of_it_is_lost(tmp_path, monkeypatch):
+async def test_a_disk_that_is_away_for_a_moment_delays_a_result_and_none_of_it_is_lost(tmp_path, monkeypatch, caplog):
     really, refusals = Path.read_bytes, iter(range(2))
 
     def read_bytes(path):
@@ -354,6 +354,7 @@ async def test_a_disk_that_is_away_for_a_moment_delays_a_result_and_none_of_it_i
         shown = await bot.done(await bot.imagine("a red boat --steps 2"))
         assert shown["attachments"] and "before they could be shown" not in shown["content"]
         assert next(refusals, None) is None
+    assert "error of our own" not in caplog.text
 
 
 async def test_a_failed_job_says_why_and_that_it_was_free(tmp_path):

@@ -292,9 +292,12 @@ async def test_a_pruned_picture_is_never_drawn_again_by_other_weights(tmp_path: 
         await bot.clean()
 
 
-@pytest.mark.parametrize(("engine", "said"), [("fake", False), ("another", True)])
+@pytest.mark.parametrize(
+    ("engine", "shown"),
+    [("fake", ""), ("another", "another"), ("4.1-b", "4.1-b"), ("||@here|| [x](http://y)", "herexhttpy")],
+)
 async def test_a_pruned_picture_that_another_engine_draws_again_may_differ_and_says_so_once(
-    tmp_path: Path, engine: str, said: bool
+    tmp_path: Path, engine: str, shown: str
 ) -> None:
     async with headless_bot(tmp_path) as bot:
         grid = await bot.until((await bot.imagine()).id, State.DONE)
@@ -302,8 +305,8 @@ async def test_a_pruned_picture_that_another_engine_draws_again_may_differ_and_s
         await bot.images.forget(grid)
         crop = await bot.imagine(kind=Kind.CROP, source=Source(job=grid.id, index=1), count=1)
         done = await bot.until(crop.id, State.DONE)
-        note = "Drawn again by engine another, not fake as at first: it may differ from the picture that was shown."
-        assert done.notes == ((note,) if said else ())
+        note = f"Drawn again by engine {shown}, not fake as at first: it may differ from the picture that was shown."
+        assert done.notes == ((note,) if shown else ())
         await bot.clean()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from bot.workers.server import MAX_WAITING
 from core import events, wire
+from core.job import Lane, MadeWith
 from core.wire import PREFIX
 from tests.bot.workers.worker_by_hand import KEY, MODEL, alone, caller, picture, png, rubbish
 from tests.harness.headless_bot import headless_bot
@@ -215,3 +217,111 @@ async def test_a_model_that_cannot_be_is_told_to_nobody(
         assert set(bot.model_registry.choices.models) == {"postcard"}
         await bot.imagine()
     assert [record.getMessage().isprintable() for record in caplog.records if "is dropped" in record.msg] == [True]
+
+
+def frame(kind: str, **fields: object) -> bytes:
+    """As nobody's encoder writes it."""
+    text = json.dumps({"type": kind, **fields}).encode()
+    return PREFIX.pack(b"DR", events.PROTOCOL, 0, len(text), 0) + text
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        frame("Heartbeat", phase="idle", phase_seconds=0, jobs=[["a", 1]] * 5000),
+        frame("Heartbeat", phase="idle", phase_seconds=0, computing=["a"] * 5000),
+        frame("Models", loaded=["a"] * 1001, known=[]),
+        frame("Models", loaded=[], known=[{}] * 1001),
+    ],
+    ids=["jobs", "computing", "loaded", "known"],
+)
+async def test_more_than_any_worker_has_ends_its_connection_before_it_is_looked_at(tmp_path: Path, many: bytes) -> None:
+    async with alone(tmp_path), caller(tmp_path) as worker:
+        await worker.greet()
+        worker.writer.write(many)
+        assert await worker.hear() is None
+
+
+async def test_a_worker_that_loads_models_without_end_loses_its_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "MOST_MODELS", 5)
+    async with alone(tmp_path), caller(tmp_path) as worker:
+        await worker.greet()
+        for number in range(6):
+            await worker.say(events.Ready(model=replace(MODEL, name=f"m{number}"), load_ms=1))
+        assert await worker.hear() is None
+
+
+async def test_between_two_words_of_a_worker_that_says_thousands_the_others_have_their_turn(tmp_path: Path) -> None:
+    turns, at = 0, []
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        server = bot.parts.worker_server
+        received = server._received
+        server._received = lambda *said: (at.append(turns), received(*said))
+        await worker.greet()
+        running = asyncio.create_task(others())
+        await worker.say(*[events.OverheadTime(cause=f"c{number}", gpu_ms=1) for number in range(500)])
+
+        async def all_there() -> bool:
+            return len(at) == 500
+
+        await bot.eventually(all_there, "all of them")
+        running.cancel()
+    assert all(later > sooner for sooner, later in itertools.pairwise(at))
+
+
+async def test_more_gpu_time_than_has_passed_is_nobodys_price(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    year = 366 * 86_400_000
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+        await worker.greet()
+        await worker.say(events.Ready(model=MODEL, load_ms=1))
+        job = await bot.imagine(count=1)
+        await worker.hear()
+        made = MadeWith(model="postcard", digest="0", dtype="float32", device="fake", engine="1")
+        await worker.say(
+            events.Started(job=job.id, attempt=1, made_with=made),
+            events.Progress(job=job.id, attempt=1, step=1, steps=4, gpu_ms=year),
+            picture(job.id),
+            events.Done(job=job.id, attempt=1, gpu_ms=year),
+        )
+        await bot.until(job.id, "done")
+
+        async def learned() -> int:
+            return bot.admission._costs._learned.get("postcard") is not None
+
+        await bot.eventually(learned, "what was learned")
+        assert await bot.admission.price_ms(job.request, Lane.FAST) < 700_000
+        await bot.clean()
+    assert "which cannot be" in caplog.text
+
+
+async def test_what_a_listener_makes_a_mistake_with_ends_neither_the_connection_nor_the_bot(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with alone(tmp_path) as bot, caller(tmp_path) as worker:
+        server = bot.parts.worker_server
+        listener = server.listener
+
+        class Breaks:
+            def __getattr__(self, name: str) -> object:
+                return getattr(listener, name)
+
+            def received(self, connection: object, event: events.Message) -> None:
+                if isinstance(event, events.OverheadTime):
+                    raise ValueError("no such thing")
+                listener.received(connection, event)
+
+        server.listener = Breaks()
+        await worker.greet()
+        await worker.say(events.OverheadTime(cause="load", gpu_ms=1), events.Ready(model=MODEL, load_ms=1))
+        async with asyncio.timeout(20):
+            await bot.online()
+    assert "could not be handled (received)" in caplog.text

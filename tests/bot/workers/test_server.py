@@ -50,6 +50,30 @@ async def test_a_worker_that_goes_without_its_first_model_is_given_none(tmp_path
         assert not connection.ready and bot.parts.worker_server.status is Status.LOADING
 
 
+async def test_workers_that_come_and_go_without_a_model_begin_no_new_absence(tmp_path: Path) -> None:
+    async with alone(tmp_path) as bot:
+        server = bot.parts.worker_server
+
+        async def away() -> bool:
+            return server.status is Status.AWAY
+
+        async def loading() -> bool:
+            return server.status is Status.LOADING
+
+        gone = server.since
+        async with caller(tmp_path) as worker:
+            await worker.greet()
+            await bot.eventually(loading, "its first words")
+        await bot.eventually(away, "its end")
+        assert server.since == gone
+        async with caller(tmp_path) as worker:
+            await worker.greet()
+            await worker.say(events.Ready(model=MODEL, load_ms=1))
+            await bot.online()
+        await bot.eventually(away, "the end of one that was ready")
+        assert server.since > gone
+
+
 async def test_a_worker_says_which_models_are_loaded_and_the_first_one_counts(tmp_path: Path) -> None:
     async with alone(tmp_path) as bot, caller(tmp_path) as worker:
         await worker.greet()

@@ -1,6 +1,7 @@
 """A folder whose noise lies as no sampler here knows it is drawn by its own pipeline or refused, never by a default."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,22 @@ def test_what_its_own_pipeline_cannot_draw_is_refused_by_name(tmp_path: Path) ->
     folder = with_scheduler(make_sdxl(tmp_path / "tiny"), FLOW, shift=3.0)
     with pytest.raises(CannotLoad, match=f"diffusers' own pipeline takes its {FLOW}"):
         ours(load(str(folder), CPU), request(sampler="own"))
+
+
+@pytest.mark.parametrize("maker", [make, make_sdxl, lambda folder: make_flux(folder, guided=True)])
+def test_a_folder_that_does_not_say_how_its_noise_lies_is_refused_with_a_cure(
+    tmp_path: Path, maker: Callable[[Path], Path]
+) -> None:
+    folder = maker(tmp_path / "tiny")
+    config = folder / "scheduler" / "scheduler_config.json"
+    for content, said in (("[]", "cannot be read"), (None, "has no scheduler/scheduler_config.json")):
+        config.unlink()
+        if content is not None:
+            config.write_text(content)
+        with pytest.raises(CannotLoad, match=said):
+            load(str(folder), CPU)
+    (folder / "scheduler" / "readme.txt").touch()
+    assert "scheduler has no scheduler_config.json. Fetch the model again." in checkpoint_files.problems(folder)[0]
 
 
 @pytest.mark.parametrize("kind", [EULER, "EDMEulerScheduler"])

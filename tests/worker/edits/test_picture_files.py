@@ -156,6 +156,13 @@ def test_pixels_that_are_cut_off_or_broken_are_refused_as_before(kind: str) -> N
             decode(broken, "It")
 
 
+@pytest.mark.parametrize("sides", [(9000, 9000), (10_000, 10_000), (40_000, 40_000)])
+def test_a_picture_with_too_many_pixels_is_refused_for_that_and_for_nothing_else(sides: tuple[int, int]) -> None:
+    header = struct.pack(">IIBBBBB", *sides, 8, 2, 0, 0, 0)
+    with pytest.raises(CannotCompute, match=r"too many to read|too many pixels"):
+        decode(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""), "It")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_bytes_are_taken_apart_or_handed_on(kind: str) -> None:
     data, random = saved(kind, exif=sideways("<")), np.random.default_rng(7)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bot.catalogue import checkpoint_files
 from core.catalogue import FAMILIES, Choices, LoraFile, Style
 from core.errors import PromptError
 from core.parameters import PARAMETERS
@@ -133,6 +134,19 @@ def test_each_parameter_changes_the_picture_or_is_named(tmp_path: Path, name: st
         assert changed != said, f"--{parameter} {'is said to change nothing' if said else 'changes nothing unsaid'}"
         found |= {parameter} if changed else set()
     assert found == KINDS[name][1]
+
+
+@pytest.mark.parametrize("name", ["sd1", "sd1-lcm", "sdxl", "flux-dev", "flux-schnell"])
+def test_what_the_files_tell_is_said_before_a_worker_has_loaded_them(tmp_path: Path, name: str) -> None:
+    model = replace(checkpoint_files.model_at(KINDS[name][0](tmp_path / name)), name=name)
+    choices = Choices(default=name, models={name: model})
+    for parameter, value in (("no", "a yellow star"), ("cfg", "3")):
+        try:
+            parsed = parse(f"a boat --{parameter} {value}", choices=choices, defaults=Defaults(), seed=5)
+            said = any(f"--{parameter}" in note for note in parsed.notes)
+        except PromptError as error:
+            said = f"--{parameter}" in error.sentence
+        assert said == (parameter not in KINDS[name][1]), f"--{parameter}"
 
 
 def test_a_negative_prompt_counts_with_enough_guidance_where_it_was_refused_without(tmp_path: Path) -> None:

@@ -132,6 +132,19 @@ def test_old_attention_processors_are_read_too(sd: Pair) -> None:
     sd.check(written, written.save(sd.loras / "one.safetensors"))
 
 
+@pytest.mark.parametrize("alpha", ["processor.{}.alpha", "processor.{}_lora.alpha", "{}.alpha"])
+def test_the_alpha_of_an_old_attention_processor_counts_wherever_it_stands(sd: Pair, alpha: str) -> None:
+    written = write(sd.taking.parts, {"unet": ("attn1.to_q", "attn2.to_v")}, "LoRA", lambda _, layer: f"unet.{layer}")
+    tensors = {}
+    for name, tensor in written.tensors.items():
+        layer, _, ending = name.partition(".lora_") if "lora_" in name else name.rpartition(".")
+        above, _, last = layer.rpartition(".")
+        tail = alpha.format(last) if ending == "alpha" else f"processor.{last}_lora.{ending}"
+        tensors[f"{above}.{tail}"] = tensor
+    written.tensors = tensors
+    sd.check(written, written.save(sd.loras / "one.safetensors"))
+
+
 def test_text_encoders_alone_and_a_few_of_their_layers_are_enough(sd: Pair) -> None:
     written = write(sd.taking.parts, {"text_encoder": ("q_proj", "v_proj")}, "LoRA", kohya)
     sd.check(written, written.save(sd.loras / "one.safetensors"))
@@ -167,8 +180,11 @@ def test_flux_is_read_whole_by_diffusers_names(tmp_path: Path, prefix: str) -> N
     pair.check(written, written.save(pair.loras / "one.safetensors"))
 
 
-@pytest.mark.parametrize("prefix", ["lora_unet_", "diffusion_model.", ""])
-def test_flux_is_read_whole_by_its_original_names(tmp_path: Path, prefix: str) -> None:
+@pytest.mark.parametrize(
+    ("prefix", "kind"),
+    [("diffusion_model.", "LoRA"), ("", "LoRA"), *(("lora_unet_", kind) for kind in KINDS if "full" not in kind)],
+)
+def test_flux_is_read_whole_by_its_original_names(tmp_path: Path, prefix: str, kind: str) -> None:
     """Three or four of our layers are one there, and the last modulation has its halves the other way round."""
     pair = Pair(lambda folder: make_flux(folder, guided=True), tmp_path)
     parts: Any = pair.taking.parts["transformer"]
@@ -190,15 +206,40 @@ def test_flux_is_read_whole_by_its_original_names(tmp_path: Path, prefix: str) -
     }
     for number, (original, members) in enumerate(groups.items()):
         weights = [parts.get_submodule(member).weight.detach() for member in members]
-        delta = lora(torch.cat(weights), 10 * number)
-        sums = delta.weight
-        if "adaLN" in original:
-            sums = torch.cat([*sums.chunk(2)][::-1])
+        turned = "adaLN" in original
+        whole = torch.cat(weights)
+        delta = KINDS[kind](torch.cat([*whole.chunk(2)][::-1]) if turned else whole, 10 * number)
+        sums = torch.cat([*delta.weight.chunk(2)][::-1]) if turned else delta.weight
         rows = sums.split([len(weight) for weight in weights])
         for member, of in zip(members, rows, strict=True):
             written.deltas["transformer"][member] = type(delta)(of, {})
         name = prefix + (original.replace(".", "_") if prefix.endswith("_") else original)
         written.tensors |= {f"{name}.{ending}": tensor for ending, tensor in delta.tensors.items()}
+    pair.check(written, written.save(pair.loras / "one.safetensors"))
+
+
+def test_flux_is_read_whole_by_xlabs_names(tmp_path: Path) -> None:
+    """Its processors hold two streams' matrices in a double block, and one stream's in a single one."""
+    pair = Pair(lambda folder: make_flux(folder, guided=True), tmp_path)
+    parts: Any = pair.taking.parts["transformer"]
+    double, single = "transformer_blocks.0.attn", "single_transformer_blocks.0"
+    groups = {
+        "double_blocks.0.processor.qkv_lora1": [f"{double}.to_{one}" for one in "qkv"],
+        "double_blocks.0.processor.qkv_lora2": [f"{double}.add_{one}_proj" for one in "qkv"],
+        "double_blocks.0.processor.proj_lora1": [f"{double}.to_out.0"],
+        "double_blocks.0.processor.proj_lora2": [f"{double}.to_add_out"],
+        "single_blocks.0.processor.qkv_lora": [f"{single}.attn.to_{one}" for one in "qkv"],
+        "single_blocks.0.processor.proj_lora": [f"{single}.proj_out"],
+    }
+    written = Written(deltas={"transformer": {}})
+    for number, (name, members) in enumerate(groups.items()):
+        weights = [parts.get_submodule(member).weight.detach() for member in members]
+        delta = lora(torch.cat(weights), 10 * number)
+        for member, of in zip(members, delta.weight.split([len(weight) for weight in weights]), strict=True):
+            written.deltas["transformer"][member] = type(delta)(of, {})
+        # It says no alpha: half of the upper matrix is what half of the rank would make of it.
+        written.tensors[f"{name}.down.weight"] = delta.tensors["lora_down.weight"]
+        written.tensors[f"{name}.up.weight"] = delta.tensors["lora_up.weight"] / 2
     pair.check(written, written.save(pair.loras / "one.safetensors"))
 
 
@@ -284,6 +325,8 @@ WHOLE = {f"{ONE}.lora_down.weight": torch.ones(2, 32), f"{ONE}.lora_up.weight": 
         ({f"{ONE}.oft_blocks": torch.ones(2, 4, 4)}, "holds OFT"),
         ({f"{ONE}.w_norm": torch.ones(4)}, "changes the model's norms"),
         ({f"{ONE}.weight": torch.ones(4), f"{ONE}.on_input": torch.tensor(False)}, "holds IA3"),
+        ({f"{ONE[:-6]}_norm1.diff": torch.ones(32), f"{ONE[:-6]}_norm1.diff_b": torch.ones(32)}, "the model's norms"),
+        ({"lora_te_text_model_embeddings_token_embedding.diff": torch.ones(9, 9)}, "table of tokens"),
         ({"text_encoder.embed.lora_embedding_A": torch.ones(2, 4)}, "table of tokens"),
         ({f"{ONE}.strange": torch.ones(4)}, "1 tensor that no LoRA known here has"),
         ({f"{ONE}.hada_w1_a": torch.ones(4, 2)}, "mixes kinds in one layer"),

@@ -1,5 +1,6 @@
 """A LoRA's file may be replaced by another of its name: new jobs take that, those under way keep what they have."""
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -144,6 +145,28 @@ def test_a_file_that_changes_while_it_is_read_is_not_called_unfit(
     with pytest.raises(LookupError, match="just being replaced"):
         store.switch_to([("ink", 1.0)])
     assert not store._read
+
+
+def test_a_lora_is_never_drawn_without_its_trainers_config_because_the_disk_fails(
+    lora_folder: LoraFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file({f"base_model.model.x.lora_{side}.weight": torch.zeros(2, 2) for side in "AB"}, lora_folder.ink)
+    opened = Path.open
+
+    def broken(path: Path, *args: Any, **more: Any) -> Any:
+        if path.name == "adapter_config.json":
+            raise OSError(errno.EIO, "Input/output error")
+        return opened(path, *args, **more)
+
+    monkeypatch.setattr(Path, "open", broken)
+    with pytest.raises(LookupError, match=r"cannot be read from the disk just now \(Input/output error\)"):
+        lora_folder.store().switch_to([("ink", 1.0)])
+
+
+def test_a_trainers_config_that_comes_behind_its_file_is_another_state(lora_folder: LoraFolder) -> None:
+    before = lora_folder.state()
+    lora_folder.ink.with_name("adapter_config.json").write_text("{}")
+    assert lora_folder.state() != before
 
 
 def test_who_has_no_loras_has_no_states(lora_folder: LoraFolder) -> None:

@@ -220,6 +220,9 @@ def test_switching_does_not_compile_again(tmp_path: Path) -> None:
     plain = graphs_after()
     assert plain > first, "without any LoRA nothing of them is computed"
     assert [graphs_after(("b", 0.5)), graphs_after()] == [plain] * 2
+    make_lora(tmp_path / "loras" / "c.safetensors", family.parts, seed=3, layers=("attn1.to_q",))
+    other = graphs_after(("c", 1.0))
+    assert [graphs_after(("a", 1.0)), graphs_after(("c", 0.5), ("b", 0.2))] == [other] * 2, "also between layers"
 
 
 @pytest.mark.parametrize(
