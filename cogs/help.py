@@ -26,7 +26,7 @@ Parameters come after the words: `a red boat --ar 3:2 --seed 7` (`/help` → Par
 **Below the pictures**
 **U1**–**U4** posts one of them on its own · **V1**–**V4** makes four more like it
 🔄 tries the same words again · ⓘ shows every setting, with **Delete**
-Below a single picture: **Upscale**, **Vary Subtle**, **Vary Strong**; **More** zooms out, pans and enlarges further.
+Below a single picture: **Upscale** and **Vary**; **More** zooms out, pans, enlarges further and changes a part.
 Anyone may press them; the new job is then theirs.
 
 **Lanes**

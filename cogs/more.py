@@ -6,7 +6,7 @@ Which buttons stand there is what other files declare (`registry.add_panel_butto
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bot.interactions import DarkroomBot, Handler, PanelButton, Press, Quote, Reader, picture_actions, usual_lane
+from bot.interactions import DarkroomBot, Handler, PanelButton, Press, Quote, Reader, picture_actions
 from bot.messages import Button, Card, JobButton, card_text, job_component, made_of
 from bot.services import Services
 from bot.text import gpu_time, settings
@@ -83,8 +83,7 @@ def more(registry_panel: Sequence[tuple[PanelButton, Quote | None]]) -> Handler:
     async def pressed(press: Press) -> None:
         picture = await picture_actions.picture_of(press)
         job = picture.job
-        lane = await picture_actions.lane_under(press, job)
-        panel = Panel(press, lane or await usual_lane(press.client, str(press.interaction.user.id)))
+        panel = Panel(press, await picture_actions.lane_of(press, job))
         for button, quote in sorted(registry_panel, key=lambda entry: (entry[0].row, entry[0].order)):
             if button.fits(picture.drawn):
                 await panel.add(button, quote)

@@ -53,6 +53,8 @@ def _upscale(factor: int, *, creative: bool) -> picture_actions.Action:
             stop=100,
             tile=False,
         )
+        if not redrawn:  # a network beside the model: no words and no weights of the picture's count
+            request = replace(request, negative="", loras=(), house=None)
         notes = (note,) if note else ()
         return picture_actions.Making(kind=Kind.UPSCALE, request=request, source=picture.source, notes=notes)
 

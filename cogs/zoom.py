@@ -23,7 +23,7 @@ STEPS = {
     )
     for order, factor in enumerate(ZOOMS)
 }
-CUSTOM = PanelButton(verb=_CUSTOM, row=1, order=9, label="Custom zoom")
+CUSTOM = PanelButton(verb=_CUSTOM, row=1, order=9, label="Custom zoom", name="Custom zoom")
 _FIELD = "prompt"
 _USUAL = 2.0
 #: Of a copy with a plain keyboard's signs: phones make a long dash of two short ones.
@@ -67,6 +67,11 @@ async def _run(press: Press, words: str) -> None:
         picture = await picture_actions.picture_of(press)
         shape = picture_actions.other_shape(services, picture.job, read)
 
+        if factor == 1 and shape is None:
+            raise Refused(
+                "`--zoom 1` changes nothing by itself: name another shape, as in `--ar 16:9`, or zoom further."
+            )
+
         def placed(size: Size, _model: Model) -> tuple[Size, Canvas]:
             return canvas.fit(size, shape, factor) if shape else canvas.zoom_out(size, factor)
 
@@ -89,13 +94,14 @@ def _factor_in(typed: str) -> tuple[float, str]:
     try:
         return float(said), " ".join(rest.split())
     except ValueError:
-        raise Refused(f"`--zoom` takes a number from 1 to {FURTHEST_ZOOM:g}, not {quoted(said)}.") from None
+        instead = f", not {quoted(said)}" if said else ", but has no value here"
+        raise Refused(f"`--zoom` takes a number from 1 to {FURTHEST_ZOOM:g}{instead}.") from None
 
 
 async def setup(bot: DarkroomBot) -> None:
     """Makes the feature known to the bot."""
     for factor, button in STEPS.items():
         picture_actions.declare(bot.registry, _zoom(factor), panel=button)
-    bot.registry.add_panel_button(_open, CUSTOM)
+    bot.registry.add_panel_button(_open, CUSTOM, picture_actions.quote_of(_zoom(_USUAL)))
     bot.registry.add_job_form(_sent, _CUSTOM)
     bot.registry.add_job_mender(_run, _CUSTOM)

@@ -3,7 +3,7 @@
 from bot.interactions import picture_actions, refused_prompt, submission
 from bot.interactions.api_endpoint import DISCORD, Unreachable, point_at, until_reachable
 from bot.interactions.client import DarkroomBot
-from bot.interactions.client_base import ClientBase, Interaction, reply
+from bot.interactions.client_base import ClientBase, Interaction, NamedFile, reply
 from bot.interactions.job_management import cancel_job, check_may_manage, may_manage
 from bot.interactions.login import log_in
 from bot.interactions.registry import Handler, PanelButton, Press, Quote
@@ -16,6 +16,7 @@ __all__ = [
     "DarkroomBot",
     "Handler",
     "Interaction",
+    "NamedFile",
     "PanelButton",
     "Press",
     "Quote",

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from bot.admission import PressedButton
-from bot.interactions import submission
-from bot.interactions.registry import PanelButton, Press, Registry
+from bot.interactions import refused_prompt, submission
+from bot.interactions.registry import PanelButton, Press, Quote, Registry
 from bot.messages import JobButton
 from bot.scheduling import render_stages
 from bot.services import Services
@@ -45,11 +45,15 @@ class Making:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """Picture `index` of the job that made it. `drawn`: its size as it was drawn, before it was made larger."""
+    """Picture `index` of the job that made it. `drawn`: its size as it was drawn, before it was made larger.
+
+    `part`: what else the button's id says of it, such as which part is meant.
+    """
 
     job: Job
     index: int
     drawn: Size
+    part: str = ""
 
     @property
     def size(self) -> Size:
@@ -74,11 +78,23 @@ def declare(
     Each is pressed and refused in the same way and, where it takes other `words`, mended so.
     """
     if panel is not None:
-        registry.add_panel_button(_handler(action), panel, _quote(action), words=words)
+        registry.add_panel_button(_handler(action), panel, quote_of(action), words=words)
     if buttons:
         registry.add_job_button(_handler(action), *buttons, words=words)
     if words:
         registry.add_job_mender(_mender(action), panel.verb if panel is not None else buttons[0].verb)
+
+
+def declare_elsewhere(registry: Registry, action: Action, verb: str) -> None:
+    """Makes an action known whose buttons, and forms with a field of words, stand in a feature's own messages."""
+    mended = _mender(action)
+
+    async def sent(press: Press) -> None:
+        await mended(press, refused_prompt.written(press.fields))
+
+    registry.add_job_component(_handler(action), verb)
+    registry.add_job_form(sent, verb)
+    registry.add_job_mender(mended, verb)
 
 
 def _handler(action: Action) -> Callable[[Press], Awaitable[None]]:
@@ -90,7 +106,9 @@ def _handler(action: Action) -> Callable[[Press], Awaitable[None]]:
     return pressed
 
 
-def _quote(action: Action) -> Callable[[Press], Awaitable[tuple[Kind, Request]]]:
+def quote_of(action: Action) -> Quote:
+    """What the action would ask for, for its price and for what the model lacks."""
+
     async def quoted(press: Press) -> tuple[Kind, Request]:
         making = await action(press.services, await picture_of(press), None)
         return making.kind, making.request
@@ -148,7 +166,8 @@ async def picture_of(press: Press) -> Picture:
     made = await services.jobs.get(source.job)
     if press.id.index is None or made is None or made.state is not State.DONE or source.index >= made.request.count:
         raise Gone("There is no such picture.")
-    return Picture(job=made, index=source.index, drawn=await _drawn(services, made))
+    drawn = await _drawn(services, made)
+    return Picture(job=made, index=source.index, drawn=drawn, part=press.id.argument)
 
 
 async def _drawn(services: Services, job: Job | None) -> Size:
@@ -228,6 +247,11 @@ def other_shape(services: Services, job: Job, read: Parsed | None) -> Size | Non
     if abs(before.width / before.height / (after.width / after.height) - 1) <= _SAME_RATIO:
         return None
     return after.width, after.height
+
+
+async def lane_of(press: Press, job: Job) -> Lane:
+    """The lane in which a press under `job` will run."""
+    return await lane_under(press, job) or await submission.usual_lane(press.client, str(press.interaction.user.id))
 
 
 def words_under(press: Press, job: Job) -> str:

@@ -22,7 +22,7 @@ PLAIN = Mends(fix=ComponentId(verb=FIX), relax=ComponentId(verb=IN_RELAX), again
 _RELAXED = replace(PLAIN, fix=ComponentId(verb=FIX, argument=IN_RELAX), again=ComponentId(verb=IN_RELAX))
 
 
-def form(form_id: ComponentId, typed: str) -> Form:
+def form(form_id: ComponentId, typed: str, title: str = "Fix and run") -> Form:
     """Opens `typed` for correction; `written` reads what comes back."""
     words = Field(
         name=_FIELD,
@@ -32,7 +32,7 @@ def form(form_id: ComponentId, typed: str) -> Form:
         long=True,
         max_length=MAX_TYPED,
     )
-    return Form(id=form_id, title="Fix and run", fields=(words,))
+    return Form(id=form_id, title=title, fields=(words,))
 
 
 def written(fields: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 import discord
 
 from bot.interactions import refused_prompt
-from bot.interactions.client_base import ClientBase, Interaction, reply
+from bot.interactions.client_base import ClientBase, Interaction, NamedFile, reply
 from bot.messages import (
     ANY_ID,
     Button,
@@ -74,14 +74,18 @@ class Press:
             raise Gone("That job is no longer known here.")
         return job
 
-    async def reply(self, card: Card, *, public: bool = False) -> None:
+    async def reply(self, card: Card, *, public: bool = False, file: NamedFile | None = None) -> None:
         """Answers with a new message, which only the person sees unless it is `public`."""
-        await reply(self.interaction, card, public=public)
+        await reply(self.interaction, card, public=public, file=file)
 
-    async def update(self, card: Card) -> None:
-        """Answers by changing the message that the component is in: a page turned, a line taken off a list."""
+    async def update(self, card: Card, *, file: NamedFile | None = None) -> None:
+        """Answers by changing the message that the component is in: a page turned, a line taken off a list.
+
+        `file`: in place of those that it has; None leaves them.
+        """
+        more: dict[str, Any] = {} if file is None else {"attachments": [file.fresh()]}
         view = self.client.view_of(card)
-        await self.interaction.response.edit_message(content=card.content, view=view)
+        await self.interaction.response.edit_message(content=card.content, view=view, **more)
 
     async def open(self, form: Form) -> None:
         """Answers with a form. Works once, and only as the first answer."""

@@ -79,3 +79,16 @@ async def test_each_button_below_a_picture_makes_of_it_what_it_says(tmp_path):
         assert wide.shape == (224, 320, 3)
         inner = small(picture, (224, 224))
         assert apart(wide[:, 48 + RIM : 272 - RIM], inner[:, RIM:-RIM]) < 1
+
+        lattice = await bot.press(panel, "Vary Region")
+        (select,) = lattice["components"][0]["components"]
+        areas = ["5", "6", "9", "10"]  # the middle
+        await bot.control.press(as_="alice", message=lattice["id"], custom_id=select["custom_id"], values=areas)
+        opened = await bot.control.press(as_="alice", message=lattice["id"], label="With other words")
+        values = {"prompt": "a yellow star --steps 8"}
+        sent = await bot.control.submit(as_="alice", interaction=opened["interaction"], values=values)
+        _, changed = await shown(bot, await until_done(bot, bot.message(sent)))
+        middle = slice(64, 192)
+        assert apart(changed[middle, middle], picture[middle, middle]) > 10
+        changed[middle, middle] = picture[middle, middle]
+        assert apart(changed, picture) == 0, "outside the chosen areas not a pixel changes"

@@ -63,13 +63,16 @@ TABLE: dict[str, Row] = {
             "bot.text core storage"
         ),
         offers=(
-            "ClientBase DISCORD DarkroomBot Handler Interaction PanelButton Press Quote Reader Unreachable "
-            "cancel_job check_may_manage log_in may_manage picture_actions point_at refused_prompt reply "
+            "ClientBase DISCORD DarkroomBot Handler Interaction NamedFile PanelButton Press Quote Reader "
+            "Unreachable cancel_job check_may_manage log_in may_manage picture_actions point_at refused_prompt reply "
             "server_that_pays submission until_reachable usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(
         imports="bot.interactions",
+    ),
+    "bot.lattice_image": row(
+        imports="core",
     ),
     "bot.log_setup": row(
         imports="core",
@@ -99,8 +102,8 @@ TABLE: dict[str, Row] = {
     ),
     "bot.scheduling": row(
         imports=(
-            "bot.catalogue bot.config bot.event_bus bot.image_store bot.resources bot.storage_retry bot.workers "
-            "core storage"
+            "bot.catalogue bot.config bot.event_bus bot.image_store bot.lattice_image bot.resources "
+            "bot.storage_retry bot.thread_pool bot.workers core storage"
         ),
         offers="CostEstimator Estimate OTHER_MODEL Scheduler render_stages",
     ),
@@ -122,7 +125,10 @@ TABLE: dict[str, Row] = {
         ),
     ),
     "cogs": row(
-        imports="bot.admission bot.event_bus bot.interactions bot.messages bot.scheduling bot.services bot.text core",
+        imports=(
+            "bot.admission bot.event_bus bot.interactions bot.lattice_image bot.messages bot.scheduling bot.services "
+            "bot.text bot.thread_pool core"
+        ),
     ),
     "worker.__main__": row(
         imports="core worker.doctor worker.main worker.settings",
