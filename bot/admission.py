@@ -230,6 +230,8 @@ def _apart(more: float, most: float) -> tuple[str, str]:
 
 def _smaller(job_request: JobRequest) -> str:
     """What makes the job smaller: in its own prompt, which the refusal's button opens, or in its picture's."""
+    if job_request.kind is Kind.UPSCALE:
+        return "A smaller picture, or one that is made larger by less, takes less."
     if job_request.kind is not Kind.GRID:
         return "It takes as many steps as its picture: make that one again with fewer `--steps`."
     return "Use fewer `--steps`" + (" or a smaller `--count`." if job_request.request.count > 1 else ".")

@@ -140,7 +140,7 @@ async def run(press: Press, job: Job, making: Making) -> None:
         making.request,
         lane=await lane_under(press, job),
         source=making.source,
-        pressed=PressedButton(parent=job.id, verb=press.id.verb, index=press.id.index),
+        pressed=PressedButton(parent=job.id, verb=f"{press.id.verb}{press.id.argument}", index=press.id.index),
         notes=making.notes,
     )
 

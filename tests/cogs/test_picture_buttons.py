@@ -1,35 +1,15 @@
 """What the buttons below a single picture, and those behind More, ask for; on a worker that computes nothing."""
 
-import io
-
 import pytest
-from PIL import Image
 
 from core.edits import ANEW, CREATIVE, ONWARD, STRONG, SUBTLE
-from core.job import Canvas, Input, Kind, Lane, Role, Upscale
+from core.job import Canvas, Kind, Lane, Upscale
+from tests.cogs.picture_presses import UPSCALER, knows_its_model, made, newest, single
 from tests.harness.running_sandbox import running_sandbox
 from tests.harness.sandboxed_bot import SINGLE, eventually, labels, running_bot, sandboxed_bot
 
-UPSCALER = "--step-ms 5 --can upscale"
 ARROWS = ["⬅️", "➡️", "⬆️", "⬇️"]
 PANEL = ["Upscale Creative", "Upscale 4×", "Zoom 1.5×", "Zoom 2×", "Custom zoom", *ARROWS, "Vary Region"]
-
-
-async def single(bot, prompt="a red boat --seed 7", *, as_="alice", button="U2"):
-    """A picture by itself."""
-    grid = await bot.done(await bot.imagine(prompt, as_=as_))
-    return await bot.done(await bot.press(grid, button, as_=as_))
-
-
-async def made(bot, message, label, *, as_="alice"):
-    """The finished message of the job that a press makes, and its job."""
-    shown = await bot.done(await bot.press(message, label, as_=as_), as_=as_)
-    return shown, await bot.job(shown)
-
-
-async def newest(bot):
-    (row,) = await bot.parts.services.db.read("SELECT id FROM job ORDER BY seq DESC LIMIT 1")
-    return await bot.parts.services.jobs.get(row["id"])
 
 
 async def test_a_single_picture_has_two_rows(tmp_path):
@@ -92,10 +72,6 @@ async def test_a_press_behind_more_makes_what_it_says_also_after_a_restart(tmp_p
             assert {name: getattr(job.request, name) for name in changes} == changes
             assert f"picture 2, {said} · <@" in shown["content"]
             assert job.request.count == (4 if kind is Kind.EDIT else 1)
-
-
-async def knows_its_model(bot):
-    return bot.parts.services.model.digest
 
 
 async def test_square_is_offered_where_the_picture_is_none_yet(tmp_path):
@@ -324,69 +300,15 @@ async def test_u_in_another_place_posts_the_picture_there(tmp_path):
         assert not (await bot.press(grid, "U2", as_="dave"))["ephemeral"]
 
 
-async def chosen(bot, panel, *areas, as_="alice"):
-    """Opens Vary Region behind More and chooses areas; the message with the picture under its lattice."""
-    lattice = await bot.press(panel, "Vary Region", as_=as_)
-    assert lattice["ephemeral"] and [one["filename"] for one in lattice["attachments"]] == ["areas.jpg"]
-    (select,) = lattice["components"][0]["components"]
-    values = [str(area) for area in areas]
-    await bot.control.press(as_=as_, message=lattice["id"], custom_id=select["custom_id"], values=values)
-    return await bot.until(lattice, as_=as_, button="Draw it again")
+async def test_an_upscale_that_is_too_much_says_what_helps(tmp_path):
+    async with sandboxed_bot(tmp_path, UPSCALER, DARKROOM_MAX_WORK="0.2") as bot:
+        shown = await single(bot, "a red boat --steps 2 --count 1", button="U1")
+        refused = await bot.press(shown, "Upscale")
+        assert "too much for one job" in refused["content"] and "--steps" not in refused["content"]
 
 
-async def test_chosen_areas_are_shown_and_drawn_again_also_after_a_restart(tmp_path):
-    async with running_sandbox(tmp_path / "sandbox") as sandbox:
-        async with running_bot(sandbox, tmp_path / "data", UPSCALER) as bot:
-            lattice = await chosen(bot, await bot.press(await single(bot), "More"), 5, 6)
-            picture = Image.open(io.BytesIO(await bot.control.download(lattice["attachments"][0]["url"])))
-            assert picture.size == (512, 512) and apart(picture, 5, 4) > 40 and apart(picture, 4, 7) < 10
-            options = lattice["components"][0]["components"][0]["options"]
-            assert [option["value"] for option in options if option.get("default")] == ["5", "6"]
-        async with running_bot(sandbox, tmp_path / "data", UPSCALER) as bot:
-            await eventually(lambda: knows_its_model(bot))
-            shown, job = await made(bot, lattice, "Draw it again")
-            assert "picture 2, a part of it anew · <@" in shown["content"]
-            assert (job.kind, job.request.strength, job.request.count) == (Kind.EDIT, ANEW, 4)
-            assert job.request.inputs == (Input(role=Role.MASK, of="lattice:0060"),)
-            _, near = await made(bot, shown, "V1")
-            assert near.request.inputs == (), "and what is made near it has no region of its own"
-            _, again = await made(bot, shown, "🔄")
-            assert (again.request.inputs, again.source) == (job.request.inputs, job.source)
-
-
-def apart(picture, one, other):
-    """How far the colours of two areas are apart beside their numbers."""
-    first, second = (
-        picture.convert("RGB").getpixel((area % 4 * 128 + 16, area // 4 * 128 + 16)) for area in (one, other)
-    )
-    return max(abs(a - b) for a, b in zip(first, second, strict=True))
-
-
-async def test_a_part_can_be_drawn_with_other_words_and_a_refusal_keeps_the_part(tmp_path):
+async def test_info_of_what_was_only_made_larger_names_no_numbers_that_made_nothing(tmp_path):
     async with sandboxed_bot(tmp_path, UPSCALER) as bot:
-        lattice = await chosen(bot, await bot.press(await single(bot), "More"), 0)
-        opened = await bot.control.press(as_="alice", message=lattice["id"], label="With other words")
-        assert opened["response"]["modal"]["fields"][0]["value"] == "a red boat --seed 7"
-        values = {"prompt": "a lighthouse --stepps 3"}
-        sent = await bot.control.submit(as_="alice", interaction=opened["interaction"], values=values)
-        refused = bot.message(sent)
-        assert labels(refused) == ["Fix and run"]
-        opened = await bot.control.press(as_="alice", message=refused["id"], label="Fix and run")
-        values = {"prompt": "a lighthouse"}
-        sent = await bot.control.submit(as_="alice", interaction=opened["interaction"], values=values)
-        job = await bot.job(bot.message(sent))
-        assert (job.typed, job.request.inputs[0].of, job.source.index) == ("a lighthouse", "lattice:0001", 1)
-
-
-async def test_a_region_that_no_fast_time_is_left_for_runs_in_relax_as_it_was_chosen(tmp_path):
-    async with sandboxed_bot(tmp_path, UPSCALER, DARKROOM_FAST_MINUTES="0") as bot:
-        await bot.answer("relax")
-        first = await bot.imagine("a red boat")
-        await bot.until(first, deleted=True)
-        await bot.answer("fast")
-        (grid,) = await bot.posted()
-        panel = await bot.press(await bot.done(await bot.press(grid, "U2")), "More")
-        refused = await bot.press(await chosen(bot, panel, 3, 15), "Draw it again")
-        assert labels(refused) == ["Run it in relax", "Fix and run"]
-        job = await bot.job(await bot.press(refused, "Run it in relax"))
-        assert (job.lane, job.request.inputs[0].of) == (Lane.RELAX, "lattice:8008")
+        larger, _ = await made(bot, await single(bot), "Upscale")
+        about = (await bot.press(larger, "ⓘ"))["content"]
+        assert "512×512\nfast lane\n" in about and "cfg" not in about and "Euler" not in about
