@@ -11,7 +11,7 @@ from bot.messages import Card, JobButton, Verb
 from bot.text import link
 from core.job import SINGLES, Job, Kind, Source, State
 from core.parameters import MAX_SEED
-from core.prompt import clean
+from core.pasted_prompt import clean
 
 #: A first answer waits no longer to hear whether a message is still there.
 _LOOK_SECONDS = 1.0

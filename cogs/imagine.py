@@ -9,7 +9,8 @@ from bot.admission import PressedButton
 from bot.interactions import DarkroomBot, Interaction, Press, refused_prompt, submission
 from bot.messages import AGAIN, FIX, IN_RELAX, ComponentId
 from core.job import Kind, Lane
-from core.prompt import MAX_TYPED, clean
+from core.pasted_prompt import clean
+from core.prompt_reading import MAX_TYPED
 
 _FORM = ComponentId(verb="prompt")
 
@@ -31,10 +32,10 @@ async def _imagine(
     services = interaction.client.services
     typed = clean(typed)
     with submission.carrying(typed):
-        read = submission.read(services, typed)
+        read = await submission.read_typed(services, str(interaction.user.id), typed)
         chosen = lane or read.lane
         await submission.run(
-            interaction, Kind.GRID, typed, read.request, lane=chosen, pressed=pressed, notes=read.notes
+            interaction, Kind.GRID, read.typed, read.request, lane=chosen, pressed=pressed, notes=read.notes
         )
 
 

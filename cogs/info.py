@@ -11,12 +11,24 @@ from discord.ext import commands
 
 from bot.admission import AccountStatus
 from bot.event_bus import Status, WorkerState
-from bot.interactions import ClientBase, DarkroomBot, Interaction, Press, reply, server_that_pays, usual_lane, where_of
+from bot.interactions import (
+    ClientBase,
+    DarkroomBot,
+    Interaction,
+    Press,
+    reply,
+    saved_settings,
+    server_that_pays,
+    usual_lane,
+    where_of,
+)
 from bot.messages import Button, Card, ComponentId, Verb, job_component
 from bot.scheduling import Estimate
+from bot.services import Services
 from bot.text import TURBO_PRICE, counted, day, first_of, harmless, link, minutes, place_in_line, sentence, when
 from core.cost import grids_left
-from core.job import Job, Kind, Lane, State
+from core.errors import PromptError
+from core.job import Job, Kind, Lane, Request, State
 from core.prompt import Defaults, parse
 
 _MOST_JOBS = 8
@@ -71,7 +83,7 @@ async def account_info(bot: ClientBase, user: str, guild: int | None) -> Account
     services = bot.services
     payer = services.admission.account(user, await server_that_pays(bot, int(user), str(guild) if guild else None))
     status = await services.admission.account_status(payer)
-    usual = parse("a picture", choices=services.model_registry.choices, defaults=Defaults(), seed=0).request
+    usual = await _usual_request(services, user)
     lane = await usual_lane(bot, user)
     priced = Lane.FAST if lane is Lane.RELAX else lane  # relax is free, so what fast time still pays for is said
     live = await services.jobs.live_of(payer)
@@ -89,6 +101,16 @@ async def account_info(bot: ClientBase, user: str, guild: int | None) -> Account
         models=(services.model.name, *sorted(set(services.model_registry.choices.models) - {services.model.name})),
         loras=tuple(sorted(services.model_registry.choices.loras)),
     )
+
+
+async def _usual_request(services: Services, user: str) -> Request:
+    """What this member asks for where a prompt says nothing more; without what they saved where that is wrong today."""
+    saved = (await saved_settings.of(services, user)).saved
+    choices, defaults = services.model_registry.choices, Defaults()
+    try:
+        return parse("a picture", choices=choices, defaults=defaults, seed=0, saved=saved).request
+    except PromptError:
+        return parse("a picture", choices=choices, defaults=defaults, seed=0).request
 
 
 def _seen_by(worker: WorkerState, *, is_owner: bool) -> WorkerState:

@@ -12,7 +12,8 @@ from bot.services import Services
 from core.edits import ANEW
 from core.errors import Gone
 from core.job import FINAL, SINGLES, Job, Kind, Role, State
-from core.prompt import Parsed, clean
+from core.pasted_prompt import clean
+from core.prompt import Parsed
 from core.spelling import quoted
 
 _DONE = frozenset({State.DONE})

@@ -11,9 +11,11 @@ from bot.services import Services
 from core import canvas
 from core.canvas import FURTHEST_ZOOM, ZOOMS, Size
 from core.catalogue import Model
-from core.errors import Refused
+from core.errors import PromptError, Refused
 from core.job import Canvas
-from core.prompt import MAX_TYPED, Parsed, clean
+from core.pasted_prompt import clean
+from core.prompt import Parsed
+from core.prompt_reading import MAX_TYPED
 from core.spelling import plain_signs, quoted
 
 _CUSTOM = "zoom-custom"
@@ -59,27 +61,33 @@ async def _sent(press: Press) -> None:
 
 
 async def _run(press: Press, words: str) -> None:
-    """Corrected words come this way, too: they still name the zoom."""
-    services, whole = press.services, clean(words)
-    try:
+    """Corrected words come this way, too: whatever refuses them keeps the zoom among them."""
+    whole = clean(words)
+    with submission.carrying(whole):
         factor, typed = _factor_in(whole)
-        read = submission.read(services, typed)
-        picture = await picture_actions.picture_of(press)
-        shape = picture_actions.other_shape(services, picture.job, read)
-
-        if factor == 1 and shape is None:
-            raise Refused(
-                "`--zoom 1` changes nothing by itself: name another shape, as in `--ar 16:9`, or zoom further."
-            )
-
-        def placed(size: Size, _model: Model) -> tuple[Size, Canvas]:
-            return canvas.fit(size, shape, factor) if shape else canvas.zoom_out(size, factor)
-
-        making = picture_actions.on_canvas(services, picture, read, placed)
-        await picture_actions.run_with_words(press, typed, read, making)
-    except Refused as error:
-        error.prompt = whole
+    try:
+        await _run_parts(press, typed, factor)
+    except PromptError as error:
+        error.typed = error.prompt = f"{error.typed} --zoom {factor:g}"
         raise
+    except Refused as error:
+        error.prompt = f"{typed} --zoom {factor:g}"
+        raise
+
+
+async def _run_parts(press: Press, typed: str, factor: float) -> None:
+    services = press.services
+    read = submission.read(services, typed)
+    picture = await picture_actions.picture_of(press)
+    shape = picture_actions.other_shape(services, picture.job, read)
+    if factor == 1 and shape is None:
+        raise Refused("`--zoom 1` changes nothing by itself: name another shape, as in `--ar 16:9`, or zoom further.")
+
+    def placed(size: Size, _model: Model) -> tuple[Size, Canvas]:
+        return canvas.fit(size, shape, factor) if shape else canvas.zoom_out(size, factor)
+
+    making = picture_actions.on_canvas(services, picture, read, placed)
+    await picture_actions.run_with_words(press, typed, read, making)
 
 
 def _factor_in(typed: str) -> tuple[float, str]:

@@ -1,6 +1,11 @@
 """One tree of errors. Each carries the sentence that its reader sees; raised deep, caught once at the edge."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+
+#: So many mistakes of a prompt are told at once.
+_MOST_TOLD = 6
 
 
 class DarkroomError(Exception):
@@ -42,13 +47,56 @@ class Refused(DarkroomError):
         self.cure = cure or self.cure
 
 
-class PromptError(Refused):
-    """The prompt does not parse. `word` is the offending word, `start` its place (a character index) in the prompt."""
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Of a prompt: what stands from `start` to `end` (character indices) becomes `text`."""
 
-    def __init__(self, sentence: str, *, prompt: str, word: str, start: int) -> None:
-        super().__init__(sentence, prompt=prompt)
-        self.word = word
-        self.start = start
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """One thing that is wrong with a prompt. `word` is the offending word, `start` its place (a character index).
+
+    `edits` mend it; none where only its author knows what was meant.
+    """
+
+    sentence: str
+    word: str
+    start: int
+    edits: tuple[Edit, ...] = ()
+
+
+class PromptError(Refused):
+    """The prompt does not parse. `mistakes`, at least one, in the order of their places."""
+
+    def __init__(self, mistakes: Sequence[Mistake], *, prompt: str) -> None:
+        super().__init__(_told(mistakes), prompt=prompt)
+        self.mistakes = tuple(mistakes)
+        self.typed = prompt
+
+    def corrected(self) -> str:
+        """The prompt with everything mended that can only have been meant in one way."""
+        text = self.typed
+        edits = sorted((edit for mistake in self.mistakes for edit in mistake.edits), key=lambda edit: -edit.start)
+        end = len(text)
+        for edit in edits:
+            if edit.end <= end:  # of two that overlap, the one that stands later
+                text = text[: edit.start] + edit.text + text[edit.end :]
+                end = edit.start
+        return text
+
+
+def _told(mistakes: Sequence[Mistake]) -> str:
+    """One sentence, or a list of them."""
+    sentences = list(dict.fromkeys(mistake.sentence for mistake in mistakes))
+    if len(sentences) == 1:
+        return sentences[0]
+    more = len(sentences) - _MOST_TOLD
+    lines = [f"- {sentence}" for sentence in sentences[:_MOST_TOLD]]
+    return "\n".join(["This prompt has several mistakes:", *lines, *([f"- and {more} more"] if more > 0 else [])])
 
 
 class NotAllowed(Refused):

@@ -15,7 +15,14 @@ _LEAST_WEIGHT = 0.02
 
 
 class UnknownName(Exception):
-    """There is no such name here, or it does not fit; the text is the sentence that says so."""
+    """There is no such name here, or it does not fit; the text is the sentence that says so.
+
+    `near`: the right name that was probably meant.
+    """
+
+    def __init__(self, sentence: str, near: str | None = None) -> None:
+        super().__init__(sentence)
+        self.near = near
 
 
 def find_model(name: str, choices: Choices) -> Model:
@@ -27,14 +34,14 @@ def find_model(name: str, choices: Choices) -> Model:
             f"The files of the model {quoted(name)} are not here yet; the owner can fetch them with "
             f"{quoted(f'python bot.py models add {name}')}. {_names(choices.models)}"
         )
-    raise UnknownName(f"There is no model {quoted(name)} here. {_hint(name, choices.models)}")
+    raise _unknown("model", name, choices.models)
 
 
 def find_lora(name: str, model: Model, choices: Choices) -> LoraFile:
     """The LoRA of that name. Raises Unknown when there is none, or when it is for another kind of model."""
     lora = choices.loras.get(name)
     if lora is None:
-        raise UnknownName(f"There is no LoRA {quoted(name)} here. {_hint(name, choices.loras)}")
+        raise _unknown("LoRA", name, choices.loras)
     if not fits(lora, model):
         able = [other.name for other in choices.models.values() if other.shape and fits(lora, other)]
         use = f" Use it with {quoted(f'--model {able[0]}')}." if able else " It fits no model here."
@@ -75,10 +82,11 @@ def with_style(loras: Sequence[Lora], model: Model, stylize: int, choices: Choic
     return (*loras, Lora(name=own.name, weight=weight))
 
 
-def _hint(name: str, right: Iterable[str]) -> str:
+def _unknown(what: str, name: str, right: Iterable[str]) -> UnknownName:
     words = sorted(right)
     near = nearest(name, words)
-    return f"Did you mean {quoted(near)}?" if near else _names(words)
+    hint = f"Did you mean {quoted(near)}?" if near else _names(words)
+    return UnknownName(f"There is no {what} {quoted(name)} here. {hint}", near)
 
 
 def _names(names: Iterable[str]) -> str:

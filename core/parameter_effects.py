@@ -26,9 +26,11 @@ def idle_negative(request: Request, model: Model) -> str:
     )
 
 
-def idle_parameters(values: Mapping[str, Any], request: Request, model: Model, *, more_steps: int) -> tuple[str, ...]:
+def idle_parameters(
+    values: Mapping[str, Any], request: Request, model: Model, choices: Choices, *, more_steps: int
+) -> tuple[str, ...]:
     """A sentence for each parameter of `values` that changes nothing. `more_steps`: by `--quality`."""
-    found = []
+    found = [*_idle_style(values, request, model, choices)]
     if "cfg" in values and "cfg" in model.ignores:
         found.append(f"`--cfg` changes nothing: {quoted(model.name)} takes no guidance.")
     if values.get("quality", 1) != 1 and more_steps == 0:
@@ -40,6 +42,25 @@ def idle_parameters(values: Mapping[str, Any], request: Request, model: Model, *
         style = f"{quoted(model.name)}'s style"
         found.append(f"`--stylize {stylize}` changes nothing: it says as much of {style} as {usual}.")
     return tuple(found)
+
+
+def _idle_style(values: Mapping[str, Any], request: Request, model: Model, choices: Choices) -> tuple[str, ...]:
+    """Why `--stylize` or `--raw` changes nothing."""
+    named = [f"`--{name}`" for name in ("stylize", "raw") if name in values]
+    if named and not style_counts(values, request, model, choices):
+        verb = "changes" if len(named) == 1 else "change"
+        return (f"{' and '.join(named)} {verb} nothing: {_why_no_style(values, model)}.",)
+    if "raw" in values and values.get("stylize", 0) > 0:
+        return (f"`--raw` changes nothing: `--stylize {values['stylize']}` asks for the house style.",)
+    return ()
+
+
+def _why_no_style(values: Mapping[str, Any], model: Model) -> str:
+    if model.style is None:
+        return f"{quoted(model.name)} has no house style"
+    if model.style.guidance is not None and "cfg" in values:
+        return f"what {quoted(model.name)}'s house style sets is the guidance, and `--cfg` sets it already"
+    return f"{quoted(model.name)} can use nothing of its house style"
 
 
 def _same_style(values: Mapping[str, Any], model: Model) -> int:

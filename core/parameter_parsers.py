@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from core.catalogue import name_of
 from core.job import Lora
-from core.spelling import plain_signs
+from core.spelling import nearest, plain_signs
 
 
 class ValueParser(Protocol):
@@ -21,6 +21,9 @@ class ValueParser(Protocol):
 
     def shown(self) -> str:
         """What is allowed, as words in a sentence: "a whole number from 1 to 4"."""
+
+    def mended(self, text: str) -> str | None:
+        """Of a value that is refused, the allowed one that was meant; None where that is not sure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,11 @@ class Whole:
 
     def shown(self) -> str:
         return f"a whole number from {self.low} to {self.high}"
+
+    def mended(self, text: str) -> str | None:
+        """The nearest one; `7.5` is rounded."""
+        value = _number(text)
+        return None if value is None else str(round(min(max(value, self.low), self.high)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,11 @@ class Number:
     def shown(self) -> str:
         return f"a number from {self.low:g} to {self.high:g}"
 
+    def mended(self, text: str) -> str | None:
+        """The nearest one."""
+        value = _number(text)
+        return None if value is None else f"{min(max(value, self.low), self.high):g}"
+
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
@@ -71,7 +84,7 @@ class Ratio:
     def parse(self, text: str) -> tuple[float, float]:
         """`16:9`, `16x9` and `16/9` are the same."""
         plain = plain_signs(text).lower()
-        match = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)[:x/]([0-9]{1,5}(?:\.[0-9]{1,3})?)", plain)
+        match = _RATIO.fullmatch(plain)
         if match is None:
             raise ValueError(text)
         across, down = float(match[1]), float(match[2])
@@ -81,6 +94,13 @@ class Ratio:
 
     def shown(self) -> str:
         return f"a ratio from 1:{self.longest:g} to {self.longest:g}:1, like 16:9"
+
+    def mended(self, text: str) -> str | None:
+        """The longest one of a longer one; `1920×1080`'s own is allowed already."""
+        match = _RATIO.fullmatch(plain_signs(text).lower())
+        if match is None or min(float(match[1]), float(match[2])) <= 0:
+            return None
+        return f"{self.longest:g}:1" if float(match[1]) > float(match[2]) else f"1:{self.longest:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +118,10 @@ class OneOf:
 
     def shown(self) -> str:
         return "one of " + ", ".join(self.words)
+
+    def mended(self, text: str) -> str | None:
+        """The one that is spelled nearly like it."""
+        return nearest(text, self.words)
 
 
 #: Not the decimal sign of an emphasis, `(fog:1,3)`.
@@ -120,6 +144,10 @@ class Words:
     def shown(self) -> str:
         return f"words separated by commas, up to {self.longest} characters"
 
+    def mended(self, text: str) -> str | None:
+        """Nobody knows which words."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Name:
@@ -135,6 +163,10 @@ class Name:
 
     def shown(self) -> str:
         return f"the name of {self.of}"
+
+    def mended(self, text: str) -> str | None:
+        """Only the parser knows the names that are there."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +188,20 @@ class NameAndWeight:
 
     def shown(self) -> str:
         return f"the name of a LoRA and its weight from -{self.most:g} to {self.most:g}, like ink:0.8"
+
+    def mended(self, text: str) -> str | None:
+        """The strongest weight of a stronger one."""
+        name, colon, weight = text.rpartition(":")
+        value = _number(weight.removeprefix("-").removeprefix("+"))
+        if not (name and colon) or value is None or abs(value) <= self.most:
+            return None
+        return f"{name}:{'-' if weight.startswith('-') else ''}{self.most:g}"
+
+
+_RATIO = re.compile(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)[:x/]([0-9]{1,5}(?:\.[0-9]{1,3})?)")
+_NUMBER = re.compile(r"-?[0-9]{1,12}(?:[.,][0-9]{1,6})?")
+
+
+def _number(text: str) -> float | None:
+    plain = plain_signs(text)
+    return float(plain.replace(",", ".")) if _NUMBER.fullmatch(plain) else None

@@ -142,6 +142,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         help="How much of the model's house style is applied, if it has one.",
     ),
     Parameter(
+        name="raw",
+        takes=Takes.NOTHING,
+        default="off",
+        example="--raw",
+        help="Leaves the model's house style out, like `--style raw`.",
+    ),
+    Parameter(
         name="tile",
         takes=Takes.NOTHING,
         default="off",
@@ -176,15 +183,42 @@ BY_NAME: Mapping[str, Parameter] = {
     name: parameter for parameter in PARAMETERS for name in (parameter.name, *parameter.aliases)
 }
 
-#: What people know from Midjourney and what means nothing here yet: ignored with one small line.
-IGNORED: Mapping[str, Takes] = {
-    **dict.fromkeys(("weird", "w", "exp", "v", "version"), Takes.ONE),
-    **dict.fromkeys(("iw", "sw", "sv", "cw", "ow", "repeat", "r", "motion", "bs", "end", "h", "zoom"), Takes.ONE),
-    **dict.fromkeys(("niji", "style", "p", "profile"), Takes.ONE),
-    **dict.fromkeys(("sref", "cref", "oref", "edit"), Takes.ALL),
-    **dict.fromkeys(("raw", "hd", "draft", "preview", "stealth", "public"), Takes.NOTHING),
-    **dict.fromkeys(("video", "loop", "creative", "test", "testp", "beta", "hq", "vibe"), Takes.NOTHING),
-    **dict.fromkeys(("uplight", "upbeta", "upanime", "sameseed", "newclip", "nostretch", "old"), Takes.NOTHING),
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A parameter of Midjourney's that means nothing here: it stops no job, and one small line names it.
+
+    `nearest`: what comes nearest here, as words behind its name; empty when nothing does.
+    """
+
+    takes: Takes
+    nearest: str = ""
+
+
+_MODEL = "`--model` chooses what draws"
+_WORDS = "describe it in words"
+_STYLE = "describe the look in words"
+_STILL = "here are still pictures only"
+
+IGNORED: Mapping[str, Ignored] = {
+    **dict.fromkeys(("v", "version", "niji", "style"), Ignored(Takes.ONE, _MODEL)),
+    **dict.fromkeys(("test", "testp", "beta", "old"), Ignored(Takes.NOTHING, _MODEL)),
+    **dict.fromkeys(("p", "profile", "personalize"), Ignored(Takes.ALL, "`--lora` adds a look")),
+    **dict.fromkeys(("weird", "w", "exp"), Ignored(Takes.ONE, "`--chaos` comes nearest")),
+    "sref": Ignored(Takes.ALL, _STYLE),
+    **dict.fromkeys(("sw", "sv"), Ignored(Takes.ONE, _STYLE)),
+    **dict.fromkeys(("cref", "oref", "edit"), Ignored(Takes.ALL, _WORDS)),
+    **dict.fromkeys(("iw", "cw", "ow"), Ignored(Takes.ONE, _WORDS)),
+    **dict.fromkeys(("repeat", "r"), Ignored(Takes.ONE, "🔄 makes more of the same")),
+    **dict.fromkeys(("motion", "bs", "end"), Ignored(Takes.ONE, _STILL)),
+    **dict.fromkeys(("video", "loop"), Ignored(Takes.NOTHING, _STILL)),
+    "draft": Ignored(Takes.NOTHING, "`--quality 0.5` is a sketch"),
+    **dict.fromkeys(("hd", "hq"), Ignored(Takes.NOTHING, "`--quality 2` draws more finely")),
+    "sameseed": Ignored(Takes.ONE, "`--seed` keeps the seed"),
+    "h": Ignored(Takes.ONE, "`--ar` sets the shape"),
+    "zoom": Ignored(Takes.ONE),
+    **dict.fromkeys(("preview", "stealth", "public", "creative", "vibe"), Ignored(Takes.NOTHING)),
+    **dict.fromkeys(("uplight", "upbeta", "upanime", "newclip", "nostretch"), Ignored(Takes.NOTHING)),
 }
 
 

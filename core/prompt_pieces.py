@@ -33,13 +33,21 @@ _PROSE = frozenset({"not", "without"})
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One `--name` with the text that follows it, each with its place in the prompt."""
+    """One `--name` with the text that follows it, each with its place in the prompt.
+
+    `origin`: the saved setting that it stands in, where it is no part of the prompt.
+    """
 
     dashed: str
     name: str
     start: int
     value: str
     value_start: int
+    origin: str = ""
+
+    def shown(self) -> str:
+        """As it may be typed."""
+        return f"--{self.name} {self.value}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +63,10 @@ class Tag:
 
 def find_pieces(text: str) -> list[Piece]:
     """The parameters, in order; what stands before the first one is the prompt's words."""
-    plain = plain_signs(text)
-    found = list(_starts(text, plain))
-    ends = [*(match.start() for match in found[1:]), len(text)]
+    end = _without_full_stop(text)
+    plain = plain_signs(text[:end])
+    found = list(_starts(text[:end], plain))
+    ends = [*(match.start() for match in found[1:]), end]
     return [_piece(text, plain, match, end) for match, end in zip(found, ends, strict=False)]
 
 
@@ -110,6 +119,11 @@ def find_hidden(text: str, pieces: list[Piece]) -> tuple[str, str, int] | None:
     return None
 
 
+def _without_full_stop(text: str) -> int:
+    """Where the text ends but for what ends a sentence: behind a parameter's value it is no part of it."""
+    return len(text.rstrip().rstrip(".。"))
+
+
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     """The span without the blanks and commas around it."""
     while start < end and (text[start].isspace() or text[start] in ",，、"):
@@ -152,7 +166,7 @@ def _glued(name: str) -> re.Match[str] | None:
     if match is None:
         return None
     known = match["name"].lower()
-    takes = BY_NAME[known].takes if known in BY_NAME else IGNORED.get(known)
+    takes = BY_NAME[known].takes if known in BY_NAME else IGNORED[known].takes if known in IGNORED else None
     return match if takes is Takes.ONE else None
 
 

@@ -101,6 +101,8 @@ def _parts(text: str, plain: str) -> list[tuple[tuple[Span, ...], float]]:
     found = [one for one in found if one[0] < one[1]]
     if len(found) > MOST_PARTS:
         raise ValueError(f"`::` makes {len(found)} parts of this; the limit is {MOST_PARTS}.")
+    if _emphases(text, plain) > sum(_emphases(text[at:end], plain[at:end]) for at, end, _ in found):
+        raise ValueError("A bracket with emphasis has to be closed before `::`.")
     parts = [(_spans(text[at:end], plain[at:end]), weight) for at, end, weight in found]
     return parts or [((Span(""),), 1.0)]
 
@@ -146,6 +148,11 @@ def _brackets(text: str, plain: str, marks: list[re.Match[str]]) -> Mapping[int,
     return found
 
 
+def _emphases(text: str, plain: str) -> int:
+    """How many brackets emphasise."""
+    return len(_brackets(text, plain, list(_MARK.finditer(plain))))
+
+
 def _is_words(plain: str, start: int, mark: re.Match[str]) -> bool:
     """Whether the number behind the last colon is half of a time, a ratio or a verse: `(12:30)`, `(in 16:9)`."""
     weight: str = mark["weight"]
@@ -177,4 +184,7 @@ def _runs(text: str, marks: list[re.Match[str]], brackets: Mapping[int, float]) 
 
 
 def _refuse(bracket: str) -> None:
-    raise ValueError(f"The emphasis {quoted(bracket)} is too strong; the limit is {MOST_EMPHASIS:g}.")
+    raise ValueError(
+        f"The emphasis {quoted(bracket)} is too strong; the limit is {MOST_EMPHASIS:g}. "
+        r"A bracket that is only a bracket is written `\(` and `\)`."
+    )

@@ -104,7 +104,7 @@ def files_of(place: Path) -> Iterator[Path]:
             yield path
         elif is_folder(path):
             told = path.stat()
-            if True:
+            if (told.st_dev, told.st_ino) not in seen:
                 seen.add((told.st_dev, told.st_ino))
                 inside = [one for one in path.iterdir() if not one.name.startswith(".")]
                 waiting += sorted(inside, reverse=True)
@@ -134,6 +134,9 @@ def _whole(path: Path) -> Header:
         raise Unusable(
             f"{path.name} is cut off: {gigabytes(there)} of {gigabytes(header.file_bytes)} are here. Fetch it again."
         )
+    if there > header.file_bytes:
+        more = f"has {there - header.file_bytes} bytes behind its last tensor, which its reader refuses"
+        raise Unusable(f"{path.name} {more}. Fetch it again.")
     return header
 
 

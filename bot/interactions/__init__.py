@@ -1,6 +1,6 @@
 """The client of Discord: commands, presses and modals find their handlers, errors become sentences."""
 
-from bot.interactions import picture_actions, refused_prompt, submission
+from bot.interactions import picture_actions, refused_prompt, saved_settings, submission
 from bot.interactions.api_endpoint import DISCORD, Unreachable, point_at, until_reachable
 from bot.interactions.client import DarkroomBot
 from bot.interactions.client_base import ClientBase, Interaction, NamedFile, reply
@@ -30,6 +30,7 @@ __all__ = [
     "point_at",
     "refused_prompt",
     "reply",
+    "saved_settings",
     "server_that_pays",
     "submission",
     "until_reachable",

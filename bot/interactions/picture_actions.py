@@ -19,7 +19,8 @@ from core.edits import ANEW, ONWARD
 from core.errors import Cure, Gone, Refused
 from core.job import Canvas, Job, Kind, Lane, Request, Role, Source, State
 from core.parameters import MAX_COUNT
-from core.prompt import Parsed, clean
+from core.pasted_prompt import clean
+from core.prompt import Parsed
 from core.prompt_pieces import without
 
 #: Small lines below a job that is not what its button makes otherwise.

@@ -12,7 +12,7 @@ import discord
 
 from bot.messages import AGAIN, FIX, IN_RELAX, ComponentId, Field, Form, Mends
 from bot.text import from_code_block
-from core.prompt import MAX_TYPED
+from core.prompt_reading import MAX_TYPED
 
 FIX_SIGN, RUN_SIGN = "fix-", "run-"
 _FIELD = "prompt"

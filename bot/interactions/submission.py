@@ -12,8 +12,10 @@ from dataclasses import replace
 import discord
 
 from bot.admission import JobRequest, PressedButton
+from bot.interactions import saved_settings
 from bot.interactions.client_base import ClientBase, Interaction
 from bot.interactions.registry import Press
+from bot.interactions.saved_settings import SavedSettings
 from bot.messages import (
     REQUEST_ERRORS,
     Card,
@@ -26,15 +28,16 @@ from bot.messages import (
 )
 from bot.scheduling import render_stages
 from bot.services import Services
-from bot.text import first_of, link
+from bot.text import link
+from core import prompt_macros
 from core.errors import NotAllowed, Refused
 from core.job import Job, Kind, Lane, Request, Source, Where
 from core.prompt import Defaults, Parsed, parse
 
 log = logging.getLogger(__name__)
 
+NO_SETTINGS = SavedSettings()
 _LINK_SECONDS = 1.0
-_MOST_IGNORED = 8
 _REFUSALS = (ErrorKind.REFUSED, ErrorKind.FORBIDDEN, ErrorKind.CHANNEL_GONE, ErrorKind.TOO_LARGE)
 TAKEN_BACK = "Discord refused my answer where you asked for it, so the job was taken back. Other words may pass there."
 TOO_LATE = "My answer came too late, and I may not write where you asked for it, so the job was taken back."
@@ -44,13 +47,23 @@ UNSEEN = f"I cannot see this channel: {_LATER}"
 NO_FILES = f"I may not attach files in this channel: {_LATER}"
 
 
-def read(services: Services, typed: str) -> Parsed:
-    """What a prompt asks for, its `notes` complete. Raises PromptError and NotAllowed."""
-    parsed = parse(typed, choices=services.model_registry.choices, defaults=Defaults(), seed=services.new_seed())
+async def read_typed(services: Services, user: str, typed: str) -> Parsed:
+    """What a prompt asks for that this member has just typed. Raises PromptError and NotAllowed."""
+    return read(services, typed, await saved_settings.of(services, user))
+
+
+def read(services: Services, typed: str, settings: SavedSettings = NO_SETTINGS) -> Parsed:
+    """What a prompt asks for. Raises PromptError and NotAllowed.
+
+    A job's own prompt has what was added from its member's settings, and takes nobody else's.
+    """
+    typed, saved = prompt_macros.expand(typed, settings.macros)
+    parsed = parse(
+        typed, choices=services.model_registry.choices, defaults=Defaults(), seed=services.new_seed(),
+        saved=(*saved, *settings.saved),
+    )  # fmt: skip
     services.moderation.check_text(*parsed.unread)  # the rest is a part of the request, which admission checks
-    # One small line of names alone: what stood behind them is nobody's to read, and there may be much of it.
-    ignored = (f"Ignored: {first_of(parsed.ignored, _MOST_IGNORED)}",) if parsed.ignored else ()
-    return replace(parsed, notes=(*ignored, *parsed.notes))
+    return parsed
 
 
 def once(press: Press) -> PressedButton:

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from bot.messages.components import Button, Card, ComponentId, Style
 from bot.text import code_block
-from core.errors import Cure, DarkroomError, Refused
-from core.prompt import MAX_TYPED
+from core.errors import Cure, DarkroomError, PromptError, Refused
+from core.prompt_reading import MAX_TYPED
 
 #: What the buttons of a refusal do; the refused prompt stands in the message, so they work after any restart.
 FIX, IN_RELAX, AGAIN = "fix", "relax", "again"
+#: Below the mistakes of a prompt that is shown as it was probably meant.
+CORRECTED = "-# Corrected below, as far as it was sure what you meant."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +40,11 @@ def refusal_of(error: DarkroomError, mends: Mends) -> Refusal:
     buttons = _buttons(error.cure, mends)
     # Only blanks were typed: there is nothing to show, and still something to correct. Where no words are asked for,
     # what was typed for the picture has nothing to do with it.
-    prompt = code_block(error.prompt[:MAX_TYPED]) if error.prompt and mends.fix is not None else None
-    return Refusal(card=Card(content=error.sentence, rows=(buttons,) if buttons else ()), prompt=prompt)
+    typed, content = error.prompt, error.sentence
+    if isinstance(error, PromptError) and error.corrected() != typed:
+        typed, content = error.corrected(), f"{content}\n{CORRECTED}"
+    prompt = code_block(typed[:MAX_TYPED]) if typed and mends.fix is not None else None
+    return Refusal(card=Card(content=content, rows=(buttons,) if buttons else ()), prompt=prompt)
 
 
 def _buttons(cure: Cure, mends: Mends) -> tuple[Button, ...]:

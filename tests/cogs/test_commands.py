@@ -1,13 +1,11 @@
-"""/info, /fast, /relax, /help and /worker as people use them."""
+"""/info, /fast, /relax and /worker as people use them."""
 
 import asyncio
 import os
 from functools import partial
 
-from cogs import help as help_cog
 from core.cost import MULTIPLIER
 from core.job import Lane
-from core.parameters import PARAMETERS
 from tests.harness import weight_files
 from tests.harness.running_sandbox import running_sandbox
 from tests.harness.sandboxed_bot import eventually, running_bot, sandboxed_bot
@@ -56,14 +54,6 @@ async def test_turbo_is_remembered_and_its_price_is_said(tmp_path):
         await bot.answer("fast")
         assert "counts" not in (await bot.answer("info"))["content"]
     assert MULTIPLIER[Lane.TURBO] == 2, "as the sentence says"
-
-
-async def test_help_has_short_pages_with_every_parameter(tmp_path):
-    async with sandboxed_bot(tmp_path) as bot:
-        pages = [await bot.answer("help", page=page.name) for page in help_cog.PAGES]
-    assert all(told["ephemeral"] and len(told["content"]) <= 2000 for told in pages)
-    whole = "\n".join(told["content"] for told in pages)
-    assert all(parameter.example in whole for parameter in PARAMETERS)
 
 
 async def test_another_model_and_a_lora_are_named_in_the_prompt_and_shown(tmp_path):

@@ -221,25 +221,25 @@ async def test_a_custom_zoom_takes_a_factor_a_shape_and_other_words(tmp_path, pr
 
 
 @pytest.mark.parametrize(
-    ("prompt", "said"),
+    ("prompt", "said", "filled"),
     [
-        ("a red boat --zoom 9", "at most 4"),
-        ("a red boat --zoom 1", "another shape"),
-        ("a red boat --zoom far", "has no value"),
-        ("a red boat --zoom 1.2.3", "not `1.2.3`"),
-        ("a red boat --zoom 2 --zoom 3", "given twice"),
-        ("a red boat --zoom 2 --stepps 3", "`--steps`"),
+        ("a red boat --zoom 9", "at most 4", None),
+        ("a red boat --zoom 1", "another shape", None),
+        ("a red boat --zoom far", "has no value", None),
+        ("a red boat --zoom 1.2.3", "not `1.2.3`", None),
+        ("a red boat --zoom 2 --zoom 3", "given twice", None),
+        ("a red boat --zoom 2 --stepps 3", "`--steps`", "a red boat --steps 3 --zoom 2"),
     ],
 )
 async def test_a_custom_zoom_that_cannot_be_is_corrected_in_its_form_and_still_zooms_that_picture(
-    tmp_path, prompt, said
+    tmp_path, prompt, said, filled
 ):
     async with sandboxed_bot(tmp_path, UPSCALER) as bot:
         panel = await bot.press(await single(bot), "More")
         refused, _ = await zoom(bot, panel, prompt)
         assert refused["ephemeral"] and said in refused["content"] and labels(refused) == ["Fix and run"]
         opened = await bot.control.press(as_="alice", message=refused["id"], label="Fix and run")
-        assert opened["response"]["modal"]["fields"][0]["value"] == prompt
+        assert opened["response"]["modal"]["fields"][0]["value"] == (filled or prompt)
         values = {"prompt": "a red boat --zoom 2"}
         answered = await bot.control.submit(as_="alice", interaction=opened["interaction"], values=values)
         job = await bot.job(bot.message(answered))

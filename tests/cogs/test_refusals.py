@@ -25,7 +25,7 @@ async def test_a_mistake_is_answered_privately_and_can_be_fixed_and_run(tmp_path
         assert labels(refused) == ["Fix and run"]
         assert refused["id"] not in {m["id"] for m in await bot.control.messages(as_="bob", channel="general")}
         answered, filled = await fix(bot, refused, "a red boat --steps 3", as_="dave")
-        assert filled == "a red boat --stepps 3 --no `x`, ```y```"
+        assert filled == "a red boat --steps 3 --no `x`, ```y```"  # what was surely meant stands there
         assert (await bot.job(await bot.done(answered))).typed == "a red boat --steps 3"
 
 
@@ -44,19 +44,22 @@ async def test_a_fixed_prompt_that_is_still_wrong_is_refused_again(tmp_path):
         again, _ = await fix(bot, refused, "a red boat --steps 300")
         assert again["ephemeral"] and "1 to 100" in again["content"]
         answered, filled = await fix(bot, again, "a red boat --steps 3")
-        assert filled == "a red boat --steps 300" and not answered["ephemeral"]
+        assert filled == "a red boat --steps 100" and not answered["ephemeral"]
 
 
 async def test_midjourneys_parameters_are_passed_over_with_one_small_line(tmp_path):
     async with sandboxed_bot(tmp_path) as bot:
         first = await bot.imagine("a red boat --weird 20 --v 7")
-        assert "\n-# Ignored: --weird, --v\n" in first["content"]
+        assert (
+            "\n-# Ignored: `--weird` (`--chaos` comes nearest); `--v` (`--model` chooses what draws).\n"
+            in first["content"]
+        )
 
 
 async def test_more_steps_than_there_are_are_said_in_one_small_line(tmp_path):
     async with sandboxed_bot(tmp_path) as bot:
         first = await bot.imagine("a red boat --quality 4 --steps 100 --v 7")
-        assert "\n-# Ignored: --v\n-# 400 steps were asked for; the limit is 100.\n" in first["content"]
+        assert "(`--model` chooses what draws).\n-# 400 steps were asked for; the limit is 100.\n" in first["content"]
         assert "100 steps" in first["content"]
 
 
@@ -75,13 +78,14 @@ async def test_a_blocked_word_behind_a_parameter_that_is_passed_over_is_refused_
 
 
 async def test_the_small_line_names_what_was_passed_over_and_none_of_its_words(tmp_path):
-    many = "--weird 1 --v 7 --iw 1 --niji 6 --style x --raw --hd --draft --video --loop"
+    many = "--weird 1 --v 7 --iw 1 --niji 6 --style x --hd --draft --video --loop --vibe"
     async with sandboxed_bot(tmp_path) as bot:
         first = await bot.imagine("a red boat --sref https://a.example/1.png some words")
-        assert "\n-# Ignored: --sref\n" in first["content"]
+        assert "\n-# Ignored: `--sref` (describe the look in words).\n" in first["content"]
         second = await bot.imagine(f"a red boat {many}")
-        line = "Ignored: --weird, --v, --iw, --niji, --style, --raw, --hd, --draft and 2 more"
-        assert f"\n-# {line}\n" in second["content"]
+        (line,) = (line for line in second["content"].splitlines() if line.startswith("-# Ignored: "))
+        assert "`--v`, `--niji`, `--style` (`--model` chooses what draws)" in line
+        assert line.endswith("`--video` (here are still pictures only), ….") and "--loop" not in line
 
 
 async def test_spent_fast_time_says_when_it_renews_and_offers_relax(tmp_path):

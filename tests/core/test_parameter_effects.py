@@ -25,13 +25,13 @@ def test_no_without_guidance_is_refused_with_its_cure(model: Model, more: str) -
     sentence = r"`--no` counts only with guidance.*would draw this with 1.*`--cfg 2`"
     with pytest.raises(PromptError, match=sentence) as error:
         read(f"a boat --no people{more}", model)
-    assert (error.value.word, error.value.start) == ("--no", 7)
+    assert (error.value.mistakes[0].word, error.value.mistakes[0].start) == ("--no", 7)
 
 
 def test_no_is_refused_where_the_files_tell_that_it_changes_nothing_before_a_worker_has_spoken() -> None:
     with pytest.raises(PromptError, match="`sd` cannot be told what to leave out") as error:
         read("a boat --no people", replace(SD, ignores=("no",)))
-    assert error.value.word == "--no"
+    assert error.value.mistakes[0].word == "--no"
 
 
 @pytest.mark.parametrize(("model", "more"), [(TURBO, " --cfg 2"), (TURBO, " --cfg 1.5"), (SD, ""), (LOW, "")])
@@ -90,4 +90,4 @@ def test_of_what_changes_something_nothing_is_said(typed: str) -> None:
 )
 def test_a_style_that_cannot_be_turned_up_is_named(model: Model, style: Style, more: str, counts: bool) -> None:
     parsed = read(f"a boat --stylize 800{more}", replace(model, style=style))
-    assert ("--stylize" in parsed.ignored) != counts
+    assert any(note.startswith("`--stylize` changes nothing") for note in parsed.notes) != counts

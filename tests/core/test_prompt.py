@@ -8,7 +8,9 @@ from core.catalogue import POSTCARD, SD15, Choices
 from core.errors import PromptError
 from core.job import HouseStyle, Lane, Lora
 from core.parameters import BY_NAME, IGNORED, PARAMETERS, table
-from core.prompt import MAX_TEXT, MAX_TYPED, Defaults, clean, parse
+from core.pasted_prompt import clean
+from core.prompt import Defaults, parse
+from core.prompt_reading import MAX_TEXT, MAX_TYPED
 from tests.core.prompts import CHOICES, FLUX, XL, read, wrong
 
 
@@ -73,8 +75,8 @@ def test_a_second_no_adds_to_the_first():
 
 
 def test_midjourneys_own_parameters_are_ignored_and_named():
-    parsed = read("a boat --weird 30 --v 6.1 --sref https://a.example/1.png https://a.example/2.png --raw --seed 9")
-    assert parsed.ignored == ("--weird", "--v", "--sref", "--raw")
+    parsed = read("a boat --weird 30 --v 6.1 --sref https://a.example/1.png https://a.example/2.png --seed 9")
+    assert parsed.ignored == ("--weird", "--v", "--sref")
     assert parsed.unread == ("30", "6.1", "https://a.example/1.png https://a.example/2.png")
     assert parsed.request.seed == 9
 
@@ -133,9 +135,9 @@ def test_midjourneys_own_parameters_are_ignored_and_named():
 )
 def test_a_mistake_names_the_word_the_range_and_the_right_name(text, word, told):
     error = wrong(text)
-    assert error.word == word
-    assert told in error.sentence
-    assert text[error.start : error.start + len(word)] == word
+    mistake = next(one for one in error.mistakes if one.word == word)
+    assert told in mistake.sentence and mistake.sentence in error.sentence
+    assert text[mistake.start : mistake.start + len(word)] == word
     assert error.prompt == text
 
 
@@ -188,7 +190,8 @@ def test_a_style_leaves_out_what_its_model_cannot_do():
 
 def test_stylize_says_so_where_the_model_has_no_style():
     parsed = read("a boat --stylize 300")
-    assert parsed.ignored == ("--stylize",) and parsed.request.house is None
+    assert parsed.notes == ("`--stylize` changes nothing: `postcard` has no house style.",)
+    assert parsed.request.house is None
 
 
 def test_a_persons_usual_sampler_holds_where_the_model_can_use_it():
@@ -214,7 +217,7 @@ def test_of_too_many_words_their_own_length_is_said_and_not_that_of_the_paramete
     text = f"{'boat ' * 300}sea --no {'fog ' * 120}"
     error = wrong(text)
     assert error.sentence == "The prompt's words have 1,503 characters; the limit is 1,500."
-    assert (error.prompt, text[error.start :].startswith("sea")) == (text, True)
+    assert (error.prompt, text[error.mistakes[0].start :].startswith("sea")) == (text, True)
 
 
 def test_defaults_hold_where_the_prompt_says_nothing():
@@ -264,9 +267,10 @@ def test_any_text_parses_or_is_refused_at_a_place_inside_it(text):
         try:
             request = parse(text, choices=choices, defaults=Defaults(), seed=1).request
         except PromptError as error:
-            assert 0 <= error.start <= len(text)
-            assert text[error.start : error.start + len(error.word)] == error.word
-            assert error.sentence and error.prompt == text
+            for mistake in error.mistakes:
+                assert 0 <= mistake.start <= len(text)
+                assert text[mistake.start : mistake.start + len(mistake.word)] == mistake.word
+            assert error.sentence and error.prompt == text and error.corrected() is not None
         else:
             assert request.width % model.multiple == 0 and request.height % model.multiple == 0
             assert 1 <= request.steps <= 100 and 1 <= request.count <= 4 and request.prompt

@@ -35,7 +35,7 @@ def test_values_may_have_the_signs_of_other_keyboards_and_stand_right_behind_the
     assert read("a boat —s250 --model styled").request.house.weight == 0.25
     assert read("a boat --v6.1 --niji6").ignored == ("--v", "--niji")
     assert read("一艘船 ——no 人，车、雾").request.negative == "人, 车, 雾"
-    assert wrong("a boat --seed １２x").word == "１２x"
+    assert wrong("a boat --seed １２x").mistakes[0].word == "１２x"
     for typed in ("a boat --seed:7 --no:fog", "a boat ——seed：７ ——no：fog", "a boat —seed: 7 —no: fog"):
         assert (read(typed).request.seed, read(typed).request.negative) == (7, "fog"), typed
 
@@ -102,8 +102,8 @@ def test_a_tag_of_other_programs_names_a_lora_and_is_no_words(text, prompt, lora
 )
 def test_a_tag_that_cannot_be_is_refused_at_its_place(text, word, told):
     error = wrong(text)
-    assert (error.word, told in error.sentence, error.prompt) == (word, True, text)
-    assert text[error.start : error.start + len(word)] == word
+    assert (error.mistakes[0].word, told in error.sentence, error.prompt) == (word, True, text)
+    assert text[error.mistakes[0].start : error.mistakes[0].start + len(word)] == word
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_signs_of_other_programs_that_are_drawn_as_words_are_named(text, named):
 @pytest.mark.parametrize(
     "text",
     ["a [boat] {blue}", "GIVE ME A BREAK", "an embedding: stones", "salt AND-gate", "[]", "a < b: c > d", "a <3 b",
-     "f(g(x))", "(a (b) c)", r"\((a))", "<https://a.example>"],
+     "f(g(x))", "(a (b) c)", r"\((a))"],
 )  # fmt: skip
 def test_brackets_and_words_of_prose_are_not(text):
     assert read(f"{text} x" if text == "[]" else text).notes == ()

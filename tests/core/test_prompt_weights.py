@@ -1,5 +1,7 @@
 """Weights in prompts are read as Midjourney reads them, and everything else is left alone."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,7 @@ def test_a_plain_prompt_is_one_part_word_for_word(text: str) -> None:
         ("a boat:: 2 oars", [("a boat", 0.5), ("2 oars", 0.5)]),
         ("a::2nd", [("a", 0.5), ("2nd", 0.5)]),
         ("a boat::3", [("a boat", 1)]),
+        ("(a boat) (::1 a tree)", [("(a boat) (", 0.5), ("a tree)", 0.5)]),
     ],
 )
 def test_a_number_right_after_the_colons_weighs_the_text_before(text: str, found: list[tuple[str, float]]) -> None:
@@ -40,9 +43,18 @@ def test_weights_must_add_up_to_more_than_nothing(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize(("text", "sentence"), [("a::101", "the limit is 100"), ("(a:9)", "the limit is 4")])
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a::101", "the limit is 100"),
+        ("(a:9)", "the limit is 4"),
+        ("(year: 1999)", "is written `\\(` and `\\)`"),
+        ("(a boat::2 a tree:1.2)", "closed before `::`"),
+        ("(a (b::1 c:1.1):1.2) d", "closed before `::`"),
+    ],
+)
 def test_weights_without_sense_are_refused_in_a_sentence(text: str, sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
         parse(text)
 
 

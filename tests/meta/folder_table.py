@@ -65,7 +65,7 @@ TABLE: dict[str, Row] = {
         offers=(
             "ClientBase DISCORD DarkroomBot Handler Interaction NamedFile PanelButton Press Quote Reader "
             "Unreachable cancel_job check_may_manage log_in may_manage picture_actions point_at refused_prompt reply "
-            "server_that_pays submission until_reachable usual_lane where_of"
+            "saved_settings server_that_pays submission until_reachable usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(

@@ -25,7 +25,9 @@ from core.catalogue import POSTCARD, Choices, name_of
 from core.errors import DarkroomError
 from core.foreign_syntax import read_as_words
 from core.model_capabilities import missing_capability
-from core.prompt import Defaults, clean, parse
+from core.pasted_prompt import clean
+from core.prompt import Defaults, parse
+from core.prompt_addresses import take_addresses
 from core.spelling import nearest, quoted
 from tests.harness.source_tree import modules, tree_of
 from tests.harness.source_tree import name_of as file_name
@@ -170,6 +172,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "weights without signs": lambda text: prompt_weights.without_signs(text, " "),
     "blocked words": BLOCKED.find,
     "foreign syntax": read_as_words,
+    "addresses": take_addresses,
     "clean": clean,
     "quoted": quoted,
     "harmless": lambda text: harmless(text, 10**6),
@@ -179,7 +182,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 }
 PIECES = (
     "(", ")", "a", ":1.2)", "(a:1.1)", "::1 ", "\\(", "1", " ", "--", "— ", "—abx 1 ", "--no a ", "<lora:", "[", "|",
-    "，", "а", "\u200b", "裸", "bad ", "`",
+    "，", "**", " - @a ", "https://a ", "а", "\u200b", "裸", "bad ", "`",
     "ﷺ", "ⓐ", "\u0336", "\u0e31", "bad1",
 )  # fmt: skip
 

@@ -60,8 +60,12 @@ def _header(path: Path, file: BinaryIO) -> Header:
         header = read(file.read)
     except NotSafetensors as error:
         raise CannotLoad(f"{path.name} {error}. It should be a checkpoint in safetensors format.") from error
-    if path.stat().st_size < header.file_bytes:
+    size = path.stat().st_size
+    if size < header.file_bytes:
         raise CannotLoad(f"{path.name} ends too early: the download is incomplete. Fetch it again.")
+    if size > header.file_bytes:
+        more = f"has {size - header.file_bytes} bytes behind its last tensor, which its reader refuses"
+        raise CannotLoad(f"{path.name} {more}. Fetch it again.")
     return header
 
 

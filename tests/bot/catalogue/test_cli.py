@@ -260,6 +260,9 @@ def test_check_says_what_is_missing_and_the_cure(data, capsys) -> None:
     assert run(settings, ["check", "broken"]) == 1
     said = capsys.readouterr().out
     assert "is cut off" in said and "pickled" in said
+    (broken / UNET).write_bytes((broken / "text_encoder" / "model.safetensors").read_bytes() + bytes(7))
+    assert run(settings, ["check", "broken"]) == 1
+    assert "7 bytes behind its last tensor" in capsys.readouterr().out
     (data / "models" / "pickle.safetensors").write_bytes(b"PK\x03\x04 and more of it")
     assert run(settings, ["check", "pickle"]) == 1
     assert "pickle" in capsys.readouterr().out
@@ -363,7 +366,7 @@ def test_a_folder_with_more_files_than_any_model_is_one_row_of_the_list_and_a_se
     for number in range(30):
         (folder / f"sample{number}.png").touch()
     (data / "models.toml").write_text(f'[[model]]\nname = "mine"\nwhere = "{folder}"\n')
-    monkeypatch.setattr(checkpoint_files, "_MOST_FILES", 25)
+    monkeypatch.setattr(checkpoint_files, "MOST_FILES", 25)
     assert models(here, data, "list") == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mine"))
     assert "cannot be read (more than 25 files and folders)" in row

@@ -10,7 +10,7 @@ from bot.interactions import Press, refused_prompt
 from bot.interactions.registry import ComponentItem, Registry, view_of
 from bot.messages import Button, Card, ComponentId, JobCards, JobView, Option, Select, Style, refusal_of
 from cogs import crop, job_buttons, job_info, vary
-from core.errors import Cure, DiskFull, Gone, NotAllowed, PicturesAway, PromptError, QueueFull, QuotaSpent
+from core.errors import Cure, DiskFull, Gone, Mistake, NotAllowed, PicturesAway, PromptError, QueueFull, QuotaSpent
 from core.job import State
 from tests.harness.bot_samples import a_job
 
@@ -58,7 +58,11 @@ def test_what_mends_a_press_that_takes_other_words_is_about_that_press():
 @pytest.mark.parametrize(
     ("refused", "plain", "about_v"),
     [
-        (PromptError("No such word.", prompt="a boat", word="", start=0), ["ask:fix"], ["job:abc:fix-v:2"]),
+        (
+            PromptError([Mistake(sentence="No such word.", word="", start=0)], prompt="a boat"),
+            ["ask:fix"],
+            ["job:abc:fix-v:2"],
+        ),
         (
             NotAllowed("Not that word.", rule="DARKROOM_BLOCKED", prompt="x", cure=Cure.WORDS),
             ["ask:fix"],

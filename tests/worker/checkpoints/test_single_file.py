@@ -244,6 +244,15 @@ def test_a_download_that_is_not_whole_is_said(tmp_path: Path) -> None:
         load(str(path), CPU)
 
 
+def test_a_file_that_goes_on_behind_its_tensors_is_said_before_a_job_waits_for_it(tmp_path: Path) -> None:
+    path = single_file(make(tmp_path / "tiny"), tmp_path / "tiny.safetensors")
+    path.write_bytes(path.read_bytes() + bytes(7))
+    with pytest.raises(CannotLoad, match="7 bytes behind its last tensor"):
+        load(str(path), CPU)
+    with pytest.raises(checkpoint_files.Unusable, match="7 bytes behind its last tensor"):
+        checkpoint_files.model_at(path)
+
+
 @pytest.mark.parametrize("ending", [".ckpt", ".pt", ".bin"])
 def test_pickles_are_refused_unread(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a{ending}"

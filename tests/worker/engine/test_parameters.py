@@ -29,10 +29,10 @@ CPU = choose_device("cpu", "float32", 0)
 VALUES = {
     "ar": "2:1", "no": "a yellow star", "seed": "77", "count": "2", "steps": "7", "quality": "2", "cfg": "3",
     "sampler": "dpmpp_2m", "stop": "50", "model": "other", "lora": "ink:1", "chaos": "80", "stylize": "1000",
-    "tile": "", "fast": "", "relax": "", "turbo": "",
+    "tile": "", "raw": "", "fast": "", "relax": "", "turbo": "",
 }  # fmt: skip
 LANES = {"fast", "relax", "turbo"}
-PLAIN = frozenset({"ar", "seed", "count", "steps", "quality", "model", "stylize", *LANES})
+PLAIN = frozenset({"ar", "seed", "count", "steps", "quality", "model", "stylize", "raw", *LANES})
 SAMPLED = PLAIN | {"stop", "lora", "chaos"}
 
 
