@@ -76,14 +76,17 @@ def declare(
 ) -> None:
     """Makes an action known: the buttons below jobs that take it, or the one behind **More**.
 
-    Each is pressed and refused in the same way and, where it takes other `words`, mended so.
+    Each is pressed and refused in the same way and, where it takes other `words`, mended so and offered by **Edit**.
     """
     if panel is not None:
         registry.add_panel_button(_handler(action), panel, quote_of(action), words=words)
     if buttons:
         registry.add_job_button(_handler(action), *buttons, words=words)
     if words:
-        registry.add_job_mender(_mender(action), panel.verb if panel is not None else buttons[0].verb)
+        named = panel or PanelButton(verb=buttons[0].verb, row=0, name=buttons[0].label or "")
+        registry.add_job_mender(_mender(action), named.verb)
+        if panel is not None or buttons[0].of_source:
+            registry.with_words.append(named)
 
 
 def declare_elsewhere(registry: Registry, action: Action, verb: str) -> None:

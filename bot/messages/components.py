@@ -145,12 +145,22 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A field of a form in which one of up to 25 options is chosen; its value is the option's."""
+
+    name: str
+    label: str
+    options: tuple[Option, ...]
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
     """A form that a press opens; submitting it carries `id`, so that it works after a restart in between."""
 
     id: ComponentId
     title: str
-    fields: tuple[Field, ...]
+    fields: tuple[Field | Choice, ...]
 
 
 def job_component(job: str, verb: str, index: int | None = None, argument: str = "") -> ComponentId:

@@ -9,7 +9,7 @@ from tests.harness.running_sandbox import running_sandbox
 from tests.harness.sandboxed_bot import SINGLE, eventually, labels, running_bot, sandboxed_bot
 
 ARROWS = ["⬅️", "➡️", "⬆️", "⬇️"]
-PANEL = ["Upscale Creative", "Upscale 4×", "Zoom 1.5×", "Zoom 2×", "Custom zoom", *ARROWS, "Vary Region"]
+PANEL = ["Upscale Creative", "Upscale 4×", "Zoom 1.5×", "Zoom 2×", "Custom zoom", *ARROWS, "Vary Region", "✎ Edit"]
 
 
 async def test_a_single_picture_has_two_rows(tmp_path):
@@ -77,7 +77,7 @@ async def test_a_press_behind_more_makes_what_it_says_also_after_a_restart(tmp_p
 async def test_square_is_offered_where_the_picture_is_none_yet(tmp_path):
     async with sandboxed_bot(tmp_path, UPSCALER) as bot:
         panel = await bot.press(await single(bot, "a red boat --ar 3:2"), "More")
-        assert labels(panel) == [*PANEL[:-1], "Square", "Vary Region"]
+        assert labels(panel) == [*PANEL[:-2], "Square", *PANEL[-2:]]
         shown, job = await made(bot, panel, "Square")
         assert (job.request.width, job.request.height) == (320, 320) and "picture 2, made square" in shown["content"]
         assert job.request.canvas == Canvas(left=0, top=48, width=320, height=224)
@@ -141,7 +141,7 @@ async def test_what_no_model_can_do_is_said_in_the_panel_and_refused_in_a_senten
         refused = await bot.press(shown, "Upscale")
         assert refused["ephemeral"] and "`postcard` has no upscaler" in refused["content"] and labels(refused) == []
         panel = await bot.press(shown, "More")
-        assert labels(panel) == []
+        assert labels(panel) == ["✎ Edit"]
         for part in (
             "cannot change part of a picture",
             "no upscaler",

@@ -88,8 +88,8 @@ TABLE: dict[str, Row] = {
     "bot.messages": row(
         imports="bot.event_bus bot.image_store bot.storage_retry bot.text bot.thread_pool core storage",
         offers=(
-            "AGAIN ANY_ID Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form "
-            "IN_RELAX JobButton JobCards JobView Mends MessageApi Option PendingResponses ProgressEditor "
+            "AGAIN ANY_ID Button Card Choice Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field "
+            "Form IN_RELAX JobButton JobCards JobView Mends MessageApi Option PendingResponses ProgressEditor "
             "REQUEST_ERRORS Refusal ResultDelivery ResultFiles Select Style UPLOAD_BYTES Verb already_answered "
             "card_text components_in error_kind in_one_line job_component made_of refusal_of retry_after token_end"
         ),
