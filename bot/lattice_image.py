@@ -12,8 +12,7 @@ from core import lattice
 
 #: Sides of what people look at, in pixels; a phone shows no more.
 _LEAST, _MOST = 512, 1024
-_CHOSEN = (255, 64, 160)
-_LINE, _SHADE = (255, 255, 255), (0, 0, 0)
+_LINE, _SHADE, _CHOSEN = (255, 255, 255), (0, 0, 0), (255, 64, 160)
 
 
 def mask(size: tuple[int, int], areas: Collection[int]) -> bytes:
@@ -25,7 +24,7 @@ def mask(size: tuple[int, int], areas: Collection[int]) -> bytes:
 
 
 def numbered(png: bytes, areas: Collection[int] = ()) -> bytes:
-    """A JPEG of the picture under the numbered lattice, the chosen areas tinted."""
+    """A JPEG of the picture under the numbered lattice; the chosen areas stand out on any picture, to any eye."""
     with Image.open(io.BytesIO(png)) as opened:
         picture = opened.convert("RGB")
     longer = max(picture.size)
@@ -39,9 +38,11 @@ def numbered(png: bytes, areas: Collection[int] = ()) -> bytes:
     font = ImageFont.load_default(max(12, min(size) // 14))
     for area in range(lattice.AREAS):
         place = lattice.box(area, size)
+        text, around, frame = (_SHADE, _LINE, 8) if area in areas else (_LINE, _SHADE, 0)
+        draw.rectangle(place, outline=_SHADE, width=frame)
         draw.rectangle(place, outline=_LINE, width=2)
         at = ((place[0] + place[2]) / 2, (place[1] + place[3]) / 2)
-        draw.text(at, str(area + 1), _LINE, font, anchor="mm", stroke_width=3, stroke_fill=_SHADE)
+        draw.text(at, str(area + 1), text, font, anchor="mm", stroke_width=4, stroke_fill=around)
     return _saved(picture, "JPEG")
 
 

@@ -9,7 +9,6 @@ from bot import lattice_image
 from bot.interactions import DarkroomBot, NamedFile, PanelButton, Press, picture_actions, refused_prompt
 from bot.messages import Button, Card, Option, Select, Style, job_component
 from bot.services import Services
-from bot.text import gpu_time
 from bot.thread_pool import ThreadPool
 from core import lattice
 from core.edits import ANEW
@@ -36,12 +35,8 @@ async def _chosen(press: Press) -> None:
     said, job = lattice.code(areas), press.id.job or ""
     draw = Button(id=job_component(job, _DRAW, press.id.index, said), label="Draw it again", style=Style.MAIN)
     words = Button(id=job_component(job, _WORDS, press.id.index, said), label="With other words")
-    making = await _any_region(press.services, picture, None)
-    lane = await picture_actions.lane_of(press, picture.job)
-    price = await press.services.admission.price_ms(making.request, lane)
-    cost = f" It takes about {gpu_time(price)} of fast time." if price else ""
-    card = Card(content=f"The coloured part is drawn again, the rest stays as it is.{cost}",
-                rows=((_select(press, areas),), (draw, words)))  # fmt: skip
+    content = "The coloured part is drawn again, the rest stays as it is."
+    card = Card(content=content, rows=((_select(press, areas),), (draw, words)))
     await press.update(card, file=await _seen(press.services, picture, areas))
 
 

@@ -44,7 +44,7 @@ async def test_chosen_areas_are_shown_and_drawn_again_also_after_a_restart(tmp_p
 def apart(picture, one, other):
     """How far the colours of two areas are apart beside their numbers."""
     first, second = (
-        picture.convert("RGB").getpixel((area % 4 * 128 + 16, area // 4 * 128 + 16)) for area in (one, other)
+        picture.convert("RGB").getpixel((area % 4 * 128 + 24, area // 4 * 128 + 24)) for area in (one, other)
     )
     return max(abs(a - b) for a, b in zip(first, second, strict=True))
 
