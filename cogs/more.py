@@ -3,6 +3,7 @@
 Which buttons stand there is what other files declare (`registry.add_panel_button`). Makes nothing itself.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,6 +21,8 @@ MORE = JobButton(
 )
 BUTTONS = (MORE,)
 _MOST_ANCESTORS = 6
+#: Seconds of a first answer for all links together.
+_LOOK_SECONDS = 1.0
 #: In place of a link.
 _CLOSED = "a job whose message you cannot open"
 
@@ -67,14 +70,24 @@ def dearer(prices: Sequence[tuple[str, int]], grid_ms: int) -> str:
 async def _lineage(press: Press, job: Job) -> list[str]:
     """What the picture's job was made from, and that from what; a place is named only to who may see it."""
     lines, reader = list[str](), Reader.of(press.interaction)
+    until = asyncio.get_running_loop().time() + _LOOK_SECONDS
     while job.source is not None and len(lines) < _MOST_ANCESTORS:
         parent = await press.services.jobs.get(job.source.job)
         if parent is None:
             break
-        place = await reader.link(parent) or _CLOSED
+        place = await _link_until(until, reader, parent) or _CLOSED
         lines.append(f"{'from' if lines else 'Made from'} {made_of(job, f' of {place}')}")
         job = parent
     return lines
+
+
+async def _link_until(until: float, reader: Reader, job: Job) -> str | None:
+    """The job's address; None also where Discord takes longer to say who may read there than an answer may take."""
+    try:
+        async with asyncio.timeout_at(until):
+            return await reader.link(job)
+    except TimeoutError:
+        return None
 
 
 def more(registry_panel: Sequence[tuple[PanelButton, Quote | None]]) -> Handler:
