@@ -47,6 +47,6 @@ def test_a_usual_model_whose_folder_cannot_be_gone_through_is_wrong_in_one_sente
     folder = weight_files.folder(tmp_path / "elsewhere")
     for number in range(30):
         (folder / "unet" / f"sample{number}.png").touch()
-    monkeypatch.setattr(checkpoint_files, "_MOST_FILES", 25)
+    monkeypatch.setattr(checkpoint_files, "MOST_FILES", 25)
     found = doctor._model(config(tmp_path, DARKROOM_MODEL=str(folder)))
     assert found.ok is False and "cannot be read (more than 25 files and folders)" in found.sentence

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +190,18 @@ def test_it_opens_in_a_thread_of_its_own_while_others_take_their_steps_and_its_j
     assert busy == booked
 
 
+class SlowCompanion(FakeCompanion):
+    """It takes whole milliseconds to open, as real ones do: less is told of as rounding."""
+
+    def open(self) -> FakeCompanion:
+        until = time.perf_counter_ns() + 2_000_000
+        while time.perf_counter_ns() < until:
+            pass
+        return super().open()
+
+
 def test_on_a_cpu_nobody_pays_for_the_time_that_it_takes() -> None:
-    describer = FakeCompanion()
+    describer = SlowCompanion()
     driver, _ = driver_of(with_companions(fake_model("one"), describer=describer))
     ask(driver, "a", Kind.DESCRIBE)
     driver.finish("a")
