@@ -11,7 +11,7 @@ from bot.resources import Resources
 from bot.scheduling import OTHER_MODEL, CostEstimator, Scheduler
 from bot.text import TURBO_PRICE, counted, gpu_time
 from core.cost import MULTIPLIER, AccountPlan, period_of, price_ms
-from core.errors import Gone, QueueFull, QuotaSpent, Refused
+from core.errors import Cure, Gone, QueueFull, QuotaSpent, Refused
 from core.job import HOME, Account, Job, Kind, Lane, PayerKind, Request, Source, State, Where
 from core.model_capabilities import missing_capability
 from core.spelling import quoted
@@ -112,7 +112,7 @@ class Admission:
         Raises NotAllowed, QueueFull, QuotaSpent, DiskFull, Gone or Refused; nothing was queued or charged then.
         """
         if self._closed:
-            raise Refused(self._closed, prompt=job_request.typed)
+            raise Refused(self._closed, prompt=job_request.typed, cure=Cure.LATER)
         self._moderation.check_text(job_request.request.prompt, job_request.request.negative, prompt=job_request.typed)
         self._check_able(job_request)
         self._check_work(job_request)
@@ -155,11 +155,11 @@ class Admission:
             return
         model = choices.get(request.model)
         if model is None:
-            raise Gone(OTHER_MODEL, prompt=job_request.typed)
+            raise Gone(OTHER_MODEL, prompt=job_request.typed, cure=Cure.WORDS)
         for lora in request.loras:
             if lora.name not in choices.loras:
                 sentence = f"The LoRA {quoted(lora.name)} is no longer here. Leave it out, or name another one."
-                raise Gone(sentence, prompt=job_request.typed)
+                raise Gone(sentence, prompt=job_request.typed, cure=Cure.WORDS)
         lacks = missing_capability(request, model, job_request.kind, choices.models.values())
         if lacks is not None:
             raise Refused(lacks[1], prompt=job_request.typed)
@@ -230,6 +230,8 @@ def _apart(more: float, most: float) -> tuple[str, str]:
 
 def _smaller(job_request: JobRequest) -> str:
     """What makes the job smaller: in its own prompt, which the refusal's button opens, or in its picture's."""
+    if job_request.kind is Kind.UPSCALE:
+        return "A smaller picture, or one that is made larger by less, takes less."
     if job_request.kind is not Kind.GRID:
         return "It takes as many steps as its picture: make that one again with fewer `--steps`."
     return "Use fewer `--steps`" + (" or a smaller `--count`." if job_request.request.count > 1 else ".")

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from bot.blocked_words import BlockedWords
 from bot.config import Config
 from bot.text import first_of
-from core.errors import NotAllowed
+from core.errors import Cure, NotAllowed
 from core.job import Job
 
 _MOST_NAMED = 5  # channels in a sentence
@@ -44,6 +44,7 @@ class Moderation:
                     f"“{found}” is not allowed here. Leave it out and run the prompt again.",
                     rule="DARKROOM_BLOCKED",
                     prompt=prompt,
+                    cure=Cure.WORDS,
                 )
 
     def may_manage(self, user: str, job: Job, *, guild: str | None, manage_messages: bool) -> bool:

@@ -126,7 +126,9 @@ def minutes(ms: int) -> str:
 
 
 def settings(request: Request) -> str:
-    """The settings on one line: "256×256 · 20 steps · seed 7"."""
+    """The settings on one line: "256×256 · 20 steps · seed 7"; of what is only made larger, the size."""
+    if request.upscale is not None and not request.upscale.creative:
+        return f"{request.width}×{request.height}"
     parts = [
         f"{request.width}×{request.height}",
         counted(request.steps, "step"),

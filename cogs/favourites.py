@@ -3,9 +3,9 @@
 from bot.interactions import DarkroomBot, Press
 from bot.messages import Card, JobButton
 from core.errors import Gone
-from core.job import Kind, State
+from core.job import SINGLES, State
 
-LIKE = JobButton(verb="like", kinds=frozenset({Kind.CROP}), states=frozenset({State.DONE}), row=1, order=0, label="♥")
+LIKE = JobButton(verb="like", kinds=SINGLES, states=frozenset({State.DONE}), row=1, order=0, label="♥")
 ADDED = "♥ One of your favourites now. `/history` has them behind ⭐."
 TAKEN_OUT = "No longer one of your favourites."
 

@@ -40,6 +40,7 @@ A button below runs an example, as if you had typed it.
 **Below the pictures**
 **U1**–**U4** posts one of them on its own · **V1**–**V4** makes four more like it
 🔄 tries the same words again · ⓘ shows every setting, with **Delete**
+Below a single picture: **Upscale** and **Vary**; **More** zooms out, pans, enlarges further and changes a part.
 Anyone may press them; the new job is then theirs."""
 
 _PROMPTS = """\

@@ -1,4 +1,4 @@
-"""/imagine: a prompt becomes pictures; and what mends a refused one, *Fix and run* and *Run it in relax*."""
+"""/imagine: a prompt becomes pictures; and what mends a refused one: *Fix and run*, *Run it in relax*, *Try again*."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from discord.ext import commands
 
 from bot.admission import PressedButton
 from bot.interactions import DarkroomBot, Interaction, Press, refused_prompt, submission
-from bot.messages import FIX, IN_RELAX, ComponentId
+from bot.messages import AGAIN, FIX, IN_RELAX, ComponentId
 from core.job import Kind, Lane
 from core.pasted_prompt import clean
 from core.prompt_reading import MAX_TYPED
@@ -57,9 +57,16 @@ async def _run_in_relax(press: Press) -> None:
     await _imagine(press.interaction, typed, lane=Lane.RELAX, pressed=submission.once(press))
 
 
+async def _run_again(press: Press) -> None:
+    """Runs the refused prompt as it is, where only the moment was wrong."""
+    typed = refused_prompt.refused_prompt(press.interaction.message)
+    await _imagine(press.interaction, typed, pressed=submission.once(press))
+
+
 async def setup(bot: DarkroomBot) -> None:
     """Makes the feature known to the bot."""
     bot.registry.add_component(_fix, FIX)
     bot.registry.add_component(_run_in_relax, IN_RELAX)
+    bot.registry.add_component(_run_again, AGAIN)
     bot.registry.add_form(_run_corrected, _FORM.verb)
     await bot.add_cog(Imagine())

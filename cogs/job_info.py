@@ -4,15 +4,14 @@ from bot.interactions import DarkroomBot, Press, Reader, may_manage
 from bot.messages import Button, Card, JobButton, Style, Verb, card_text, job_component
 from bot.text import gpu_time, harmless, settings, when
 from core.catalogue import SAMPLERS
-from core.job import FINAL, Job, Kind, Lane, State
+from core.job import FINAL, SINGLES, Job, Kind, Lane, Request, State
 
-_CROPS = frozenset({Kind.CROP})
 _DONE = frozenset({State.DONE})
 
-INFO_GRID = JobButton(verb=Verb.INFO, kinds=frozenset(Kind) - _CROPS, states=_DONE, row=1, order=9, label="ⓘ")
-INFO_CROP = JobButton(verb=Verb.INFO, kinds=_CROPS, states=_DONE, row=0, order=9, label="ⓘ")
+INFO_GRID = JobButton(verb=Verb.INFO, kinds=frozenset(Kind) - SINGLES, states=_DONE, row=1, order=9, label="ⓘ")
+INFO_SINGLE = JobButton(verb=Verb.INFO, kinds=SINGLES, states=_DONE, row=1, order=2, label="ⓘ")
 INFO_FAILED = JobButton(verb=Verb.INFO, states=FINAL - _DONE, row=0, order=9, label="ⓘ")
-BUTTONS = (INFO_GRID, INFO_CROP, INFO_FAILED)
+BUTTONS = (INFO_GRID, INFO_SINGLE, INFO_FAILED)
 
 
 async def _info(press: Press) -> None:
@@ -28,7 +27,7 @@ def info_card(job: Job, parent: str | None, *, may_delete: bool) -> Card:
     request = job.request
     lines = [
         settings(request),
-        f"cfg {request.guidance:g} · {SAMPLERS.get(request.sampler, request.sampler)} · {job.lane} lane",
+        f"{_drawn_with(request)}{job.lane} lane",
         _made(job),
         f"Asked for by <@{job.user}> {when(job.created_at)}",
     ]
@@ -37,6 +36,13 @@ def info_card(job: Job, parent: str | None, *, may_delete: bool) -> Card:
     lines.append(f"-# job {job.id}")
     delete = Button(id=job_component(job.id, Verb.DELETE), label="Delete", style=Style.DANGER)
     return Card(content=card_text(job, "", [line for line in lines if line]), rows=((delete,),) if may_delete else ())
+
+
+def _drawn_with(request: Request) -> str:
+    """Empty for what a network beside the model has made larger: these numbers had no part in it."""
+    if request.upscale is not None and not request.upscale.creative:
+        return ""
+    return f"cfg {request.guidance:g} · {SAMPLERS.get(request.sampler, request.sampler)} · "
 
 
 def _made(job: Job) -> str:

@@ -27,6 +27,11 @@ FURTHEST_ZOOM = 4.0
 PAN = 0.5
 
 
+def room(native: int) -> int:
+    """Pixels that a wider picture may have with a model of this native square: one of half as much again each way."""
+    return (native * 3 // 2) ** 2
+
+
 def zoom_out(size: Size, factor: float) -> tuple[Size, Canvas]:
     """The same size, the picture in its middle smaller by `factor`. Raises ValueError for one that cannot be."""
     width, height = size
@@ -68,6 +73,34 @@ def square(size: Size, *, multiple: int, most: int) -> tuple[Size, Canvas]:
     old = [side if length == longer else min(max(1, round(length * side / longer)), side - 1) for length in size]
     canvas = Canvas(left=(side - old[0]) // 2, top=(side - old[1]) // 2, width=old[0], height=old[1])
     return (side, side), canvas
+
+
+def fit(size: Size, new: Size, factor: float) -> tuple[Size, Canvas]:
+    """The picture in the middle of another size, smaller by `factor` than it would fit in there.
+
+    Raises ValueError for a factor that cannot be, and where nothing is left to fill.
+    """
+    if not 1 <= factor <= FURTHEST_ZOOM:
+        raise ValueError(f"A zoom of {factor:g} is not possible: it must be at least 1 and at most {FURTHEST_ZOOM:g}.")
+    scale = min(new[0] / size[0], new[1] / size[1]) / factor
+    old = _within((size[0] * scale, size[1] * scale), new)
+    if old == new:
+        raise ValueError("A zoom of 1 in the same ratio changes nothing.")
+    return new, Canvas(left=(new[0] - old[0]) // 2, top=(new[1] - old[1]) // 2, width=old[0], height=old[1])
+
+
+def in_words(new: Size, canvas: Canvas) -> str:
+    """What was done to come to this canvas: "panned left", "made square", "zoomed out 1.5×"."""
+    left, top = canvas.left, canvas.top
+    right, bottom = new[0] - left - canvas.width, new[1] - top - canvas.height
+    open_sides = {Direction.LEFT: left, Direction.RIGHT: right, Direction.UP: top, Direction.DOWN: bottom}
+    widened = [direction for direction, pixels in open_sides.items() if pixels > 0]
+    if len(widened) == 1:
+        return f"panned {widened[0]}"
+    factor = f"{min(new[0] / canvas.width, new[1] / canvas.height):.2g}"
+    if factor == "1":
+        return "made square" if new[0] == new[1] else "in another shape"
+    return f"zoomed out {factor}×"
 
 
 def _on_grid(wanted: tuple[float, float], multiple: int, most: int) -> Size:

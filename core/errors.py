@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 #: So many mistakes of a prompt are told at once.
 _MOST_TOLD = 6
@@ -23,15 +24,27 @@ class AlreadyRunning(DarkroomError):
     """Another process holds this data folder."""
 
 
+class Cure(StrEnum):
+    """What helps a refused wish that has a prompt."""
+
+    WORDS = "words"  # another prompt
+    RELAX = "relax"  # the same in the relax lane; or a smaller one
+    LATER = "later"  # the same a little later
+    NONE = "none"  # nothing that its answer could offer
+
+
 class Refused(DarkroomError):
     """A member's wish that cannot be granted now. Nothing was queued and nothing was charged.
 
-    `prompt`, when there is one, is what was typed: the answer then carries a button that opens it for correction.
+    `prompt`, when there is one, is what was typed: the answer then keeps it, with a button for the `cure`.
     """
 
-    def __init__(self, sentence: str, *, prompt: str | None = None) -> None:
+    cure = Cure.WORDS
+
+    def __init__(self, sentence: str, *, prompt: str | None = None, cure: Cure | None = None) -> None:
         super().__init__(sentence)
         self.prompt = prompt
+        self.cure = cure or self.cure
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +102,23 @@ def _told(mistakes: Sequence[Mistake]) -> str:
 class NotAllowed(Refused):
     """A rule of the owner or of the server forbids it. `rule` names which."""
 
-    def __init__(self, sentence: str, *, rule: str, prompt: str | None = None) -> None:
-        super().__init__(sentence, prompt=prompt)
+    cure = Cure.NONE
+
+    def __init__(self, sentence: str, *, rule: str, prompt: str | None = None, cure: Cure | None = None) -> None:
+        super().__init__(sentence, prompt=prompt, cure=cure)
         self.rule = rule
 
 
 class QueueFull(Refused):
     """The member's or the server's cap is reached."""
 
+    cure = Cure.LATER
+
 
 class QuotaSpent(Refused):
     """The plan's fast time does not cover this job. `renews_at`: seconds since the epoch."""
+
+    cure = Cure.RELAX
 
     def __init__(self, sentence: str, *, renews_at: float, prompt: str | None = None) -> None:
         super().__init__(sentence, prompt=prompt)
@@ -109,17 +128,25 @@ class QuotaSpent(Refused):
 class DiskFull(Refused):
     """There is no room to keep another result."""
 
+    cure = Cure.LATER
+
 
 class PicturesAway(Refused):
     """Kept pictures cannot be read just now: their disk or folder is away, or refuses. It passes; nothing is lost."""
+
+    cure = Cure.LATER
 
 
 class NotYours(Refused):
     """Someone else's job."""
 
+    cure = Cure.NONE
+
 
 class Gone(Refused):
     """The job or picture that a button names is not there any more."""
+
+    cure = Cure.NONE
 
 
 class FrameError(DarkroomError):

@@ -21,6 +21,10 @@ class Kind(StrEnum):
     DESCRIBE = "describe"  # ends in words, not in pictures
 
 
+#: Kinds that end in one picture, shown alone.
+SINGLES: frozenset[Kind] = frozenset({Kind.CROP, Kind.UPSCALE})
+
+
 class Lane(StrEnum):
     """Which queue a job waits in, first one first: turbo at double price, fast, and relax for free."""
 
@@ -195,7 +199,12 @@ class Request:
         return cls(**values)
 
     def steps_to_run(self) -> int:
-        """Forward steps that this request costs a picture: fewer when it starts near a source or stops early."""
+        """Forward steps that this request costs a picture: fewer when it starts near a source or stops early.
+
+        What is only made larger takes none of the model's; the one pass over it counts as one.
+        """
+        if self.upscale is not None and not self.upscale.creative:
+            return 1
         near = self.strength < 1  # at least its first step is left out then, so that there are two
         steps = max(2, self.steps) if near else self.steps
         started = min(steps - near, max(1, round(steps * self.strength)))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from core.fairness import in_order
-from core.job import Account, Job, Lane
+from core.job import Account, Job, Lane, Source
 from storage.database import Database, Params, Tx
 from storage.fair_queue import FairQueue
 from storage.rows import job_of
@@ -49,6 +49,16 @@ class JobQueries:
         told = "SELECT job FROM delivery WHERE told_message = :message"
         any_of = f"message = :message OR id IN ({shown}) OR id IN ({told})"
         return await self._one(f"{any_of} ORDER BY seq DESC", {"message": message})
+
+    async def crop_of(self, source: Source, channel: str) -> Job | None:
+        """The newest crop of a picture that was posted, or is just being posted, in a channel for all there to see."""
+        shown = "state = 'posted' OR (state = 'pending' AND late_at IS NULL)"
+        return await self._one(
+            "source_job = :job AND source_index = :index AND kind = 'crop' AND state = 'done' AND private = 0"
+            " AND channel = :channel AND message IS NOT NULL"
+            f" AND EXISTS (SELECT 1 FROM delivery WHERE delivery.job = job.id AND ({shown})) ORDER BY seq DESC",
+            {"job": source.job, "index": source.index, "channel": channel},
+        )
 
     async def live_of(self, account: Account) -> list[Job]:
         """An account's jobs that wait or run, oldest first."""

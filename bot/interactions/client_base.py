@@ -1,6 +1,9 @@
 """What handlers of commands, presses and forms may use of the client. Builds and decides nothing: see client.py."""
 
+import io
 from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
 
 import discord
 from discord.ext import commands
@@ -50,7 +53,20 @@ class ClientBase(commands.Bot):
 Interaction = discord.Interaction[ClientBase]
 
 
-async def reply(interaction: Interaction, card: Card, *, public: bool = False) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedFile:
+    """A file that an answer shows."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+    def fresh(self) -> discord.File:
+        """For one request: it is read once."""
+        return discord.File(io.BytesIO(self.data), self.name)
+
+
+async def reply(interaction: Interaction, card: Card, *, public: bool = False, file: NamedFile | None = None) -> None:
     """The first answer to a command or a press: a new message, which only the person sees unless it is `public`."""
+    more: dict[str, Any] = {} if file is None else {"file": file.fresh()}
     view = interaction.client.view_of(card)
-    await interaction.response.send_message(card.content, view=view, ephemeral=not public, suppress_embeds=True)
+    await interaction.response.send_message(card.content, view=view, ephemeral=not public, suppress_embeds=True, **more)

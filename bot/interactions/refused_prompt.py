@@ -10,19 +10,19 @@ from dataclasses import replace
 
 import discord
 
-from bot.messages import FIX, IN_RELAX, ComponentId, Field, Form, Mends
+from bot.messages import AGAIN, FIX, IN_RELAX, ComponentId, Field, Form, Mends
 from bot.text import from_code_block
 from core.prompt_reading import MAX_TYPED
 
 FIX_SIGN, RUN_SIGN = "fix-", "run-"
 _FIELD = "prompt"
 #: What mends a command: its words become a new grid.
-PLAIN = Mends(fix=ComponentId(verb=FIX), relax=ComponentId(verb=IN_RELAX))
+PLAIN = Mends(fix=ComponentId(verb=FIX), relax=ComponentId(verb=IN_RELAX), again=ComponentId(verb=AGAIN))
 #: The same below one that was to run in relax.
-_RELAXED = replace(PLAIN, fix=ComponentId(verb=FIX, argument=IN_RELAX))
+_RELAXED = replace(PLAIN, fix=ComponentId(verb=FIX, argument=IN_RELAX), again=ComponentId(verb=IN_RELAX))
 
 
-def form(form_id: ComponentId, typed: str) -> Form:
+def form(form_id: ComponentId, typed: str, title: str = "Fix and run") -> Form:
     """Opens `typed` for correction; `written` reads what comes back."""
     words = Field(
         name=_FIELD,
@@ -32,7 +32,7 @@ def form(form_id: ComponentId, typed: str) -> Form:
         long=True,
         max_length=MAX_TYPED,
     )
-    return Form(id=form_id, title="Fix and run", fields=(words,))
+    return Form(id=form_id, title=title, fields=(words,))
 
 
 def written(fields: Mapping[str, str]) -> str:
@@ -63,4 +63,4 @@ def mends_of(refused: ComponentId, *, repeatable: bool) -> Mends:
     """
     verb = plain_verb(refused.verb)
     again = refused if repeatable and refused.verb == verb else replace(refused, verb=RUN_SIGN + verb)
-    return Mends(fix=replace(refused, verb=FIX_SIGN + verb), relax=replace(again, relax=True))
+    return Mends(fix=replace(refused, verb=FIX_SIGN + verb), relax=replace(again, relax=True), again=again)

@@ -3,30 +3,33 @@
 discord.py knows our components by the pattern of their custom ids and not by views in memory. Knows no feature by name.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, cast
 
 import discord
 
 from bot.interactions import refused_prompt
-from bot.interactions.client_base import ClientBase, Interaction, reply
+from bot.interactions.client_base import ClientBase, Interaction, NamedFile, reply
 from bot.messages import (
     ANY_ID,
     Button,
     Card,
+    Choice,
     Component,
     ComponentId,
+    Field,
     Form,
     JobButton,
     JobCards,
     Mends,
+    Option,
     Select,
     Style,
 )
 from bot.services import Services
-from core.errors import Gone
-from core.job import Job
+from core.errors import Gone, Refused
+from core.job import Job, Kind, Request
 
 _FORM_SECONDS = 900.0
 _STYLES = {
@@ -74,21 +77,43 @@ class Press:
             raise Gone("That job is no longer known here.")
         return job
 
-    async def reply(self, card: Card, *, public: bool = False) -> None:
+    async def reply(self, card: Card, *, public: bool = False, file: NamedFile | None = None) -> None:
         """Answers with a new message, which only the person sees unless it is `public`."""
-        await reply(self.interaction, card, public=public)
+        await reply(self.interaction, card, public=public, file=file)
 
-    async def update(self, card: Card) -> None:
-        """Answers by changing the message that the component is in: a page turned, a line taken off a list."""
+    async def update(self, card: Card, *, file: NamedFile | None = None) -> None:
+        """Answers by changing the message that the component is in: a page turned, a line taken off a list.
+
+        `file`: in place of those that it has; None leaves them.
+        """
+        more: dict[str, Any] = {} if file is None else {"attachments": [file.fresh()]}
         view = self.client.view_of(card)
-        await self.interaction.response.edit_message(content=card.content, view=view)
+        await self.interaction.response.edit_message(content=card.content, view=view, **more)
 
     async def open(self, form: Form) -> None:
         """Answers with a form. Works once, and only as the first answer."""
         await self.interaction.response.send_modal(modal_of(form))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelButton:
+    """A button behind **More**, about one picture: where it stands there, and what its price line calls it.
+
+    `fits`: whether it makes sense for a picture of this size (width, height).
+    """
+
+    verb: str
+    row: int
+    order: int = 0
+    label: str | None = None
+    emoji: str | None = None
+    name: str = ""
+    fits: Callable[[tuple[int, int]], bool] = lambda _: True
+
+
 Handler = Callable[[Press], Awaitable[None]]
+#: What a panel's button would ask for, so that its price can be said.
+Quote = Callable[[Press], Awaitable[tuple[Kind, Request]]]
 #: Does what a job's button does, with other words than the job's own.
 Mender = Callable[[Press, str], Awaitable[None]]
 
@@ -100,11 +125,19 @@ class Registry:
         self._cards = cards
         self._components: dict[tuple[str, bool], Handler] = {}
         self._forms: dict[tuple[str, bool], Handler] = {}
-        self._mended: set[str] = set()  # verbs of jobs' buttons that have a mender
+        self._menders: dict[str, Mender] = {}  # by verb of jobs' buttons
+        self._wordless: set[str] = set()  # those for which other words mean nothing
+        self.panel: list[tuple[PanelButton, Quote | None]] = []  # what stands behind More
+        self.with_words: list[PanelButton] = []  # what can be done to a picture with other words
 
-    def add_job_button(self, handler: Handler, *buttons: JobButton) -> None:
-        """Buttons of one verb that stand under jobs, and what a press of one does."""
+    def add_job_button(self, handler: Handler, *buttons: JobButton, words: bool = True) -> None:
+        """Buttons of one verb that stand under jobs, and what a press of one does.
+
+        `words`: False where other words than the job's own mean nothing, so that no refusal asks for them.
+        """
         (verb,) = {button.verb for button in buttons}
+        if not words:
+            self._wordless.add(verb)
         self.add_job_component(handler, verb)
         for button in buttons:
             self._cards.add(button)
@@ -112,6 +145,15 @@ class Registry:
     def add_job_component(self, handler: Handler, verb: str) -> None:
         """A button or select about a job that no job's card shows by itself: `job:<id>:<verb>…`."""
         _put(self._components, (verb, True), handler)
+
+    def add_panel_button(
+        self, handler: Handler, button: PanelButton, quote: Quote | None = None, *, words: bool = True
+    ) -> None:
+        """A button behind **More**. Without a quote, it makes nothing by itself: it opens a form or another panel."""
+        self.add_job_component(handler, button.verb)
+        if not words:
+            self._wordless.add(button.verb)
+        self.panel.append((button, quote))
 
     def has_job_component(self, verb: str) -> bool:
         """Whether a feature has declared it."""
@@ -144,7 +186,21 @@ class Registry:
         self.add_job_component(open_form, refused_prompt.FIX_SIGN + verb)
         self.add_job_form(corrected, refused_prompt.FIX_SIGN + verb)
         self.add_job_component(as_it_stands, refused_prompt.RUN_SIGN + verb)
-        self._mended.add(verb)
+        self._menders[verb] = mender
+
+    async def do(self, press: Press, verb: str, words: str) -> None:
+        """What a job's button of this verb does with other words; refused, it is mended as that button is.
+
+        Raises Gone where nothing does that.
+        """
+        mender = self._menders.get(verb)
+        if mender is None:
+            raise Gone(NO_FEATURE)
+        about = replace(press, id=replace(press.id, verb=verb))
+        try:
+            await mender(about, words)
+        except Refused as error:
+            await press.client.explain(press.interaction, error, mends=self.mends(about.id, repeatable=False))
 
     async def pressed(self, interaction: Interaction, custom_id: str) -> None:
         """Somebody used a component."""
@@ -183,10 +239,12 @@ class Registry:
             return None
         if refused.job is None:
             return refused_prompt.mends_of_words(refused)
-        if refused_prompt.plain_verb(refused.verb) in self._mended:
-            return refused_prompt.mends_of(refused, repeatable=repeatable)
-        plain = refused_prompt.PLAIN
-        return replace(plain, relax=replace(refused, relax=True)) if repeatable else plain
+        mends = refused_prompt.PLAIN
+        if refused_prompt.plain_verb(refused.verb) in self._menders:
+            mends = refused_prompt.mends_of(refused, repeatable=repeatable)
+        elif repeatable:
+            mends = replace(mends, relax=replace(refused, relax=True), again=refused)
+        return replace(mends, fix=None) if refused.verb in self._wordless else mends
 
 
 def _put(handlers: dict[tuple[str, bool], Handler], key: tuple[str, bool], handler: Handler) -> None:
@@ -205,6 +263,8 @@ def _fields(components: Any) -> list[tuple[str, str]]:
     for component in components:
         if "value" in component and "custom_id" in component:
             found.append((str(component["custom_id"]), str(component["value"] or "")))
+        elif "values" in component and "custom_id" in component:
+            found.append((str(component["custom_id"]), str(next(iter(component["values"]), ""))))
         inner = [component["component"]] if "component" in component else component.get("components", ())
         found += _fields(inner)
     return found
@@ -248,18 +308,12 @@ def _button(button: Button) -> discord.ui.Button[Any]:
 
 
 def _select(select: Select) -> discord.ui.Select[Any]:
-    options = [
-        discord.SelectOption(
-            label=option.label, value=option.value, description=option.description, default=option.chosen
-        )
-        for option in select.options
-    ]
     return discord.ui.Select(
         custom_id=str(select.id),
         placeholder=select.placeholder,
         min_values=select.least,
         max_values=select.most,
-        options=options,
+        options=_options(select.options),
     )
 
 
@@ -267,12 +321,29 @@ def modal_of(form: Form) -> discord.ui.Modal:
     """A form for discord.py; its answer is recognised by its custom id, so it may come after a restart."""
     modal = discord.ui.Modal(title=form.title, timeout=_FORM_SECONDS, custom_id=str(form.id))
     for one in form.fields:
-        text: discord.ui.TextInput[discord.ui.Modal] = discord.ui.TextInput(
-            style=discord.TextStyle.paragraph if one.long else discord.TextStyle.short,
-            default=one.value or None,
-            required=one.required,
-            max_length=one.max_length,
-            custom_id=one.name,
-        )
-        modal.add_item(discord.ui.Label(text=one.label, description=one.description, component=text))
+        inner = _choice(one) if isinstance(one, Choice) else _text(one)
+        modal.add_item(discord.ui.Label(text=one.label, description=one.description, component=inner))
     return modal
+
+
+def _text(one: Field) -> discord.ui.TextInput[discord.ui.Modal]:
+    return discord.ui.TextInput(
+        style=discord.TextStyle.paragraph if one.long else discord.TextStyle.short,
+        default=one.value or None,
+        required=one.required,
+        max_length=one.max_length,
+        custom_id=one.name,
+    )
+
+
+def _choice(one: Choice) -> discord.ui.Select[discord.ui.Modal]:
+    return discord.ui.Select(custom_id=one.name, options=_options(one.options), required=True)
+
+
+def _options(options: Iterable[Option]) -> list[discord.SelectOption]:
+    return [
+        discord.SelectOption(
+            label=option.label, value=option.value, description=option.description, default=option.chosen
+        )
+        for option in options
+    ]

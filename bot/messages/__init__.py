@@ -13,6 +13,7 @@ from bot.messages.components import (
     ANY_ID,
     Button,
     Card,
+    Choice,
     Component,
     ComponentId,
     Field,
@@ -25,14 +26,15 @@ from bot.messages.components import (
 )
 from bot.messages.edit_rate_limiter import EditRateLimiter
 from bot.messages.grid_image import UPLOAD_BYTES
-from bot.messages.job_card import JobButton, JobCards, JobView, card_text
+from bot.messages.job_card import JobButton, JobCards, JobView, card_text, made_of
 from bot.messages.message_api import MessageApi, components_in, token_end
 from bot.messages.pending_responses import PendingResponses
 from bot.messages.progress_editor import ProgressEditor
-from bot.messages.refusal_card import FIX, IN_RELAX, Mends, Refusal, refusal_of
+from bot.messages.refusal_card import AGAIN, FIX, IN_RELAX, Mends, Refusal, refusal_of
 from bot.messages.result_delivery import DeliveryTimes, ResultDelivery
 
 __all__ = [
+    "AGAIN",
     "ANY_ID",
     "FIX",
     "IN_RELAX",
@@ -40,6 +42,7 @@ __all__ = [
     "UPLOAD_BYTES",
     "Button",
     "Card",
+    "Choice",
     "Component",
     "ComponentId",
     "DeliveryTimes",
@@ -67,6 +70,7 @@ __all__ = [
     "error_kind",
     "in_one_line",
     "job_component",
+    "made_of",
     "refusal_of",
     "retry_after",
     "token_end",

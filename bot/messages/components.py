@@ -16,6 +16,7 @@ MAX_CUSTOM_ID = 100
 ANY_ID = rf"(?:job|ask):.{{1,{MAX_CUSTOM_ID - 4}}}"
 _JOB = re.compile(
     r"job:(?P<job>[0-9a-z]{1,20}):(?P<verb>[a-z][a-z0-9-]{0,31})(?::(?P<index>[0-9]{1,2}))?(?P<relax>:relax)?"
+    r"(?::=(?P<argument>[a-z0-9]{1,16}))?"
 )
 _OTHER = re.compile(r"ask:(?P<verb>[a-z][a-z0-9-]{0,31})(?::(?P<argument>[\w.-]{1,60}))?", re.ASCII)
 
@@ -41,9 +42,9 @@ class Style(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentId:
-    """`job:<job>:<verb>[:<index>][:relax]`, or `ask:<verb>[:<argument>]` for what is about no job.
+    """`job:<job>:<verb>[:<index>][:relax][:=<argument>]`, or `ask:<verb>[:<argument>]` for what is about no job.
 
-    `index` is a picture, 0-based. `relax`: the same again in the relax lane.
+    `index` is a picture, 0-based. `relax`: the same again in the relax lane. `argument`: what else is meant.
     """
 
     verb: str
@@ -57,14 +58,16 @@ class ComponentId:
         if self.parse_fields(str(self)) != (self.job, self.verb, self.index, self.relax, self.argument):
             raise ValueError(
                 f"{self} is not a custom id of ours: a verb is lower-case letters, digits and hyphens, at most 32; an "
-                "argument at most 60 letters, digits, dots, hyphens and underscores, and only where there is no job."
+                "argument at most 60 letters, digits, dots, hyphens and underscores, or where there is a job 16 "
+                "lower-case letters and digits."
             )
 
     def __str__(self) -> str:
         if self.job is None:
             return ":".join(("ask", self.verb, *((self.argument,) if self.argument else ())))
         index = () if self.index is None else (str(self.index),)
-        return ":".join(("job", self.job, self.verb, *index, *(("relax",) if self.relax else ())))
+        more = (*(("relax",) if self.relax else ()), *((f"={self.argument}",) if self.argument else ()))
+        return ":".join(("job", self.job, self.verb, *index, *more))
 
     @classmethod
     def parse(cls, custom_id: str) -> Self | None:
@@ -80,7 +83,7 @@ class ComponentId:
         """(job, verb, index, relax, argument); None for what is none of ours."""
         if match := _JOB.fullmatch(custom_id):
             index = None if match["index"] is None else int(match["index"])
-            return match["job"], match["verb"], index, match["relax"] is not None, ""
+            return match["job"], match["verb"], index, match["relax"] is not None, match["argument"] or ""
         if match := _OTHER.fullmatch(custom_id):
             return None, match["verb"], None, False, match["argument"] or ""
         return None
@@ -142,14 +145,24 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A field of a form in which one of up to 25 options is chosen; its value is the option's."""
+
+    name: str
+    label: str
+    options: tuple[Option, ...]
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
     """A form that a press opens; submitting it carries `id`, so that it works after a restart in between."""
 
     id: ComponentId
     title: str
-    fields: tuple[Field, ...]
+    fields: tuple[Field | Choice, ...]
 
 
-def job_component(job: str, verb: str, index: int | None = None) -> ComponentId:
+def job_component(job: str, verb: str, index: int | None = None, argument: str = "") -> ComponentId:
     """The id of a job's component."""
-    return ComponentId(verb=verb, job=job, index=index)
+    return ComponentId(verb=verb, job=job, index=index, argument=argument)

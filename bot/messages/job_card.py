@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from bot.event_bus import Status, WorkerState
 from bot.messages.components import Button, Card, ComponentId, Style, job_component
 from bot.text import harmless, place_in_line, sentence, settings, shortened, when
-from core.job import Job, Kind, State
+from core.canvas import in_words
+from core.edits import STRONG, SUBTLE
+from core.job import Job, Kind, Source, State
 from core.parameters import MAX_COUNT
 
 #: Discord's limit for a message is 2,000; delivery may add a line of its own. The prompt has what the rest leaves.
@@ -23,8 +25,10 @@ _SOON_SECONDS, _MOMENT_SECONDS = 25, 5
 PAUSED = "-# Paused while faster lanes use the GPU. It continues from here by itself."
 #: Said in a result's place when its pictures were deleted, damaged or lost with the disk before they could be posted.
 LOST_GRID = "Its pictures were deleted or damaged before they could be shown. U draws one again, for free."
+LOST_UPSCALE = "This picture was deleted or damaged before it could be shown. Upscale makes it again."
 LOST_CROP = "This picture was deleted or damaged before it could be shown. U below its grid draws it again, for free."
-
+#: Behind "near picture 2", for a variation that is nearer or further than V's.
+_NEARNESS = {SUBTLE: ", subtly", STRONG: ", strongly"}
 
 ALL_KINDS = frozenset(Kind)
 #: Discord's limits for the components of a message.
@@ -36,7 +40,7 @@ class JobButton:
     """Where a button stands: on which kinds of jobs, in which states, in which row (0-based).
 
     `order`: its place among the row's buttons, smallest first. `each`: one for each picture, numbered behind its label.
-    `of_source`: it is about the picture that the job came from.
+    `of_source`: it is about the one picture that the message shows: the one that a crop came from, else the job's own.
     """
 
     verb: str
@@ -55,9 +59,10 @@ class JobButton:
         if job.kind not in self.kinds or job.state not in self.states:
             return ()
         if self.of_source:
-            if job.source is None:
-                return ()
-            return (self._button(job_component(job.source.job, self.verb, job.source.index), self.label),)
+            shown = job.source if job.kind is Kind.CROP else Source(job=job.id, index=0)
+            return (
+                () if shown is None else (self._button(job_component(shown.job, self.verb, shown.index), self.label),)
+            )
         if self.each:
             count = range(job.request.count)
             return tuple(self._button(job_component(job.id, self.verb, i), f"{self.label}{i + 1}") for i in count)
@@ -108,7 +113,7 @@ class JobCards:
         if job.notes:
             lines.append(shortened("\n".join(f"-# {note}" for note in job.notes), _NOTES_ROOM))
         if not view.pictures_kept:
-            lines.append(LOST_CROP if job.kind is Kind.CROP else LOST_GRID)
+            lines.append(_lost(job))
         lines += filter(None, [_state(view)])
         return Card(content=card_text(job, _about(job), lines), rows=self._rows(job))
 
@@ -126,9 +131,30 @@ def card_text(job: Job, about: str, lines: list[str]) -> str:
 
 
 def _about(job: Job) -> str:
-    picture = job.source.index + 1 if job.source is not None else 0
-    what = {Kind.VARIATION: f" · near picture {picture}", Kind.CROP: f" · picture {picture}"}.get(job.kind, "")
-    return f"{what} · <@{job.user}>"
+    what = [made_of(job)] if job.source is not None else []
+    return " · ".join(("", *what, f"<@{job.user}>"))
+
+
+def made_of(job: Job, of: str = "") -> str:
+    """What a job made of the picture that it came from: "near picture 2", "picture 2, panned left".
+
+    `of`: stands behind the picture, and says where that is.
+    """
+    assert job.source is not None
+    request, picture = job.request, f"picture {job.source.index + 1}{of}"
+    if job.kind is Kind.VARIATION:
+        return f"near {picture}{_NEARNESS.get(request.strength, '')}"
+    if job.kind is Kind.UPSCALE and request.upscale is not None:
+        return f"{picture}, {request.upscale.factor}× as large{', redrawn' if request.upscale.creative else ''}"
+    if job.kind is Kind.EDIT and request.canvas is not None:
+        return f"{picture}, {in_words((request.width, request.height), request.canvas)}"
+    if job.kind is Kind.EDIT:
+        return f"{picture}, a part of it anew"
+    return picture
+
+
+def _lost(job: Job) -> str:
+    return {Kind.CROP: LOST_CROP, Kind.UPSCALE: LOST_UPSCALE}.get(job.kind, LOST_GRID)
 
 
 def _state(view: JobView) -> str:

@@ -125,6 +125,16 @@ class MessageApi:
             return None
         return str(message.id)
 
+    async def is_there(self, where: Where) -> bool:
+        """Whether the job's message still stands in its channel; False also where nobody can say."""
+        if where.message is None:
+            return False
+        try:
+            await self.channel(where).fetch_message(int(where.message))
+        except REQUEST_ERRORS:
+            return False
+        return True
+
     async def look(self, job: Job) -> Found:
         """Messages about the job that an earlier life of this program may have posted."""
         asked = int(job.where.interaction)

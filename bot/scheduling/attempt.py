@@ -88,8 +88,8 @@ class Attempt:
         """The worker has it."""
         self.lease_until = now + LEASE_SECONDS
 
-    def order(self, stage: Stage, source: bytes, now: float) -> None:
-        """Sends the worker to work on a stage."""
+    def order(self, stage: Stage, source: bytes, pictures: tuple[bytes, ...], now: float) -> None:
+        """Sends the worker to work on a stage. `pictures`: those of its request's inputs."""
         self.stage, self.ordered, self.stage_ms, self.progress = stage, True, 0, None
         self.ordered_at = now
         self.off_gpu = False
@@ -102,6 +102,7 @@ class Attempt:
                 indices=stage.indices,
                 previews=stage.own,
                 source=source,
+                pictures=pictures,
                 kind=stage.of.kind,
             )
         )

@@ -16,6 +16,8 @@ _FRESH = 0.1
 #: What was learned is written down every so many jobs, and after each one that took this long.
 _KEEP_EVERY, _DEAR_MS = 10, 10_000
 _PACE_RANGE = (0.5, 10.0)
+#: Behind a model's name: its upscales are another network's work, or tiles, and say nothing of its grids.
+_UPSCALES = "+upscale"
 
 
 class CostEstimator:
@@ -46,23 +48,26 @@ class CostEstimator:
             await self._load_all()
         if model not in self._learned:
             await self._load(model)
+            await self._load(model + _UPSCALES)
 
     def estimate_ms(self, request: Request) -> int:
         """GPU time that the request will hardly exceed."""
-        return estimate_ms(request, self._of(request.model).rate_for(request))
+        name = _work_of(request)
+        known = name if name in self._learned else request.model
+        return estimate_ms(request, self._of(known).rate_for(request))
 
     async def learn(self, job: Job, gpu_ms: int) -> None:
         """A job was measured: it has ended, with pictures."""
         if job.made_with is not None and job.made_with.device == self._device:
-            model = job.request.model
-            self._learned[model] = self._of(model).with_sample(job.request, gpu_ms, cold=self._is_cold(job))
-            self._unkept[model] = self._unkept.get(model, 0) + 1
-            if self._unkept[model] >= _KEEP_EVERY or gpu_ms >= _DEAR_MS:
+            name = _work_of(job.request)
+            self._learned[name] = self._of(name).with_sample(job.request, gpu_ms, cold=self._is_cold(job))
+            self._unkept[name] = self._unkept.get(name, 0) + 1
+            if self._unkept[name] >= _KEEP_EVERY or gpu_ms >= _DEAR_MS:
                 await self.keep()
 
     def _is_cold(self, job: Job) -> bool:
         """It began before any job of its kind had ended since this start: it was among the device's first of them."""
-        kind = (job.request.model, cell_of(job.request))
+        kind = (_work_of(job.request), cell_of(job.request))
         warm_since = self._warm_since.setdefault(kind, job.finished_at or 0.0)
         return (job.started_at or 0.0) < warm_since
 
@@ -85,7 +90,7 @@ class CostEstimator:
         """What is known of the model: what was measured, else the first rate of its family."""
         if model in self._learned:
             return self._learned[model]
-        known = self._model_registry.get(model)
+        known = self._model_registry.get(model.removesuffix(_UPSCALES))
         return Calibration(base=default_rate(self._device, known.family if known is not None else ""))
 
     def _name(self, model: str) -> str:
@@ -95,6 +100,7 @@ class CostEstimator:
         self._learned.clear()
         for model in self._model_registry.choices.models:
             await self._load(model)
+            await self._load(model + _UPSCALES)
 
     async def _load(self, model: str) -> None:
         stored = await self._settings.state(self._name(model))
@@ -103,3 +109,8 @@ class CostEstimator:
                 self._learned[model] = Calibration.from_dict(stored)
             except (KeyError, TypeError, ValueError):
                 log.warning("What was learned about %s could not be read; learning starts over.", model)
+
+
+def _work_of(request: Request) -> str:
+    """Under which name the cost of such jobs is learned."""
+    return request.model + (_UPSCALES if request.upscale is not None else "")

@@ -14,6 +14,7 @@ from bot.resources import Resources
 from bot.scheduling import render_stages
 from bot.scheduling.attempt import Attempt, Lost, Outcome
 from bot.scheduling.cost_estimator import CostEstimator
+from bot.scheduling.input_pictures import pictures_of
 from bot.scheduling.render_stages import Stage
 from bot.storage_retry import until_stored
 from core import events
@@ -87,12 +88,13 @@ class JobRunner:
             source = await self._read(partial(self._source, start), "read a picture", attempt) if start else b""
             if source is None:
                 continue
+            pictures = await pictures_of(stage.of.request)
             if attempt.cancel_until is not None:
                 return events.Cancelled(job=attempt.id, attempt=attempt.job.attempt, gpu_ms=0)
             if attempt.stopped or not self._alive(attempt):
                 return Lost(solo=attempt.job.solo, why="No worker can take it now.")
             self._coming(attempt)
-            attempt.order(stage, source, self._monotonic())
+            attempt.order(stage, source, pictures, self._monotonic())
             outcome = await self._follow(attempt, stage)
             if stage.own:
                 return outcome

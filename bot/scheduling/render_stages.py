@@ -14,6 +14,8 @@ from core.events import ModelInfo
 from core.job import Job, Kind, MadeWith, Source
 
 _MAX_DEPTH = 200
+#: Kinds that are made from their picture however much of it is anew: a wider canvas of noise alone still holds it.
+_FROM_A_PICTURE = frozenset({Kind.EDIT, Kind.UPSCALE, Kind.DESCRIBE})
 _NO_VERSION = re.compile(r"[^A-Za-z0-9.+-]")
 
 #: Said instead of showing a picture that only resembles the one that was there.
@@ -35,7 +37,7 @@ class Stage:
 
 def start(job: Job) -> Source | None:
     """The picture that computing this job begins with, if any."""
-    return job.source if job.request.strength < 1.0 else None
+    return job.source if job.kind in _FROM_A_PICTURE or job.request.strength < 1.0 else None
 
 
 def check_redrawn(made: MadeWith | None, digest: str) -> None:

@@ -96,31 +96,28 @@ async def test_nor_does_it_under_the_pressers_own_picture_later(tmp_path, typed,
         assert (again.lane, again.typed) == (Lane(usual), "a red boat --seed 3")
 
 
-async def test_fix_and_run_shows_no_lane_that_somebody_else_typed(tmp_path):
+async def test_a_refusal_shows_no_lane_that_somebody_else_typed(tmp_path):
     async with sandboxed_bot(tmp_path, DARKROOM_WAITING="1") as bot:
         shown = await finished(bot, "a red boat --turbo")
         await bot.parts.services.scheduler.pause()
         await bot.imagine("a blue boat", as_="bob")
         refused = await bot.press(shown, "V1", as_="bob")
         assert "waiting" in refused["content"]
-        opened = await bot.control.press(as_="bob", message=refused["id"], label="Fix and run")
-        (field,) = opened["response"]["modal"]["fields"]
-        assert field["value"] == "a red boat"
+        assert "a red boat\n" in refused["embeds"][0]["description"]
 
 
-async def test_a_prompt_that_was_to_run_in_relax_stays_there_when_it_is_refused_again_and_corrected(tmp_path):
+async def test_a_prompt_that_was_to_run_in_relax_stays_there_when_it_is_refused_again_and_tried_again(tmp_path):
     async with sandboxed_bot(tmp_path, "--load-seconds 60", DARKROOM_FAST_MINUTES="0.4", DARKROOM_WAITING="1") as bot:
         spent = await bot.answer("imagine", prompt="a red boat --steps 100")
         first = await bot.imagine("a red boat --steps 1 --count 1")
         full = await bot.press(spent, "Run it in relax")
-        assert "waiting" in full["content"] and labels(full) == ["Fix and run"]
-        wrong = await fix(bot, full, "a red boat --stepps 1")
+        assert "waiting" in full["content"] and labels(full) == ["Try again"]
         await bot.control.press(as_="alice", message=first["id"], label="Cancel")
-        job = await bot.job(await fix(bot, wrong, "a red boat --steps 1"))
-        assert (job.typed, job.lane) == ("a red boat --steps 1", Lane.RELAX)
+        job = await bot.job(await bot.press(full, "Try again"))
+        assert (job.typed, job.lane) == ("a red boat --steps 100", Lane.RELAX)
 
 
-async def test_fix_and_run_under_a_refused_repeat_of_a_single_picture_says_that_it_makes_a_grid(tmp_path):
+async def test_try_again_under_a_refused_repeat_of_a_single_picture_repeats_that(tmp_path):
     async with sandboxed_bot(tmp_path, DARKROOM_WAITING="1") as bot:
         shown = await finished(bot, "a red boat")
         grid = await bot.job(shown)
@@ -133,8 +130,8 @@ async def test_fix_and_run_under_a_refused_repeat_of_a_single_picture_says_that_
         refused = await bot.press(cancelled, "🔄")
         assert "waiting" in refused["content"]
         await bot.control.press(as_="alice", message=other["id"], label="Cancel")
-        answered = await fix(bot, refused, "a green boat")
-        assert (await bot.job(answered)).kind is Kind.GRID and "made a new grid" in answered["content"]
+        again = await bot.job(await bot.press(refused, "Try again"))
+        assert (again.kind, again.source.job) == (Kind.CROP, grid.id)
 
 
 async def test_fix_and_run_under_a_refused_variation_varies_the_picture_with_the_new_words(tmp_path):
@@ -156,7 +153,7 @@ async def test_corrected_words_that_are_refused_once_more_are_still_about_that_p
         wrong = await fix(bot, await bot.press(shown, "V2"), "a blue boat --stepps 3")
         assert labels(wrong) == ["Fix and run"] and "`--steps`" in wrong["content"]
         spent = await fix(bot, wrong, "a blue boat")
-        assert labels(spent) == ["Fix and run", "Run it in relax"]
+        assert labels(spent) == ["Run it in relax", "Fix and run"]
         job = await bot.job(await bot.press(spent, "Run it in relax"))
         assert (job.kind, job.source.index, job.typed, job.lane) == (Kind.VARIATION, 1, "a blue boat", Lane.RELAX)
 

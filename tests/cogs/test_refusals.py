@@ -93,7 +93,7 @@ async def test_spent_fast_time_says_when_it_renews_and_offers_relax(tmp_path):
         await bot.imagine("a red boat --steps 20")
         refused = await bot.answer("imagine", prompt="a red boat")
         assert refused["ephemeral"] and ":R>" in refused["content"]
-        assert labels(refused) == ["Fix and run", "Run it in relax"]
+        assert labels(refused) == ["Run it in relax", "Fix and run"]
         answered = await bot.press(refused, "Run it in relax")
         assert not answered["ephemeral"] and "relax" in answered["content"]
 
@@ -106,7 +106,7 @@ async def test_a_press_without_fast_time_can_be_repeated_in_relax(tmp_path):
         await bot.answer("fast")
         (grid,) = await bot.posted()
         refused = await bot.press(grid, "V2")
-        assert labels(refused) == ["Fix and run", "Run it in relax"]
+        assert labels(refused) == ["Run it in relax", "Fix and run"]
         answered = await bot.press(refused, "Run it in relax")
         job = await bot.job(answered)
         assert (job.kind, job.source.index, job.lane) == ("variation", 1, "relax")
@@ -133,9 +133,14 @@ async def test_two_presses_on_run_it_in_relax_make_one_job(tmp_path):
 
 async def test_the_waiting_cap_is_a_sentence_with_the_prompt_kept(tmp_path):
     async with sandboxed_bot(tmp_path, "--load-seconds 60", DARKROOM_WAITING="1") as bot:
-        await bot.imagine("a red boat")
+        first = await bot.imagine("a red boat")
         refused = await bot.answer("imagine", prompt="a blue boat")
-        assert refused["ephemeral"] and "waiting" in refused["content"] and "Fix and run" in labels(refused)
+        assert refused["ephemeral"] and "waiting" in refused["content"] and labels(refused) == ["Try again"]
+        assert "a blue boat" in refused["embeds"][0]["description"]
+        assert "which is the limit" in (await bot.press(refused, "Try again"))["content"]
+        await bot.control.press(as_="alice", message=first["id"], label="Cancel")
+        await bot.until(first, button="ⓘ")
+        assert (await bot.job(await bot.press(refused, "Try again"))).typed == "a blue boat"
 
 
 async def test_a_job_that_is_too_large_is_refused_with_what_helps(tmp_path):
@@ -147,7 +152,7 @@ async def test_a_job_that_is_too_large_is_refused_with_what_helps(tmp_path):
 async def test_a_nearly_full_disk_stops_new_jobs_with_a_sentence(tmp_path):
     async with sandboxed_bot(tmp_path, DARKROOM_DISK_FREE_MB="900000000") as bot:
         refused = await bot.answer("imagine", prompt="a red boat")
-        assert refused["ephemeral"] and "disk" in refused["content"] and "Fix and run" in labels(refused)
+        assert refused["ephemeral"] and "disk" in refused["content"] and labels(refused) == ["Try again"]
 
 
 async def test_other_channels_are_pointed_to_the_right_one(tmp_path):
@@ -175,7 +180,7 @@ async def test_two_presses_at_once_make_one_job(tmp_path):
 async def test_two_people_press_the_same_button_and_each_gets_theirs(tmp_path):
     async with sandboxed_bot(tmp_path) as bot:
         grid = await bot.done(await bot.imagine("a red boat"))
-        both = await asyncio.gather(bot.press(grid, "U2", as_="bob"), bot.press(grid, "U2", as_="dave"))
+        both = await asyncio.gather(bot.press(grid, "V2", as_="bob"), bot.press(grid, "V2", as_="dave"))
         assert [answer["ephemeral"] for answer in both] == [False, False]
 
 
@@ -275,7 +280,7 @@ async def test_a_pruned_picture_of_other_weights_is_refused_at_its_button_and_ag
             await services.images.forget(await bot.job(grid))
             refused = await bot.press(grid, label)
             assert refused["ephemeral"] and "cannot be drawn again" in refused["content"]
-            assert labels(refused) == ["Fix and run"]
+            assert labels(refused) == [], "no other words bring it back"
             for shown in (grid, near):
                 assert (await bot.done(await bot.press(shown, "🔄")))["attachments"]
 
@@ -297,5 +302,5 @@ async def test_v_of_a_grid_whose_model_is_gone_is_refused_with_the_prompt_kept(t
             grid = await bot.done(await bot.imagine("a red boat"))
         async with running_bot(sandbox, tmp_path / "data") as bot:
             refused = await bot.press(grid, "V1")
-            assert refused["ephemeral"] and "cannot be varied" in refused["content"]
+            assert refused["ephemeral"] and "a model that is no longer here" in refused["content"]
             assert labels(refused) == ["Fix and run"]

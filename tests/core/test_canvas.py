@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from core.canvas import Direction, pan, square, zoom_out
+from core.canvas import Direction, fit, in_words, pan, square, zoom_out
 from core.job import Canvas
 
 SIDES = st.integers(4, 64).map(lambda units: units * 32)
@@ -87,3 +87,34 @@ def test_a_square_is_one_whatever_size_it_was_made_of_and_however_few_pixels_it_
 def test_a_zoom_that_leaves_nothing_to_fill_or_nothing_of_the_picture_is_refused(factor: float) -> None:
     with pytest.raises(ValueError, match="not possible"):
         zoom_out((256, 256), factor)
+
+
+@given(width=SIDES, height=SIDES, wide=SIDES, high=SIDES, factor=st.floats(1, 4))
+def test_another_shape_holds_the_whole_picture_in_its_middle(
+    width: int, height: int, wide: int, high: int, factor: float
+) -> None:
+    assume(factor > 1.01 or abs(width / height / (wide / high) - 1) > 0.05)
+    size, canvas = fit((width, height), (wide, high), factor)
+    assert size == (wide, high) and inside(size, canvas)
+    assert abs(2 * canvas.left + canvas.width - wide) <= 1 and abs(2 * canvas.top + canvas.height - high) <= 1
+    fills = max(canvas.width / wide, canvas.height / high)
+    assert fills == pytest.approx(1 / factor, abs=1 / min(wide, high))
+
+
+@pytest.mark.parametrize(("factor", "said"), [(0.9, "at least 1"), (4.1, "at most 4"), (1.0, "changes nothing")])
+def test_another_shape_that_is_none_is_refused(factor: float, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        fit((320, 224), (320, 224), factor)
+
+
+@pytest.mark.parametrize("size", [(256, 256), (320, 224), (160, 384), (1344, 768)])
+def test_what_was_done_is_told_from_the_canvas(size: tuple[int, int]) -> None:
+    room = {"multiple": 32, "most": 1 << 30}
+    for direction in Direction:
+        assert in_words(*pan(size, direction, **room)) == f"panned {direction}"
+        assert in_words(*pan(size, direction, multiple=32, most=size[0] * size[1])) == f"panned {direction}"
+    assert in_words(*zoom_out(size, 1.5)) == "zoomed out 1.5×" and in_words(*zoom_out(size, 2)) == "zoomed out 2×"
+    if size[0] != size[1]:
+        assert in_words(*square(size, **room)) == "made square"
+    assert in_words(*fit(size, (704, 384), 1.0)) == "in another shape"
+    assert in_words(*fit(size, (704, 384), 2.0)) == "zoomed out 2×"

@@ -17,7 +17,7 @@ import pytest
 from bot.interactions.registry import NO_FEATURE
 from tests.harness.crash_environment import CrashEnvironment
 from tests.harness.running_sandbox import running_sandbox
-from tests.harness.sandboxed_bot import SandboxedBot, labels, running_bot
+from tests.harness.sandboxed_bot import SINGLE, SandboxedBot, labels, running_bot
 
 KEPT = Path(__file__).parent / "data/earlier_version"
 #: What is in the kept world, by name: a message or an open form, its channel, and somebody who sees it.
@@ -118,10 +118,14 @@ async def test_every_kept_button_is_answered_and_none_is_unknown(tmp_path):
 
 async def test_u_posts_the_picture_that_was_kept_as_a_reply(tmp_path):
     async with this_version(tmp_path) as bot:
-        single = await made(bot, "grid", "U2", as_="dave")
-        assert {"Vary", "ⓘ", "♥"} <= set(labels(single))
+        single = await made(bot, "grid", "U3", as_="dave")
+        assert labels(single) == SINGLE
         assert single["message_reference"]["message_id"] == KNOWN["grid"]["message"]
-        assert await picture(bot, single) == await picture(bot, await kept(bot, "crop"))
+        old = await press(bot, "grid", "U2", as_="dave")
+        assert old["ephemeral"] and old["content"].endswith(f"/{KNOWN['crop']['message']}"), "it stands there already"
+        await bot.control.delete(as_="bob", message=KNOWN["crop"]["message"])
+        before = await bot.parts.services.images.read(buttons(await kept(bot, "grid"))[1].split(":")[1], 1)
+        assert await picture(bot, await made(bot, "grid", "U2", as_="dave")) == before
 
 
 async def test_v_makes_a_variation_of_the_picture(tmp_path):
@@ -187,13 +191,13 @@ async def test_vary_under_a_picture_whose_grid_was_deleted_draws_that_again(tmp_
 
 async def test_the_buttons_of_a_direct_message_work(tmp_path):
     async with this_version(tmp_path) as bot:
-        assert {"Vary", "ⓘ", "♥"} <= set(labels(await made(bot, "direct", "U1")))
+        assert labels(await made(bot, "direct", "U1")) == SINGLE
         assert labels(await made(bot, "direct", "V1")) == GRID
 
 
 async def test_a_picture_of_a_model_that_is_gone_can_be_had_and_the_rest_is_refused_by_name(tmp_path):
     async with this_version(tmp_path) as bot:
-        assert {"Vary", "ⓘ", "♥"} <= set(labels(await made(bot, "other model", "U1")))
+        assert labels(await made(bot, "other model", "U1")) == SINGLE
         refused = await press(bot, "other model", "V1")
         assert refused["ephemeral"] and "a model that is no longer here" in refused["content"]
         assert labels(refused) == ["Fix and run"]

@@ -168,7 +168,7 @@ class FakeWorker:
             guidance=POSTCARD.guidance,
             sampler=POSTCARD.sampler,
             samplers=tuple(SAMPLERS),
-            edits=tuple(sorted(capabilities(POSTCARD))),
+            edits=tuple(sorted({*capabilities(POSTCARD), *self.options.can} - {*self.options.cannot})),
         )
         self.send(events.Ready(model=info, load_ms=int(self.options.load_seconds * 1000)))
 
@@ -327,6 +327,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--model-name", default=POSTCARD.name, help="what it says it has loaded")
     parser.add_argument("--engine", default="fake", help="the version that it says it draws with")
     parser.add_argument("--digest", default="0" * 64, help="of the weights it says it has loaded")
+    parser.add_argument("--can", action="append", default=[], help="say that its model can do this, too")
+    parser.add_argument("--cannot", action="append", default=[], help="say that its model cannot do this")
     parser.add_argument("--step-ms", type=float, default=10.0)
     parser.add_argument("--heartbeat-ms", type=float, default=1000 * events.HEARTBEAT_SECONDS)
     parser.add_argument("--preview-every", type=int, default=2)

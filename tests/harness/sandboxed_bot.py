@@ -22,6 +22,8 @@ from tests.harness.control_client import ControlClient, Json
 from tests.harness.running_sandbox import RunningSandbox, running_sandbox
 
 WAIT_MS = 15_000
+#: The labels below a picture that stands by itself.
+SINGLE = ["Upscale", "Vary Subtle", "Vary Strong", "♥", "More", "ⓘ"]
 #: Tests edit far more often than the bot does, so this bucket is lifted unless a test is about it.
 EDITS = "PATCH /webhooks/{webhook_id}/{token}/messages/{message_id}"
 

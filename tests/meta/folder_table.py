@@ -63,14 +63,17 @@ TABLE: dict[str, Row] = {
             "bot.text core storage"
         ),
         offers=(
-            "ClientBase DISCORD DarkroomBot Interaction OPEN Press Reader Unreachable cancel_job "
-            "check_may_manage check_sendable delete_job job_in jobs_select log_in may_manage point_at put_card "
-            "put_pictures refused_prompt reply saved_settings send_directly server_that_pays submission "
-            "until_reachable usual_lane where_of"
+            "cancel_job check_may_manage check_sendable ClientBase DarkroomBot delete_job DISCORD Handler "
+            "Interaction job_in jobs_select log_in may_manage NamedFile OPEN PanelButton picture_actions "
+            "point_at Press put_card put_pictures Quote Reader refused_prompt reply saved_settings "
+            "send_directly server_that_pays submission Unreachable until_reachable usual_lane where_of"
         ),
     ),
     "bot.invite_link": row(
         imports="bot.interactions",
+    ),
+    "bot.lattice_image": row(
+        imports="core",
     ),
     "bot.log_setup": row(
         imports="core",
@@ -86,10 +89,10 @@ TABLE: dict[str, Row] = {
     "bot.messages": row(
         imports="bot.event_bus bot.image_store bot.storage_retry bot.text bot.thread_pool core storage",
         offers=(
-            "ANY_ID Button Card Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field Form IN_RELAX "
-            "JobButton JobCards JobView Mends MessageApi Option PendingResponses ProgressEditor REQUEST_ERRORS Refusal "
-            "ResultDelivery ResultFiles Select Style UPLOAD_BYTES Verb already_answered card_text components_in "
-            "error_kind in_one_line job_component refusal_of retry_after token_end"
+            "AGAIN ANY_ID Button Card Choice Component ComponentId DeliveryTimes EditRateLimiter ErrorKind FIX Field "
+            "Form IN_RELAX JobButton JobCards JobView Mends MessageApi Option PendingResponses ProgressEditor "
+            "REQUEST_ERRORS Refusal ResultDelivery ResultFiles Select Style UPLOAD_BYTES Verb already_answered "
+            "card_text components_in error_kind in_one_line job_component made_of refusal_of retry_after token_end"
         ),
     ),
     "bot.moderation": row(
@@ -100,8 +103,8 @@ TABLE: dict[str, Row] = {
     ),
     "bot.scheduling": row(
         imports=(
-            "bot.catalogue bot.config bot.event_bus bot.image_store bot.resources bot.storage_retry bot.workers "
-            "core storage"
+            "bot.catalogue bot.config bot.event_bus bot.image_store bot.lattice_image bot.resources "
+            "bot.storage_retry bot.thread_pool bot.workers core storage"
         ),
         offers="CostEstimator Estimate OTHER_MODEL Scheduler render_stages",
     ),
@@ -123,7 +126,10 @@ TABLE: dict[str, Row] = {
         ),
     ),
     "cogs": row(
-        imports="bot.admission bot.event_bus bot.interactions bot.messages bot.scheduling bot.services bot.text core",
+        imports=(
+            "bot.admission bot.event_bus bot.interactions bot.lattice_image bot.messages bot.scheduling bot.services "
+            "bot.text bot.thread_pool core"
+        ),
     ),
     "worker.__main__": row(
         imports="core worker.doctor worker.main worker.settings",

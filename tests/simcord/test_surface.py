@@ -121,6 +121,21 @@ async def test_a_grid_arrives_in_the_first_answer_and_its_buttons_survive_a_rest
         assert about.ephemeral and "GPU time" in about.response.content
 
 
+async def test_the_panel_behind_more_and_its_form_survive_a_restart(tmp_path):
+    async with scene(tmp_path) as stage:
+        await stage.alice.slash(stage.channel, "imagine", prompt="a red boat")
+        await stage.finish_job()
+        await stage.alice.click(stage.channel.last_message, label="U2")
+        await stage.deliver()
+        panel = await stage.bob.click(stage.channel.last_message, label="More")
+        assert panel.ephemeral
+        stage.bot = quiet(stage.services)
+        await stage.env.restart_bot(stage.bot)
+        form = await stage.bob.click(panel.response.message, label="Custom zoom")
+        answered = await stage.bob.submit_modal(form, {"prompt": "a red boat --zoom 2"})
+        assert answered.response is not None and "picture 2, zoomed out 2×" in answered.response.content
+
+
 async def test_cancel_is_for_who_asked(tmp_path):
     async with scene(tmp_path) as stage:
         result = await stage.alice.slash(stage.channel, "imagine", prompt="a red boat")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from core.edits import FACTORS, MOST_PICTURES
+from core.edits import FACTORS, MOST_PICTURES, MOST_PIXELS
 from core.events import Submit
 from core.job import Canvas, Kind, Request, Role
 from worker.edits.picture_files import orientation, pixels_only
@@ -24,7 +24,7 @@ Mask = NDArray[np.uint8]  # [height, width]: 255 = to be made anew
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 #: Pixels of a picture that an order brings, and of one that is enlarged.
-MAX_PIXELS = 64 << 20
+MAX_PIXELS = MOST_PIXELS
 #: Pixels of a picture that is only looked at: no network sees more of it, and a job may bring many.
 MAX_REFERENCE_PIXELS = 4 << 20
 

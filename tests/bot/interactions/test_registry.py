@@ -8,13 +8,13 @@ from discord import ui
 
 from bot.interactions import Press, refused_prompt
 from bot.interactions.registry import ComponentItem, Registry, view_of
-from bot.messages import Button, Card, ComponentId, JobCards, JobView, Option, Select, refusal_of
-from cogs import job_buttons, job_info
-from core.errors import QuotaSpent
+from bot.messages import Button, Card, ComponentId, JobCards, JobView, Option, Select, Style, refusal_of
+from cogs import crop, job_buttons, job_info, vary
+from core.errors import Cure, DiskFull, Gone, Mistake, NotAllowed, PicturesAway, PromptError, QueueFull, QuotaSpent
 from core.job import State
 from tests.harness.bot_samples import a_job
 
-CARDS = JobCards((*job_buttons.BUTTONS, *job_info.BUTTONS))
+CARDS = JobCards((*job_buttons.BUTTONS, *crop.BUTTONS, *vary.BUTTONS, *job_info.BUTTONS))
 SPENT = QuotaSpent("Your fast time does not cover this.", renews_at=0.0, prompt="a red boat")
 
 
@@ -37,9 +37,9 @@ def test_every_view_is_fresh_endless_and_holds_only_dynamic_items():
 
 def test_a_refusal_for_want_of_fast_time_offers_the_same_press_in_relax():
     registry, pressed = Registry(JobCards()), ComponentId(job="abc", verb="v", index=2)
-    assert offered(registry, pressed) == ["ask:fix", "job:abc:v:2:relax"]
-    assert offered(registry, pressed, repeatable=False) == ["ask:fix", "ask:relax"]
-    assert offered(registry, ComponentId(verb="prompt")) == ["ask:fix", "ask:relax"]
+    assert offered(registry, pressed) == ["job:abc:v:2:relax", "ask:fix"]
+    assert offered(registry, pressed, repeatable=False) == ["ask:relax", "ask:fix"]
+    assert offered(registry, ComponentId(verb="prompt")) == ["ask:relax", "ask:fix"]
 
 
 def test_what_mends_a_press_that_takes_other_words_is_about_that_press():
@@ -48,17 +48,60 @@ def test_what_mends_a_press_that_takes_other_words_is_about_that_press():
 
     registry, pressed = Registry(JobCards()), ComponentId(job="abc", verb="v", index=2)
     registry.add_job_mender(mend, "v")
-    assert offered(registry, pressed) == ["job:abc:fix-v:2", "job:abc:v:2:relax"]
+    assert offered(registry, pressed) == ["job:abc:v:2:relax", "job:abc:fix-v:2"]
     form = ComponentId(job="abc", verb="fix-v", index=2)
-    assert offered(registry, form, repeatable=False) == ["job:abc:fix-v:2", "job:abc:run-v:2:relax"]
+    assert offered(registry, form, repeatable=False) == ["job:abc:run-v:2:relax", "job:abc:fix-v:2"]
     run = ComponentId(job="abc", verb="run-v", index=2, relax=True)
-    assert offered(registry, run) == ["job:abc:fix-v:2:relax", "job:abc:run-v:2:relax"]
+    assert offered(registry, run) == ["job:abc:run-v:2:relax", "job:abc:fix-v:2:relax"]
 
 
-def offered(registry: Registry, refused: ComponentId, *, repeatable: bool = True) -> list[str]:
-    """The ids below a refusal for want of fast time."""
-    mends = registry.mends(refused, repeatable=repeatable) or refused_prompt.PLAIN
-    return [str(button.id) for button in refusal_of(SPENT, mends).card.rows[0]]
+@pytest.mark.parametrize(
+    ("refused", "plain", "about_v"),
+    [
+        (
+            PromptError([Mistake(sentence="No such word.", word="", start=0)], prompt="a boat"),
+            ["ask:fix"],
+            ["job:abc:fix-v:2"],
+        ),
+        (
+            NotAllowed("Not that word.", rule="DARKROOM_BLOCKED", prompt="x", cure=Cure.WORDS),
+            ["ask:fix"],
+            ["job:abc:fix-v:2"],
+        ),
+        (NotAllowed("Not in this channel.", rule="DARKROOM_CHANNELS", prompt="a boat"), [], []),
+        (QueueFull("Many wait.", prompt="a boat"), ["ask:again"], ["job:abc:v:2"]),
+        (DiskFull("No room.", prompt="a boat"), ["ask:again"], ["job:abc:v:2"]),
+        (PicturesAway("Not just now.", prompt="a boat"), ["ask:again"], ["job:abc:v:2"]),
+        (Gone("There is no such picture.", prompt="a boat"), [], []),
+        (Gone("The model is not here.", prompt="a boat", cure=Cure.WORDS), ["ask:fix"], ["job:abc:fix-v:2"]),
+        (SPENT, ["ask:relax", "ask:fix"], ["job:abc:v:2:relax", "job:abc:fix-v:2"]),
+    ],
+)
+def test_a_refusal_offers_what_cures_it_and_nothing_else(refused, plain, about_v):
+    async def mend(press: Press, words: str) -> None:
+        raise AssertionError
+
+    async def handle(press: Press) -> None:
+        raise AssertionError
+
+    registry = Registry(JobCards())
+    registry.add_job_mender(mend, "v")
+    registry.add_job_button(handle, crop.U, words=False)
+    assert offered(registry, None, refused) == plain
+    assert offered(registry, ComponentId(job="abc", verb="v", index=2), refused) == about_v
+    about_u = [one.replace("-v:", "-u:").replace(":v:", ":u:") for one in about_v if ":fix-" not in one]
+    assert offered(registry, ComponentId(job="abc", verb="u", index=2), refused) == about_u, "U takes no words"
+    assert [button.style for button in buttons_of(registry, None, refused)][:1] in ([], [Style.MAIN])
+
+
+def buttons_of(registry, pressed, refused, *, repeatable=True):
+    mends = registry.mends(pressed, repeatable=repeatable) or refused_prompt.PLAIN
+    return [button for row in refusal_of(refused, mends).card.rows for button in row]
+
+
+def offered(registry, pressed, refused=SPENT, *, repeatable=True):
+    """The ids below a refusal."""
+    return [str(button.id) for button in buttons_of(registry, pressed, refused, repeatable=repeatable)]
 
 
 async def test_a_verb_has_one_handler():
@@ -99,4 +142,4 @@ async def test_buttons_of_one_declaration_have_one_verb():
         raise AssertionError
 
     with pytest.raises(ValueError, match="too many values"):
-        Registry(JobCards()).add_job_button(handle, job_buttons.UPSCALE, job_buttons.VARY)
+        Registry(JobCards()).add_job_button(handle, crop.U, vary.VARY)

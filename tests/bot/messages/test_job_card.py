@@ -16,14 +16,27 @@ from bot.messages.job_card import PAUSED
 from bot.scheduling import OTHER_MODEL
 from bot.scheduling.job_runner import INCOMPLETE, MISTAKE
 from bot.scheduling.render_stages import LOST_MODEL
-from bot.text import code_block, first_of, from_code_block, gpu_time, harmless, minutes, place_in_line, sentence
-from cogs import job_buttons, job_info
+from bot.text import (
+    code_block,
+    first_of,
+    from_code_block,
+    gpu_time,
+    harmless,
+    minutes,
+    place_in_line,
+    sentence,
+    settings,
+)
+from cogs import crop, job_buttons, job_info, more, upscale, vary
 from cogs.job_info import info_card
-from core.job import Kind, Lane, Lora, MadeWith, Source, State
+from core.canvas import zoom_out
+from core.edits import STRONG, SUBTLE, USUAL
+from core.job import Canvas, Input, Kind, Lane, Lora, MadeWith, Role, Source, State, Upscale
 from storage.jobs import POISON, UNPREPARED
 from tests.harness.bot_samples import NOW, a_job, a_request
 
-CARDS = JobCards((*job_buttons.BUTTONS, *job_info.BUTTONS))
+BUTTONS = (*job_buttons.BUTTONS, *crop.BUTTONS, *vary.BUTTONS, *upscale.BUTTONS, *more.BUTTONS, *job_info.BUTTONS)
+CARDS = JobCards(BUTTONS)
 
 
 def state_line(job, **view):
@@ -106,19 +119,50 @@ def test_buttons_follow_the_state_and_the_number_of_pictures():
     assert labels(CARDS.render(JobView(job=done))) == [["U1", "U2", "U3", "🔄"], ["V1", "V2", "V3", "ⓘ"]]
 
 
-def test_a_single_pictures_vary_button_names_the_job_that_has_the_picture():
-    crop = a_job(id="crop", kind=Kind.CROP, state=State.DONE, source=Source(job="grid", index=2))
-    ids = [str(button.id) for row in CARDS.render(JobView(job=crop)).rows for button in row]
-    assert ids == ["job:grid:v:2", "job:crop:info"]
+@pytest.mark.parametrize(("kind", "shown"), [(Kind.CROP, "grid:{}:2"), (Kind.UPSCALE, "mine:{}:0")])
+def test_the_buttons_below_a_single_picture_name_the_job_that_has_the_picture(kind, shown):
+    single = a_job(id="mine", kind=kind, state=State.DONE, source=Source(job="grid", index=2))
+    ids = [[str(button.id) for button in row] for row in CARDS.render(JobView(job=single)).rows]
+    verbs = (("upscale", "vary-subtle", "vary-strong"), ("more",))
+    about = [[f"job:{shown.format(verb)}" for verb in row] for row in verbs]
+    assert ids == [about[0], [*about[1], "job:mine:info"]]
 
 
 def test_a_row_that_could_not_hold_its_buttons_is_refused_when_they_are_declared():
-    more = JobButton(verb="more", states=frozenset({State.DONE}), row=0, label="More")
-    with pytest.raises(ValueError, match=r"Row 0 of a .* that is done has no room for all of: u, more, again\."):
-        CARDS.add(more)
-    JobCards((*job_buttons.BUTTONS, dataclasses.replace(more, row=2)))
+    wide = JobButton(verb="wide", states=frozenset({State.DONE}), row=0, label="Wide")
+    with pytest.raises(ValueError, match=r"Row 0 of a .* that is done has no room for all of: u, wide, again\."):
+        CARDS.add(wide)
+    JobCards((*BUTTONS, dataclasses.replace(wide, row=2)))
     with pytest.raises(ValueError, match="Row 5"):
-        CARDS.add(dataclasses.replace(more, row=5))
+        CARDS.add(dataclasses.replace(wide, row=5))
+
+
+SOURCE = Source(job="grid", index=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "said"),
+    [
+        (Kind.CROP, {}, "picture 2"),
+        (Kind.VARIATION, {"strength": USUAL}, "near picture 2"),
+        (Kind.VARIATION, {"strength": SUBTLE}, "near picture 2, subtly"),
+        (Kind.VARIATION, {"strength": STRONG}, "near picture 2, strongly"),
+        (Kind.UPSCALE, {"upscale": Upscale(factor=2)}, "picture 2, 2× as large"),
+        (Kind.UPSCALE, {"upscale": Upscale(factor=4, creative=True)}, "picture 2, 4× as large, redrawn"),
+        (Kind.EDIT, {"canvas": zoom_out((256, 256), 1.5)[1]}, "picture 2, zoomed out 1.5×"),
+        (Kind.EDIT, {"width": 384, "canvas": Canvas(left=128, top=0, width=256, height=256)}, "picture 2, panned left"),
+        (Kind.EDIT, {"inputs": (Input(role=Role.MASK, of="x"),)}, "picture 2, a part of it anew"),
+    ],
+)
+def test_a_card_says_what_was_made_of_the_picture(kind, changes, said):
+    job = a_job(kind=kind, source=SOURCE, request=a_request(**changes))
+    assert CARDS.render(JobView(job=job)).content.startswith(f"**a red boat** · {said} · <@5000>")
+
+
+def test_what_is_only_made_larger_names_no_steps_and_no_seed():
+    request = a_request(width=512, height=512, upscale=Upscale(factor=2))
+    assert settings(request) == "512×512"
+    assert "20 steps" in settings(a_request(upscale=Upscale(factor=2, creative=True)))
 
 
 def test_info_names_every_number_and_offers_delete_only_to_who_may():

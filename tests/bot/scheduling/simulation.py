@@ -179,7 +179,7 @@ class Simulation:
                 if other := self.running_jobs.get(displaced):
                     other.displaced = True
             self.lanes.steer(self.worker, attempt)
-            attempt.order(Stage(of=claim.job, indices=tuple(range(claim.job.request.count)), own=True), b"", 0.0)
+            attempt.order(Stage(of=claim.job, indices=tuple(range(claim.job.request.count)), own=True), b"", (), 0.0)
             self.lanes.queued = await self.store.jobs.waiting_lanes(self.running)
         self.lanes.settled.add(self.worker.id)
         self.lanes.steer(self.worker)

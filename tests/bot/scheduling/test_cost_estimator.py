@@ -1,5 +1,6 @@
 """What a job will cost is learned for each model by itself, and outlives a restart."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from bot.catalogue import ModelRegistry
 from bot.config import Config
 from bot.scheduling import CostEstimator
-from core.job import Job, MadeWith
+from core.job import Job, MadeWith, Upscale
 from storage.database import Database
 from storage.settings import Settings
 from tests.harness.bot_samples import a_job, a_request
@@ -65,3 +66,15 @@ async def test_what_a_start_costs_its_first_jobs_is_not_what_the_others_will_cos
     for began, ended, cost in ((0.0, 10.0, 70_000), (1.0, 11.0, 60_000), (12.0, 13.0, 9_000), (13.0, 14.0, 10_000)):
         await made.learn(a_done_job("large", began, ended), cost)
     assert 9_900 < made.estimate_ms(a_request(model="large")) < 10_100
+
+
+async def test_what_an_upscale_cost_says_nothing_of_grids_and_is_remembered(settings, tmp_path) -> None:
+    made = await costs(settings, tmp_path / "data")
+    await made.use("large", "cuda:0")
+    grid, larger = a_request(model="large"), a_request(model="large", upscale=Upscale(factor=2), count=1)
+    before = made.estimate_ms(grid)
+    assert made.estimate_ms(larger) < before, "one pass over one picture"
+    await made.learn(replace(a_done_job("large"), request=larger), 50_000)
+    assert made.estimate_ms(grid) == before and made.estimate_ms(larger) > 49_000
+    again = await costs(settings, tmp_path / "data")
+    assert again.estimate_ms(grid) == before and again.estimate_ms(larger) > 49_000

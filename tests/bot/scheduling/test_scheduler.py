@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from bot.main import build
 from bot.scheduling import OTHER_MODEL
 from bot.scheduling.render_stages import LOST_MODEL
 from core.errors import AlreadyRunning, Refused
-from core.job import Kind, Lane, Source, State
+from core.job import Canvas, Kind, Lane, Source, State, Upscale
 from tests.harness.headless_bot import config, headless_bot
 
 
@@ -140,6 +141,30 @@ async def test_a_pruned_picture_is_rendered_again_for_a_variation(tmp_path: Path
         assert await bot.images.read(grid.id, 2) == before[2]
         assert await bot.images.read(grid.id, 1) is None
         await bot.clean()
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        (Kind.EDIT, {"canvas": Canvas(left=16, top=16, width=32, height=32)}),
+        (Kind.EDIT, {"inputs": ()}),
+        (Kind.UPSCALE, {"upscale": Upscale(factor=2, creative=True)}),
+    ],
+)
+async def test_what_is_made_from_a_picture_has_it_also_at_full_strength(
+    tmp_path: Path, kind: Kind, changes: dict[str, Any]
+) -> None:
+    async with headless_bot(tmp_path) as bot:
+        grid = await bot.until((await bot.imagine()).id, State.DONE)
+        made = []
+        for index in (0, 1):  # the same numbers, another picture to start from: another one comes of it
+            source = Source(job=grid.id, index=index)
+            job = await bot.imagine(kind=kind, source=source, strength=1.0, seed=99, count=1, **changes)
+            made.append(await bot.images.read((await bot.until(job.id, State.DONE)).id, 0))
+        assert made[0] != made[1]
+        await bot.images.forget(grid)  # and it is drawn again where it is not kept
+        again = await bot.imagine(kind=kind, source=source, strength=1.0, seed=99, count=1, **changes)
+        assert await bot.images.read((await bot.until(again.id, State.DONE)).id, 0) == made[1]
 
 
 async def test_a_line_of_pruned_ancestors_is_rendered_again_from_its_root(tmp_path: Path) -> None:
