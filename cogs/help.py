@@ -67,14 +67,25 @@ When fast time is spent, **Run it in relax** takes the same prompt on.
 `/settings` has your usual model, style, lane and suffix · `/prefer suffix` adds parameters to every prompt
 `/prefer option set` makes a name of your own, `--film`, stand for words and parameters"""
 
+_FIND = """\
+**Your pictures**
+`/history` lists them: open, delete, or take back what you deleted in the last 7 days; ⭐ has what you pressed ♥ under.
+`/search` finds pictures by words of their prompts, your own first.
+`/show` posts one of your jobs again, in the channel where you type it.
+
+**Reactions under your job**
+✉️ sends its pictures as a direct message · ❌ cancels or deletes it · ⭐ keeps it among your favourites
+The same is in a right-click (or a long press) on the message → Apps."""
+
 _MANAGE = """\
 **Stopping**
 Press **Cancel** below a waiting or running job, or right-click its message → Apps → Cancel Job.
+`/queue` lists your own, to cancel any of them.
 A job that fails costs nothing. A cancelled one costs what it had used.
 Moderators (Manage Messages) may cancel and delete any job of their server.
 
 **Deleting**
-ⓘ below the pictures → Delete removes the message and the pictures.
+ⓘ below the pictures → Delete removes the message and the pictures. `/history` takes them back for 7 days.
 
 **Owners**
 `/worker pause` keeps the GPU for you, `/worker resume` gives it back. Jobs wait in the meantime."""
@@ -143,6 +154,7 @@ PAGES: tuple[Page, ...] = (
         text=_LANES,
         examples=("a red boat --relax",),
     ),
+    Page(name="find", title="Find and keep", about="History, search, favourites, reactions", text=_FIND),
     Page(name="models", title="Models and LoRAs", about="What draws, and how to choose it", text=_MODELS),
     Page(name="manage", title="Cancel and delete", about="Stop a job, take a picture away", text=_MANAGE),
 )
