@@ -1,4 +1,4 @@
-"""Ten jobs of four people at once, and SIGKILL at seeded random moments: twenty each for bot, worker and sandbox.
+"""Ten jobs of four people at once, and SIGKILL at seeded random moments: thirty each for bot, worker and sandbox.
 
 Whatever was taken before the kill is posted exactly once, and the ledger is exact.
 """
@@ -19,7 +19,7 @@ from tests.harness.crashing_bot import ForkedBot
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(600)]
 
-MOMENTS = 20
+MOMENTS = 30
 #: Environments side by side, each with its share of the moments: most of a round is waiting.
 ENVIRONMENTS = 5
 JOBS = 10
